@@ -1,0 +1,65 @@
+"""RED-Net image restoration for napari and for scripts.
+
+>>> import napari_rednet as nr
+>>> restored = nr.denoise(noisy)  # doctest: +SKIP
+
+Nothing heavy is imported until one of the names is used.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.errors import (
+        DeviceMemoryError,
+        ImageFileError,
+        ModelError,
+        RednetError,
+        TrainingError,
+    )
+    from napari_rednet.restoration import denoise, denoise_steps, estimate_noise
+    from napari_rednet.zoo import Model, list_models, load_model
+
+_HOMES = {
+    "denoise": "restoration",
+    "denoise_steps": "restoration",
+    "estimate_noise": "restoration",
+    "NoiseModel": "engine.noise_model",
+    "Model": "zoo",
+    "list_models": "zoo",
+    "load_model": "zoo",
+    "RednetError": "errors",
+    "ModelError": "errors",
+    "DeviceMemoryError": "errors",
+    "TrainingError": "errors",
+    "ImageFileError": "errors",
+}
+
+__all__ = [
+    "DeviceMemoryError",
+    "ImageFileError",
+    "Model",
+    "ModelError",
+    "NoiseModel",
+    "RednetError",
+    "TrainingError",
+    "denoise",
+    "denoise_steps",
+    "estimate_noise",
+    "list_models",
+    "load_model",
+]
+
+__version__ = version("napari-rednet")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,151 @@
+"""Arrays of any axes as planes, and rows of planes as network inputs and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.engine.intensity import IntensityRange
+
+_WINDOW = 512
+_MOST_WINDOWS = 12
+
+
+@dataclass(frozen=True)
+class PlaneKey:
+    """Where one plane lies in an array.
+
+    `index` has an integer for every axis but the two spatial ones, which have ``slice(None)``.
+    """
+
+    index: tuple[int | slice, ...]
+    channel: int
+
+    def window(self, rows: slice, columns: slice) -> tuple[int | slice, ...]:
+        """Index of a part of the plane."""
+        parts = iter((rows, columns))
+        return tuple(next(parts) if isinstance(i, slice) else i for i in self.index)
+
+
+@dataclass(frozen=True)
+class PlaneLayout:
+    """Which axes of an array are Y, X and channel; all others count planes.
+
+    Y and X are the last two axes but for the channel axis.
+    """
+
+    shape: tuple[int, ...]
+    channel_axis: int | None = None
+
+    def __post_init__(self) -> None:
+        ndim = len(self.shape)
+        axis = self.channel_axis
+        if axis is not None and not -ndim <= axis < ndim:
+            raise ValueError(
+                f"channel_axis must lie between {-ndim} and {ndim - 1} for an image with "
+                f"{ndim} axes, got {axis}"
+            )
+        needed = 2 if axis is None else 3
+        if ndim < needed:
+            extra = "" if axis is None else " and channel_axis"
+            raise ValueError(
+                f"image must have at least {needed} axes (..., Y, X{extra}), got shape {self.shape}"
+            )
+
+    @property
+    def spatial_axes(self) -> tuple[int, int]:
+        """Positions of Y and X."""
+        axes = [a for a in range(len(self.shape)) if a != self._channel]
+        return axes[-2], axes[-1]
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of every plane."""
+        y, x = self.spatial_axes
+        return self.shape[y], self.shape[x]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels; 1 without a channel axis."""
+        return 1 if self._channel is None else self.shape[self._channel]
+
+    @property
+    def _channel(self) -> int | None:
+        return None if self.channel_axis is None else self.channel_axis % len(self.shape)
+
+    def planes(self) -> Iterator[PlaneKey]:
+        """All planes, in the order of the array's axes."""
+        spatial = self.spatial_axes
+        counts = [1 if a in spatial else n for a, n in enumerate(self.shape)]
+        for position in np.ndindex(*counts):
+            index = tuple(slice(None) if a in spatial else i for a, i in enumerate(position))
+            yield PlaneKey(index, 0 if self._channel is None else position[self._channel])
+
+    def sample_windows(self, channel: int) -> list[tuple[int | slice, ...]]:
+        """Indices of windows that represent a channel, however large the array is.
+
+        Whole planes where they are small; at most 12 windows of at most 512 x 512 pixels, spread
+        evenly over planes and over each plane.
+        """
+        keys = [key for key in self.planes() if key.channel == channel]
+        boxes = [(r, c) for r in _spread(self.plane_shape[0]) for c in _spread(self.plane_shape[1])]
+        planes = keys if len(boxes) * len(keys) <= _MOST_WINDOWS else _evenly(keys)
+        per_plane = max(1, _MOST_WINDOWS // max(1, len(planes)))
+        chosen = []
+        for i, key in enumerate(planes):
+            # Neighbouring planes look at different places.
+            turn = [boxes[(i * per_plane + j) % len(boxes)] for j in range(len(boxes))]
+            chosen += [key.window(*box) for box in _evenly(turn, per_plane)]
+        return chosen
+
+
+def _spread(length: int) -> list[slice]:
+    """Windows of one axis: the whole of it if short, else up to four evenly spaced ones."""
+    if length <= _WINDOW:
+        return [slice(0, length)]
+    count = min(4, -(-length // _WINDOW))
+    starts = np.linspace(0, length - _WINDOW, count).astype(int)
+    return [slice(int(s), int(s) + _WINDOW) for s in starts]
+
+
+def _evenly(items: Sequence[Any], count: int = _MOST_WINDOWS) -> list[Any]:
+    """At most `count` of the items, evenly spaced."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
+
+
+def to_network(
+    values: npt.NDArray[Any], scale: IntensityRange
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
+    """Normalised values, and where they are finite (None if everywhere).
+
+    Values that are not finite become 0.
+    """
+    wide = np.float32 if values.dtype.itemsize <= 2 else np.float64
+    finite = np.isfinite(values) if values.dtype.kind == "f" else None
+    if finite is None or finite.all():
+        finite = None
+    else:
+        values = np.where(finite, values, scale.low)
+    normalized = (values.astype(wide) - wide(scale.low)) / wide(scale.span)
+    return normalized.astype(np.float32, copy=False), finite
+
+
+def from_network(
+    values: npt.NDArray[np.float32], scale: IntensityRange, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Values in image units and dtype; integers are rounded and clipped."""
+    wide = np.float32 if dtype.itemsize <= 2 else np.float64
+    image = values.astype(wide, copy=False) * wide(scale.span) + wide(scale.low)
+    if dtype.kind not in "iu":
+        return image.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    # The largest 64-bit integers are no floats: clip to the nearest float below.
+    high = np.nextafter(wide(limits.max), wide(0)) if limits.max > 2**53 else wide(limits.max)
+    rounded: npt.NDArray[Any] = np.rint(image).clip(wide(limits.min), high).astype(dtype)
+    return rounded

@@ -1,0 +1,344 @@
+"""The band loop: a plane in, bands of the restored plane out, one at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_rednet.engine.devices import fast_dtype, free_memory
+from napari_rednet.engine.images import from_network, to_network
+from napari_rednet.engine.intensity import IntensityRange
+from napari_rednet.engine.network import RedNet, orientations
+from napari_rednet.engine.noise_map import RADIUS, smooth_band
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.streaming import (
+    RowStream,
+    StreamableNetwork,
+    Strip,
+    column_strips,
+    stream_bytes,
+)
+from napari_rednet.errors import DeviceMemoryError, ModelError
+
+logger = logging.getLogger(__name__)
+
+_MEGABYTE = 2**20
+_SMALLEST_SIDE = 64
+# What lies in a CPU's cache, and what keeps a GPU busy.
+_BAND_PIXELS = {"cpu": 2**16, "cuda": 2**22, "mps": 2**21}
+_CPU_BUDGET = 512 * _MEGABYTE
+
+ReadWindow = Callable[[slice, slice], npt.NDArray[Any]]
+WriteWindow = Callable[[slice, slice, npt.NDArray[Any]], None]
+
+
+@dataclass(frozen=True)
+class ChannelSettings:
+    """How the planes of one channel are presented to the network.
+
+    Parameters
+    ----------
+    scale : IntensityRange
+        The values that become 0 and 1.
+    noise : NoiseModel, optional
+        Noise in image units; None for a network that is not told the noise.
+    strength : float
+        Factor on the noise standard deviation.
+    """
+
+    scale: IntensityRange
+    noise: NoiseModel | None = None
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane to restore: its size and dtype, how to read it and where to write the result.
+
+    `read` and `write` take slices of rows and columns. `write` may be called again for rows that
+    it has had, with final values for them, after a band had to be repeated.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    read: ReadWindow
+    write: WriteWindow
+    settings: ChannelSettings
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Columns that each strip adds to the result and rows of a band, in image pixels."""
+
+    side: int
+    band: int
+
+    def halved(self) -> Tiling:
+        """Half as much at once."""
+        return Tiling(max(_SMALLEST_SIDE, self.side // 2), max(8, self.band // 2))
+
+
+@dataclass
+class Restorer:
+    """Runs one network, or its ensemble over 8 orientations, over planes.
+
+    Parameters
+    ----------
+    network : RedNet
+        The network.
+    device : torch.device
+        Where to run.
+    ensemble : bool
+        Average over the 8 orientations.
+    tile : int, optional
+        Upper limit for the columns and rows held at once. None chooses from the free memory.
+    dtype : torch.dtype, optional
+        Precision; the device's fastest good one if not given.
+    """
+
+    network: RedNet
+    device: torch.device
+    ensemble: bool = False
+    tile: int | None = None
+    dtype: torch.dtype | None = None
+    _ready: dict[torch.dtype, list[StreamableNetwork]] = field(default_factory=dict, init=False)
+
+    def restore(self, plane: Plane) -> Generator[int, None, None]:
+        """Restore one plane, yielding after each band how many of its pixels are finished.
+
+        Running out of device memory halves what is held at once and starts the current strip
+        again; a result that is not finite in low precision is computed in float32.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the smallest tiling does not fit either.
+        """
+        dtype = self.dtype or fast_dtype(self.device)
+        tiling = self._tiling(plane.shape, dtype)
+        start = 0
+        while start < plane.shape[1]:
+            strip = self._strip_at(start, plane.shape[1], tiling)
+            try:
+                for pixels in self._restore_strip(plane, strip, tiling, dtype):
+                    yield start * plane.shape[0] + pixels
+            except _NotFiniteError:
+                logger.info("the result in %s is not finite; using float32", dtype)
+                dtype = torch.float32
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                tiling = self._smaller(tiling, error)
+            else:
+                start = strip.keep.stop
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a pixel that its result depends on, the noise map's included."""
+        return self.network.config.receptive_radius + RADIUS
+
+    def _strip_at(self, start: int, width: int, tiling: Tiling) -> Strip:
+        stride = self.network.config.stride
+        strips = column_strips(width, tiling.side, self.margin, stride)
+        strip = next(s for s in strips if s.keep.stop > start)
+        # After a change of tiling, a strip may begin before what is finished.
+        return Strip(strip.read, slice(start, strip.keep.stop))
+
+    def _smaller(self, tiling: Tiling, error: Exception) -> Tiling:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        smaller = tiling.halved()
+        if smaller == tiling:
+            raise DeviceMemoryError(
+                f"{self.device} has too little memory even for bands of {tiling.band} x "
+                f"{tiling.side} pixels; close other programs or choose another device"
+            ) from error
+        logger.info("out of memory on %s; bands of %d rows now", self.device, smaller.band)
+        return smaller
+
+    def _tiling(self, shape: tuple[int, int], dtype: torch.dtype) -> Tiling:
+        if self.tile is not None:
+            return Tiling(self.tile, min(self.tile, shape[0]))
+        config = self.network.config
+        copies = 8 if self.ensemble else 1
+
+        def size(side: int, band: int) -> int:
+            read = min(shape[1], side + 2 * self.margin)
+            return copies * stream_bytes(config, read, band, dtype.itemsize)
+
+        pixels = _BAND_PIXELS[self.device.type] * config.stride**2
+        return choose_tiling(shape, pixels, self._budget(), size)
+
+    def _budget(self) -> int:
+        """Bytes to use: a good part of what is free, but no more than a CPU has any use for."""
+        free = free_memory(self.device)
+        return min(free // 4, _CPU_BUDGET) if self.device.type == "cpu" else free // 2
+
+    def _networks(self, dtype: torch.dtype) -> list[StreamableNetwork]:
+        if dtype not in self._ready:
+            turns = list(orientations()) if self.ensemble else [(0, False)]
+            self._ready[dtype] = [
+                StreamableNetwork(self.network.reoriented(*turn), self.device, dtype)
+                for turn in turns
+            ]
+        return self._ready[dtype]
+
+    @torch.inference_mode()
+    def _restore_strip(
+        self, plane: Plane, strip: Strip, tiling: Tiling, dtype: torch.dtype
+    ) -> Iterator[int]:
+        streams = [RowStream(network, strip.width) for network in self._networks(dtype)]
+        kept = strip.keep.stop - strip.keep.start
+        finite = _FiniteRows()
+        done = 0
+        for rows, inputs, is_finite, original in self._inputs(plane, strip, tiling):
+            finite.put(is_finite, original)
+            outputs = [stream.push(inputs) for stream in streams]
+            if rows.stop == plane.shape[0]:
+                last = [stream.finish() for stream in streams]
+                outputs = [torch.cat(pair, 2) for pair in zip(outputs, last, strict=True)]
+            restored = torch.stack(outputs).mean(0) if len(outputs) > 1 else outputs[0]
+            count = restored.shape[2]
+            if count:
+                values = self._to_image(restored, plane, dtype)
+                finite.put_back(values)
+                plane.write(slice(done, done + count), strip.keep, values[:, strip.inner])
+                done += count
+            yield done * kept
+
+    def _inputs(
+        self, plane: Plane, strip: Strip, tiling: Tiling
+    ) -> Iterator[tuple[slice, Tensor, npt.NDArray[np.bool_] | None, npt.NDArray[Any]]]:
+        """Bands of a strip as network inputs, with what is needed to put special pixels back."""
+        height = plane.shape[0]
+        halo = RADIUS
+        for start in range(0, height, tiling.band):
+            rows = slice(start, min(height, start + tiling.band))
+            seen = slice(max(0, rows.start - halo), min(height, rows.stop + halo))
+            values = np.asarray(plane.read(seen, strip.read))
+            above, below = rows.start - seen.start, seen.stop - rows.stop
+            inner = slice(above, len(values) - below)
+            inputs, finite = self._prepare(values, plane.settings, halo - above, halo - below)
+            inside = None if finite is None else finite[inner]
+            yield rows, inputs, inside, values[inner]
+
+    def _prepare(
+        self, values: npt.NDArray[Any], settings: ChannelSettings, above: int, below: int
+    ) -> tuple[Tensor, npt.NDArray[np.bool_] | None]:
+        """Network input of a band, given how many halo rows lie outside of the plane."""
+        normalized, finite = to_network(values, settings.scale)
+        x = torch.from_numpy(normalized).to(self.device)[None, None]
+        x = F.pad(x, (0, 0, above, below), mode="replicate")
+        signal = None
+        if finite is not None:
+            known = torch.from_numpy(finite).to(self.device)[None, None].float()
+            known = F.pad(known, (0, 0, above, below), mode="replicate")
+            x, signal = _fill_unknown(x, known)
+        image = x[:, :, RADIUS:-RADIUS]
+        if settings.noise is None:
+            return image, finite
+        noise = settings.noise.normalized(settings.scale.low, settings.scale.span)
+        return torch.cat([image, self._noise_map(x, signal, noise, settings.strength)], 1), finite
+
+    def _noise_map(
+        self, x: Tensor, signal: Tensor | None, noise: NoiseModel, strength: float
+    ) -> Tensor:
+        if noise.gain == 0:
+            return torch.full_like(x[:, :, RADIUS:-RADIUS], strength * noise.read_noise)
+        if signal is None:
+            signal = smooth_band(x)
+        light = (signal - noise.offset).clamp(min=0)
+        return strength * torch.sqrt(noise.gain * light + noise.read_noise**2)
+
+    def _to_image(self, restored: Tensor, plane: Plane, dtype: torch.dtype) -> npt.NDArray[Any]:
+        if not torch.isfinite(restored).all():
+            if dtype is torch.float32:
+                raise ModelError("the network's result is not finite: its weights are damaged")
+            raise _NotFiniteError
+        values = restored[0, 0].cpu().numpy()
+        return from_network(values, plane.settings.scale, plane.dtype)
+
+
+class _NotFiniteError(Exception):
+    """A result in low precision overflowed."""
+
+
+class _FiniteRows:
+    """Remembers the pixels that are not finite until their rows are restored."""
+
+    def __init__(self) -> None:
+        self._bands: list[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = []
+        self._first = 0
+
+    def put(self, finite: npt.NDArray[np.bool_] | None, original: npt.NDArray[Any]) -> None:
+        """Add a band as it was read."""
+        kept = original[:, :0] if finite is None else original.copy()
+        self._bands.append((finite, kept))
+
+    def put_back(self, values: npt.NDArray[Any]) -> None:
+        """Give the next rows their original values where those were not finite."""
+        start = 0
+        while start < len(values):
+            finite, original = self._bands[0]
+            count = min(len(original) - self._first, len(values) - start)
+            if finite is not None:
+                rows = slice(self._first, self._first + count)
+                part = values[start : start + count]
+                part[~finite[rows]] = original[rows][~finite[rows]]
+            start += count
+            self._first += count
+            if self._first == len(original):
+                self._bands.pop(0)
+                self._first = 0
+
+
+def _fill_unknown(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill unknown pixels from their neighbours; return also the smoothed signal of the band.
+
+    Where nothing is known nearby, both are 0, the lower end of the range.
+    """
+    weight = smooth_band(known)
+    signal = smooth_band(x * known) / weight.clamp(min=1e-6)
+    filled = x.clone()
+    inner = slice(RADIUS, -RADIUS)
+    filled[:, :, inner] = torch.where(known[:, :, inner] > 0, x[:, :, inner], signal)
+    return filled, signal
+
+
+def choose_tiling(
+    shape: tuple[int, int], pixels: int, budget: int, size: Callable[[int, int], int]
+) -> Tiling:
+    """The widest strips, in bands of about `pixels` each, that need at most `budget` bytes.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Of the plane.
+    pixels : int
+        Pixels of a band that suit the device.
+    budget : int
+        Bytes to stay below.
+    size : callable
+        Bytes that strips of a width in bands of a height need.
+    """
+    height, side = shape[0], shape[1]
+    while True:
+        band = min(height, max(16, -(-pixels // side) // 2 * 2))
+        if size(side, band) <= budget or side <= _SMALLEST_SIDE:
+            return Tiling(side, band)
+        side = max(_SMALLEST_SIDE, -(-side // 2))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory ran out, on any device."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in text for word in words)

@@ -1,0 +1,60 @@
+"""The intensity range of an image, and what to do to reach the network's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+_PERCENTILES = (0.5, 99.8)
+_BRIGHTEST = 4.0
+
+
+@dataclass(frozen=True)
+class IntensityRange:
+    """The values that the network sees as 0 and 1."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def span(self) -> float:
+        """Image units per network unit."""
+        return self.high - self.low
+
+
+def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
+    """Robust range of the finite values of several 2-D images.
+
+    Noise and hot pixels do not widen it much; bright structures, however small, are kept below
+    four times its upper end.
+
+    Parameters
+    ----------
+    images : sequence of (Y, X) ndarray
+        Images of any real dtype and of any sizes.
+    """
+    finite = [np.asarray(i[np.isfinite(i)], np.float64) for i in images]
+    values = np.concatenate([*finite, np.zeros(0)])
+    if not len(values):
+        return IntensityRange()
+    low, high = np.percentile(values, _PERCENTILES)
+    brightest = max(_brightest_structure(image) for image in images)
+    high = max(high, low + (brightest - low) / _BRIGHTEST)
+    if high <= low:
+        low, high = values.min(), values.max()
+    # Even a constant image needs a span, and one that its own float format can resolve.
+    smallest = max(1e-6 * max(abs(low), abs(high)), np.finfo(np.float32).tiny)
+    return IntensityRange(float(low), float(high if high - low > smallest else low + 1.0))
+
+
+def _brightest_structure(image: npt.NDArray[np.generic]) -> float:
+    """Maximum of the image once single bright pixels are taken away."""
+    finite = np.isfinite(image)
+    if not finite.any():
+        return -np.inf
+    values = np.where(finite, image, image[finite].min()).astype(np.float64)
+    return float(ndimage.gaussian_filter(values, 2.0).max())

@@ -1,0 +1,214 @@
+"""The RED-Net of Mao, Shen and Yang: its configuration and its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything that fixes the shape of a RED-Net.
+
+    Parameters
+    ----------
+    layers : int
+        Convolutions and deconvolutions together: 10, 20 or 30 in the paper.
+    features : int
+        Feature maps of every hidden layer.
+    in_channels : int
+        Channels of the input. The first `out_channels` of them are the image, the others
+        describe it (a noise standard deviation per pixel, say).
+    out_channels : int
+        Channels of the restored image.
+    stride : {1, 2}
+        2 halves the resolution in the first convolution and restores it in the last
+        deconvolution, which costs a quarter of the operations.
+    skips : bool
+        Whether mirrored layers are connected.
+
+    References
+    ----------
+    .. [1] X. Mao, C. Shen, Y. Yang, "Image restoration using very deep convolutional
+       encoder-decoder networks with symmetric skip connections", NIPS 2016.
+    .. [2] The extended version, arXiv:1606.08921, for the strided variant.
+    """
+
+    layers: int = 20
+    features: int = 64
+    in_channels: int = 1
+    out_channels: int = 1
+    stride: int = 1
+    skips: bool = True
+
+    def __post_init__(self) -> None:
+        if self.layers < 4 or self.layers % 2:
+            raise ValueError(f"layers must be an even number of at least 4, got {self.layers}")
+        if self.stride not in (1, 2):
+            raise ValueError(f"stride must be 1 or 2, got {self.stride}")
+        if min(self.features, self.out_channels) < 1 or self.in_channels < self.out_channels:
+            raise ValueError(
+                "features and channels must be positive and in_channels at least out_channels, got "
+                f"features={self.features}, in_channels={self.in_channels}, "
+                f"out_channels={self.out_channels}"
+            )
+
+    @property
+    def half(self) -> int:
+        """Number of convolutions, which is also the number of deconvolutions."""
+        return self.layers // 2
+
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels to each side of an output pixel that can influence it."""
+        return self.layers if self.stride == 1 else 2 * self.layers - 1
+
+    @property
+    def skip_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Pairs (convolution, deconvolution), counted from 1, that are connected.
+
+        Deconvolution i, for odd i but the last layer, receives the output of convolution
+        ``half - i``, the one that mirrors it.
+        """
+        if not self.skips:
+            return ()
+        return tuple((self.half - i, i) for i in range(1, self.half, 2))
+
+    def operations_per_pixel(self) -> int:
+        """Useful floating-point operations for one image pixel (a multiply-add counts 2)."""
+        inner = 2 * (self.half - 1) * 9 * self.features**2
+        kernel = 9 if self.stride == 1 else 16
+        ends = kernel * self.features * (self.in_channels + self.out_channels)
+        return round(2 * (inner + ends) / self.stride**2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain values, the inverse of ``NetworkConfig(**values)``."""
+        return asdict(self)
+
+
+def red10(**options: Any) -> NetworkConfig:
+    """RED10: five convolutions, five deconvolutions, no skip connections."""
+    return NetworkConfig(layers=10, **{"skips": False, **options})
+
+
+def red20(**options: Any) -> NetworkConfig:
+    """RED20: ten convolutions, ten deconvolutions, skip connections."""
+    return NetworkConfig(layers=20, **options)
+
+
+def red30(**options: Any) -> NetworkConfig:
+    """RED30: fifteen convolutions, fifteen deconvolutions, skip connections."""
+    return NetworkConfig(layers=30, **options)
+
+
+class RedNet(nn.Module):
+    """A RED-Net: it predicts what has to be added to its input to restore it.
+
+    The input is a float tensor (N, in_channels, Y, X), the output (N, out_channels, Y, X).
+    With stride 2, odd sizes are extended by one replicated row or column and cut again.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        n, maps = config.half, config.features
+        end = {"kernel_size": 3} if config.stride == 1 else {"kernel_size": 4, "stride": 2}
+        self.conv = nn.ModuleList(
+            [nn.Conv2d(config.in_channels, maps, padding=1, **end)]
+            + [nn.Conv2d(maps, maps, 3, padding=1) for _ in range(n - 1)]
+        )
+        self.deconv = nn.ModuleList(
+            [nn.ConvTranspose2d(maps, maps, 3, padding=1) for _ in range(n - 1)]
+            + [nn.ConvTranspose2d(maps, config.out_channels, padding=1, **end)]
+        )
+        self._skip_into = {deconv - 1: conv - 1 for conv, deconv in config.skip_pairs}
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Restore a batch."""
+        height, width = image.shape[-2:]
+        stride = self.config.stride
+        padded = image
+        if height % stride or width % stride:
+            padded = F.pad(image, (0, width % stride, 0, height % stride), mode="replicate")
+        residual = self._residual(padded)[..., :height, :width]
+        return image[:, : self.config.out_channels] + residual
+
+    def _residual(self, x: Tensor) -> Tensor:
+        outputs = []
+        for layer in self.conv:
+            x = F.relu(layer(x))
+            outputs.append(x)
+        last = len(self.deconv) - 1
+        for i, layer in enumerate(self.deconv[:last]):
+            x = F.relu(deconvolve(x, layer))
+            if i in self._skip_into:
+                # The paper's second ReLU, after the sum, has nothing to do: both terms are >= 0.
+                x = x + outputs[self._skip_into[i]]
+        return deconvolve(x, self.deconv[last])
+
+    def reoriented(self, turns: int, mirror: bool) -> RedNet:
+        """A network that does to an image what this one does to the reoriented image.
+
+        ``net.reoriented(k, m)(image)`` equals mirroring (last axis, if `mirror`) and rotating
+        `image` by ``k`` quarter turns, applying ``net``, and undoing both; for stride 2 on even
+        sizes. Kernels are small and images are not, so an ensemble over orientations turns
+        the kernels and reads the image once, in its own order.
+        """
+        twin = RedNet(self.config)
+        weights = {
+            name: reorient(value, turns, mirror) if value.ndim == 4 else value
+            for name, value in self.state_dict().items()
+        }
+        twin.load_state_dict(weights)
+        return twin.train(self.training)
+
+
+def deconvolve(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """Apply a deconvolution; one of stride 1 as the convolution it equals, which is faster."""
+    if layer.stride == (1, 1):
+        return F.conv2d(x, as_convolution(layer.weight), layer.bias, padding=1)
+    y: Tensor = layer(x)
+    return y
+
+
+def as_convolution(weight: Tensor) -> Tensor:
+    """Kernel of the convolution that equals a transposed convolution of stride 1."""
+    return weight.flip(2, 3).transpose(0, 1)
+
+
+def reorient(x: Tensor, turns: int, mirror: bool) -> Tensor:
+    """Undo "mirror the last axis, then rotate by quarter turns" on the last two axes."""
+    turned = torch.rot90(x, -turns, (-2, -1))
+    return turned.flip(-1) if mirror else turned
+
+
+def orient(x: Tensor, turns: int, mirror: bool) -> Tensor:
+    """Mirror the last axis, if asked, then rotate by quarter turns; inverse of `reorient`."""
+    return torch.rot90(x.flip(-1) if mirror else x, turns, (-2, -1))
+
+
+def orientations() -> Iterator[tuple[int, bool]]:
+    """The 8 orientations of a square as (quarter turns, mirrored), the identity first."""
+    for mirror in (False, True):
+        for turns in range(4):
+            yield turns, mirror
+
+
+def initialize(network: RedNet, generator: torch.Generator | None = None) -> None:
+    """Draw starting weights: He's for the hidden layers, small ones for the last.
+
+    With a small last layer the network starts as the identity, which it is to correct.
+    """
+    last = network.deconv[-1]
+    for layer in [*network.conv, *network.deconv]:
+        inputs = layer.weight.shape[1 if isinstance(layer, nn.Conv2d) else 0]
+        fan_in = inputs * layer.weight[0, 0].numel() / layer.stride[0] ** (layer is last)
+        gain = 0.01 if layer is last else 2.0
+        with torch.no_grad():
+            layer.weight.normal_(0.0, float((gain / fan_in) ** 0.5), generator=generator)
+            layer.bias.zero_()

@@ -1,0 +1,256 @@
+"""Exact execution of a RED-Net in bands of rows, with memory that does not depend on the height.
+
+Every layer keeps the last rows of its input, so that the next band continues where this one
+ended and each layer emits only rows that are final::
+
+    rows in        conv 1         conv 2          ...        deconv n      rows out
+    ┌──────┐  push ┌──────┐  push ┌──────┐                   ┌──────┐
+    │ band │ ────▶ │carry │ ────▶ │carry │ ────▶  ...  ────▶ │carry │ ────▶ rows that are
+    └──────┘       │ band │       │ band │                   │ band │       final now
+                   └──────┘       └──────┘                   └──────┘
+                       └── skip: a queue of rows ──────▶ + ──┘
+
+A zero row above the first row and one below the last are the zero padding of the paper. Nothing
+is computed twice, and the result does not depend on where the bands are cut.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_rednet.engine.network import NetworkConfig, RedNet, as_convolution
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Weights of one layer, in the precision and on the device that it runs in."""
+
+    weight: Tensor
+    bias: Tensor
+    stride: int
+    is_upsampling: bool
+
+    @property
+    def kernel(self) -> int:
+        """Height of the kernel in rows."""
+        return self.weight.shape[-1]
+
+
+class StreamableNetwork:
+    """A RED-Net made ready to run in bands; shared by any number of streams.
+
+    Parameters
+    ----------
+    network : RedNet
+        The network; its weights are copied.
+    device, dtype :
+        Where and in which precision to run. The sum with the input is always float32.
+    """
+
+    def __init__(self, network: RedNet, device: torch.device, dtype: torch.dtype) -> None:
+        self.config = network.config
+        self.device = device
+        self.dtype = dtype
+        self.layers = [self._prepare(layer) for layer in [*network.conv, *network.deconv]]
+        half = self.config.half
+        self.source_of = {half + i - 1: conv - 1 for conv, i in self.config.skip_pairs}
+        self.skip_sources = frozenset(self.source_of.values())
+
+    def _prepare(self, layer: nn.Module) -> Layer:
+        weight, bias = layer.weight.detach(), layer.bias.detach()
+        is_transposed = isinstance(layer, nn.ConvTranspose2d)
+        stride = layer.stride[0]
+        if is_transposed and stride == 1:
+            weight = as_convolution(weight)
+        return Layer(
+            weight.to(self.device, self.dtype, memory_format=torch.channels_last),
+            bias.to(self.device, self.dtype),
+            stride,
+            is_transposed and stride > 1,
+        )
+
+
+class RowStream:
+    """One pass of a network over the rows of a batch of planes of one width.
+
+    Parameters
+    ----------
+    network : StreamableNetwork
+        What to run.
+    width : int
+        Columns of the planes.
+
+    Examples
+    --------
+    ``torch.cat([stream.push(band) for band in bands] + [stream.finish()], dim=2)`` is the
+    network's result for ``torch.cat(bands, dim=2)``.
+    """
+
+    def __init__(self, network: StreamableNetwork, width: int) -> None:
+        self._network = network
+        self._extra_column = width % network.config.stride
+        self._carries: list[Tensor | None] = [None] * len(network.layers)
+        self._skips = {source: _RowQueue() for source in network.skip_sources}
+        self._inputs = _RowQueue()
+        self._last_row: Tensor | None = None
+        self._rows_in = self._rows_out = 0
+
+    def push(self, rows: Tensor) -> Tensor:
+        """Add rows (N, in_channels, rows, X), float32; return the output rows final now."""
+        if rows.shape[2] == 0:
+            return self._cut(rows)
+        padded = F.pad(rows, (0, self._extra_column, 0, 0), mode="replicate")
+        self._rows_in += rows.shape[2]
+        self._last_row = padded[:, :, -1:]
+        return self._advance(padded, is_last=False)
+
+    def finish(self) -> Tensor:
+        """End the planes; return their remaining output rows."""
+        if self._last_row is None:
+            raise ValueError("finish() needs at least one row")
+        extra = self._last_row[:, :, : self._rows_in % self._network.config.stride]
+        return self._advance(extra, is_last=True)
+
+    def _advance(self, rows: Tensor, is_last: bool) -> Tensor:
+        network, config = self._network, self._network.config
+        self._inputs.put(rows[:, : config.out_channels])
+        x = rows.to(network.dtype, memory_format=torch.channels_last)
+        end = len(network.layers) - 1
+        for i, layer in enumerate(network.layers):
+            x = self._run(i, layer, x, is_last)
+            if i < end:
+                x = F.relu_(x)
+            if i in network.source_of:
+                self._skips[network.source_of[i]].add_to(x)
+            if i in network.skip_sources:
+                self._skips[i].put(x)
+        restored = x.float()
+        self._inputs.add_to(restored)
+        return self._cut(restored)
+
+    def _run(self, i: int, layer: Layer, x: Tensor, is_last: bool) -> Tensor:
+        zero = x.new_zeros((x.shape[0], x.shape[1], 1, x.shape[3]))
+        carry = self._carries[i]
+        parts = [zero if carry is None else carry, x, *([zero] if is_last else [])]
+        x = torch.cat([part for part in parts if part.shape[2]], 2)
+        if layer.is_upsampling:
+            # Input row i reaches output rows 2i - 1 to 2i + 2: the first and the last row of
+            # what lies here only complete their neighbours, which padding 3 expresses.
+            self._carries[i] = x[:, :, -2:].clone(memory_format=torch.channels_last)
+            if x.shape[2] < 3:
+                return _no_rows(x, layer.weight.shape[1], 2 * x.shape[3])
+            return F.conv_transpose2d(x, layer.weight, layer.bias, stride=2, padding=(3, 1))
+        count = max(0, (x.shape[2] - layer.kernel) // layer.stride + 1)
+        used = count * layer.stride
+        self._carries[i] = x[:, :, used:].clone(memory_format=torch.channels_last)
+        if count == 0:
+            return _no_rows(x, layer.weight.shape[0], x.shape[3] // layer.stride)
+        return F.conv2d(x, layer.weight, layer.bias, stride=layer.stride, padding=(0, 1))
+
+    def _cut(self, rows: Tensor) -> Tensor:
+        """Remove what odd sizes were extended by."""
+        kept = rows[:, : self._network.config.out_channels]
+        kept = kept[:, :, : self._rows_in - self._rows_out]
+        self._rows_out += kept.shape[2]
+        return kept[..., : kept.shape[3] - self._extra_column]
+
+
+class _RowQueue:
+    """Rows that wait for the layers in between to catch up."""
+
+    def __init__(self) -> None:
+        self._bands: deque[Tensor] = deque()
+
+    def put(self, rows: Tensor) -> None:
+        if rows.shape[2]:
+            self._bands.append(rows)
+
+    def add_to(self, rows: Tensor) -> None:
+        """Take as many rows as `rows` has and add them to it, in place."""
+        start = 0
+        while start < rows.shape[2]:
+            band = self._bands.popleft()
+            count = min(band.shape[2], rows.shape[2] - start)
+            rows[:, :, start : start + count] += band[:, :, :count]
+            if count < band.shape[2]:
+                self._bands.appendleft(band[:, :, count:])
+            start += count
+
+
+def _no_rows(like: Tensor, channels: int, width: int) -> Tensor:
+    return like.new_empty((like.shape[0], channels, 0, width))
+
+
+def stream_bytes(config: NetworkConfig, width: int, band: int, item_bytes: int) -> int:
+    """Memory that a stream holds at its peak, in bytes, for one plane.
+
+    Parameters
+    ----------
+    width, band : int
+        Columns of the plane and rows of a band, in image pixels.
+    item_bytes : int
+        Bytes per value: 2 in half precision, 4 in float32.
+    """
+    columns, rows = -(-width // config.stride), -(-band // config.stride)
+    carried = 2 * config.layers
+    waiting = sum(2 * i + 1 + (config.half - i - 1) * 2 for _, i in config.skip_pairs)
+    waiting += len(config.skip_pairs) * rows
+    working = 4 * (rows + 2)
+    hidden = (carried + waiting + working) * columns * config.features * item_bytes
+    return hidden + 16 * config.in_channels * width * (band + config.receptive_radius)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Columns of a plane that are streamed together::
+
+          read.start      keep.start          keep.stop      read.stop
+              │  margin       │   result is kept  │   margin      │
+              ▼───────────────▼───────────────────▼───────────────▼
+
+    The margin is the receptive field, cut at the borders of the plane, so that strips join
+    without a seam.
+    """
+
+    read: slice
+    keep: slice
+
+    @property
+    def width(self) -> int:
+        """Columns that are read."""
+        return int(self.read.stop - self.read.start)
+
+    @property
+    def inner(self) -> slice:
+        """The kept columns, counted from the first one read."""
+        return slice(self.keep.start - self.read.start, self.keep.stop - self.read.start)
+
+
+def column_strips(width: int, side: int, margin: int, stride: int = 1) -> list[Strip]:
+    """Cut a plane into strips that keep at most `side` columns each.
+
+    Parameters
+    ----------
+    width : int
+        Columns of the plane.
+    side : int
+        Columns to keep per strip; rounded down to a multiple of `stride`, but at least `stride`.
+    margin : int
+        Columns to read on both sides of those kept: how far a result depends on its input.
+    stride : int
+        Of the network: a strip has to sample the columns that the whole plane would.
+    """
+    margin += margin % stride
+    step = max(side // stride, 1) * stride
+    return [
+        Strip(
+            slice(max(0, start - margin), min(width, start + step + margin)),
+            slice(start, min(width, start + step)),
+        )
+        for start in range(0, width, step)
+    ]

@@ -1,0 +1,167 @@
+"""Estimate how noisy an image is from the image alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_rednet.engine.noise_model import NoiseModel
+
+__all__ = ["NoiseModel", "fit_noise", "measure_noise"]
+
+FloatArray = npt.NDArray[np.float64]
+
+# The mask is blind to planes and, in each row and column, to parabolas, so that what it sees of
+# a smooth image is noise; its coefficients give white noise of variance 1 the variance 1.
+# J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding, 1996.
+_HIGH_PASS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6.0
+_SMOOTHING = 2.0
+_MARGIN = 2
+_CLIP = 4.0
+_LEVELS = 24
+_FEWEST_PIXELS = 60
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Measured noise: its variance at some signal levels, and how sure each value is.
+
+    Parameters
+    ----------
+    signal, variance, count : (L,) ndarray
+        Mean signal and noise variance of each level, and the number of pixels behind it.
+    floor : float
+        Signal of the darkest regions.
+    """
+
+    signal: FloatArray
+    variance: FloatArray
+    count: FloatArray
+    floor: float
+
+    def fit(self) -> NoiseModel:
+        """Fit the Poisson-Gaussian line to the levels."""
+        if not len(self.signal):
+            return NoiseModel()
+        slope, at_floor = _fit_line(self.signal - self.floor, self.variance, self.count)
+        return NoiseModel(slope, self.floor, float(np.sqrt(at_floor)))
+
+
+def fit_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseModel:
+    """Estimate one noise model from several 2-D images of the same detector.
+
+    Parameters
+    ----------
+    images : sequence of (Y, X) ndarray
+        Images of any real dtype and of any sizes.
+    """
+    return measure_noise(images).fit()
+
+
+def measure_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseLevels:
+    """Measure the noise variance over the signal in 2-D images.
+
+    The local signal is a blurred image, the noise what a high-pass mask sees. Pixels are
+    grouped by signal; those on structures, at non-finite values and at clipped ones are left
+    out. In each group the variance is taken after outliers beyond four standard deviations
+    have been removed, which are edges rather than noise.
+
+    Parameters
+    ----------
+    images : sequence of (Y, X) ndarray
+        Images of any real dtype and of any sizes.
+    """
+    limits = _clipping_limits(images)
+    parts = [_local_statistics(image, limits) for image in images]
+    signal, noise, structure = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if len(signal) < _FEWEST_PIXELS:
+        return NoiseLevels(*np.zeros((3, 0)), floor=float(signal.mean()) if len(signal) else 0.0)
+    rows = [
+        (signal[group].mean(), _clipped_variance(noise[group]), group.sum())
+        for group in _flat_groups(signal, structure)
+    ]
+    levels = np.array(rows).T
+    return NoiseLevels(*levels, floor=float(np.quantile(signal, 0.005)))
+
+
+def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, float]:
+    """Values at and beyond which the detector clipped: extremes that many pixels share."""
+    finite = [image[np.isfinite(image)] for image in images]
+    values = np.concatenate([v.astype(np.float64) for v in finite])
+    if not len(values):
+        return -np.inf, np.inf
+    low, high = values.min(), values.max()
+    often = max(3.0, 2e-4 * len(values))
+    return (
+        low if (values == low).sum() > often else -np.inf,
+        high if (values == high).sum() > often else np.inf,
+    )
+
+
+def _local_statistics(
+    image: npt.NDArray[np.generic], limits: tuple[float, float]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Signal, high-passed noise and structure at the usable pixels of an image."""
+    usable = np.isfinite(image) & (image > limits[0]) & (image < limits[1])
+    values = np.where(np.isfinite(image), image, 0).astype(np.float64)
+    signal = ndimage.gaussian_filter(values, _SMOOTHING)
+    noise = ndimage.convolve(values, _HIGH_PASS)
+    structure = np.hypot(ndimage.sobel(signal, 0), ndimage.sobel(signal, 1))
+    kept = ndimage.binary_erosion(usable, np.ones((3, 3)), border_value=1)
+    kept[: _MARGIN // 2] = kept[-(_MARGIN // 2) :] = False
+    kept[:, : _MARGIN // 2] = kept[:, -(_MARGIN // 2) :] = False
+    return signal[kept], noise[kept], structure[kept]
+
+
+def _flat_groups(signal: FloatArray, structure: FloatArray) -> list[npt.NDArray[np.bool_]]:
+    """Pixels of similar signal, without the half of each group that has most structure."""
+    steps = np.linspace(0, 1, _LEVELS + 1)
+    low, high = np.quantile(signal, (0.0005, 0.9995))
+    edges = np.unique(np.concatenate([np.quantile(signal, steps), low + (high - low) * steps]))
+    which = np.clip(np.searchsorted(edges, signal, side="right") - 1, 0, max(len(edges) - 2, 0))
+    groups = []
+    for level in np.unique(which):
+        group = which == level
+        if group.sum() >= _FEWEST_PIXELS:
+            groups.append(group & (structure <= np.median(structure[group])))
+    return groups or [np.ones(len(signal), bool)]
+
+
+def _clipped_variance(noise: FloatArray) -> float:
+    """Mean square of noise without its outliers."""
+    size = np.abs(noise)
+    limit = _CLIP * 1.4826 * np.median(size)
+    for _ in range(3):
+        kept = noise[size <= limit]
+        limit = _CLIP * np.sqrt(np.mean(kept**2)) if len(kept) else 0.0
+    return float(np.mean(kept**2)) if len(kept) else 0.0
+
+
+def _fit_line(light: FloatArray, variance: FloatArray, count: FloatArray) -> tuple[float, float]:
+    """Slope and value at 0 of a line through the levels, neither of them negative.
+
+    Errors of a measured variance are proportional to it, and far groups must not be outvoted
+    by the background's many pixels: hence relative weights, and counts that saturate.
+    """
+    typical = max(float(np.median(variance)), np.finfo(float).tiny)
+    model = np.maximum(variance, 1e-3 * typical)
+    trust = np.sqrt(np.minimum(count, 2000.0))
+    slope, at_zero = 0.0, typical
+    for _ in range(5):
+        weight = trust / model
+        slope, at_zero = _nonnegative_line(light, variance, weight)
+        model = np.maximum(slope * np.maximum(light, 0) + at_zero, 1e-3 * typical)
+    return slope, at_zero
+
+
+def _nonnegative_line(x: FloatArray, y: FloatArray, weight: FloatArray) -> tuple[float, float]:
+    from scipy.optimize import nnls
+
+    columns = np.stack([x, np.ones_like(x)], axis=1)
+    scale = np.maximum(np.abs(columns).max(0), np.finfo(float).tiny)
+    (slope, at_zero), _ = nnls(columns / scale * weight[:, None], y * weight)
+    return float(slope / scale[0]), float(at_zero / scale[1])

@@ -1,0 +1,142 @@
+"""A trained model, and the file that holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from napari_rednet.engine.network import NetworkConfig, RedNet
+from napari_rednet.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Taken = TypeVar("Taken")
+
+TASKS = ("denoise",)
+_HEADER = "napari_rednet"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its weights and all that is known about it.
+
+    Parameters
+    ----------
+    name : str
+        What lists and result layers call it.
+    task : str
+        What it was trained for.
+    network : RedNet
+        The network, on the CPU in float32.
+    info : dict
+        Where it comes from: training data, steps, figures. Plain JSON values.
+    """
+
+    name: str
+    task: str
+    network: RedNet
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        config = self.network.config
+        return (
+            f"Model({self.name!r}, task={self.task!r}, layers={config.layers}, "
+            f"stride={config.stride}, features={config.features})"
+        )
+
+    @property
+    def config(self) -> NetworkConfig:
+        """The configuration of the network."""
+        return self.network.config
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one ``.safetensors`` file, weights in half precision.
+
+        The file is written beside `path` and renamed, so that `path` is whole or absent.
+
+        Raises
+        ------
+        ModelError
+            If the file cannot be written.
+        """
+        target = Path(path)
+        if target.suffix != ".safetensors":
+            raise ValueError(f"path must end in .safetensors, got {target.name!r}")
+        weights = {k: v.half().contiguous() for k, v in self.network.state_dict().items()}
+        contract = {
+            "format": _FORMAT,
+            "name": self.name,
+            "task": self.task,
+            "network": self.config.to_dict(),
+            "info": dict(self.info),
+        }
+        header = {_HEADER: json.dumps(contract, sort_keys=True)}
+        header["sha256"] = _digest(header[_HEADER], weights)
+        beside = target.with_name(target.name + ".part")
+        try:
+            save_file(weights, beside, metadata=header)
+            os.replace(beside, target)
+        except (OSError, SafetensorError) as error:
+            beside.unlink(missing_ok=True)
+            raise ModelError(f"the model cannot be written to {target}: {error}") from error
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Read a model file and check that it is whole and unaltered.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, altered, or not a model of this project.
+    """
+    source = Path(path)
+    header, weights = _read_file(source, lambda file: {k: file.get_tensor(k) for k in file.keys()})
+    contract = _contract(source, header)
+    if _digest(header[_HEADER], weights) != header.get("sha256"):
+        raise ModelError(f"{source} does not match its own checksum; get the file again")
+    network = RedNet(NetworkConfig(**contract["network"])).eval().requires_grad_(False)
+    network.load_state_dict(weights)
+    return Model(contract["name"], contract["task"], network, contract["info"])
+
+
+def read_contract(path: Path) -> dict[str, Any]:
+    """What a model file says of itself, without its weights: name, task, network, info."""
+    return _contract(path, _read_file(path, lambda file: None)[0])
+
+
+def _read_file(path: Path, take: Callable[[Any], Taken]) -> tuple[dict[str, str], Taken]:
+    """The header of a file, and what `take` makes of the open file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, take(file)
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no model file {path}") from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from error
+
+
+def _contract(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
+    if _HEADER not in header:
+        raise ModelError(f"{path} is a safetensors file but not a napari-rednet model")
+    contract: dict[str, Any] = json.loads(header[_HEADER])
+    if contract["format"] > _FORMAT:
+        raise ModelError(f"{path} was written by a newer version; update napari-rednet")
+    return contract
+
+
+def _digest(contract: str, weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(contract.encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].numpy().tobytes())
+    return digest.hexdigest()
