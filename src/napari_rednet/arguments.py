@@ -112,7 +112,7 @@ def check_out(out: Any, image: Any) -> None:
         raise TypeError(f"out must be a writable array, got {type(out).__name__}")
     if tuple(out.shape) != tuple(image.shape):
         raise ValueError(f"out must have shape {tuple(image.shape)}, got {tuple(out.shape)}")
-    if np.dtype(out.dtype) != np.dtype(image.dtype):
+    if np.dtype(out.dtype).newbyteorder("=") != np.dtype(image.dtype).newbyteorder("="):
         raise ValueError(f"out must have the image's dtype {image.dtype}, got {out.dtype}")
     flags = getattr(out, "flags", None)
     if flags is not None and not flags.writeable:

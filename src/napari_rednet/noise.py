@@ -79,13 +79,14 @@ def measure_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseLevels:
     parts = [_local_statistics(image, limits) for image in images]
     signal, noise, structure = (np.concatenate(column) for column in zip(*parts, strict=True))
     if len(signal) < _FEWEST_PIXELS:
-        return NoiseLevels(*np.zeros((3, 0)), floor=float(signal.mean()) if len(signal) else 0.0)
+        nothing = np.zeros(0)
+        return NoiseLevels(nothing, nothing, nothing, signal.mean() if len(signal) else 0.0)
     rows = [
         (signal[group].mean(), _clipped_variance(noise[group]), group.sum())
         for group in _flat_groups(signal, structure)
     ]
-    levels = np.array(rows).T
-    return NoiseLevels(*levels, floor=float(np.quantile(signal, 0.005)))
+    level, variance, count = np.array(rows).T
+    return NoiseLevels(level, variance, count, float(np.quantile(signal, 0.005)))
 
 
 def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, float]:
@@ -106,8 +107,9 @@ def _local_statistics(
     image: npt.NDArray[np.generic], limits: tuple[float, float]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Signal, high-passed noise and structure at the usable pixels of an image."""
-    usable = np.isfinite(image) & (image > limits[0]) & (image < limits[1])
-    values = np.where(np.isfinite(image), image, 0).astype(np.float64)
+    finite = np.isfinite(image)
+    values = np.where(finite, image, 0).astype(np.float64)
+    usable = finite & (values > limits[0]) & (values < limits[1])
     signal = ndimage.gaussian_filter(values, _SMOOTHING)
     noise = ndimage.convolve(values, _HIGH_PASS)
     structure = np.hypot(ndimage.sobel(signal, 0), ndimage.sobel(signal, 1))

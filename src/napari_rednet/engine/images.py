@@ -126,26 +126,31 @@ def to_network(
 
     Values that are not finite become 0.
     """
-    wide = np.float32 if values.dtype.itemsize <= 2 else np.float64
+    wide: Any = _working_dtype(values.dtype)
     finite = np.isfinite(values) if values.dtype.kind == "f" else None
     if finite is None or finite.all():
         finite = None
     else:
         values = np.where(finite, values, scale.low)
     normalized = (values.astype(wide) - wide(scale.low)) / wide(scale.span)
-    return normalized.astype(np.float32, copy=False), finite
+    return np.asarray(normalized, np.float32), finite
 
 
 def from_network(
     values: npt.NDArray[np.float32], scale: IntensityRange, dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     """Values in image units and dtype; integers are rounded and clipped."""
-    wide = np.float32 if dtype.itemsize <= 2 else np.float64
-    image = values.astype(wide, copy=False) * wide(scale.span) + wide(scale.low)
+    wide: Any = _working_dtype(dtype)
+    image = np.asarray(values, wide) * wide(scale.span) + wide(scale.low)
     if dtype.kind not in "iu":
-        return image.astype(dtype, copy=False)
+        return np.asarray(image, dtype)
     limits = np.iinfo(dtype)
     # The largest 64-bit integers are no floats: clip to the nearest float below.
     high = np.nextafter(wide(limits.max), wide(0)) if limits.max > 2**53 else wide(limits.max)
     rounded: npt.NDArray[Any] = np.rint(image).clip(wide(limits.min), high).astype(dtype)
     return rounded
+
+
+def _working_dtype(dtype: np.dtype[Any]) -> Any:
+    """The float type that scales values of `dtype` without losing their precision."""
+    return np.float32 if dtype.itemsize <= 2 else np.float64

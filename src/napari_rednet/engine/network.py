@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -117,14 +117,15 @@ class RedNet(nn.Module):
         super().__init__()
         self.config = config
         n, maps = config.half, config.features
-        end = {"kernel_size": 3} if config.stride == 1 else {"kernel_size": 4, "stride": 2}
+        # A deconvolution of stride 2 needs an even kernel, or its result is a checkerboard.
+        stride, kernel = config.stride, config.stride + 2
+        first = nn.Conv2d(config.in_channels, maps, kernel, stride, 1)
+        last = nn.ConvTranspose2d(maps, config.out_channels, kernel, stride, 1)
         self.conv = nn.ModuleList(
-            [nn.Conv2d(config.in_channels, maps, padding=1, **end)]
-            + [nn.Conv2d(maps, maps, 3, padding=1) for _ in range(n - 1)]
+            [first, *(nn.Conv2d(maps, maps, 3, padding=1) for _ in range(n - 1))]
         )
         self.deconv = nn.ModuleList(
-            [nn.ConvTranspose2d(maps, maps, 3, padding=1) for _ in range(n - 1)]
-            + [nn.ConvTranspose2d(maps, config.out_channels, padding=1, **end)]
+            [*(nn.ConvTranspose2d(maps, maps, 3, padding=1) for _ in range(n - 1)), last]
         )
         self._skip_into = {deconv - 1: conv - 1 for conv, deconv in config.skip_pairs}
 
@@ -151,6 +152,11 @@ class RedNet(nn.Module):
                 x = x + outputs[self._skip_into[i]]
         return deconvolve(x, self.deconv[last])
 
+    def layers(self) -> Iterator[nn.Conv2d | nn.ConvTranspose2d]:
+        """All layers in the order in which they run."""
+        for layer in [*self.conv, *self.deconv]:
+            yield cast("nn.Conv2d | nn.ConvTranspose2d", layer)
+
     def reoriented(self, turns: int, mirror: bool) -> RedNet:
         """A network that does to an image what this one does to the reoriented image.
 
@@ -168,12 +174,12 @@ class RedNet(nn.Module):
         return twin.train(self.training)
 
 
-def deconvolve(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+def deconvolve(x: Tensor, layer: nn.Module) -> Tensor:
     """Apply a deconvolution; one of stride 1 as the convolution it equals, which is faster."""
-    if layer.stride == (1, 1):
+    if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (1, 1):
         return F.conv2d(x, as_convolution(layer.weight), layer.bias, padding=1)
-    y: Tensor = layer(x)
-    return y
+    result: Tensor = layer(x)
+    return result
 
 
 def as_convolution(weight: Tensor) -> Tensor:
@@ -205,10 +211,10 @@ def initialize(network: RedNet, generator: torch.Generator | None = None) -> Non
     With a small last layer the network starts as the identity, which it is to correct.
     """
     last = network.deconv[-1]
-    for layer in [*network.conv, *network.deconv]:
-        inputs = layer.weight.shape[1 if isinstance(layer, nn.Conv2d) else 0]
-        fan_in = inputs * layer.weight[0, 0].numel() / layer.stride[0] ** (layer is last)
+    for layer in network.layers():
+        fan_in = layer.in_channels * layer.weight[0, 0].numel()
         gain = 0.01 if layer is last else 2.0
         with torch.no_grad():
             layer.weight.normal_(0.0, float((gain / fan_in) ** 0.5), generator=generator)
-            layer.bias.zero_()
+            if layer.bias is not None:
+                layer.bias.zero_()

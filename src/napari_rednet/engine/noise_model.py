@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,13 +48,15 @@ class NoiseModel:
     def variance(self, signal: Signal) -> Signal:
         """Noise variance at `signal`, a number or an array in image units."""
         light = np.maximum(np.subtract(signal, self.offset), 0)
-        variance = self.gain * light + self.read_noise**2
-        return variance if isinstance(signal, np.ndarray) else float(variance)
+        variance: Any = self.gain * light + self.read_noise**2
+        result: Signal = variance if isinstance(signal, np.ndarray) else float(variance)
+        return result
 
     def std(self, signal: Signal) -> Signal:
         """Noise standard deviation at `signal`, a number or an array in image units."""
-        deviation = np.sqrt(self.variance(signal))
-        return deviation if isinstance(signal, np.ndarray) else float(deviation)
+        deviation: Any = np.sqrt(self.variance(signal))
+        result: Signal = deviation if isinstance(signal, np.ndarray) else float(deviation)
+        return result
 
     def normalized(self, low: float, span: float) -> NoiseModel:
         """The model of ``(image - low) / span``."""

@@ -56,13 +56,14 @@ class StreamableNetwork:
         self.config = network.config
         self.device = device
         self.dtype = dtype
-        self.layers = [self._prepare(layer) for layer in [*network.conv, *network.deconv]]
+        self.layers = [self._prepare(layer) for layer in network.layers()]
         half = self.config.half
         self.source_of = {half + i - 1: conv - 1 for conv, i in self.config.skip_pairs}
         self.skip_sources = frozenset(self.source_of.values())
 
-    def _prepare(self, layer: nn.Module) -> Layer:
-        weight, bias = layer.weight.detach(), layer.bias.detach()
+    def _prepare(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> Layer:
+        weight = layer.weight.detach()
+        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
         is_transposed = isinstance(layer, nn.ConvTranspose2d)
         stride = layer.stride[0]
         if is_transposed and stride == 1:
@@ -207,7 +208,9 @@ def stream_bytes(config: NetworkConfig, width: int, band: int, item_bytes: int) 
 
 @dataclass(frozen=True)
 class Strip:
-    """Columns of a plane that are streamed together::
+    """Columns of a plane that are streamed together.
+
+    ::
 
           read.start      keep.start          keep.stop      read.stop
               │  margin       │   result is kept  │   margin      │

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -99,7 +98,7 @@ class Trainer:
         validate: Callable[[RedNet], float] | None = None,
         folder: Path | None = None,
     ) -> None:
-        self.network = network.to(device, memory_format=torch.channels_last).train()
+        self.network = network.to(device).train()
         self.average = RedNet(network.config).to(device).eval()
         self.average.load_state_dict(network.state_dict())
         self.config = config
@@ -142,16 +141,18 @@ class Trainer:
             samples += count
             self.step += 1
             self.seconds = begun + time.perf_counter() - started
-        loss = float(torch.stack(losses).mean())
-        if not math.isfinite(loss):
-            raise TrainingError(f"the loss became {loss} before step {self.step}; lower the rate")
+        mean_loss = float(torch.stack(losses).mean())
+        if not math.isfinite(mean_loss):
+            raise TrainingError(
+                f"the loss became {mean_loss} before step {self.step}; lower the rate"
+            )
         # The loss was waited for above, so that the clock covers the device's work.
         self.seconds = begun + time.perf_counter() - started
         return TrainingStatus(
             step=self.step,
             minutes=self.seconds / 60,
             fraction=self.fraction,
-            loss=loss,
+            loss=mean_loss,
             gradient_norm=float(torch.stack(norms).mean()),
             rate=self._rate(),
             samples_per_second=samples / (self.seconds - begun),
@@ -183,8 +184,9 @@ class Trainer:
     def _update_average(self) -> None:
         # The average of the first steps forgets fast, or it would keep the starting weights.
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        mean = list(self.average.parameters())
-        torch._foreach_lerp_(mean, list(self.network.parameters()), 1 - decay)
+        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
+        for mean, value in pairs:
+            mean.lerp_(value, 1 - decay)
 
     def _record(self, status: TrainingStatus) -> None:
         if self._folder is None:
@@ -206,7 +208,7 @@ class Trainer:
         }
         beside = path.with_name(path.name + ".part")
         torch.save(state, beside)
-        os.replace(beside, path)
+        beside.replace(path)
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint; return whether there was one.

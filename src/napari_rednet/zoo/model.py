@@ -85,7 +85,7 @@ class Model:
         beside = target.with_name(target.name + ".part")
         try:
             save_file(weights, beside, metadata=header)
-            os.replace(beside, target)
+            beside.replace(target)
         except (OSError, SafetensorError) as error:
             beside.unlink(missing_ok=True)
             raise ModelError(f"the model cannot be written to {target}: {error}") from error
@@ -100,7 +100,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         If the file is missing, damaged, altered, or not a model of this project.
     """
     source = Path(path)
-    header, weights = _read_file(source, lambda file: {k: file.get_tensor(k) for k in file.keys()})
+    header, weights = _read_file(source, _all_tensors)
     contract = _contract(source, header)
     if _digest(header[_HEADER], weights) != header.get("sha256"):
         raise ModelError(f"{source} does not match its own checksum; get the file again")
@@ -111,7 +111,12 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
 def read_contract(path: Path) -> dict[str, Any]:
     """What a model file says of itself, without its weights: name, task, network, info."""
-    return _contract(path, _read_file(path, lambda file: None)[0])
+    return _contract(path, _read_file(path, lambda _: None)[0])
+
+
+def _all_tensors(file: Any) -> dict[str, Tensor]:
+    names = file.keys()
+    return {name: file.get_tensor(name) for name in names}
 
 
 def _read_file(path: Path, take: Callable[[Any], Taken]) -> tuple[dict[str, str], Taken]:

@@ -1,0 +1,167 @@
+"""TIFF and OME-TIFF in and out, with axes, resolution and metadata."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_rednet.errors import ImageFileError
+
+SUFFIXES = (".tif", ".tiff")
+_CALIBRATION = ("PhysicalSize", "TimeIncrement")
+# What ImageJ counts itself, or what described only the file that was read.
+_IMAGEJ_COUNTS = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack", "Properties")
+
+
+@dataclass(frozen=True)
+class TiffImage:
+    """The image of a TIFF file, and what else the file says about it.
+
+    Parameters
+    ----------
+    data : ndarray
+        Memory-mapped where the file allows it.
+    axes : str
+        One letter an axis, as tifffile names them: T, Z, C, Y, X, S (colour samples), Q...
+    options : mapping
+        Arguments of tifffile's writer that give a new file the same description.
+    """
+
+    data: npt.NDArray[Any]
+    axes: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Position of the colour samples, or else of the channels."""
+        for letter in "SC":
+            if letter in self.axes:
+                return self.axes.index(letter)
+        return None
+
+
+def read_tiff(path: Path) -> TiffImage:
+    """Read the first image series of a TIFF file, in full resolution.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is missing, damaged, or holds no image with Y and X as last axes.
+    """
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            image = TiffImage(_data(file, series), series.axes, _options(file, series))
+    except FileNotFoundError as error:
+        raise ImageFileError(f"there is no file {path}") from error
+    except Exception as error:  # damaged files make tifffile and its codecs raise many kinds
+        raise ImageFileError(f"{path} cannot be read as TIFF: {error}") from error
+    spatial = image.axes.replace("S", "").replace("C", "")
+    if not spatial.endswith("YX"):
+        raise ImageFileError(f"{path} has the axes {image.axes}; its last ones must be Y and X")
+    return image
+
+
+def _data(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
+    if _photometric(file) == "palette":
+        raise ValueError("its pixels are numbers of colours (palette); convert it to gray or RGB")
+    if series.dataoffset is None:
+        return np.asarray(series.asarray())
+    end = series.dataoffset + series.size * series.dtype.itemsize
+    if end > file.filehandle.size:
+        raise ValueError(f"it is cut off: {end} bytes expected, {file.filehandle.size} found")
+    return tifffile.memmap(file.filehandle.path, series=0, mode="r")
+
+
+def _photometric(file: tifffile.TiffFile) -> str:
+    return tifffile.PHOTOMETRIC(file.pages.first.photometric).name.lower()
+
+
+def _options(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, Any]:
+    page = file.pages.first
+    options: dict[str, Any] = {"photometric": _photometric(file)}
+    tags = page.tags
+    if "XResolution" in tags and "YResolution" in tags:
+        options["resolution"] = (tags["XResolution"].value, tags["YResolution"].value)
+        options["resolutionunit"] = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
+    if page.extrasamples:
+        options["extrasamples"] = [
+            tifffile.EXTRASAMPLE(sample).name.lower() for sample in page.extrasamples
+        ]
+    if file.is_imagej:
+        return {**options, "imagej": True, "metadata": _imagej_metadata(file, series)}
+    if file.ome_metadata:
+        return {**options, "ome": True, "metadata": _ome_metadata(file.ome_metadata, series)}
+    if page.description and not file.shaped_metadata:
+        return {**options, "description": page.description, "metadata": None}
+    return {**options, "metadata": {"axes": series.axes}}
+
+
+def _imagej_metadata(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, Any]:
+    found = {k: v for k, v in (file.imagej_metadata or {}).items() if k not in _IMAGEJ_COUNTS}
+    return {"axes": series.axes, **found}
+
+
+def _ome_metadata(xml: str, series: tifffile.TiffPageSeries) -> dict[str, Any]:
+    """Calibration and channel names of the OME description; tifffile writes the rest anew."""
+    metadata: dict[str, Any] = {"axes": series.axes}
+    pixels = ET.fromstring(xml).find(".//{*}Pixels")  # noqa: S314 (tifffile has parsed it already)
+    if pixels is None:
+        return metadata
+    for key, value in pixels.attrib.items():
+        if key.startswith(_CALIBRATION):
+            metadata[key] = value if key.endswith("Unit") else float(value)
+    names = [channel.get("Name") for channel in pixels.findall("{*}Channel")]
+    if "C" in series.axes and all(names):
+        metadata["Channel"] = {"Name": names}
+    return metadata
+
+
+@contextmanager
+def tiff_writer(path: Path, like: TiffImage) -> Iterator[npt.NDArray[Any]]:
+    """Give a memory-mapped array to fill, which becomes the file `path` when all went well.
+
+    The file has the shape, dtype, axes and metadata of `like`. It is written beside `path` and
+    renamed at the end, so that `path` is whole or untouched. Its space is reserved first: a disk
+    that is too small is known before any work.
+
+    Raises
+    ------
+    ImageFileError
+        If the file cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        target = _create(beside, like)
+        yield target
+        target.flush()
+        del target
+        beside.replace(path)
+    except OSError as error:
+        raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _create(path: Path, like: TiffImage) -> np.memmap[Any, Any]:
+    needed, free = like.data.nbytes, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OSError(None, f"{needed} bytes are needed, {free} are free")
+    target = tifffile.memmap(
+        path, shape=like.data.shape, dtype=like.data.dtype.newbyteorder("="), **like.options
+    )
+    # A memory map of a file with holes would kill the process when the disk fills up.
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return target
