@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from napari_rednet.console import console, run_with_bar
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.errors import ImageFileError, RednetError
 
 if TYPE_CHECKING:
-    from napari_rednet.execution import Steps
     from napari_rednet.io.tiff import TiffImage
 
 app = typer.Typer(
@@ -25,7 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)
 
 Model = Annotated[str, typer.Option(help="fast, best, a model's name or a .safetensors file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -41,7 +41,7 @@ def reported_errors() -> Iterator[None]:
     try:
         yield
     except (RednetError, ValueError, TypeError) as error:
-        console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -202,22 +202,6 @@ def noise_levels(
     return noise_per_channel(given, layout) or []
 
 
-def run_with_bar(steps: Steps, name: str, *, quiet: bool) -> Any:
-    """Run steps to the end under a bar with the remaining time."""
-    from rich.progress import Progress, TimeElapsedColumn
-
-    from napari_rednet.execution import drain
-
-    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet) as bar:
-        task = bar.add_task(_escaped(name), total=None)
-
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        return drain(steps, report, name)
-
-
 def _print_noise(levels: list[NoiseModel]) -> None:
     for channel, level in enumerate(levels):
         console.print(
@@ -225,12 +209,6 @@ def _print_noise(levels: list[NoiseModel]) -> None:
             f"read noise {level.read_noise:.4g}",
             highlight=False,
         )
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 if __name__ == "__main__":

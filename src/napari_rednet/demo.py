@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from napari_rednet.cli import run_with_bar
+from napari_rednet.console import run_with_bar
 from napari_rednet.errors import RednetError
 from napari_rednet.sample_data import chromosomes_layer, sample_path
 

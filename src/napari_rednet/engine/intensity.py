@@ -47,8 +47,10 @@ def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
     if high <= low:
         low, high = values.min(), values.max()
     # Even a constant image needs a span, and one that its own float format can resolve.
-    smallest = max(1e-6 * max(abs(low), abs(high)), np.finfo(np.float32).tiny)
-    return IntensityRange(float(low), float(high if high - low > smallest else low + 1.0))
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * size, np.finfo(np.float32).tiny):
+        high = low + max(1.0, 1e-3 * size)
+    return IntensityRange(float(low), float(high))
 
 
 def _brightest_structure(image: npt.NDArray[np.generic]) -> float:

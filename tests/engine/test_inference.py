@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from tests.conftest import random_network
+
+from napari_rednet.engine import inference
+from napari_rednet.engine.inference import (
+    ChannelSettings,
+    Plane,
+    Restorer,
+    choose_tiling,
+    is_out_of_memory,
+)
+from napari_rednet.engine.intensity import IntensityRange
+from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient
+from napari_rednet.engine.noise_map import RADIUS, SIGMA, smooth_signal
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.errors import DeviceMemoryError, ModelError
+
+CPU = torch.device("cpu")
+SETTINGS = ChannelSettings(IntensityRange(10, 250), NoiseModel(2, 5, 3), 1.2)
+NETWORK = random_network(NetworkConfig(layers=6, features=4, in_channels=2, stride=2))
+
+
+def run(image, restorer, settings=SETTINGS):
+    """The restored plane; what was not written is NaN, or the dtype's lowest value."""
+    fill = np.nan if image.dtype.kind == "f" else np.iinfo(image.dtype).min
+    target = np.full(image.shape, fill, image.dtype)
+
+    def write(rows, columns, values):
+        target[rows, columns] = values
+
+    def read(rows, columns):
+        return image[rows, columns]
+
+    plane = Plane(image.shape, image.dtype, read, write, settings)
+    return target, list(restorer.restore(plane))
+
+
+def restorer(**options):
+    return Restorer(NETWORK, CPU, **{"dtype": torch.float32, **options})
+
+
+def whole(image, settings=SETTINGS, network=NETWORK):
+    """The same by other means: everything at once, the noise map with SciPy."""
+    scale, noise = settings.scale, settings.noise
+    signal = ndimage.gaussian_filter(image, SIGMA, mode="nearest", radius=RADIUS)
+    std = settings.strength * noise.std(signal) / scale.span
+    inputs = np.stack([(image - scale.low) / scale.span, std]).astype(np.float32)
+    with torch.no_grad():
+        restored = network(torch.from_numpy(inputs)[None])[0, 0].numpy()
+    return restored * scale.span + scale.low
+
+
+def test_result_is_the_network_at_the_noise_map(noisy_camera):
+    result, _ = run(noisy_camera, restorer())
+    np.testing.assert_allclose(result, whole(noisy_camera), atol=1e-2)
+
+
+@settings(deadline=None, max_examples=25)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(16, 100))
+def test_tile_does_not_change_the_result(height, width, tile):
+    image = np.random.default_rng(height).normal(100, 20, (height, width))
+    free, _ = run(image, restorer())
+    tiled, _ = run(image, restorer(tile=tile))
+    np.testing.assert_allclose(tiled, free, atol=1e-3)
+
+
+def test_progress_grows_to_all_pixels(noisy_camera):
+    _, done = run(noisy_camera, restorer(tile=32))
+    assert done == sorted(done)
+    assert len(done) > 5
+    assert done[-1] == noisy_camera.size
+
+
+def test_ensemble_is_the_mean_over_orientations(noisy_camera):
+    image = noisy_camera[:80, :60]
+    ensemble, _ = run(image, restorer(ensemble=True))
+    results = []
+    for turn in orientations():
+        turned = orient(torch.from_numpy(image)[None, None], *turn)[0, 0].numpy()
+        restored = torch.from_numpy(whole(np.ascontiguousarray(turned)))
+        results.append(reorient(restored[None, None], *turn)[0, 0].numpy())
+    np.testing.assert_allclose(ensemble, np.mean(results, 0), atol=1e-2)
+
+
+def test_pixels_that_are_not_finite_stay_and_do_not_spread(noisy_camera):
+    image = noisy_camera.astype(np.float32)
+    bad = image.copy()
+    bad[40:43, 50] = [np.nan, np.inf, -np.inf]
+    clean, _ = run(image, restorer())
+    result, _ = run(bad, restorer(tile=32))
+    finite = np.isfinite(bad)
+    np.testing.assert_array_equal(result[~finite], bad[~finite])
+    assert np.isfinite(result[finite]).all()
+    far = np.ones(image.shape, bool)
+    reach = NETWORK.config.receptive_radius + 2 * RADIUS
+    far[40 - reach : 43 + reach, 50 - reach : 51 + reach] = False
+    np.testing.assert_allclose(result[far], clean[far], atol=1e-3)
+    near = finite & ~far
+    assert np.abs(result[near] - clean[near]).mean() < 10
+
+
+def test_planes_without_a_finite_pixel_come_back(noisy_camera):
+    nothing = np.full((20, 30), np.nan)
+    assert np.isnan(run(nothing, restorer())[0]).all()
+
+
+def test_input_is_not_modified(noisy_camera):
+    noisy_camera[5, 5] = np.nan
+    before = noisy_camera.copy()
+    noisy_camera.setflags(write=False)
+    run(noisy_camera, restorer())
+    np.testing.assert_array_equal(noisy_camera, before)
+
+
+class FailingStream(inference.RowStream):
+    """Runs out of memory at a chosen push, on bands higher than a device can hold."""
+
+    limit = 8
+
+    def push(self, rows):
+        if self._rows_in > 20 and rows.shape[2] > self.limit:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().push(rows)
+
+
+def test_out_of_memory_is_retried_with_smaller_bands(noisy_camera, monkeypatch):
+    expected, _ = run(noisy_camera, restorer())
+    monkeypatch.setattr(inference, "RowStream", FailingStream)
+    result, _ = run(noisy_camera, restorer(tile=64))
+    np.testing.assert_allclose(result, expected, atol=1e-3)
+
+
+def test_too_little_memory_for_anything_is_an_error(noisy_camera, monkeypatch):
+    monkeypatch.setattr(inference, "RowStream", FailingStream)
+    monkeypatch.setattr(FailingStream, "limit", 0)
+    with pytest.raises(DeviceMemoryError, match="too little memory"):
+        run(noisy_camera, restorer(tile=64))
+
+
+def test_other_errors_of_torch_are_not_taken_for_memory(noisy_camera, monkeypatch):
+    def fail(self, rows):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(inference.RowStream, "push", fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        run(noisy_camera, restorer())
+
+
+def test_memory_errors_are_recognised():
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"))
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+def test_overflow_in_half_precision_is_computed_in_float32(noisy_camera):
+    """float16 ends at 65504; the network's own values here go beyond."""
+    network = random_network(NetworkConfig(layers=6, features=4, in_channels=2))
+    network.conv[0].weight.mul_(1e6)
+    network.deconv[-1].weight.mul_(1e-6)
+    exact, _ = run(noisy_camera, Restorer(network, CPU, dtype=torch.float32))
+    result, _ = run(noisy_camera, Restorer(network, CPU, dtype=torch.float16))
+    assert np.isfinite(result).all()
+    np.testing.assert_allclose(result, exact, rtol=1e-4)
+
+
+def test_damaged_weights_are_named(noisy_camera):
+    network = random_network(NetworkConfig(layers=6, features=4, in_channels=2))
+    network.conv[0].weight.fill_(float("nan"))
+    with pytest.raises(ModelError, match="not finite"):
+        run(noisy_camera, Restorer(network, CPU))
+
+
+@given(height=st.integers(1, 10**5), width=st.integers(1, 10**5), budget=st.integers(10**6, 10**10))
+def test_tiling_stays_within_the_budget_where_it_can(height, width, budget):
+    def size(side, band):
+        return 1000 * side * (band + 50)
+
+    tiling = choose_tiling((height, width), 2**16, budget, size)
+    assert 1 <= tiling.band <= height
+    assert tiling.side <= max(width, 64)
+    assert tiling.side <= 64 or size(tiling.side, tiling.band) <= budget
+
+
+def test_noise_map_of_a_band_is_that_of_the_plane(noisy_camera):
+    image = torch.from_numpy(noisy_camera)[None, None]
+    band = inference.smooth_band(image[:, :, 30 : 50 + 2 * RADIUS])
+    torch.testing.assert_close(band, smooth_signal(image)[:, :, 30 + RADIUS : 50 + RADIUS])

@@ -1,0 +1,99 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.conftest import random_network
+
+from napari_rednet.engine.network import NetworkConfig
+from napari_rednet.engine.streaming import (
+    RowStream,
+    StreamableNetwork,
+    column_strips,
+    stream_bytes,
+)
+
+CPU = torch.device("cpu")
+CONFIGS = [
+    NetworkConfig(layers=10, features=4, skips=False),
+    NetworkConfig(layers=10, features=4, in_channels=2),
+    NetworkConfig(layers=10, features=4, in_channels=2, stride=2),
+    NetworkConfig(layers=8, features=4, in_channels=3, out_channels=3, stride=2),
+]
+NETWORKS = [random_network(config) for config in CONFIGS]
+
+
+def stream(network, image, band, dtype=torch.float32):
+    rows = RowStream(StreamableNetwork(network, CPU, dtype), image.shape[3])
+    return torch.cat([rows.push(part) for part in image.split(band, 2)] + [rows.finish()], 2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    network=st.sampled_from(NETWORKS),
+    height=st.integers(1, 60),
+    width=st.integers(1, 30),
+    band=st.integers(1, 70),
+    planes=st.integers(1, 2),
+)
+def test_streamed_is_whole(network, height, width, band, planes):
+    shape = (planes, network.config.in_channels, height, width)
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(height * width))
+    torch.testing.assert_close(stream(network, image, band), network(image), atol=1e-5, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    network=st.sampled_from(NETWORKS),
+    width=st.integers(1, 120),
+    side=st.integers(1, 60),
+)
+def test_strips_join_without_a_seam(network, width, side):
+    image = torch.rand((1, network.config.in_channels, 12, width))
+    config = network.config
+    parts = [
+        stream(network, image[..., strip.read], 8)[..., strip.inner]
+        for strip in column_strips(width, side, config.receptive_radius, config.stride)
+    ]
+    torch.testing.assert_close(torch.cat(parts, 3), network(image), atol=1e-5, rtol=1e-5)
+
+
+@given(
+    width=st.integers(1, 5000),
+    side=st.integers(1, 3000),
+    margin=st.integers(0, 60),
+    stride=st.sampled_from([1, 2]),
+)
+def test_strips_cover_each_column_once(width, side, margin, stride):
+    strips = column_strips(width, side, margin, stride)
+    kept = [column for strip in strips for column in range(strip.keep.start, strip.keep.stop)]
+    assert kept == list(range(width))
+    for strip in strips:
+        assert strip.read.start % stride == 0
+        assert strip.read.start == 0 or strip.keep.start - strip.read.start >= margin
+        assert strip.read.stop == width or strip.read.stop - strip.keep.stop >= margin
+
+
+def test_half_precision_stays_close():
+    network, image = NETWORKS[1], torch.rand(1, 2, 40, 40)
+    exact, half = network(image), stream(network, image, 16, torch.bfloat16)
+    assert (half - exact).abs().max() < 0.05 * (exact - image[:, :1]).abs().max()
+
+
+def test_nothing_waits_longer_than_it_must():
+    """After a push, only rows within the receptive field of rows to come are held back."""
+    network = NETWORKS[1]
+    rows = RowStream(StreamableNetwork(network, CPU, torch.float32), 8)
+    assert rows.push(torch.rand(1, 2, 30, 8)).shape[2] == 30 - network.config.receptive_radius
+
+
+def test_an_empty_stream_cannot_be_finished():
+    rows = RowStream(StreamableNetwork(NETWORKS[0], CPU, torch.float32), 8)
+    assert rows.push(torch.rand(1, 1, 0, 8)).shape[2] == 0
+    with pytest.raises(ValueError, match="at least one row"):
+        rows.finish()
+
+
+def test_memory_grows_with_width_and_not_with_height():
+    config = CONFIGS[2]
+    assert stream_bytes(config, 2000, 32, 2) > 1.9 * stream_bytes(config, 1000, 32, 2)
+    assert stream_bytes(config, 1000, 32, 4) > stream_bytes(config, 1000, 32, 2)

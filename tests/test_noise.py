@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage import data
+
+from napari_rednet import NoiseModel
+from napari_rednet.noise import fit_noise, measure_noise
+
+IMAGES = {"camera": data.camera, "moon": data.moon, "cell": data.cell, "coins": data.coins}
+
+
+def noisy(clean, model, seed=0, dtype=float):
+    """Photon and read noise of a detector, as physics makes them."""
+    rng = np.random.default_rng(seed)
+    clean = np.asarray(clean, float)
+    image = clean + model.offset
+    if model.gain:
+        image = rng.poisson(clean / model.gain) * model.gain + model.offset
+    image = image + rng.normal(0, model.read_noise, clean.shape)
+    if np.dtype(dtype).kind == "u":
+        image = np.rint(image).clip(0, np.iinfo(dtype).max)
+    return image.astype(dtype)
+
+
+def ratio(found, truth, clean):
+    """Found over true standard deviation, over the intensities of the image."""
+    levels = np.quantile(clean, np.linspace(0.02, 0.98, 9)) + truth.offset
+    return found.std(levels) / truth.std(levels)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize(
+    "truth",
+    [
+        NoiseModel(gain=4, offset=100, read_noise=5),
+        NoiseModel(gain=10, offset=50, read_noise=20),
+        NoiseModel(gain=3, offset=20, read_noise=8),
+    ],
+)
+def test_poisson_gaussian_noise_is_found_within_15_percent(name, truth):
+    clean = IMAGES[name]()
+    found = fit_noise([noisy(clean, truth)])
+    np.testing.assert_allclose(ratio(found, truth, clean), 1, atol=0.15)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("std", [25, 50])
+def test_pure_gaussian_noise_is_found(name, std):
+    clean, truth = IMAGES[name](), NoiseModel(read_noise=std)
+    found = fit_noise([noisy(clean, truth)])
+    np.testing.assert_allclose(ratio(found, truth, clean), 1, atol=0.15)
+
+
+@pytest.mark.parametrize("gain", [2, 10])
+def test_pure_photon_noise_is_found(gain):
+    clean, truth = data.moon(), NoiseModel(gain=gain)
+    found = fit_noise([noisy(clean, truth)])
+    np.testing.assert_allclose(ratio(found, truth, clean), 1, atol=0.15)
+    assert found.gain == pytest.approx(gain, rel=0.1)
+
+
+def test_twelve_bits_in_sixteen_with_saturation_and_clipped_black():
+    """A camera whose darkest pixels are cut at 0 and whose brightest at 4095."""
+    clean = 18.0 * data.moon() - 900
+    truth = NoiseModel(gain=12, read_noise=25)
+    image = noisy(clean.clip(0), truth).clip(0, 4095).astype(np.uint16)
+    found = fit_noise([image])
+    inside = clean[(clean > 200) & (clean < 3300)]
+    np.testing.assert_allclose(ratio(found, truth, inside), 1, atol=0.15)
+
+
+def test_several_planes_are_one_detector():
+    truth = NoiseModel(gain=5, offset=10, read_noise=6)
+    planes = [noisy(data.moon()[i : i + 90, :200], truth, seed=i) for i in range(0, 400, 100)]
+    found = fit_noise(planes)
+    np.testing.assert_allclose(ratio(found, truth, data.moon()), 1, atol=0.15)
+
+
+def test_pixels_that_are_not_finite_are_left_out():
+    image = noisy(data.moon(), NoiseModel(read_noise=10))
+    plain = fit_noise([image])
+    image[100:120, 200:260] = np.nan
+    image[5, 5] = np.inf
+    holed = fit_noise([image])
+    assert holed.std(100.0) == pytest.approx(plain.std(100.0), rel=0.05)
+
+
+def test_hot_pixels_do_not_count_as_noise():
+    rng = np.random.default_rng(1)
+    image = noisy(data.moon(), NoiseModel(read_noise=10))
+    hot = image.copy()
+    hot[rng.integers(0, 512, 200), rng.integers(0, 512, 200)] += 3000
+    assert fit_noise([hot]).std(110.0) == pytest.approx(fit_noise([image]).std(110.0), rel=0.1)
+
+
+@given(factor=st.floats(1e-3, 1e3), shift=st.floats(-100, 100))
+def test_estimate_follows_the_units(factor, shift):
+    image = noisy(data.moon()[:100, :100], NoiseModel(gain=3, read_noise=4))
+    plain, scaled = fit_noise([image]), fit_noise([factor * (image + shift)])
+    assert scaled.std(factor * (110.0 + shift)) == pytest.approx(
+        factor * plain.std(110.0), rel=0.02
+    )
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((64, 64), 7, np.uint8),
+        np.zeros((50, 50), np.float32),
+        np.zeros((1, 1)),
+        np.ones((2, 300)),
+        np.ones((0, 5)),
+        np.full((40, 40), np.nan),
+        np.arange(9, dtype=np.uint16).reshape(3, 3),
+    ],
+)
+def test_flat_and_tiny_images_have_no_noise(image):
+    assert fit_noise([image]).std(5.0) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_image_without_noise_has_little():
+    ramp = np.add.outer(np.arange(200.0), np.arange(300.0))
+    assert fit_noise([ramp]).std(200.0) < 0.01
+
+
+def test_levels_lie_on_the_line_that_is_fitted():
+    truth = NoiseModel(gain=4, offset=30, read_noise=6)
+    levels = measure_noise([noisy(data.moon(), truth)])
+    assert len(levels.signal) > 10
+    middle = (levels.signal > 100) & (levels.signal < 160)
+    np.testing.assert_allclose(
+        np.sqrt(levels.variance[middle]), truth.std(levels.signal[middle]), rtol=0.1
+    )
+
+
+def test_model_is_its_formula():
+    model = NoiseModel(gain=2.0, offset=100.0, read_noise=3.0)
+    signal = np.array([50.0, 100.0, 120.0])
+    np.testing.assert_allclose(model.variance(signal), [9, 9, 49])
+    np.testing.assert_allclose(model.std(signal), [3, 3, 7])
+    assert isinstance(model.std(120.0), float)
+
+
+@given(low=st.floats(-50, 50), span=st.floats(0.1, 1e4), signal=st.floats(-100, 1000))
+def test_model_can_change_its_units(low, span, signal):
+    model = NoiseModel(gain=2.0, offset=100.0, read_noise=3.0)
+    scaled = model.normalized(low, span).std((signal - low) / span)
+    assert scaled * span == pytest.approx(model.std(signal), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"gain": -1}, {"read_noise": -0.1}, {"gain": np.nan}, {"offset": np.inf}]
+)
+def test_impossible_models_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        NoiseModel(**wrong)
