@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -59,7 +60,7 @@ def read_tiff(path: Path) -> TiffImage:
         If the file is missing, damaged, or holds no image with Y and X as last axes.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with _all_pages_or_error(), tifffile.TiffFile(path) as file:
             series = file.series[0]
             image = TiffImage(_data(file, series), series.axes, _options(file, series))
     except FileNotFoundError as error:
@@ -70,6 +71,31 @@ def read_tiff(path: Path) -> TiffImage:
     if not spatial.endswith("YX"):
         raise ImageFileError(f"{path} has the axes {image.axes}; its last ones must be Y and X")
     return image
+
+
+@contextmanager
+def _all_pages_or_error() -> Iterator[None]:
+    """Raise where tifffile only logs: at a file that ends before its last page."""
+    handler = _LostPages()
+    tifffile.logger().addHandler(handler)
+    try:
+        yield
+    finally:
+        tifffile.logger().removeHandler(handler)
+    if handler.messages:
+        raise ValueError(f"pages are missing, the file may be cut off ({handler.messages[0]})")
+
+
+class _LostPages(logging.Handler):
+    """Collects what tifffile says of pages that it cannot find."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "invalid page offset" in record.getMessage():
+            self.messages.append(record.getMessage())
 
 
 def _data(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:

@@ -1,0 +1,227 @@
+import os
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+import napari_rednet as nr
+from napari_rednet.cli import app
+from napari_rednet.io.planes import read_planes
+from napari_rednet.sample_data import chromosomes, chromosomes_layer, sample_path
+
+
+def call(*arguments):
+    """Exit code and everything printed, as one line."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_model, noisy_camera):
+    tiny_model.save(tmp_path / "tiny.safetensors")
+    stack = np.stack([noisy_camera, noisy_camera[::-1]]).clip(0).astype(np.uint16)
+    tifffile.imwrite(
+        tmp_path / "in.tif", stack, imagej=True, metadata={"axes": "ZYX", "spacing": 0.4}
+    )
+    return tmp_path
+
+
+def denoise(folder, *options, source="in.tif", target="out.tif"):
+    return call(
+        "denoise",
+        folder / source,
+        folder / target,
+        "--model",
+        folder / "tiny.safetensors",
+        *options,
+    )
+
+
+def test_denoise_writes_what_the_function_returns(folder):
+    code, text = denoise(folder)
+    assert code == 0, text
+    source = tifffile.imread(folder / "in.tif")
+    expected = nr.denoise(source, model=folder / "tiny.safetensors")
+    np.testing.assert_array_equal(tifffile.imread(folder / "out.tif"), expected)
+    with tifffile.TiffFile(folder / "out.tif") as file:
+        assert file.series[0].axes == "ZYX"
+        assert file.imagej_metadata["spacing"] == 0.4
+    assert "read noise" in text
+    assert sorted(os.listdir(folder)) == ["in.tif", "out.tif", "tiny.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("options", "noise"),
+    [
+        (["--noise", "12"], 12),
+        (["--gain", "2", "--read-noise", "3"], nr.NoiseModel(2, 0, 3)),
+    ],
+)
+def test_noise_can_be_given(folder, options, noise):
+    assert denoise(folder, *options)[0] == 0
+    expected = nr.denoise(
+        tifffile.imread(folder / "in.tif"), noise=noise, model=folder / "tiny.safetensors"
+    )
+    np.testing.assert_array_equal(tifffile.imread(folder / "out.tif"), expected)
+
+
+def test_quiet_is_silent(folder):
+    assert denoise(folder, "--quiet") == (0, "")
+
+
+def test_existing_files_are_kept_unless_forced(folder):
+    (folder / "out.tif").write_text("precious")
+    code, text = denoise(folder)
+    assert code == 1
+    assert "exists; add --force" in text
+    assert (folder / "out.tif").read_text() == "precious"
+    assert denoise(folder, "--force")[0] == 0
+    assert tifffile.imread(folder / "out.tif").shape == (2, 160, 180)
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "message"),
+    [
+        ([], {"source": "missing.tif"}, "there is no file"),
+        ([], {"target": "out.png"}, "must be a .tif or .tiff file"),
+        ([], {"target": "none/out.tif"}, "there is no folder"),
+        (["--force"], {"target": "in.tif"}, "another file than the input"),
+        (["--noise", "-3"], {}, "noise must be finite and not negative"),
+        (["--noise", "3", "--gain", "2"], {}, "either --noise or --gain"),
+        (["--strength", "-1"], {}, "strength must be finite"),
+        (["--model", "worst"], {}, "no model 'worst'"),
+        (["--device", "cuda:97"], {}, "does not exist here"),
+        (["--tile", "2"], {}, "tile must be at least 16"),
+    ],
+)
+def test_mistakes_are_named_and_write_nothing(folder, options, names, message):
+    before = sorted(os.listdir(folder))
+    code, text = denoise(folder, *options, **names)
+    assert code == 1
+    assert message in text
+    assert "Traceback" not in text
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_unknown_options_are_usage_errors(folder):
+    assert denoise(folder, "--nonsense")[0] == 2
+
+
+def test_models_are_listed():
+    code, text = call("models")
+    assert code == 0
+    assert "denoise-fast" in text
+
+
+def test_demo_writes_a_stack_and_a_picture(tmp_path):
+    code, text = call("demo", tmp_path / "demo")
+    assert code == 0, text
+    restored = tifffile.imread(tmp_path / "demo" / "chromosomes-denoised.tif")
+    assert restored.shape == chromosomes().shape
+    assert (tmp_path / "demo" / "before-after.png").stat().st_size > 10_000
+    assert "PSNR" in text
+    assert str(tmp_path / "demo") in text.replace(" ", "")
+    noise = nr.estimate_noise(chromosomes())
+    assert nr.estimate_noise(restored).std(150.0) < 0.4 * noise.std(150.0)
+
+
+def test_sample_is_a_calibrated_noisy_stack():
+    ((stack, options, kind),) = chromosomes_layer()
+    assert kind == "image"
+    assert stack.dtype == np.uint16
+    assert stack.ndim == len(options["scale"]) == len(options["units"]) == 3
+    assert sample_path().exists()
+
+
+RECIPE = """
+name = "small"
+task = "denoise"
+[network]
+layers = 4
+features = 4
+in_channels = 2
+[[images]]
+folder = "clean"
+share = 1.0
+scales = [1.0, 0.5]
+[[pairs]]
+noisy = "noisy"
+clean = "clean"
+share = 0.3
+[training]
+steps = 6
+interval = 3
+patch = 24
+batch = 2
+"""
+
+
+@pytest.fixture
+def training(tmp_path, camera):
+    rng = np.random.default_rng(0)
+    for name in ("clean", "noisy"):
+        (tmp_path / name).mkdir()
+    noisy = 40 + 0.6 * camera + rng.normal(0, 12, camera.shape)
+    tifffile.imwrite(tmp_path / "clean" / "a.tif", camera)
+    tifffile.imwrite(tmp_path / "noisy" / "a.tif", noisy.astype(np.float32))
+    (tmp_path / "small.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def train(folder, *options):
+    return call(
+        "train", folder / "small.toml", "--data", folder, "--runs", folder / "runs", *options
+    )
+
+
+def test_train_makes_a_model_that_denoise_takes(training):
+    code, text = train(training, "--validation", training / "clean")
+    assert code == 0, text
+    assert "step 6" in text
+    model = nr.load_model(training / "runs" / "small" / "small.safetensors")
+    assert model.info["steps"] == 6
+    assert nr.denoise(np.ones((30, 30)), model=model).shape == (30, 30)
+
+
+def test_train_resumes_only_when_asked(training):
+    assert train(training)[0] == 0
+    code, text = train(training, "--steps", "9")
+    assert code == 1
+    assert "add --resume" in text
+    code, text = train(training, "--steps", "9", "--resume")
+    assert code == 0
+    assert "resumed at step 6" in text
+    assert nr.load_model(training / "runs" / "small" / "small.safetensors").info["steps"] == 9
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('task = "denoise"', 'task = "paint"', "task must be one of"),
+        ("layers = 4", "layers = 5", "layers must be an even number"),
+        ("steps = 6", "paces = 6", "paces"),
+        ("steps = 6", "steps = 6\nminutes = 1", "either steps or minutes"),
+        ('folder = "clean"', 'folder = "void"', "no images in"),
+        ("[training]", "[training", "cannot be used"),
+    ],
+)
+def test_mistakes_in_a_recipe_are_named(training, old, new, message):
+    (training / "small.toml").write_text(RECIPE.replace(old, new))
+    code, text = train(training)
+    assert code == 1
+    assert message in text
+
+
+def test_planes_are_gray_and_evenly_chosen(tmp_path):
+    stack = np.arange(60, dtype=np.uint16)[:, None, None] * np.ones((60, 8, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "stack.tif", stack)
+    planes = read_planes(tmp_path / "stack.tif")
+    assert len(planes) <= 24
+    assert {p.shape for p in planes} == {(8, 9)}
+    assert planes[-1].max() > 50
+    colours = np.full((8, 9, 3), (100, 200, 50), np.uint8)
+    tifffile.imwrite(tmp_path / "rgb.tif", colours, photometric="rgb")
+    (gray,) = read_planes(tmp_path / "rgb.tif")
+    assert gray.dtype == np.uint8
+    assert np.all(gray == round(0.299 * 100 + 0.587 * 200 + 0.114 * 50))
