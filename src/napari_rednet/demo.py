@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +51,10 @@ def show_demo(device: str = "auto") -> None:
     Raises
     ------
     RednetError
-        If napari is not installed.
+        If there is no screen, or napari is not installed.
     """
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        raise RednetError("there is no screen to open napari on; leave out --napari")
     try:
         import napari
     except ImportError as error:
