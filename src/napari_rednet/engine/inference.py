@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _MEGABYTE = 2**20
 _SMALLEST_SIDE = 64
 # What lies in a CPU's cache, and what keeps a GPU busy.
-_BAND_PIXELS = {"cpu": 2**16, "cuda": 2**22, "mps": 2**21}
+_BAND_PIXELS = {"cpu": 2**15, "cuda": 2**22, "mps": 2**21}
 _CPU_BUDGET = 512 * _MEGABYTE
 
 ReadWindow = Callable[[slice, slice], npt.NDArray[Any]]
@@ -261,7 +261,7 @@ class Restorer:
     def _to_image(self, restored: Tensor, plane: Plane, dtype: torch.dtype) -> npt.NDArray[Any]:
         if not torch.isfinite(restored).all():
             if dtype is torch.float32:
-                raise ModelError("the network's result is not finite: its weights are damaged")
+                raise ModelError("the network's result is not finite, even in float32")
             raise _NotFiniteError
         values = restored[0, 0].cpu().numpy()
         return from_network(values, plane.settings.scale, plane.dtype)

@@ -24,6 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_rednet.engine.network import NetworkConfig, RedNet, as_convolution
+from napari_rednet.errors import ModelError
+
+_LAYOUT = torch.channels_last
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,33 @@ class StreamableNetwork:
         half = self.config.half
         self.source_of = {half + i - 1: conv - 1 for conv, i in self.config.skip_pairs}
         self.skip_sources = frozenset(self.source_of.values())
+        self._can_fuse = _can_fuse(device, dtype)
+
+    def convolve(self, x: Tensor, layer: Layer) -> Tensor:
+        """Convolve rows that bring their own vertical padding; ReLU for all layers but the last."""
+        is_hidden = layer is not self.layers[-1]
+        stride, padding = [layer.stride] * 2, [0, 1]
+        if self._can_fuse:
+            after = "relu" if is_hidden else "none"
+            fused: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
+                x, layer.weight, layer.bias, padding, stride, [1, 1], 1, after, [None], None
+            )
+            return fused
+        y = F.conv2d(x, layer.weight, layer.bias, stride, padding)
+        return F.relu_(y) if is_hidden else y
 
     def _prepare(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> Layer:
         weight = layer.weight.detach()
+        if not torch.isfinite(weight).all():
+            # A fused ReLU would turn what comes of it into zeros, and nobody would notice.
+            raise ModelError("the weights are damaged: they hold values that are not finite")
         bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
         is_transposed = isinstance(layer, nn.ConvTranspose2d)
         stride = layer.stride[0]
         if is_transposed and stride == 1:
             weight = as_convolution(weight)
         return Layer(
-            weight.to(self.device, self.dtype, memory_format=torch.channels_last),
+            weight.to(self.device, self.dtype, memory_format=_LAYOUT),
             bias.to(self.device, self.dtype),
             stride,
             is_transposed and stride > 1,
@@ -98,6 +118,7 @@ class RowStream:
         self._carries: list[Tensor | None] = [None] * len(network.layers)
         self._skips = {source: _RowQueue() for source in network.skip_sources}
         self._inputs = _RowQueue()
+        self._workspaces: dict[int, Tensor] = {}
         self._last_row: Tensor | None = None
         self._rows_in = self._rows_out = 0
 
@@ -120,12 +141,9 @@ class RowStream:
     def _advance(self, rows: Tensor, is_last: bool) -> Tensor:
         network, config = self._network, self._network.config
         self._inputs.put(rows[:, : config.out_channels])
-        x = rows.to(network.dtype, memory_format=torch.channels_last)
-        end = len(network.layers) - 1
+        x = rows.to(network.dtype, memory_format=_LAYOUT)
         for i, layer in enumerate(network.layers):
             x = self._run(i, layer, x, is_last)
-            if i < end:
-                x = F.relu_(x)
             if i in network.source_of:
                 self._skips[network.source_of[i]].add_to(x)
             if i in network.skip_sources:
@@ -135,23 +153,44 @@ class RowStream:
         return self._cut(restored)
 
     def _run(self, i: int, layer: Layer, x: Tensor, is_last: bool) -> Tensor:
-        zero = x.new_zeros((x.shape[0], x.shape[1], 1, x.shape[3]))
-        carry = self._carries[i]
-        parts = [zero if carry is None else carry, x, *([zero] if is_last else [])]
-        x = torch.cat([part for part in parts if part.shape[2]], 2)
+        """Apply layer `i` to the rows that have become complete, and keep what it needs later."""
+        seen = self._joined(self._carries[i], x, is_last)
         if layer.is_upsampling:
             # Input row i reaches output rows 2i - 1 to 2i + 2: the first and the last row of
             # what lies here only complete their neighbours, which padding 3 expresses.
-            self._carries[i] = x[:, :, -2:].clone(memory_format=torch.channels_last)
-            if x.shape[2] < 3:
+            self._carries[i] = seen[:, :, -2:].clone(memory_format=_LAYOUT)
+            if seen.shape[2] < 3:
                 return _no_rows(x, layer.weight.shape[1], 2 * x.shape[3])
-            return F.conv_transpose2d(x, layer.weight, layer.bias, stride=2, padding=(3, 1))
-        count = max(0, (x.shape[2] - layer.kernel) // layer.stride + 1)
+            return F.conv_transpose2d(seen, layer.weight, layer.bias, stride=2, padding=(3, 1))
+        count = max(0, (seen.shape[2] - layer.kernel) // layer.stride + 1)
         used = count * layer.stride
-        self._carries[i] = x[:, :, used:].clone(memory_format=torch.channels_last)
+        self._carries[i] = seen[:, :, used:].clone(memory_format=_LAYOUT)
         if count == 0:
             return _no_rows(x, layer.weight.shape[0], x.shape[3] // layer.stride)
-        return F.conv2d(x, layer.weight, layer.bias, stride=layer.stride, padding=(0, 1))
+        return self._network.convolve(seen, layer)
+
+    def _joined(self, carry: Tensor | None, x: Tensor, is_last: bool) -> Tensor:
+        """What a layer sees: the rows it kept, the new ones, and zeros at the top and the end.
+
+        All layers use the same memory in turn: fresh memory for each would cost more than the
+        copies.
+        """
+        start = 1 if carry is None else carry.shape[2]
+        stop = start + x.shape[2]
+        seen = self._workspace(x, stop + is_last)
+        seen[:, :, :start] = 0 if carry is None else carry
+        seen[:, :, start:stop] = x
+        seen[:, :, stop:] = 0
+        return seen
+
+    def _workspace(self, x: Tensor, rows: int) -> Tensor:
+        planes, channels, _, width = x.shape
+        found = self._workspaces.get(channels)
+        if found is None or found.shape[2] < rows:
+            shape = (planes, channels, rows, width)
+            found = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_LAYOUT)
+            self._workspaces[channels] = found
+        return found[:, :, :rows]
 
     def _cut(self, rows: Tensor) -> Tensor:
         """Remove what odd sizes were extended by."""
@@ -181,6 +220,16 @@ class _RowQueue:
             if count < band.shape[2]:
                 self._bands.appendleft(band[:, :, count:])
             start += count
+
+
+def _can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether oneDNN's convolution with ReLU, which spares a pass over memory, can be called."""
+    return (
+        device.type == "cpu"
+        and bool(torch.backends.mkldnn.enabled)
+        and dtype in (torch.float32, torch.bfloat16)
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    )
 
 
 def _no_rows(like: Tensor, channels: int, width: int) -> Tensor:
