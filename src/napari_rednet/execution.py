@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,8 @@ def sample_windows(array: Any, layout: PlaneLayout, channel: int) -> list[npt.ND
 
 def is_dask(array: Any) -> bool:
     """Whether an array is a dask array, without importing dask."""
-    return hasattr(array, "__dask_graph__")
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(array, dask_array.Array)
 
 
 def _lazy_steps(

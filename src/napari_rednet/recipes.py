@@ -198,7 +198,7 @@ class DenoisingBatches:
             noisy = torch.where(is_real, real[:, 1:2], noisy)
             real_std = real[:, 2:] * torch.exp(self._recipe.corruption.map_error * error)
             std = torch.where(is_real, real_std, std)
-        weights = 0.1 / (std.mean((1, 2, 3)) + _SMALLEST_MEAN_NOISE)
+        weights = 0.1 / (std.mean((1, 2, 3)) + _SMALLEST_MEAN_NOISE).sqrt()
         return torch.cat([noisy, std], 1), clean, weights
 
 

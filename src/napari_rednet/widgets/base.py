@@ -1,0 +1,253 @@
+"""What all restoration widgets share: the layer, the model, the run and its result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from magicgui.widgets import Container, ProgressBar, PushButton
+from magicgui.widgets.bases import Widget
+from napari.layers import Image
+from napari.utils.notifications import show_error
+from napari.viewer import Viewer
+from qtpy.compat import isalive
+
+from napari_rednet import __version__
+from napari_rednet.widgets.controls import CommonControls, find_choices
+from napari_rednet.widgets.layers import LayerImage, layer_image, layer_options
+from napari_rednet.widgets.worker import Steps, StepsWorker, compute_in_background, start_worker
+
+
+class RestoreWidget(Container):
+    """Base of the restoration widgets.
+
+    A concrete widget sets the class attributes and overrides `steps`, which does the work in
+    another thread, and, where it needs them, the other hooks.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer whose layers are restored; napari passes it.
+
+    Attributes
+    ----------
+    task : str
+        Whose models are offered.
+    suffix : str
+        What is added to the name of the layer.
+    doing : str
+        What the activity dock calls a run.
+    starters : list of PushButton
+        Buttons that start a run, Run being the first; they rest while one is going on.
+    """
+
+    task: ClassVar[str]
+    suffix: ClassVar[str]
+    doing: ClassVar[str]
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self._worker: StepsWorker | None = None
+        self._source: Image | None = None
+        self.common = CommonControls(self._image_layers)
+        self.run = PushButton(text="Run", tooltip="Restore the layer; the result is a new one.")
+        self.starters = [self.run]
+        self.cancel = PushButton(text="Cancel", tooltip="Stop, without a result.")
+        self.progress = ProgressBar(label="", min=0, max=100, tooltip="How much is done.")
+        self._arrange()
+        self._connect()
+        self._show_idle()
+        self._find_choices()
+
+    # Hooks ---------------------------------------------------------------------------------
+
+    def extra_controls(self) -> list[Widget]:
+        """Controls of this task, shown below the model."""
+        return []
+
+    def arguments(self) -> dict[str, Any]:
+        """What the controls say, as keyword arguments of `steps`.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if the controls cannot be understood.
+        """
+        return self.common.arguments()
+
+    def steps(self, image: LayerImage, **arguments: Any) -> Steps:
+        """Restore: yield (done, total), return the array to show and a dict of what was used.
+
+        It runs in another thread and must not touch any control.
+        """
+        raise NotImplementedError
+
+    def show_used(self, used: dict[str, Any]) -> None:
+        """Show what `steps` has chosen itself."""
+
+    def layer_changed(self, image: LayerImage | None) -> None:
+        """Another layer is selected, or none."""
+
+    def result_options(self, source: Image) -> dict[str, Any]:
+        """Keyword arguments of `add_image` for the result, besides its name and metadata."""
+        return layer_options(source)
+
+    # Runs ----------------------------------------------------------------------------------
+
+    def start(self, make_steps: Callable[[], Steps], doing: str, take: Callable[..., None]) -> None:
+        """Run steps on the selected layer in a worker, and give `take` their result."""
+        if self.is_running:
+            return
+        self._source = self.common.image.value
+        self._worker = start_worker(
+            make_steps,
+            f"{doing} {self.common.image.current_choice}",
+            on_progress=self._while_open(self._show_progress),
+            on_result=self._while_open(partial(self._take_unless_cancelled, take)),
+            on_end=self._while_open(self._end),
+        )
+        self._show_running()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run has been started and has not ended."""
+        return self._worker is not None
+
+    def selected(self) -> LayerImage | None:
+        """The image of the selected layer."""
+        layer = self.common.image.value
+        return None if layer is None else layer_image(layer)
+
+    def _run(self) -> None:
+        image = self.selected()
+        if image is None:
+            return
+        try:
+            arguments = self.arguments()
+        except ValueError as error:
+            show_error(str(error))
+            return
+        add = partial(self._add_result, self.common.image.value)
+        self.start(partial(self._restore, image, arguments), self.doing, add)
+
+    def _restore(self, image: LayerImage, arguments: dict[str, Any]) -> Steps:
+        """Run `steps` with a loaded model, and record how."""
+        from napari_rednet.zoo import load_model_for
+
+        model = load_model_for(self.task, arguments["model"])
+        restored, used = yield from self.steps(image, **{**arguments, "model": model})
+        made_by = {"task": self.task, "model": model.name, "version": __version__}
+        return restored, {**arguments, **used, **made_by}
+
+    def _take_unless_cancelled(self, take: Callable[..., None], result: Any) -> None:
+        # The result may already have been on its way when Cancel was clicked.
+        if self._worker is not None and not self._worker.abort_requested:
+            take(result)
+
+    def _add_result(self, source: Image, result: tuple[Any, dict[str, Any]]) -> None:
+        restored, record = result
+        self.viewer.add_image(
+            restored,
+            name=source.name + self.suffix,
+            metadata={**source.metadata, "napari_rednet": {"source": source.name, **record}},
+            **self.result_options(source),
+        )
+        if source is self.common.image.value:
+            self.show_used(record)
+
+    def _cancel(self) -> None:
+        self.cancel.enabled = False
+        self._quit()
+
+    def _quit(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _while_open(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """A callback that ends the run instead once the window is closed and Qt's side gone."""
+
+        def call(*arguments: Any) -> None:
+            if isalive(self.native):
+                callback(*arguments)
+            else:
+                self._quit()
+
+        return call
+
+    def _end(self) -> None:
+        self._worker = self._source = None
+        self._show_idle()
+
+    # The window ----------------------------------------------------------------------------
+
+    def _arrange(self) -> None:
+        # magicgui aligns fields by labels that it measures without napari's larger font.
+        self.native.setStyleSheet("QLabel { min-width: 6em; }")
+        buttons = Container(widgets=[self.run, self.cancel], layout="horizontal", labels=False)
+        buttons.margins = (0, 0, 0, 0)
+        self.extend(
+            [
+                *self.common.source,
+                *self.extra_controls(),
+                *self.common.computing,
+                buttons,
+                self.progress,
+            ]
+        )
+
+    def _connect(self) -> None:
+        self.run.changed.connect(self._run)
+        self.cancel.changed.connect(self._cancel)
+        self.common.image.changed.connect(self._change_layer)
+        self.native_parent_changed.connect(self._cancel_if_closed)
+        self.viewer.layers.events.removed.connect(self._cancel_if_removed)
+        self._change_layer()
+
+    def _find_choices(self) -> None:
+        if "torch" in sys.modules:
+            self.common.offer(find_choices(self.task))
+        else:
+            # Importing torch would keep the window from opening for seconds.
+            offer = self._while_open(self.common.offer)
+            compute_in_background(partial(find_choices, self.task), offer)
+
+    def _image_layers(self, *_: Any) -> list[Image]:
+        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+
+    def _change_layer(self) -> None:
+        self._show_what_can_be_done()
+        self.layer_changed(self.selected())
+
+    def _cancel_if_closed(self) -> None:
+        if self.native.parent() is None:
+            self._cancel()
+
+    def _cancel_if_removed(self, event: Any) -> None:
+        if event.value is self._source:
+            self._cancel()
+
+    def _show_what_can_be_done(self) -> None:
+        ready = not self.is_running and self.common.image.value is not None
+        for button in self.starters:
+            button.enabled = ready
+        self.cancel.enabled = self.is_running
+
+    def _show_running(self) -> None:
+        self._show_what_can_be_done()
+        self.progress.visible = True
+        self.progress.max = 0  # busy, of unknown length
+
+    def _show_idle(self) -> None:
+        self._show_what_can_be_done()
+        self.progress.visible = False
+        self.progress.max = 100
+        self.progress.value = 0
+
+    def _show_progress(self, progress: tuple[int, int]) -> None:
+        done, total = progress
+        if total:
+            self.progress.max = 100
+            self.progress.value = 100 * done // total

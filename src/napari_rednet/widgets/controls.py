@@ -1,0 +1,142 @@
+"""The controls that all restoration widgets have: layer, model, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from magicgui.widgets import CheckBox, ComboBox, FileEdit
+from magicgui.widgets.bases import Widget
+from qtpy.QtWidgets import QComboBox
+
+FROM_FILE = "from a file…"
+DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
+_SHOWN_LETTERS = 12
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What there is to choose from: (label, value) of models, and names of devices."""
+
+    models: Sequence[tuple[str, str]]
+    devices: Sequence[str]
+
+
+def find_choices(task: str) -> Choices:
+    """Look for models and devices; the first call in a session takes seconds, for torch."""
+    from napari_rednet.engine.devices import available_devices
+    from napari_rednet.zoo import list_models
+
+    found = sorted(list_models(task), key=lambda info: info.variant != DEFAULT_MODEL)
+    models = [(f"{info.variant} (RED{info.layers})", info.variant) for info in found]
+    return Choices(models, [DEFAULT_DEVICE, *available_devices()])
+
+
+class ChoiceBox(ComboBox):
+    """A combo box that keeps its choice while there is one of that value.
+
+    The plain one keeps the text: renaming the chosen layer would choose another. Long names are
+    cut short, so that they do not widen the dock.
+    """
+
+    value: Any
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.native.setMinimumContentsLength(_SHOWN_LETTERS)
+        self.native.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the choices; napari calls it when layers come, go or are renamed."""
+        chosen = self.value
+        with self.changed.blocked():
+            self.choices = ()  # otherwise new ones come after those that stay
+            super().reset_choices()
+            if chosen in self.choices:
+                self.value = chosen
+        if self.value is not chosen:
+            self.changed.emit(self.value)
+
+
+class CommonControls:
+    """Controls of what is restored, by which model and where.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the layers to choose from.
+    """
+
+    def __init__(self, layers: Callable[..., list[Any]]) -> None:
+        self._choices = Choices([(DEFAULT_MODEL, DEFAULT_MODEL)], [DEFAULT_DEVICE])
+        self.image = ChoiceBox(
+            name="image",
+            label="Image",
+            choices=layers,
+            tooltip="Layer to restore. All its planes (z, time) are restored, one by one.",
+        )
+        self.model = ChoiceBox(
+            name="model",
+            label="Model",
+            choices=lambda _: [*self._choices.models, (FROM_FILE, FROM_FILE)],
+            tooltip="fast is a small network, best a larger and slower one. "
+            "Models of your own are chosen from a file.",
+        )
+        self.model_file = FileEdit(
+            name="model_file",
+            label="File",
+            filter="*.safetensors",
+            tooltip="A model file (.safetensors).",
+            visible=False,
+        )
+        self.ensemble = CheckBox(
+            name="ensemble",
+            label="",
+            text="Ensemble (8 orientations)",
+            tooltip="Average over 8 orientations of the image: a little better, 8 times slower.",
+        )
+        self.device = ChoiceBox(
+            name="device",
+            label="Device",
+            choices=lambda _: self._choices.devices,
+            tooltip="Where to compute. auto takes a GPU if there is one.",
+        )
+        self.model.changed.connect(self._show_file)
+
+    @property
+    def source(self) -> list[Widget]:
+        """What is restored, and by which model."""
+        return [self.image, self.model, self.model_file]
+
+    @property
+    def computing(self) -> list[Widget]:
+        """How it is computed."""
+        return [self.ensemble, self.device]
+
+    def offer(self, choices: Choices) -> None:
+        """Show what there is to choose from."""
+        self._choices = choices
+        self.model.reset_choices()
+        self.device.reset_choices()
+
+    def arguments(self) -> dict[str, Any]:
+        """What the controls say, as arguments of the restoration functions."""
+        return {
+            "model": self._model(),
+            "ensemble": self.ensemble.value,
+            "device": self.device.value,
+        }
+
+    def _model(self) -> str:
+        if self.model.value != FROM_FILE:
+            return str(self.model.value)
+        path = str(self.model_file.value)
+        if not path.endswith(".safetensors"):
+            raise ValueError("choose a model file (.safetensors) under File, or another model")
+        return path
+
+    def _show_file(self) -> None:
+        self.model_file.visible = self.model.value == FROM_FILE

@@ -1,0 +1,123 @@
+"""Runs of a restoration in napari's worker threads: progress, cancelling, errors."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+from napari.qt.threading import create_worker, thread_worker
+from napari.utils.notifications import notification_manager
+from superqt.utils import GeneratorWorker
+
+from napari_rednet.errors import RednetError
+
+Steps = Generator[tuple[int, int], None, Any]
+"""Work that yields (pixels done, pixels in all) and returns its result."""
+
+# Often enough to look smooth and to cancel at once, too rarely to keep the window busy.
+_SECONDS_BETWEEN_REPORTS = 0.05
+
+
+class StepsWorker(GeneratorWorker):
+    """A worker that frees what its generator holds (device memory, files) as soon as it ends.
+
+    napari's own subclass is not used: it means to notify of errors and warnings too, but whether
+    it does depends on the Qt binding, so that they would be shown never or twice.
+    """
+
+    def work(self) -> Any:
+        """Iterate; called by Qt in the worker's thread."""
+        try:
+            return super().work()
+        finally:
+            # A cancelled worker only stops iterating and would keep everything alive.
+            self._gen.close()
+
+
+def start_worker(
+    make_steps: Callable[[], Steps],
+    description: str,
+    *,
+    on_progress: Callable[[tuple[int, int]], None],
+    on_result: Callable[[Any], None],
+    on_end: Callable[[], None],
+) -> StepsWorker:
+    """Run steps in a thread, with a bar in napari's activity dock.
+
+    Errors become napari notifications. `quit` of the worker that is returned cancels it.
+
+    Parameters
+    ----------
+    make_steps : callable
+        Called in the thread, so that argument checks and slow imports happen there too.
+    description : str
+        What the activity dock calls the run.
+    on_progress, on_result, on_end : callable
+        Called in the window's thread: with (done, total); with the result, unless it failed or
+        was cancelled; and in all cases after the last of them.
+    """
+    worker: StepsWorker = _run(make_steps, _progress={"desc": description})
+    worker.yielded.connect(on_progress)
+    worker.yielded.connect(partial(_show_in_activity_dock, worker.pbar))
+    worker.returned.connect(on_result)
+    worker.errored.connect(_notify_of_error)
+    worker.warned.connect(_notify_of_warning)
+    worker.finished.connect(on_end)
+    worker.start()
+    return worker
+
+
+def compute_in_background(compute: Callable[[], Any], on_result: Callable[[Any], None]) -> None:
+    """Call a function that takes seconds in a thread, and another with its result in this one."""
+    worker = create_worker(compute, _start_thread=False, _ignore_errors=True)
+    worker.returned.connect(on_result)
+    worker.errored.connect(_notify_of_error)
+    worker.start()
+
+
+# Errors are shown as notifications; ignore_errors keeps them from being raised as well.
+@thread_worker(start_thread=False, worker_class=StepsWorker, ignore_errors=True)
+def _run(make_steps: Callable[[], Steps]) -> Steps:
+    with _without_runtime_errors(), closing(make_steps()) as steps:
+        return (yield from _throttled(steps))
+
+
+@contextmanager
+def _without_runtime_errors() -> Iterator[None]:
+    """Generator workers swallow `RuntimeError`, which torch raises, and never end after one."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RednetError(f"the computation failed: {error}") from error
+
+
+def _throttled(steps: Steps) -> Steps:
+    reported = -math.inf
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return end.value
+        if time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
+            reported = time.monotonic()
+            yield progress
+
+
+def _show_in_activity_dock(bar: Any, progress: tuple[int, int]) -> None:
+    done, total = progress
+    if not total:
+        return
+    bar.total = 100
+    bar.update(100 * done // total - bar.n)
+
+
+def _notify_of_error(error: Exception) -> None:
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def _notify_of_warning(shown: tuple[Any, ...]) -> None:
+    notification_manager.receive_warning(*shown)

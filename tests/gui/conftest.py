@@ -1,0 +1,76 @@
+"""What the window tests share: a viewer with the widget docked, and ways to drive both."""
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from skimage import data
+from superqt.utils import WorkerBase
+
+LONG = 60_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    yield viewer
+    for worker in list(WorkerBase._worker_set):  # of a test that failed
+        worker.quit()
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
+
+
+@pytest.fixture
+def dock(viewer):
+    """Dock the widget as the Plugins menu does."""
+
+    def dock_widget():
+        return viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")[1]
+
+    return dock_widget
+
+
+@pytest.fixture
+def wait(qtbot):
+    """Wait until a run has ended."""
+
+    def wait_until_idle(widget):
+        qtbot.waitUntil(lambda: not widget.is_running, timeout=LONG)
+
+    return wait_until_idle
+
+
+@pytest.fixture
+def run(wait):
+    """Press Run, wait for the end."""
+
+    def press_run(widget):
+        widget.run.native.click()
+        wait(widget)
+
+    return press_run
+
+
+@pytest.fixture
+def notifications():
+    """Messages of napari's notifications since the test began."""
+    notification_manager.records.clear()
+    return lambda: [record.message for record in notification_manager.records]
+
+
+@pytest.fixture
+def clean():
+    return data.camera()[100:196, 180:308] * 8.0
+
+
+@pytest.fixture
+def noisy(clean):
+    """A noisy 12-bit camera image in uint16."""
+    rng = np.random.default_rng(0)
+    photons = rng.poisson(clean / 20)
+    return np.uint16(np.clip(100 + 20 * photons + rng.normal(0, 20, clean.shape), 0, 4095))
+
+
+@pytest.fixture
+def noisy_colours():
+    rng = np.random.default_rng(1)
+    clean = data.astronaut()[:80, 200:296]
+    return np.uint8(np.clip(clean + rng.normal(0, (10, 20, 30), clean.shape), 0, 255))

@@ -1,0 +1,83 @@
+"""What the widget looks like and how it opens."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+from npe2 import PluginManifest
+
+from napari_rednet.widgets.controls import FROM_FILE
+
+NARROW = 320
+
+OPEN_WITHOUT_TORCH = """
+import sys
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari.components import ViewerModel
+from superqt.utils import WorkerBase
+from napari_rednet.widgets import DenoiseWidget, base
+
+real, base.compute_in_background = base.compute_in_background, lambda *args: None
+DenoiseWidget(ViewerModel())
+loaded = "torch" in sys.modules
+base.compute_in_background = real
+widget = DenoiseWidget(ViewerModel())
+while WorkerBase._worker_set:
+    app.processEvents()
+app.processEvents()
+print(loaded, widget.common.model.current_choice, widget.common.device.choices[-1])
+"""
+
+
+def test_the_widget_is_in_the_menus():
+    manifest = PluginManifest.from_distribution("napari-rednet")
+    assert [w.display_name for w in manifest.contributions.widgets] == ["Denoise"]
+    items = manifest.contributions.menus["napari/layers/filter"]
+    assert [item.command for item in items] == ["napari-rednet.denoise"]
+
+
+def test_it_fits_a_narrow_dock(viewer, dock, qtbot):
+    viewer.add_image(np.zeros((32, 32, 3), np.uint8), rgb=True, name="a very long name " * 5)
+    widget = dock()
+    widget.common.model.value = FROM_FILE
+    widget.noise.mode.value = "manual"
+    widget.progress.visible = True
+    assert widget.native.minimumSizeHint().width() <= NARROW
+
+
+def test_every_control_explains_itself(dock):
+    widget = dock()
+    controls = [*widget.common.source, *widget.common.computing, *widget.noise.widgets]
+    controls += [widget.strength, widget.run, widget.cancel, widget.progress]
+    assert [control.name or control.text for control in controls if not control.tooltip] == []
+
+
+def test_fields_that_do_not_matter_are_hidden(make_napari_viewer, qtbot, noisy):
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(noisy)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
+    sometimes = [widget.common.model_file, widget.noise.channel, widget.progress]
+    qtbot.waitUntil(lambda: widget.run.visible)
+    assert not any(control.visible for control in sometimes)
+    widget.common.model.value = FROM_FILE
+    assert widget.common.model_file.visible
+    colours = viewer.add_image(np.zeros((32, 32, 3), np.uint8), rgb=True)
+    widget.common.image.value = colours
+    assert widget.noise.channel.visible
+
+
+def test_automatic_fields_cannot_be_edited(dock):
+    widget = dock()
+    assert all(field.native.isReadOnly() for field in widget.noise.fields.values())
+    widget.noise.mode.value = "manual"
+    assert not any(field.native.isReadOnly() for field in widget.noise.fields.values())
+
+
+def test_opening_does_not_wait_for_torch():
+    command = [sys.executable, "-c", OPEN_WITHOUT_TORCH]
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "fast", "(RED20)", "cpu"]
