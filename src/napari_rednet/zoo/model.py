@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from napari_rednet.engine.network import NetworkConfig, RedNet
 from napari_rednet.errors import ModelError
@@ -84,9 +84,9 @@ class Model:
         header["sha256"] = _digest(header[_HEADER], weights)
         beside = target.with_name(target.name + ".part")
         try:
-            save_file(weights, beside, metadata=header)
+            beside.write_bytes(save(weights, metadata=header))
             beside.replace(target)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             beside.unlink(missing_ok=True)
             raise ModelError(f"the model cannot be written to {target}: {error}") from error
 
