@@ -225,3 +225,51 @@ def test_planes_are_gray_and_evenly_chosen(tmp_path):
     (gray,) = read_planes(tmp_path / "rgb.tif")
     assert gray.dtype == np.uint8
     assert np.all(gray == round(0.299 * 100 + 0.587 * 200 + 0.114 * 50))
+
+
+def deblur(folder, *options):
+    model = ("--model", folder / "tiny.safetensors", "--iterations", 2, "--quiet")
+    return call("deblur", folder / "in.tif", folder / "out.tif", *model, *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel"),
+    [
+        (["--gaussian", "1.5"], nr.psf.gaussian(1.5)),
+        (["--disk", "3"], nr.psf.disk(3)),
+        (["--motion", "7", "--angle", "20"], nr.psf.motion(7, 20)),
+        (
+            ["--numerical-aperture", "1.2", "--wavelength", "0.5", "--pixel-size", "0.1"],
+            nr.psf.widefield(1.2, 0.5, 0.1),
+        ),
+    ],
+)
+def test_deblur_writes_what_the_function_returns(folder, options, kernel):
+    code, text = deblur(folder, *options)
+    assert code == 0, text
+    source, model = tifffile.imread(folder / "in.tif"), folder / "tiny.safetensors"
+    expected = nr.deblur(source, kernel, model=model, iterations=2)
+    np.testing.assert_array_equal(tifffile.imread(folder / "out.tif"), expected)
+
+
+def test_deblur_takes_a_measured_psf(folder):
+    tifffile.imwrite(folder / "psf.tif", nr.psf.disk(2).astype(np.float32))
+    assert deblur(folder, "--psf", folder / "psf.tif")[0] == 0
+    assert (folder / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "got 0 of them"),
+        (["--gaussian", "1", "--disk", "2"], "got 2 of them"),
+        (["--wavelength", "0.5"], "belong together"),
+        (["--gaussian", "-1"], "sigma must be positive"),
+        (["--disk", "500"], "psf must not be larger"),
+    ],
+)
+def test_deblur_needs_one_blur(folder, options, message):
+    code, text = deblur(folder, *options)
+    assert code == 1
+    assert message in text
+    assert not (folder / "out.tif").exists()

@@ -25,7 +25,7 @@ noisy = 100 + np.random.default_rng(0).normal(0, 20, (64, 64))
 restored = nr.denoise(noisy, noise=20)
 assert restored.std() < 0.3 * noisy.std()
 manifest = PluginManifest.from_distribution("napari-rednet")
-assert [w.display_name for w in manifest.contributions.widgets] == ["Denoise"]
+assert [w.display_name for w in manifest.contributions.widgets] == ["Denoise", "Deblur"]
 print([info.name for info in nr.list_models()])
 """
 

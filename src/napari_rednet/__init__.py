@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_rednet import psf
     from napari_rednet.engine.noise_model import NoiseModel
     from napari_rednet.errors import (
         DeviceMemoryError,
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
         RednetError,
         TrainingError,
     )
-    from napari_rednet.restoration import denoise, denoise_steps, estimate_noise
+    from napari_rednet.restoration import (
+        deblur,
+        deblur_steps,
+        denoise,
+        denoise_steps,
+        estimate_noise,
+    )
     from napari_rednet.zoo import Model, list_models, load_model
 
 _HOMES = {
+    "deblur": "restoration",
+    "deblur_steps": "restoration",
     "denoise": "restoration",
     "denoise_steps": "restoration",
     "estimate_noise": "restoration",
@@ -45,17 +54,22 @@ __all__ = [
     "NoiseModel",
     "RednetError",
     "TrainingError",
+    "deblur",
+    "deblur_steps",
     "denoise",
     "denoise_steps",
     "estimate_noise",
     "list_models",
     "load_model",
+    "psf",
 ]
 
 __version__ = version("napari-rednet")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "psf":
+        return import_module(f"{__name__}.psf")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

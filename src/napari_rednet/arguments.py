@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
@@ -18,6 +19,7 @@ from napari_rednet.engine.noise_model import NoiseModel
 if TYPE_CHECKING:
     import os
 
+    from napari_rednet.engine.deblurring import Deblurrer
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.zoo import Model
 
@@ -54,6 +56,14 @@ class Options:
 
         device = resolve_device(self.device)
         return Restorer(self.model.network, device, self.ensemble, self.tile)
+
+    def deblurrer(self, psf: npt.NDArray[np.float64], iterations: int) -> Deblurrer:
+        """A fresh runner that deblurs, with the model as its prior."""
+        from napari_rednet.engine.deblurring import Deblurrer
+        from napari_rednet.engine.devices import resolve_device
+
+        device = resolve_device(self.device)
+        return Deblurrer(self.model.network, device, psf, iterations, self.ensemble, self.tile)
 
 
 def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
@@ -156,6 +166,14 @@ def check_number(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{name} must be finite and not negative, got {value}")
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a count, or raise if it is not a positive integer."""
+    count = _integer(name, value)
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
+    return count
 
 
 def _integer(name: str, value: Any) -> int:

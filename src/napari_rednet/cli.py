@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,15 +19,26 @@ from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.errors import ImageFileError, RednetError
 
 if TYPE_CHECKING:
+    from napari_rednet.execution import Steps
     from napari_rednet.io.tiff import TiffImage
 
 app = typer.Typer(
     name="napari-rednet",
-    help="RED-Net image restoration: denoise TIFF stacks, train models, try the demo.",
+    help="RED-Net image restoration: denoise and deblur TIFF stacks, train models, try the demo.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
+Source = Annotated[Path, typer.Argument(metavar="IN", help="TIFF or OME-TIFF to read.")]
+Target = Annotated[Path, typer.Argument(metavar="OUT", help="TIFF to write.")]
+Noise = Annotated[
+    float | None,
+    typer.Option(help="Standard deviation of Gaussian noise; estimated if not given."),
+]
+Gain = Annotated[float | None, typer.Option(help="Image units per photon.")]
+Offset = Annotated[float | None, typer.Option(help="Signal without light.")]
+ReadNoise = Annotated[float | None, typer.Option(help="Noise without light.")]
+Strength = Annotated[float, typer.Option(help="Factor on the noise level.")]
 Model = Annotated[str, typer.Option(help="fast, best, a model's name or a .safetensors file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Tile = Annotated[int | None, typer.Option(help="Cap in pixels for what is held at once.")]
@@ -47,17 +59,14 @@ def reported_errors() -> Iterator[None]:
 
 @app.command()
 def denoise(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="TIFF or OME-TIFF to read.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="TIFF to write.")],
+    source: Source,
+    target: Target,
     *,
-    noise: Annotated[
-        float | None,
-        typer.Option(help="Standard deviation of Gaussian noise; estimated if not given."),
-    ] = None,
-    gain: Annotated[float | None, typer.Option(help="Image units per photon.")] = None,
-    offset: Annotated[float | None, typer.Option(help="Signal without light.")] = None,
-    read_noise: Annotated[float | None, typer.Option(help="Noise without light.")] = None,
-    strength: Annotated[float, typer.Option(help="Factor on the noise level.")] = 1.0,
+    noise: Noise = None,
+    gain: Gain = None,
+    offset: Offset = None,
+    read_noise: ReadNoise = None,
+    strength: Strength = 1.0,
     model: Model = "fast",
     ensemble: Ensemble = False,
     device: Device = "auto",
@@ -66,29 +75,63 @@ def denoise(
     quiet: Quiet = False,
 ) -> None:
     """Remove noise from a TIFF image or stack; axes, dtype, units and metadata are kept."""
-    from napari_rednet.io.tiff import tiff_writer
     from napari_rednet.restoration import denoise_steps
 
     with reported_errors():
         image = open_image(source, target, force=force)
         levels = noise_levels(image, noise, gain, offset, read_noise)
-        if not quiet:
-            _print_noise(levels)
-        with tiff_writer(target, image) as out:
-            steps = denoise_steps(
-                image.data,
-                noise=levels,
-                strength=strength,
-                model=model,
-                channel_axis=image.channel_axis,
-                ensemble=ensemble,
-                device=device,
-                tile=tile,
-                out=out,
-            )
-            run_with_bar(steps, source.name, quiet=quiet)
-        if not quiet:
-            console.print(f"written: {target}", soft_wrap=True)
+        steps = partial(denoise_steps, noise=levels, strength=strength)
+        common = {"model": model, "ensemble": ensemble, "device": device, "tile": tile}
+        restore_file(image, source, target, partial(steps, **common), levels, quiet=quiet)
+
+
+@app.command()
+def deblur(
+    source: Source,
+    target: Target,
+    *,
+    psf: Annotated[Path | None, typer.Option(help="TIFF with the image of a point.")] = None,
+    gaussian: Annotated[float | None, typer.Option(help="Standard deviation in pixels.")] = None,
+    disk: Annotated[float | None, typer.Option(help="Radius in pixels (out of focus).")] = None,
+    motion: Annotated[float | None, typer.Option(help="Length in pixels.")] = None,
+    angle: Annotated[float, typer.Option(help="Of the motion, in degrees.")] = 0.0,
+    numerical_aperture: Annotated[
+        float | None, typer.Option(help="Of a widefield microscope; with the next two.")
+    ] = None,
+    wavelength: Annotated[float | None, typer.Option(help="Of the light, as pixel size.")] = None,
+    pixel_size: Annotated[float | None, typer.Option(help="In the sample.")] = None,
+    noise: Noise = None,
+    gain: Gain = None,
+    offset: Offset = None,
+    read_noise: ReadNoise = None,
+    strength: Strength = 1.0,
+    iterations: Annotated[int, typer.Option(help="How often data and prior take turns.")] = 8,
+    model: Model = "fast",
+    ensemble: Ensemble = False,
+    device: Device = "auto",
+    tile: Tile = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Undo a known blur of a TIFF image or stack, plane by plane; name one kind of blur."""
+    from napari_rednet.restoration import deblur_steps
+
+    with reported_errors():
+        image = open_image(source, target, force=force)
+        kernel = choose_psf(
+            {
+                "psf": (psf,),
+                "gaussian": (gaussian,),
+                "disk": (disk,),
+                "motion": (motion, angle) if motion is not None else (None,),
+                "widefield": (numerical_aperture, wavelength, pixel_size),
+            }
+        )
+        levels = noise_levels(image, noise, gain, offset, read_noise)
+        steps = partial(deblur_steps, psf=kernel, noise=levels, strength=strength)
+        common = {"model": model, "ensemble": ensemble, "device": device, "tile": tile}
+        made = partial(steps, iterations=iterations, **common)
+        restore_file(image, source, target, made, levels, quiet=quiet)
 
 
 @app.command()
@@ -177,6 +220,52 @@ def open_image(source: Path, target: Path, *, force: bool) -> TiffImage:
     if target.exists() and not force:
         raise ImageFileError(f"{target} exists; add --force to overwrite it")
     return read_tiff(source)
+
+
+def restore_file(
+    image: TiffImage,
+    source: Path,
+    target: Path,
+    make_steps: Callable[..., Steps],
+    levels: list[NoiseModel],
+    *,
+    quiet: bool,
+) -> None:
+    """Run steps from an image into a file of the same description."""
+    from napari_rednet.io.tiff import tiff_writer
+
+    if not quiet:
+        _print_noise(levels)
+    with tiff_writer(target, image) as out:
+        steps = make_steps(image.data, channel_axis=image.channel_axis, out=out)
+        run_with_bar(steps, source.name, quiet=quiet)
+    if not quiet:
+        console.print(f"written: {target}", soft_wrap=True)
+
+
+def choose_psf(given: Mapping[str, tuple[Any, ...]]) -> Any:
+    """The PSF of the one kind whose parameters are given.
+
+    Raises
+    ------
+    ValueError
+        If none is given, or more than one, or not all parameters of it.
+    """
+    from napari_rednet import psf as psfs
+    from napari_rednet.io.tiff import read_tiff
+
+    kinds = [kind for kind, values in given.items() if any(v is not None for v in values)]
+    if len(kinds) != 1:
+        raise ValueError(
+            "give one of --psf, --gaussian, --disk, --motion, or --numerical-aperture with "
+            f"--wavelength and --pixel-size; got {len(kinds)} of them"
+        )
+    (kind,) = kinds
+    if any(value is None for value in given[kind]):
+        raise ValueError("--numerical-aperture, --wavelength and --pixel-size belong together")
+    if kind == "psf":
+        return read_tiff(given[kind][0]).data
+    return getattr(psfs, kind)(*given[kind])
 
 
 def noise_levels(

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from napari_rednet.engine.images import PlaneKey, PlaneLayout
 
 if TYPE_CHECKING:
-    from napari_rednet.arguments import Options
-    from napari_rednet.engine.inference import ChannelSettings, Plane
+    from napari_rednet.engine.planes import ChannelSettings, Plane, PlaneRestorer
 
 Progress = Callable[[int, int], None]
 Steps = Generator[tuple[int, int], None, Any]
@@ -22,6 +21,9 @@ Steps = Generator[tuple[int, int], None, Any]
 
 SettingsOf = Callable[[Sequence[npt.NDArray[Any]], int], "ChannelSettings"]
 """From the sample windows of a channel, and its number, to its settings."""
+
+MakeRestorer = Callable[[], "PlaneRestorer"]
+"""Makes a runner; called where the work is done, which may be another process."""
 
 
 def drain(steps: Steps, progress: bool | Progress, description: str) -> Any:
@@ -51,23 +53,23 @@ def _drain_with_bar(steps: Steps, description: str) -> Any:
 
 
 def restoration_steps(
-    array: Any, layout: PlaneLayout, options: Options, settings_of: SettingsOf, out: Any
+    array: Any, layout: PlaneLayout, make_restorer: MakeRestorer, settings_of: SettingsOf, out: Any
 ) -> Steps:
     """Restore all planes of `array` into `out`, or into a new array; lazily for dask arrays."""
     if is_dask(array):
-        return _lazy_steps(array, layout, options, settings_of, out)
-    return _eager_steps(array, layout, options, settings_of, out)
+        return _lazy_steps(array, layout, make_restorer, settings_of, out)
+    return _eager_steps(array, layout, make_restorer, settings_of, out)
 
 
 def _eager_steps(
-    array: Any, layout: PlaneLayout, options: Options, settings_of: SettingsOf, out: Any
+    array: Any, layout: PlaneLayout, make_restorer: MakeRestorer, settings_of: SettingsOf, out: Any
 ) -> Steps:
     if out is None:
         out = np.empty(array.shape, array.dtype)
     if math.prod(array.shape) == 0:
         return out
     settings = [settings_of(sample_windows(array, layout, c), c) for c in range(layout.channels)]
-    restorer = options.restorer()
+    restorer = make_restorer()
     total = math.prod(array.shape)
     before = 0
     for key in layout.planes():
@@ -82,7 +84,7 @@ def as_plane(
     source: Any, target: Any, key: PlaneKey, layout: PlaneLayout, settings: ChannelSettings
 ) -> Plane:
     """A plane of an array, to be restored into the same place of another."""
-    from napari_rednet.engine.inference import Plane
+    from napari_rednet.engine.planes import Plane
 
     def read(rows: slice, columns: slice) -> npt.NDArray[Any]:
         return np.asarray(source[key.window(rows, columns)])
@@ -106,7 +108,7 @@ def is_dask(array: Any) -> bool:
 
 
 def _lazy_steps(
-    array: Any, layout: PlaneLayout, options: Options, settings_of: SettingsOf, out: Any
+    array: Any, layout: PlaneLayout, make_restorer: MakeRestorer, settings_of: SettingsOf, out: Any
 ) -> Steps:
     """A dask array's planes as the blocks of a new one, under settings that are lazy as well."""
     import dask
@@ -123,7 +125,7 @@ def _lazy_steps(
         _restore_block,
         array.rechunk(whole),
         layout=layout,
-        options=options,
+        make_restorer=make_restorer,
         settings=settings,
         dtype=array.dtype,
         meta=np.empty((0,) * array.ndim, array.dtype),
@@ -138,7 +140,7 @@ def _lazy_steps(
 def _restore_block(
     block: npt.NDArray[Any],
     layout: PlaneLayout,
-    options: Options,
+    make_restorer: MakeRestorer,
     settings: Sequence[ChannelSettings],
     block_info: Any = None,
 ) -> npt.NDArray[Any]:
@@ -148,7 +150,7 @@ def _restore_block(
     channel = 0 if axis is None else position[axis][0]
     part = PlaneLayout(block.shape, axis)
     target = np.empty_like(block)
-    restorer = options.restorer()
+    restorer = make_restorer()
     for key in part.planes():
         for _ in restorer.restore(as_plane(block, target, key, part, settings[channel])):
             pass

@@ -8,8 +8,6 @@ from tests.conftest import random_network
 
 from napari_rednet.engine import inference
 from napari_rednet.engine.inference import (
-    ChannelSettings,
-    Plane,
     Restorer,
     choose_tiling,
     is_out_of_memory,
@@ -18,6 +16,7 @@ from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient
 from napari_rednet.engine.noise_map import RADIUS, SIGMA, smooth_signal
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
 CPU = torch.device("cpu")

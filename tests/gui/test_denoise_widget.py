@@ -143,7 +143,7 @@ def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):
     run(widget)
     assert record_of(viewer.layers[-1]) == {
         "source": "cell",
-        "task": "denoise",
+        "verb": "denoise",
         "model": "denoise-fast",
         "noise": [TYPED],
         "strength": 1.0,

@@ -31,11 +31,11 @@ print(loaded, widget.common.model.current_choice, widget.common.device.choices[-
 """
 
 
-def test_the_widget_is_in_the_menus():
+def test_the_widgets_are_in_the_menus():
     manifest = PluginManifest.from_distribution("napari-rednet")
-    assert [w.display_name for w in manifest.contributions.widgets] == ["Denoise"]
+    assert [w.display_name for w in manifest.contributions.widgets] == ["Denoise", "Deblur"]
     items = manifest.contributions.menus["napari/layers/filter"]
-    assert [item.command for item in items] == ["napari-rednet.denoise"]
+    assert [item.command for item in items] == ["napari-rednet.denoise", "napari-rednet.deblur"]
 
 
 def test_it_fits_a_narrow_dock(viewer, dock, qtbot):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,17 +15,19 @@ from torch import Tensor
 
 from napari_rednet.engine.devices import fast_dtype, free_memory
 from napari_rednet.engine.images import from_network, to_network
-from napari_rednet.engine.intensity import IntensityRange
-from napari_rednet.engine.network import RedNet, orientations
+from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_map import RADIUS, smooth_band
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.engine.streaming import (
     RowStream,
     StreamableNetwork,
     Strip,
     column_strips,
+    prepared_networks,
     stream_bytes,
 )
+from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
 logger = logging.getLogger(__name__)
@@ -35,43 +37,6 @@ _SMALLEST_SIDE = 64
 # What lies in a CPU's cache, and what keeps a GPU busy.
 _BAND_PIXELS = {"cpu": 2**15, "cuda": 2**22, "mps": 2**21}
 _CPU_BUDGET = 512 * _MEGABYTE
-
-ReadWindow = Callable[[slice, slice], npt.NDArray[Any]]
-WriteWindow = Callable[[slice, slice, npt.NDArray[Any]], None]
-
-
-@dataclass(frozen=True)
-class ChannelSettings:
-    """How the planes of one channel are presented to the network.
-
-    Parameters
-    ----------
-    scale : IntensityRange
-        The values that become 0 and 1.
-    noise : NoiseModel, optional
-        Noise in image units; None for a network that is not told the noise.
-    strength : float
-        Factor on the noise standard deviation.
-    """
-
-    scale: IntensityRange
-    noise: NoiseModel | None = None
-    strength: float = 1.0
-
-
-@dataclass(frozen=True)
-class Plane:
-    """A plane to restore: its size and dtype, how to read it and where to write the result.
-
-    `read` and `write` take slices of rows and columns. `write` may be called again for rows that
-    it has had, with final values for them, after a band had to be repeated.
-    """
-
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
-    read: ReadWindow
-    write: WriteWindow
-    settings: ChannelSettings
 
 
 @dataclass(frozen=True)
@@ -111,7 +76,7 @@ class Restorer:
     dtype: torch.dtype | None = None
     _ready: dict[torch.dtype, list[StreamableNetwork]] = field(default_factory=dict, init=False)
 
-    def restore(self, plane: Plane) -> Generator[int, None, None]:
+    def restore(self, plane: Plane) -> Iterator[int]:
         """Restore one plane, yielding after each band how many of its pixels are finished.
 
         Running out of device memory halves what is held at once and starts the current strip
@@ -184,11 +149,9 @@ class Restorer:
 
     def _networks(self, dtype: torch.dtype) -> list[StreamableNetwork]:
         if dtype not in self._ready:
-            turns = list(orientations()) if self.ensemble else [(0, False)]
-            self._ready[dtype] = [
-                StreamableNetwork(self.network.reoriented(*turn), self.device, dtype)
-                for turn in turns
-            ]
+            self._ready[dtype] = prepared_networks(
+                self.network, self.device, dtype, ensemble=self.ensemble
+            )
         return self._ready[dtype]
 
     @torch.inference_mode()
@@ -196,8 +159,7 @@ class Restorer:
         self, plane: Plane, strip: Strip, tiling: Tiling, dtype: torch.dtype
     ) -> Iterator[int]:
         streams = [RowStream(network, strip.width) for network in self._networks(dtype)]
-        kept = strip.keep.stop - strip.keep.start
-        finite = _FiniteRows()
+        finite = FiniteRows()
         done = 0
         for rows, inputs, is_finite, original in self._inputs(plane, strip, tiling):
             finite.put(is_finite, original)
@@ -212,7 +174,7 @@ class Restorer:
                 finite.put_back(values)
                 plane.write(slice(done, done + count), strip.keep, values[:, strip.inner])
                 done += count
-            yield done * kept
+            yield done * strip.kept
 
     def _inputs(
         self, plane: Plane, strip: Strip, tiling: Tiling
@@ -241,7 +203,7 @@ class Restorer:
         if finite is not None:
             known = torch.from_numpy(finite).to(self.device)[None, None].float()
             known = F.pad(known, (0, 0, above, below), mode="replicate")
-            x, signal = _fill_unknown(x, known)
+            x, signal = fill_band(x, known)
         image = x[:, :, RADIUS:-RADIUS]
         if settings.noise is None:
             return image, finite
@@ -269,48 +231,6 @@ class Restorer:
 
 class _NotFiniteError(Exception):
     """A result in low precision overflowed."""
-
-
-class _FiniteRows:
-    """Remembers the pixels that are not finite until their rows are restored."""
-
-    def __init__(self) -> None:
-        self._bands: list[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = []
-        self._first = 0
-
-    def put(self, finite: npt.NDArray[np.bool_] | None, original: npt.NDArray[Any]) -> None:
-        """Add a band as it was read."""
-        kept = original[:, :0] if finite is None else original.copy()
-        self._bands.append((finite, kept))
-
-    def put_back(self, values: npt.NDArray[Any]) -> None:
-        """Give the next rows their original values where those were not finite."""
-        start = 0
-        while start < len(values):
-            finite, original = self._bands[0]
-            count = min(len(original) - self._first, len(values) - start)
-            if finite is not None:
-                rows = slice(self._first, self._first + count)
-                part = values[start : start + count]
-                part[~finite[rows]] = original[rows][~finite[rows]]
-            start += count
-            self._first += count
-            if self._first == len(original):
-                self._bands.pop(0)
-                self._first = 0
-
-
-def _fill_unknown(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Fill unknown pixels from their neighbours; return also the smoothed signal of the band.
-
-    Where nothing is known nearby, both are 0, the lower end of the range.
-    """
-    weight = smooth_band(known)
-    signal = smooth_band(x * known) / weight.clamp(min=1e-6)
-    filled = x.clone()
-    inner = slice(RADIUS, -RADIUS)
-    filled[:, :, inner] = torch.where(known[:, :, inner] > 0, x[:, :, inner], signal)
-    return filled, signal
 
 
 def choose_tiling(

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_rednet.engine.network import NetworkConfig, RedNet, as_convolution
+from napari_rednet.engine.network import NetworkConfig, RedNet, as_convolution, orientations
 from napari_rednet.errors import ModelError
 
 _LAYOUT = torch.channels_last
@@ -94,6 +94,14 @@ class StreamableNetwork:
             stride,
             is_transposed and stride > 1,
         )
+
+
+def prepared_networks(
+    network: RedNet, device: torch.device, dtype: torch.dtype, *, ensemble: bool
+) -> list[StreamableNetwork]:
+    """The network, or its eight orientations, made ready to run."""
+    turns = orientations() if ensemble else [(0, False)]
+    return [StreamableNetwork(network.reoriented(*turn), device, dtype) for turn in turns]
 
 
 class RowStream:
@@ -200,6 +208,13 @@ class RowStream:
         return kept[..., : kept.shape[3] - self._extra_column]
 
 
+def run_in_bands(network: StreamableNetwork, image: Tensor, band: int) -> Tensor:
+    """Run a network over an image that is there as a whole, in bands for the cache's sake."""
+    stream = RowStream(network, image.shape[3])
+    parts = [stream.push(rows) for rows in torch.split(image, band, 2)]
+    return torch.cat([*parts, stream.finish()], 2)
+
+
 class _RowQueue:
     """Rows that wait for the layers in between to catch up."""
 
@@ -276,6 +291,11 @@ class Strip:
     def width(self) -> int:
         """Columns that are read."""
         return int(self.read.stop - self.read.start)
+
+    @property
+    def kept(self) -> int:
+        """Columns that are kept."""
+        return int(self.keep.stop - self.keep.start)
 
     @property
     def inner(self) -> slice:

@@ -33,6 +33,8 @@ class RestoreWidget(Container):
 
     Attributes
     ----------
+    verb : str
+        The function of the package that does the work.
     task : str
         Whose models are offered.
     suffix : str
@@ -43,6 +45,7 @@ class RestoreWidget(Container):
         Buttons that start a run, Run being the first; they rest while one is going on.
     """
 
+    verb: ClassVar[str]
     task: ClassVar[str]
     suffix: ClassVar[str]
     doing: ClassVar[str]
@@ -139,7 +142,7 @@ class RestoreWidget(Container):
 
         model = load_model_for(self.task, arguments["model"])
         restored, used = yield from self.steps(image, **{**arguments, "model": model})
-        made_by = {"task": self.task, "model": model.name, "version": __version__}
+        made_by = {"verb": self.verb, "model": model.name, "version": __version__}
         return restored, {**arguments, **used, **made_by}
 
     def _take_unless_cancelled(self, take: Callable[..., None], result: Any) -> None:

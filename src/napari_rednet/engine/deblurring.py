@@ -1,0 +1,147 @@
+"""Deblur planes of any size in overlapping blocks, with a network as the prior."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_rednet.engine.deconvolution import deblur_steps
+from napari_rednet.engine.devices import fast_dtype
+from napari_rednet.engine.images import from_network, to_network
+from napari_rednet.engine.inference import is_out_of_memory
+from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.planes import Plane
+from napari_rednet.engine.streaming import (
+    StreamableNetwork,
+    Strip,
+    column_strips,
+    prepared_networks,
+    run_in_bands,
+)
+from napari_rednet.engine.unknown_pixels import fill_image
+from napari_rednet.errors import DeviceMemoryError
+
+logger = logging.getLogger(__name__)
+
+_SIDES = {"cpu": 1024, "cuda": 4096, "mps": 2048}
+_SMALLEST_SIDE = 64
+_BAND = 64
+
+
+@dataclass
+class Deblurrer:
+    """Deblurs planes with one PSF.
+
+    Parameters
+    ----------
+    network : RedNet
+        A denoiser that is told the noise map: the prior.
+    device : torch.device
+        Where to run.
+    psf : (H, W) ndarray
+        Of odd sides and sum 1, centred.
+    iterations : int
+        How often data and prior take turns.
+    ensemble : bool
+        Average the prior over the 8 orientations.
+    tile : int, optional
+        Side of the blocks in pixels.
+    """
+
+    network: RedNet
+    device: torch.device
+    psf: npt.NDArray[np.float64]
+    iterations: int = 8
+    ensemble: bool = False
+    tile: int | None = None
+    _ready: dict[torch.dtype, list[StreamableNetwork]] = field(default_factory=dict, init=False)
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a block that are restored with it and thrown away."""
+        return 2 * int(max(self.psf.shape)) + self.network.config.receptive_radius
+
+    def restore(self, plane: Plane) -> Iterator[int]:
+        """Deblur one plane, yielding after each iteration how much, in pixels, is done.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the smallest block does not fit into the device's memory.
+        """
+        side = self.tile or _SIDES[self.device.type]
+        while True:
+            try:
+                yield from self._restore_in_blocks(plane, side)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                side = self._smaller(side, error)
+            else:
+                return
+
+    def _smaller(self, side: int, error: Exception) -> int:
+        if side <= _SMALLEST_SIDE:
+            raise DeviceMemoryError(
+                f"{self.device} has too little memory even for blocks of {side} pixels; "
+                "close other programs or choose another device"
+            ) from error
+        logger.info("out of memory on %s; blocks of %d pixels now", self.device, side // 2)
+        return max(_SMALLEST_SIDE, side // 2)
+
+    def _restore_in_blocks(self, plane: Plane, side: int) -> Iterator[int]:
+        rows, columns = (column_strips(n, side, self.margin) for n in plane.shape)
+        finished = 0
+        for block in product(rows, columns):
+            size = block[0].kept * block[1].kept
+            for i in self._restore_block(plane, *block):
+                yield finished + size * i // self.iterations
+            finished += size
+
+    @torch.inference_mode()
+    def _restore_block(self, plane: Plane, rows: Strip, columns: Strip) -> Iterator[int]:
+        values = np.asarray(plane.read(rows.read, columns.read))
+        settings = plane.settings
+        normalized, finite = to_network(values, settings.scale)
+        x = torch.from_numpy(normalized).to(self.device)[None, None]
+        if finite is not None:
+            known = torch.from_numpy(finite).to(self.device)[None, None].float()
+            x = fill_image(x, known)
+        noise = 0.0 if settings.noise is None else settings.noise.read_noise
+        std = settings.strength * noise / settings.scale.span
+        steps = enumerate(deblur_steps(x, self.psf, std, self._denoise, self.iterations), 1)
+        for i, estimate in steps:
+            x = estimate
+            if i < self.iterations:
+                yield i
+        restored = from_network(x[0, 0].cpu().numpy(), settings.scale, plane.dtype)
+        if finite is not None:
+            restored[~finite] = values[~finite]
+        plane.write(rows.keep, columns.keep, restored[rows.inner, columns.inner])
+        yield self.iterations
+
+    def _denoise(self, image: Tensor, std: float) -> Tensor:
+        """The prior; in float32 where low precision overflows."""
+        inputs = torch.cat([image, torch.full_like(image, std)], 1)
+        restored = self._run(inputs, fast_dtype(self.device))
+        if torch.isfinite(restored).all():
+            return restored
+        return self._run(inputs, torch.float32)
+
+    def _run(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        results = [run_in_bands(network, inputs, _BAND) for network in self._networks(dtype)]
+        return torch.stack(results).mean(0) if len(results) > 1 else results[0]
+
+    def _networks(self, dtype: torch.dtype) -> list[StreamableNetwork]:
+        if dtype not in self._ready:
+            self._ready[dtype] = prepared_networks(
+                self.network, self.device, dtype, ensemble=self.ensemble
+            )
+        return self._ready[dtype]

@@ -1,0 +1,91 @@
+"""Controls that choose a point spread function: generated, or an image layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from magicgui.widgets import FloatSpinBox
+from magicgui.widgets.bases import Widget
+
+from napari_rednet import psf
+from napari_rednet.widgets.controls import ChoiceBox
+
+LAYER = "image layer"
+
+# Kind: the function, and for each of its arguments a label, a first value and a tooltip.
+_GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] = {
+    "Gaussian": (psf.gaussian, [("Width", 1.6, "Standard deviation in pixels.")]),
+    "disk (out of focus)": (psf.disk, [("Radius", 3.0, "In pixels.")]),
+    "motion": (
+        psf.motion,
+        [("Length", 10.0, "In pixels."), ("Angle", 0.0, "In degrees, from the horizontal.")],
+    ),
+    "widefield": (
+        psf.widefield,
+        [
+            ("Aperture", 1.4, "Numerical aperture of the objective."),
+            ("Wavelength", 0.52, "Of the emitted light, in the unit of the pixel size."),
+            ("Pixel size", 0.1, "Side of a pixel in the sample, e.g. in micrometres."),
+        ],
+    ),
+}
+_MOST_VALUES = 3
+
+
+class PsfControls:
+    """What the image of a point looks like.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the layers that may hold a measured PSF.
+    """
+
+    def __init__(self, layers: Callable[..., list[Any]]) -> None:
+        self.kind = ChoiceBox(
+            name="psf",
+            label="Blur",
+            choices=[*_GENERATED, LAYER],
+            tooltip="Shape of the blur; an image layer may hold a measured one, e.g. of a bead.",
+        )
+        self.values = [
+            FloatSpinBox(name=f"psf_value_{i}", min=-1e6, max=1e6, step=0.1)
+            for i in range(_MOST_VALUES)
+        ]
+        self.layer = ChoiceBox(
+            name="psf_layer",
+            label="PSF layer",
+            choices=layers,
+            tooltip="2-D layer with the image of a point; its background should be 0.",
+        )
+        self.kind.changed.connect(self._show_kind)
+        self._show_kind()
+
+    @property
+    def widgets(self) -> list[Widget]:
+        """All controls, from top to bottom."""
+        return [self.kind, *self.values, self.layer]
+
+    def psf(self) -> Any:
+        """The PSF that is chosen.
+
+        Raises
+        ------
+        ValueError
+            If a value is out of range, or no layer is chosen.
+        """
+        if self.kind.value == LAYER:
+            if self.layer.value is None:
+                raise ValueError("choose a layer that holds the PSF, or another blur")
+            return self.layer.value.data
+        make, arguments = _GENERATED[self.kind.value]
+        return make(*(box.value for box in self.values[: len(arguments)]))
+
+    def _show_kind(self) -> None:
+        arguments = _GENERATED.get(self.kind.value, (None, []))[1]
+        for i, box in enumerate(self.values):
+            box.visible = i < len(arguments)
+            if i < len(arguments):
+                box.label, box.value, box.tooltip = arguments[i]
+        self.layer.visible = self.kind.value == LAYER

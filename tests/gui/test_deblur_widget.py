@@ -1,0 +1,79 @@
+"""The Deblur widget in a real viewer."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage import data
+
+import napari_rednet as nr
+from napari_rednet import psf
+from napari_rednet.widgets.psf_controls import LAYER
+
+
+@pytest.fixture
+def widget(viewer):
+    return viewer.window.add_plugin_dock_widget("napari-rednet", "Deblur")[1]
+
+
+@pytest.fixture
+def blurred():
+    clean = data.camera()[100:180, 200:300].astype(float)
+    image = ndimage.convolve(clean, psf.disk(2.0), mode="nearest")
+    return image + np.random.default_rng(0).normal(0, 2, clean.shape)
+
+
+def shown(widget):
+    """Labels of the value fields that can be seen."""
+    return [box.label for box in widget.psf.values if not box.native.isHidden()]
+
+
+def test_a_generated_psf_is_used(viewer, widget, run, blurred):
+    layer = viewer.add_image(blurred, name="cell", scale=(0.2, 0.3))
+    widget.psf.kind.value = "disk (out of focus)"
+    widget.psf.values[0].value = 2.0
+    run(widget)
+    result = viewer.layers[-1]
+    assert result.name == "cell deblurred"
+    np.testing.assert_array_equal(result.scale, layer.scale)
+    np.testing.assert_array_equal(result.data, nr.deblur(blurred, psf.disk(2.0)))
+    record = result.metadata["napari_rednet"]
+    assert record["verb"] == "deblur"
+    np.testing.assert_array_equal(record["psf"], psf.disk(2.0))
+
+
+def test_a_measured_psf_is_taken_from_a_layer(viewer, widget, run, blurred):
+    bead = viewer.add_image(psf.gaussian(1.2), name="bead")
+    layer = viewer.add_image(blurred, name="cell")
+    widget.common.image.value = layer
+    widget.psf.kind.value = LAYER
+    widget.psf.layer.value = bead
+    assert shown(widget) == []
+    run(widget)
+    np.testing.assert_array_equal(viewer.layers[-1].data, nr.deblur(blurred, psf.gaussian(1.2)))
+
+
+def test_each_blur_shows_its_own_values(viewer, widget):
+    expected = {
+        "Gaussian": ["Width"],
+        "disk (out of focus)": ["Radius"],
+        "motion": ["Length", "Angle"],
+        "widefield": ["Aperture", "Wavelength", "Pixel size"],
+    }
+    for kind, labels in expected.items():
+        widget.psf.kind.value = kind
+        assert shown(widget) == labels
+        assert widget.psf.psf().sum() == pytest.approx(1)
+
+
+def test_an_impossible_psf_is_reported_and_another_run_works(
+    viewer, widget, run, blurred, notifications
+):
+    viewer.add_image(blurred, name="cell")
+    widget.psf.kind.value = "motion"
+    widget.psf.values[0].value = -3.0
+    run(widget)
+    assert any("length must be positive" in message for message in notifications())
+    assert len(viewer.layers) == 1
+    widget.psf.values[0].value = 3.0
+    run(widget)
+    assert len(viewer.layers) == 2
