@@ -70,6 +70,26 @@ def test_twelve_bits_in_sixteen_with_saturation_and_clipped_black():
     np.testing.assert_allclose(ratio(found, truth, inside), 1, atol=0.15)
 
 
+@pytest.mark.parametrize("photons", [0.1, 0.5, 2.0])
+def test_few_photons_are_counted(photons):
+    """Most pixels have the lowest value, which is no clipping."""
+    clean = photons * (0.5 + data.moon()[:200, :200] / 255)
+    image = np.random.default_rng(0).poisson(clean)
+    assert fit_noise([image.astype(np.uint16)]).std(photons) == pytest.approx(
+        np.sqrt(photons), rel=0.15
+    )
+
+
+@pytest.mark.parametrize("levels", [8, 20])
+def test_few_gray_levels_are_no_clipping(levels):
+    """An 8-bit image of a dim scene: rounding adds a variance of 1/12, and noise stays noise."""
+    clean = 2.0 + (levels - 4.0) * data.moon()[:300, :300] / 255
+    image = np.rint(clean + np.random.default_rng(0).normal(0, 0.8, clean.shape)).clip(1, levels)
+    found = fit_noise([image.astype(np.uint8)])
+    expected = np.sqrt(0.8**2 + 1 / 12)
+    assert found.std(float(np.median(clean))) == pytest.approx(expected, rel=0.15)
+
+
 def test_several_planes_are_one_detector():
     truth = NoiseModel(gain=5, offset=10, read_noise=6)
     planes = [noisy(data.moon()[i : i + 90, :200], truth, seed=i) for i in range(0, 400, 100)]

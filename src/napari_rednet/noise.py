@@ -23,8 +23,10 @@ _SMOOTHING = 2.0
 _MARGIN = 2
 _CLIP = 4.0
 _LONELY = 10.0
+_CLIPPED_SHARE = 0.15
 _LEVELS = 24
 _FEWEST_PIXELS = 60
+_ENOUGH_PIXELS = 500
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,10 @@ def measure_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseLevels:
     images : sequence of (Y, X) ndarray
         Images of any real dtype and of any sizes.
     """
-    limits = _clipping_limits(images)
-    parts = [_local_statistics(image, limits) for image in images]
-    signal, noise, structure = (np.concatenate(column) for column in zip(*parts, strict=True))
+    signal, noise, structure = _statistics(images, _clipping_limits(images))
+    if len(signal) < _ENOUGH_PIXELS:
+        # Where few photons were counted, most pixels share the lowest value and none is clipped.
+        signal, noise, structure = _statistics(images, (-np.inf, np.inf))
     if len(signal) < _FEWEST_PIXELS:
         nothing = np.zeros(0)
         return NoiseLevels(nothing, nothing, nothing, signal.mean() if len(signal) else 0.0)
@@ -104,13 +107,25 @@ def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, 
     )
 
 
+def _statistics(
+    images: Sequence[npt.NDArray[np.generic]], limits: tuple[float, float]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Signal, high-passed noise and structure at the usable pixels of all images."""
+    parts = [_local_statistics(image, limits) for image in images]
+    signal, noise, structure = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return signal, noise, structure
+
+
 def _local_statistics(
     image: npt.NDArray[np.generic], limits: tuple[float, float]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Signal, high-passed noise and structure at the usable pixels of an image."""
     finite = np.isfinite(image)
     values = np.where(finite, image, 0).astype(np.float64)
-    usable = finite & (values > limits[0]) & (values < limits[1])
+    is_clipped = (values <= limits[0]) | (values >= limits[1])
+    # Only where many are clipped is their noise cut; leaving out each of them would leave out
+    # the tails of the noise of all others, most of all where values are few and coarse.
+    usable = finite & (ndimage.uniform_filter(is_clipped.astype(np.float64), 5) < _CLIPPED_SHARE)
     typical = ndimage.median_filter(values, 3)
     is_lonely = _lonely(values - typical)
     values, usable = np.where(is_lonely, typical, values), usable & ~is_lonely
@@ -152,7 +167,8 @@ def _flat_groups(signal: FloatArray, structure: FloatArray) -> list[npt.NDArray[
 def _clipped_variance(noise: FloatArray) -> float:
     """Mean square of noise without its outliers."""
     size = np.abs(noise)
-    limit = _CLIP * 1.4826 * np.median(size)
+    # The median of few photons is 0, and says nothing.
+    limit = _CLIP * (1.4826 * np.median(size) or np.sqrt(np.mean(noise**2)))
     for _ in range(3):
         kept = noise[size <= limit]
         limit = _CLIP * np.sqrt(np.mean(kept**2)) if len(kept) else 0.0
@@ -165,7 +181,9 @@ def _fit_line(light: FloatArray, variance: FloatArray, count: FloatArray) -> tup
     Errors of a measured variance are proportional to it, and far groups must not be outvoted
     by the background's many pixels: hence relative weights, and counts that saturate.
     """
-    typical = max(float(np.median(variance)), np.finfo(float).tiny)
+    typical = max(float(np.median(variance)), 1e-3 * float(variance.max()))
+    if typical <= 0:
+        return 0.0, 0.0
     model = np.maximum(variance, 1e-3 * typical)
     trust = np.sqrt(np.minimum(count, 2000.0))
     slope, at_zero = 0.0, typical
