@@ -100,7 +100,7 @@ def gaussian(
     out: Out = None,
 ) -> None:
     """Gaussian noise of known standard deviation on clean images."""
-    clean = [_gray(plane) for path in _images(data)[:limit] for plane in read_planes(path)]
+    clean = clean_planes(data, limit)
     methods: dict[str, Denoiser] = {
         _NOISY: lambda image, _: image,
         **_models(model, ensemble, device),
@@ -133,7 +133,7 @@ def _score(run: Denoiser, name: str, sigma: float, protocol: Protocol) -> Scores
     scores = Scores()
     cases = [(seed, *case) for seed in protocol.seeds for case in enumerate(protocol.clean)]
     for seed, number, image in watched(cases, f"{name}, σ {sigma:g}"):
-        noisy = _with_noise(image, sigma, seed, number)
+        noisy = with_noise(image, sigma, seed, number)
         start = time.perf_counter()
         restored = run(noisy, sigma)
         scores.seconds.append(time.perf_counter() - start)
@@ -144,7 +144,7 @@ def _score(run: Denoiser, name: str, sigma: float, protocol: Protocol) -> Scores
     return scores
 
 
-def _with_noise(clean: Image, sigma: float, seed: int, number: int) -> Image:
+def with_noise(clean: Image, sigma: float, seed: int, number: int) -> Image:
     """Noise that depends on the seed and the image's number, but on nothing done before."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + number)
     noisy: Image = add_noise(torch.from_numpy(clean)[None, None], sigma, generator)[0, 0].numpy()
@@ -249,6 +249,11 @@ def _models(names: Sequence[str], ensemble: bool, device: str) -> dict[str, Meth
 
 def _as_method(run: Callable[..., Image]) -> Method:
     return lambda noisy, sigma: run(noisy, noise=sigma)
+
+
+def clean_planes(folder: Path, limit: int | None) -> list[Image]:
+    """Gray planes in [0, 255] of the images of a folder."""
+    return [_gray(plane) for path in _images(folder)[:limit] for plane in read_planes(path)]
 
 
 def _images(folder: Path) -> list[Path]:

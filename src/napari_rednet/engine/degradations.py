@@ -28,6 +28,13 @@ def poisson_gaussian_std(
     return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
 
 
+def blur(clean: Tensor, psf: Tensor) -> Tensor:
+    """Convolve with a PSF (H, W) of odd sides; borders are replicated."""
+    rows, columns = (side // 2 for side in psf.shape)
+    padded = F.pad(clean, (columns, columns, rows, rows), mode="replicate")
+    return F.conv2d(padded, psf.flip(0, 1)[None, None].to(clean.dtype))
+
+
 def smooth_field(
     like: Tensor, generator: torch.Generator, low: float, high: float, knots: int = 3
 ) -> Tensor:
