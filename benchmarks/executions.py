@@ -29,7 +29,7 @@ from napari_rednet.engine.network import RedNet, initialize, red20, red30
 from napari_rednet.engine.noise_map import smooth_signal
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
-from napari_rednet.engine.streaming import Strip, column_strips
+from napari_rednet.engine.tiling import Strip, column_strips
 from napari_rednet.execution import as_plane
 from napari_rednet.zoo import load_model_for
 

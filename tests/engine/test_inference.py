@@ -9,7 +9,6 @@ from tests.conftest import random_network
 from napari_rednet.engine import inference
 from napari_rednet.engine.inference import (
     Restorer,
-    choose_tiling,
     is_out_of_memory,
 )
 from napari_rednet.engine.intensity import IntensityRange
@@ -174,17 +173,6 @@ def test_damaged_weights_are_named(noisy_camera):
     network.conv[0].weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="not finite"):
         run(noisy_camera, Restorer(network, CPU))
-
-
-@given(height=st.integers(1, 10**5), width=st.integers(1, 10**5), budget=st.integers(10**6, 10**10))
-def test_tiling_stays_within_the_budget_where_it_can(height, width, budget):
-    def size(side, band):
-        return 1000 * side * (band + 50)
-
-    tiling = choose_tiling((height, width), 2**16, budget, size)
-    assert 1 <= tiling.band <= height
-    assert tiling.side <= max(width, 64)
-    assert tiling.side <= 64 or size(tiling.side, tiling.band) <= budget
 
 
 def test_noise_map_of_a_band_is_that_of_the_plane(noisy_camera):

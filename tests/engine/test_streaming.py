@@ -5,12 +5,8 @@ from hypothesis import strategies as st
 from tests.conftest import random_network
 
 from napari_rednet.engine.network import NetworkConfig
-from napari_rednet.engine.streaming import (
-    RowStream,
-    StreamableNetwork,
-    column_strips,
-    stream_bytes,
-)
+from napari_rednet.engine.streaming import RowStream, StreamableNetwork, stream_bytes
+from napari_rednet.engine.tiling import column_strips
 
 CPU = torch.device("cpu")
 CONFIGS = [
@@ -55,22 +51,6 @@ def test_strips_join_without_a_seam(network, width, side):
         for strip in column_strips(width, side, config.receptive_radius, config.stride)
     ]
     torch.testing.assert_close(torch.cat(parts, 3), network(image), atol=1e-5, rtol=1e-5)
-
-
-@given(
-    width=st.integers(1, 5000),
-    side=st.integers(1, 3000),
-    margin=st.integers(0, 60),
-    stride=st.sampled_from([1, 2]),
-)
-def test_strips_cover_each_column_once(width, side, margin, stride):
-    strips = column_strips(width, side, margin, stride)
-    kept = [column for strip in strips for column in range(strip.keep.start, strip.keep.stop)]
-    assert kept == list(range(width))
-    for strip in strips:
-        assert strip.read.start % stride == 0
-        assert strip.read.start == 0 or strip.keep.start - strip.read.start >= margin
-        assert strip.read.stop == width or strip.read.stop - strip.keep.stop >= margin
 
 
 def test_half_precision_stays_close():

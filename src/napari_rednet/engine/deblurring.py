@@ -18,20 +18,14 @@ from napari_rednet.engine.images import from_network, to_network
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.planes import Plane
-from napari_rednet.engine.streaming import (
-    StreamableNetwork,
-    Strip,
-    column_strips,
-    prepared_networks,
-    run_in_bands,
-)
+from napari_rednet.engine.streaming import StreamableNetwork, prepared_networks, run_in_bands
+from napari_rednet.engine.tiling import SMALLEST_SIDE, Strip, column_strips
 from napari_rednet.engine.unknown_pixels import fill_image
 from napari_rednet.errors import DeviceMemoryError
 
 logger = logging.getLogger(__name__)
 
 _SIDES = {"cpu": 1024, "cuda": 4096, "mps": 2048}
-_SMALLEST_SIDE = 64
 _BAND = 64
 
 
@@ -88,13 +82,13 @@ class Deblurrer:
                 return
 
     def _smaller(self, side: int, error: Exception) -> int:
-        if side <= _SMALLEST_SIDE:
+        if side <= SMALLEST_SIDE:
             raise DeviceMemoryError(
                 f"{self.device} has too little memory even for blocks of {side} pixels; "
                 "close other programs or choose another device"
             ) from error
         logger.info("out of memory on %s; blocks of %d pixels now", self.device, side // 2)
-        return max(_SMALLEST_SIDE, side // 2)
+        return max(SMALLEST_SIDE, side // 2)
 
     def _restore_in_blocks(self, plane: Plane, side: int) -> Iterator[int]:
         rows, columns = (column_strips(n, side, self.margin) for n in plane.shape)

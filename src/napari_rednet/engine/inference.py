@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,33 +22,19 @@ from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.engine.streaming import (
     RowStream,
     StreamableNetwork,
-    Strip,
-    column_strips,
     prepared_networks,
     stream_bytes,
 )
+from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, column_strips
 from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
 logger = logging.getLogger(__name__)
 
 _MEGABYTE = 2**20
-_SMALLEST_SIDE = 64
 # What lies in a CPU's cache, and what keeps a GPU busy.
 _BAND_PIXELS = {"cpu": 2**15, "cuda": 2**22, "mps": 2**21}
 _CPU_BUDGET = 512 * _MEGABYTE
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """Columns that each strip adds to the result and rows of a band, in image pixels."""
-
-    side: int
-    band: int
-
-    def halved(self) -> Tiling:
-        """Half as much at once."""
-        return Tiling(max(_SMALLEST_SIDE, self.side // 2), max(8, self.band // 2))
 
 
 @dataclass
@@ -231,30 +217,6 @@ class Restorer:
 
 class _NotFiniteError(Exception):
     """A result in low precision overflowed."""
-
-
-def choose_tiling(
-    shape: tuple[int, int], pixels: int, budget: int, size: Callable[[int, int], int]
-) -> Tiling:
-    """The widest strips, in bands of about `pixels` each, that need at most `budget` bytes.
-
-    Parameters
-    ----------
-    shape : (rows, columns)
-        Of the plane.
-    pixels : int
-        Pixels of a band that suit the device.
-    budget : int
-        Bytes to stay below.
-    size : callable
-        Bytes that strips of a width in bands of a height need.
-    """
-    height, side = shape[0], shape[1]
-    while True:
-        band = min(height, max(16, -(-pixels // side) // 2 * 2))
-        if size(side, band) <= budget or side <= _SMALLEST_SIDE:
-            return Tiling(side, band)
-        side = max(_SMALLEST_SIDE, -(-side // 2))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

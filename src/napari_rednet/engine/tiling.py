@@ -1,0 +1,103 @@
+"""How a plane is cut so that what is held at once fits the memory; geometry only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SMALLEST_SIDE = 64
+"""Columns, or rows, below which nothing is cut further, in pixels."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Columns of a plane that are streamed together.
+
+    ::
+
+          read.start      keep.start          keep.stop      read.stop
+              │  margin       │   result is kept  │   margin      │
+              ▼───────────────▼───────────────────▼───────────────▼
+
+    The margin is the receptive field, cut at the borders of the plane, so that strips join
+    without a seam.
+    """
+
+    read: slice
+    keep: slice
+
+    @property
+    def width(self) -> int:
+        """Columns that are read."""
+        return int(self.read.stop - self.read.start)
+
+    @property
+    def kept(self) -> int:
+        """Columns that are kept."""
+        return int(self.keep.stop - self.keep.start)
+
+    @property
+    def inner(self) -> slice:
+        """The kept columns, counted from the first one read."""
+        return slice(self.keep.start - self.read.start, self.keep.stop - self.read.start)
+
+
+def column_strips(width: int, side: int, margin: int, stride: int = 1) -> list[Strip]:
+    """Cut a plane into strips that keep at most `side` columns each.
+
+    Parameters
+    ----------
+    width : int
+        Columns of the plane.
+    side : int
+        Columns to keep per strip; rounded down to a multiple of `stride`, but at least `stride`.
+    margin : int
+        Columns to read on both sides of those kept: how far a result depends on its input.
+    stride : int
+        Of the network: a strip has to sample the columns that the whole plane would.
+    """
+    margin += margin % stride
+    step = max(side // stride, 1) * stride
+    return [
+        Strip(
+            slice(max(0, start - margin), min(width, start + step + margin)),
+            slice(start, min(width, start + step)),
+        )
+        for start in range(0, width, step)
+    ]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Columns that each strip adds to the result and rows of a band, in image pixels."""
+
+    side: int
+    band: int
+
+    def halved(self) -> Tiling:
+        """Half as much at once."""
+        return Tiling(max(SMALLEST_SIDE, self.side // 2), max(8, self.band // 2))
+
+
+def choose_tiling(
+    shape: tuple[int, int], pixels: int, budget: int, size: Callable[[int, int], int]
+) -> Tiling:
+    """The widest strips, in bands of about `pixels` each, that need at most `budget` bytes.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Of the plane.
+    pixels : int
+        Pixels of a band that suit the device.
+    budget : int
+        Bytes to stay below.
+    size : callable
+        Bytes that strips of a width in bands of a height need.
+    """
+    height, side = shape[0], shape[1]
+    while True:
+        band = min(height, max(16, -(-pixels // side) // 2 * 2))
+        if size(side, band) <= budget or side <= SMALLEST_SIDE:
+            return Tiling(side, band)
+        side = max(SMALLEST_SIDE, -(-side // 2))
