@@ -6,22 +6,19 @@ xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
+from scipy import ndimage
 from skimage import data
 
+from napari_rednet import psf
+
 IMAGES = Path(__file__).parent / "images"
-
-
-def noisy_image() -> np.ndarray:
-    """A camera image of few photons: gain 2, offset 100, read noise 3."""
-    rng = np.random.default_rng(0)
-    photons = rng.poisson(data.moon()[100:400, 100:460] / 2.0)
-    return np.uint16(np.clip(100 + 2 * photons + rng.normal(0, 3, photons.shape), 0, None))
 
 
 def process_events(seconds: float) -> None:
@@ -39,12 +36,44 @@ def wait_until_idle(widget: Any) -> None:
 
 
 def denoise_widget() -> None:
-    """The Denoise widget beside its result."""
+    """The Denoise widget beside its result, on the bundled stack."""
+    viewer = open_viewer()
+    (layer,) = viewer.open_sample("napari-rednet", "chromosomes")
+    viewer.dims.set_point(0, 20 * layer.scale[0])
+    take(viewer, "Denoise", "denoise-widget.png")
+
+
+def deblur_widget() -> None:
+    """The Deblur widget beside its result, on an image out of focus."""
+    viewer = open_viewer()
+    clean = data.camera()[:300, 100:400].astype(float)
+    blurred = ndimage.convolve(clean, psf.disk(4.0), mode="nearest")
+    noise = np.random.default_rng(0).normal(0, 2, clean.shape)
+    viewer.add_image(blurred + noise, name="camera")
+    take(viewer, "Deblur", "deblur-widget.png", prepare=choose_disk)
+
+
+def choose_disk(widget: Any) -> None:
+    """Tell the widget the blur."""
+    widget.psf.kind.value = "disk (out of focus)"
+    widget.psf.values["disk (out of focus)"][0].value = 4.0
+
+
+def open_viewer() -> napari.Viewer:
+    """A window of the size of the pictures."""
     viewer = napari.Viewer(show_welcome_screen=False)
     viewer.window.resize(1400, 860)
-    viewer.add_image(noisy_image(), name="moon")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
+    return viewer
+
+
+def take(
+    viewer: napari.Viewer, name: str, file: str, prepare: Callable[[Any], None] | None = None
+) -> None:
+    """Dock a widget, run it, and take the picture."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
     process_events(0.5)
+    if prepare is not None:
+        prepare(widget)
     widget.run.native.click()
     wait_until_idle(widget)
     viewer.grid.enabled = True
@@ -52,10 +81,11 @@ def denoise_widget() -> None:
     process_events(0.5)
     viewer.reset_view()
     process_events(0.5)
-    viewer.screenshot(IMAGES / "denoise-widget.png", canvas_only=False, flash=False)
+    viewer.screenshot(IMAGES / file, canvas_only=False, flash=False)
     viewer.close()
 
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     denoise_widget()
+    deblur_widget()

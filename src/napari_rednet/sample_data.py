@@ -34,7 +34,7 @@ def chromosomes() -> npt.NDArray[np.uint16]:
 def chromosomes_layer() -> list[tuple[npt.NDArray[np.uint16], dict[str, Any], str]]:
     """The bundled noisy stack as napari layer data, in micrometres."""
     options = {
-        "name": "chromosomes (noisy)",
+        "name": "chromosomes",
         "scale": _SPACING,
         "units": ("um", "um", "um"),
         "axis_labels": ("z", "y", "x"),

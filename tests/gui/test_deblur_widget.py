@@ -24,13 +24,15 @@ def blurred():
 
 def shown(widget):
     """Labels of the value fields that can be seen."""
-    return [box.label for box in widget.psf.values if not box.native.isHidden()]
+    return [
+        b.label for boxes in widget.psf.values.values() for b in boxes if not b.native.isHidden()
+    ]
 
 
 def test_a_generated_psf_is_used(viewer, widget, run, blurred):
     layer = viewer.add_image(blurred, name="cell", scale=(0.2, 0.3))
     widget.psf.kind.value = "disk (out of focus)"
-    widget.psf.values[0].value = 2.0
+    widget.psf.values["disk (out of focus)"][0].value = 2.0
     run(widget)
     result = viewer.layers[-1]
     assert result.name == "cell deblurred"
@@ -65,15 +67,25 @@ def test_each_blur_shows_its_own_values(viewer, widget):
         assert widget.psf.psf().sum() == pytest.approx(1)
 
 
+def test_typed_values_stay(viewer, widget, run, blurred):
+    """All choices are asked again when the result comes."""
+    viewer.add_image(blurred, name="cell")
+    widget.psf.kind.value = "motion"
+    widget.psf.values["motion"][0].value = 4.5
+    run(widget)
+    assert widget.psf.values["motion"][0].value == 4.5
+    assert shown(widget) == ["Length", "Angle"]
+
+
 def test_an_impossible_psf_is_reported_and_another_run_works(
     viewer, widget, run, blurred, notifications
 ):
     viewer.add_image(blurred, name="cell")
     widget.psf.kind.value = "motion"
-    widget.psf.values[0].value = -3.0
+    widget.psf.values["motion"][0].value = -3.0
     run(widget)
     assert any("length must be positive" in message for message in notifications())
     assert len(viewer.layers) == 1
-    widget.psf.values[0].value = 3.0
+    widget.psf.values["motion"][0].value = 3.0
     run(widget)
     assert len(viewer.layers) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from magicgui.widgets import FloatSpinBox
@@ -30,7 +31,6 @@ _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] =
         ],
     ),
 }
-_MOST_VALUES = 3
 
 
 class PsfControls:
@@ -49,10 +49,7 @@ class PsfControls:
             choices=[*_GENERATED, LAYER],
             tooltip="Shape of the blur; an image layer may hold a measured one, e.g. of a bead.",
         )
-        self.values = [
-            FloatSpinBox(name=f"psf_value_{i}", min=-1e6, max=1e6, step=0.1)
-            for i in range(_MOST_VALUES)
-        ]
+        self.values = {kind: _boxes(kind) for kind in _GENERATED}
         self.layer = ChoiceBox(
             name="psf_layer",
             label="PSF layer",
@@ -65,7 +62,7 @@ class PsfControls:
     @property
     def widgets(self) -> list[Widget]:
         """All controls, from top to bottom."""
-        return [self.kind, *self.values, self.layer]
+        return [self.kind, *chain(*self.values.values()), self.layer]
 
     def psf(self) -> Any:
         """The PSF that is chosen.
@@ -79,13 +76,27 @@ class PsfControls:
             if self.layer.value is None:
                 raise ValueError("choose a layer that holds the PSF, or another blur")
             return self.layer.value.data
-        make, arguments = _GENERATED[self.kind.value]
-        return make(*(box.value for box in self.values[: len(arguments)]))
+        make = _GENERATED[self.kind.value][0]
+        return make(*(box.value for box in self.values[self.kind.value]))
 
     def _show_kind(self) -> None:
-        arguments = _GENERATED.get(self.kind.value, (None, []))[1]
-        for i, box in enumerate(self.values):
-            box.visible = i < len(arguments)
-            if i < len(arguments):
-                box.label, box.value, box.tooltip = arguments[i]
+        for kind, boxes in self.values.items():
+            for box in boxes:
+                box.visible = kind == self.kind.value
         self.layer.visible = self.kind.value == LAYER
+
+
+def _boxes(kind: str) -> list[FloatSpinBox]:
+    """A field for each value of a kind of blur."""
+    return [
+        FloatSpinBox(
+            name=f"{kind} {label}",
+            label=label,
+            value=value,
+            tooltip=tooltip,
+            min=-1e6,
+            max=1e6,
+            step=0.1,
+        )
+        for label, value, tooltip in _GENERATED[kind][1]
+    ]
