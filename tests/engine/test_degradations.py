@@ -9,9 +9,9 @@ from napari_rednet.engine.degradations import (
     NoiseCorruption,
     add_noise,
     blur,
-    poisson_gaussian_std,
     smooth_field,
 )
+from napari_rednet.engine.noise_map import poisson_gaussian_std
 
 
 def seeded(seed=0):

@@ -13,19 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.noise_map import smooth_signal
+from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal
 
 
 def add_noise(clean: Tensor, std: Tensor | float, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise of a standard deviation that may differ from pixel to pixel."""
     return clean + std * _normal(clean, generator)
-
-
-def poisson_gaussian_std(
-    signal: Tensor, gain: Tensor | float, read_noise: Tensor | float
-) -> Tensor:
-    """Standard deviation of photon and read noise at a signal whose black level is 0."""
-    return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
 
 
 def blur(clean: Tensor, psf: Tensor) -> Tensor:

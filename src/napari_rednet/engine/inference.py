@@ -16,7 +16,7 @@ from torch import Tensor
 from napari_rednet.engine.devices import fast_dtype, free_memory
 from napari_rednet.engine.images import from_network, to_network
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.noise_map import RADIUS, smooth_band
+from napari_rednet.engine.noise_map import RADIUS, poisson_gaussian_std, smooth_band
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.engine.streaming import (
@@ -203,8 +203,8 @@ class Restorer:
             return torch.full_like(x[:, :, RADIUS:-RADIUS], strength * noise.read_noise)
         if signal is None:
             signal = smooth_band(x)
-        light = (signal - noise.offset).clamp(min=0)
-        return strength * torch.sqrt(noise.gain * light + noise.read_noise**2)
+        light = signal - noise.offset
+        return strength * poisson_gaussian_std(light, noise.gain, noise.read_noise)
 
     def _to_image(self, restored: Tensor, plane: Plane, dtype: torch.dtype) -> npt.NDArray[Any]:
         if not torch.isfinite(restored).all():

@@ -11,6 +11,13 @@ RADIUS = 6
 """Rows and columns around a pixel that its map value depends on."""
 
 
+def poisson_gaussian_std(
+    signal: Tensor, gain: Tensor | float, read_noise: Tensor | float
+) -> Tensor:
+    """Standard deviation of photon and read noise at a signal whose black level is 0."""
+    return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
+
+
 def smooth_signal(image: Tensor) -> Tensor:
     """Gaussian blur, the estimate of the signal that the noise level is read at.
 
