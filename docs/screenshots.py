@@ -76,8 +76,8 @@ def take(
         prepare(widget)
     widget.run.native.click()
     wait_until_idle(widget)
-    viewer.grid.enabled = True
-    viewer.grid.stride = 1
+    viewer.canvas.grid.enabled = True
+    viewer.canvas.grid.stride = 1
     process_events(0.5)
     viewer.reset_view()
     process_events(0.5)

@@ -66,7 +66,8 @@ def show_demo(device: str = "auto") -> None:
     viewer.add_image(stack, **options)
     restored = run_with_bar(denoise_steps(stack, device=device), "denoise", quiet=False)
     viewer.add_image(restored, **{**options, "name": "chromosomes denoised"})
-    viewer.grid.enabled = True
+    # napari 0.9 moved the grid from the viewer to its canvas.
+    getattr(viewer, "canvas", viewer).grid.enabled = True
     viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
     napari.run()
 
