@@ -187,6 +187,8 @@ def _notes(repeats: int, peaks: dict[Shape, float], check_size: int) -> list[str
         f"{STREAM.capitalize()} is all that `denoise` does with a plane of uint16: normalisation, "
         "noise map, network, conversion, writing. The others are given the network's input "
         "and leave its output where it is; tiles have the receptive field as halo.",
+        "The others run the network as training does, under autocast, without fused or in-place "
+        "ReLU: what a plain PyTorch program would do, not the best that could be made of them.",
         "Peak MB is that of the case's own process with all its libraries (of the GPU's memory "
         "where a GPU computes), 10^6 bytes.",
         f"Max. difference: from the whole plane in float32, {check_size} × {check_size}, as a "

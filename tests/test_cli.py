@@ -200,6 +200,7 @@ def test_train_resumes_only_when_asked(training):
     [
         ('task = "denoise"', 'task = "paint"', "task must be one of"),
         ("layers = 4", "layers = 5", "layers must be an even number"),
+        ("in_channels = 2", "in_channels = 1", "in_channels must be 2"),
         ("steps = 6", "paces = 6", "paces"),
         ("steps = 6", "steps = 6\nminutes = 1", "either steps or minutes"),
         ('folder = "clean"', 'folder = "void"', "no images in"),

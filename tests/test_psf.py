@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
@@ -69,8 +69,7 @@ def test_widefield_is_the_airy_pattern():
     )
 )
 def test_any_psf_is_centred_and_normalised(array):
-    if not array.any():
-        return
+    assume(array.any())
     kernel = as_psf(array, (40, 40))
     assert kernel.sum() == pytest.approx(1)
     offsets = np.array(ndimage.center_of_mass(kernel)) - np.array(kernel.shape) // 2

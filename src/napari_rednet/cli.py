@@ -80,9 +80,16 @@ def denoise(
     with reported_errors():
         image = open_image(source, target, force=force)
         levels = noise_levels(image, noise, gain, offset, read_noise)
-        steps = partial(denoise_steps, noise=levels, strength=strength)
-        common = {"model": model, "ensemble": ensemble, "device": device, "tile": tile}
-        restore_file(image, source, target, partial(steps, **common), levels, quiet=quiet)
+        make_steps = partial(
+            denoise_steps,
+            noise=levels,
+            strength=strength,
+            model=model,
+            ensemble=ensemble,
+            device=device,
+            tile=tile,
+        )
+        restore_file(image, source, target, make_steps, levels, quiet=quiet)
 
 
 @app.command()
@@ -128,10 +135,18 @@ def deblur(
             }
         )
         levels = noise_levels(image, noise, gain, offset, read_noise)
-        steps = partial(deblur_steps, psf=kernel, noise=levels, strength=strength)
-        common = {"model": model, "ensemble": ensemble, "device": device, "tile": tile}
-        made = partial(steps, iterations=iterations, **common)
-        restore_file(image, source, target, made, levels, quiet=quiet)
+        make_steps = partial(
+            deblur_steps,
+            psf=kernel,
+            noise=levels,
+            strength=strength,
+            iterations=iterations,
+            model=model,
+            ensemble=ensemble,
+            device=device,
+            tile=tile,
+        )
+        restore_file(image, source, target, make_steps, levels, quiet=quiet)
 
 
 @app.command()

@@ -89,6 +89,11 @@ def read_recipe(path: Path) -> Recipe:
 def _recipe(values: dict[str, Any]) -> Recipe:
     if values["task"] not in TASKS:
         raise ValueError(f"task must be one of {TASKS}, got {values['task']!r}")
+    network = NetworkConfig(**values["network"])
+    if network.in_channels != 2:
+        raise ValueError(
+            f"in_channels must be 2, the image and its noise map, got {network.in_channels}"
+        )
     training = dict(values["training"])
     own = {key: training.pop(key) for key in ("patch", "batch") if key in training}
     stds = tuple(training.pop("validation_stds", (25.0,)))
@@ -98,7 +103,7 @@ def _recipe(values: dict[str, Any]) -> Recipe:
     return Recipe(
         name=values["name"],
         task=values["task"],
-        network=NetworkConfig(**values["network"]),
+        network=network,
         training=TrainingConfig(**training),
         images=tuple(ImageFolder(**entry) for entry in folders),
         pairs=tuple(PairFolders(**entry) for entry in values.get("pairs", [])),

@@ -168,9 +168,10 @@ def test_overflow_in_half_precision_is_computed_in_float32(noisy_camera):
     np.testing.assert_allclose(result, exact, rtol=1e-4)
 
 
-def test_damaged_weights_are_named(noisy_camera):
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_damaged_weights_are_named(noisy_camera, part):
     network = random_network(NetworkConfig(layers=6, features=4, in_channels=2))
-    network.conv[0].weight.fill_(float("nan"))
+    getattr(network.conv[0], part).fill_(float("nan"))
     with pytest.raises(ModelError, match="not finite"):
         run(noisy_camera, Restorer(network, CPU))
 

@@ -80,10 +80,10 @@ class StreamableNetwork:
 
     def _prepare(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> Layer:
         weight = layer.weight.detach()
-        if not torch.isfinite(weight).all():
+        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
+        if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
             # A fused ReLU would turn what comes of it into zeros, and nobody would notice.
             raise ModelError("the weights are damaged: they hold values that are not finite")
-        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
         is_transposed = isinstance(layer, nn.ConvTranspose2d)
         stride = layer.stride[0]
         if is_transposed and stride == 1:
