@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PLANE = 20
 _STD = 25.0
+_SHOWN_PERCENTILES = (0.5, 99.8)
 
 
 def run_demo(folder: Path, device: str = "auto") -> None:
@@ -57,18 +58,23 @@ def show_demo(device: str = "auto") -> None:
         raise RednetError("there is no screen to open napari on; leave out --napari")
     try:
         import napari
+        import napari.qt
     except ImportError as error:
         raise RednetError("napari is not installed: pip install 'napari-rednet[all]'") from error
     from napari_rednet.restoration import denoise_steps
 
     viewer = napari.Viewer(title="napari-rednet demo")
+    viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
     stack, options, _ = chromosomes_layer()[0]
+    # The same contrast for both, or the difference would be one of display.
+    options["contrast_limits"] = tuple(np.percentile(stack, _SHOWN_PERCENTILES))
     viewer.add_image(stack, **options)
     restored = run_with_bar(denoise_steps(stack, device=device), "denoise", quiet=False)
     viewer.add_image(restored, **{**options, "name": "chromosomes denoised"})
     # napari 0.9 moved the grid from the viewer to its canvas.
     getattr(viewer, "canvas", viewer).grid.enabled = True
-    viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
+    napari.qt.get_qapp().processEvents()  # the canvas has its size only now
+    viewer.reset_view()
     napari.run()
 
 
@@ -78,7 +84,7 @@ def save_before_after(
     """Write two planes side by side as an 8-bit PNG, under the same contrast."""
     from skimage.io import imsave
 
-    low, high = np.percentile(before, (0.5, 99.8))
+    low, high = np.percentile(before, _SHOWN_PERCENTILES)
     gap = np.full((before.shape[0], 4), high)
     pair = np.concatenate([before, gap, after], axis=1).repeat(zoom, 0).repeat(zoom, 1)
     gray = np.clip((pair - low) / (high - low), 0, 1) * 255

@@ -23,6 +23,7 @@ def test_the_demo_shows_before_and_after(make_napari_viewer, monkeypatch):
     np.testing.assert_array_equal(before.data, chromosomes())
     assert after.data.std() < before.data.std()
     np.testing.assert_array_equal(after.scale, before.scale)
+    assert after.contrast_limits == before.contrast_limits
     assert any("Denoise" in name for name in viewers[0].window.dock_widgets)
 
 
