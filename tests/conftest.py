@@ -4,7 +4,7 @@ import torch
 from skimage import data
 
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
-from napari_rednet.zoo import Model
+from napari_rednet.zoo import TASKS, Model
 
 
 def psnr(clean, image, span=255.0):
@@ -23,6 +23,25 @@ def random_network(config, seed=0):
     return network.eval().requires_grad_(False)
 
 
+def small_model(task, stride=2):
+    """An untrained model of a task, for tests of everything but quality."""
+    channels = TASKS[task].in_channels
+    config = NetworkConfig(layers=6, features=8, in_channels=channels, stride=stride)
+    return Model("tiny", task, random_network(config), {"steps": 0})
+
+
+def idle_model(task):
+    """A model that restores nothing: its result is its input."""
+    model = small_model(task)
+    for parameter in model.network.parameters():
+        parameter.zero_()
+    return model
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
 @pytest.fixture
 def camera():
     return data.camera()[100:260, 150:330]
@@ -35,5 +54,4 @@ def noisy_camera(camera):
 
 @pytest.fixture
 def tiny_model():
-    config = NetworkConfig(layers=6, features=8, in_channels=2, stride=2)
-    return Model("tiny", "denoise", random_network(config), {"steps": 0})
+    return small_model("denoise")

@@ -7,52 +7,90 @@ The recipe is the record of a model: network, data, corruption and schedule. The
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.degradations import NoiseCorruption
+from napari_rednet.engine.degradations import (
+    EnlargementCorruption,
+    HoleCorruption,
+    JpegCorruption,
+    NoiseCorruption,
+)
 from napari_rednet.engine.devices import resolve_device
-from napari_rednet.engine.intensity import measure_range
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
-from napari_rednet.engine.noise_map import smooth_signal
-from napari_rednet.engine.patches import PatchSampler
 from napari_rednet.engine.training import Batch, Trainer, TrainingConfig, TrainingStatus
 from napari_rednet.errors import TrainingError
-from napari_rednet.io.planes import read_planes
-from napari_rednet.noise import fit_noise
-from napari_rednet.zoo.model import TASKS, Model
+from napari_rednet.training_batches import (
+    CorruptedBatches,
+    Corruption,
+    DenoisingBatches,
+    FloatArray,
+    ImageFolder,
+    PairFolders,
+    PatchShape,
+    held_out_files,
+    image_files,
+    normalized_planes,
+)
+from napari_rednet.zoo import Model, load_model_for
+from napari_rednet.zoo.model import TASKS
 
-FloatArray = npt.NDArray[np.float32]
-_SMALLEST_MEAN_NOISE = 0.02
+AnyCorruption = NoiseCorruption | EnlargementCorruption | JpegCorruption | HoleCorruption
+
+_CORRUPTIONS: Mapping[str, type[AnyCorruption]] = MappingProxyType(
+    {
+        "denoise": NoiseCorruption,
+        "super_resolve": EnlargementCorruption,
+        "deblock": JpegCorruption,
+        "inpaint": HoleCorruption,
+    }
+)
+# What a file that is no recipe leads to; errors of TOML are a kind of ValueError.
+_WRONG = (OSError, KeyError, TypeError, AttributeError, ValueError)
+# A multiple of every scale of super-resolution.
+_VALIDATION_SIDE = 240
+_VALIDATION_DRAWS = 3
 
 
 @dataclass(frozen=True)
-class ImageFolder:
-    """Clean images for training: where they lie and which share of the patches they give.
+class Start:
+    """A trained denoiser whose weights a training starts from.
 
-    `scales` adds smaller versions of every image: other textures, and less of the noise that
-    clean micrographs still have.
+    Its second input, the noise map, becomes the second input of a network that has one, scaled by
+    `noise`; for a network that has none it is fixed at `noise`.
     """
 
-    folder: str
-    share: float
-    scales: tuple[float, ...] = (1.0,)
+    model: str
+    noise: float
 
+    def copy_into(self, network: RedNet) -> None:
+        """Give a network the weights of the model.
 
-@dataclass(frozen=True)
-class PairFolders:
-    """Real noisy images and the clean images of the same name that belong to them."""
-
-    noisy: str
-    clean: str
-    share: float
+        Raises
+        ------
+        ModelError
+            If there is no such denoiser.
+        TrainingError
+            If their shapes differ in anything but the noise map.
+        """
+        state = load_model_for("denoise", self.model).network.state_dict()
+        first = state["conv.0.weight"]
+        if network.config.in_channels == 1:
+            state["conv.0.bias"] = state["conv.0.bias"] + self.noise * first[:, 1].sum((1, 2))
+            state["conv.0.weight"] = first[:, :1]
+        else:
+            state["conv.0.weight"] = torch.cat([first[:, :1], self.noise * first[:, 1:]], 1)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise TrainingError(f"the network cannot start from {self.model}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -65,9 +103,9 @@ class Recipe:
     training: TrainingConfig
     images: tuple[ImageFolder, ...]
     pairs: tuple[PairFolders, ...]
-    corruption: NoiseCorruption
-    patch: int = 64
-    batch: int = 8
+    corruption: AnyCorruption
+    patches: PatchShape
+    start: Start | None = None
     validation_stds: tuple[float, ...] = (25.0,)
 
 
@@ -82,35 +120,41 @@ def read_recipe(path: Path) -> Recipe:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         return _recipe(values)
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except _WRONG as error:
         raise TrainingError(f"the recipe {path} cannot be used: {error}") from error
 
 
 def _recipe(values: dict[str, Any]) -> Recipe:
-    if values["task"] not in TASKS:
-        raise ValueError(f"task must be one of {TASKS}, got {values['task']!r}")
+    task = values["task"]
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     network = NetworkConfig(**values["network"])
-    if network.in_channels != 2:
+    if network.in_channels != TASKS[task].in_channels:
         raise ValueError(
-            f"in_channels must be 2, the image and its noise map, got {network.in_channels}"
+            f"in_channels must be {TASKS[task].in_channels} for {task}, got {network.in_channels}"
         )
+    if "pairs" in values and task != "denoise":
+        raise ValueError(f"pairs of noisy and clean images are no use for {task}")
     training = dict(values["training"])
     own = {key: training.pop(key) for key in ("patch", "batch") if key in training}
     stds = tuple(training.pop("validation_stds", (25.0,)))
-    folders = [
-        {**entry, "scales": tuple(entry.get("scales", (1.0,)))} for entry in values["images"]
-    ]
+    folders = [_with_tuples(entry) for entry in values["images"]]
     return Recipe(
         name=values["name"],
-        task=values["task"],
+        task=task,
         network=network,
         training=TrainingConfig(**training),
         images=tuple(ImageFolder(**entry) for entry in folders),
         pairs=tuple(PairFolders(**entry) for entry in values.get("pairs", [])),
-        corruption=NoiseCorruption(**values.get("corruption", {})),
+        corruption=_CORRUPTIONS[task](**_with_tuples(values.get("corruption", {}))),
+        patches=PatchShape(**own),
+        start=Start(**values["start"]) if "start" in values else None,
         validation_stds=stds,
-        **own,
     )
+
+
+def _with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
 
 
 def with_length(recipe: Recipe, minutes: float | None, steps: int | None) -> Recipe:
@@ -132,7 +176,7 @@ class RecipeTraining:
     folder : Path
         Where checkpoint and log are kept.
     validation : Path, optional
-        A folder of clean images to measure the PSNR on.
+        A folder of clean images to measure the PSNR on, in place of the recipe's held-out ones.
     """
 
     def __init__(
@@ -148,12 +192,14 @@ class RecipeTraining:
         self.device = resolve_device(device)
         network = RedNet(recipe.network)
         initialize(network, torch.Generator().manual_seed(recipe.training.seed))
+        if recipe.start is not None:
+            recipe.start.copy_into(network)
         self.trainer = Trainer(
             network,
-            DenoisingBatches(recipe, data, self.device),
+            _batches(recipe, data, self.device),
             recipe.training,
             self.device,
-            validate=_validator(recipe, validation, self.device) if validation else None,
+            validate=_validator(recipe, _validation_files(recipe, data, validation), self.device),
             folder=folder,
         )
 
@@ -167,7 +213,7 @@ class RecipeTraining:
         network.load_state_dict({k: v.cpu() for k, v in self.trainer.average.state_dict().items()})
         info = {
             "steps": self.trainer.step,
-            "samples": self.trainer.step * self.recipe.batch,
+            "samples": self.trainer.step * self.recipe.patches.batch,
             "minutes": round(self.trainer.seconds / 60, 1),
             "device": torch.cuda.get_device_name(self.device)
             if self.device.type == "cuda"
@@ -177,126 +223,70 @@ class RecipeTraining:
         return Model(self.recipe.name, self.recipe.task, network.eval().requires_grad_(False), info)
 
 
-class DenoisingBatches:
-    """Makes batches of noisy images with their noise maps, synthetic and real."""
-
-    def __init__(self, recipe: Recipe, data: Path, device: torch.device) -> None:
-        self._recipe = recipe
-        images, weights = _load_images(recipe, data)
-        self._clean = PatchSampler(images, recipe.patch, device, weights)
-        self._pairs: PatchSampler | None = None
-        self._pair_share = sum(pair.share for pair in recipe.pairs)
-        if recipe.pairs:
-            self._pairs = PatchSampler(_load_pairs(recipe, data), recipe.patch, device)
-
-    def __call__(self, generator: torch.Generator) -> Batch:
-        """Draw a batch; the weights make up for strong noise having large errors."""
-        count = self._recipe.batch
-        clean = _vary_contrast(self._clean.sample(count, generator), generator)
-        noisy, std = self._recipe.corruption(clean, generator)
-        if self._pairs is not None:
-            real = self._pairs.sample(count, generator)
-            chance = torch.rand((count, 1, 1, 1), generator=generator, device=real.device)
-            error = torch.randn((count, 1, 1, 1), generator=generator, device=real.device)
-            is_real = chance < self._pair_share
-            clean = torch.where(is_real, real[:, :1], clean)
-            noisy = torch.where(is_real, real[:, 1:2], noisy)
-            real_std = real[:, 2:] * torch.exp(self._recipe.corruption.map_error * error)
-            std = torch.where(is_real, real_std, std)
-        weights = 0.1 / (std.mean((1, 2, 3)) + _SMALLEST_MEAN_NOISE).sqrt()
-        return torch.cat([noisy, std], 1), clean, weights
-
-
-def _vary_contrast(clean: Tensor, generator: torch.Generator) -> Tensor:
-    """Random contrast and brightness: users' images do not fill the range as photographs do."""
-    shape = (len(clean), 1, 1, 1)
-    draw = torch.rand((2, *shape), generator=generator, device=clean.device)
-    contrast = 1 - 0.5 * draw[0] ** 2
-    return clean * contrast + (1 - contrast) * draw[1]
-
-
-def _load_images(recipe: Recipe, data: Path) -> tuple[list[FloatArray], list[float]]:
-    """All clean images, (1, Y, X) each, and how often to draw them."""
-    images, weights = [], []
-    for entry in recipe.images:
-        found = [
-            version[None]
-            for path in _files(data / entry.folder)
-            for plane in _normalized_planes(path)
-            for version in _rescaled(plane, entry.scales)
-            if min(version.shape) >= recipe.patch
-        ]
-        areas = np.array([image.size for image in found], float)
-        images += found
-        weights += list(entry.share * areas / areas.sum())
-    return images, weights
-
-
-def _files(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    if not paths:
-        raise TrainingError(f"there are no images in {folder}")
-    return paths
-
-
-def _normalized_planes(path: Path) -> Iterator[FloatArray]:
-    for plane in read_planes(path):
-        if plane.dtype == np.uint8:
-            yield (plane / 255).astype(np.float32)
-            continue
-        span = measure_range([plane])
-        yield ((plane - span.low) / span.span).clip(0, 2).astype(np.float32)
-
-
-def _rescaled(plane: FloatArray, scales: Sequence[float]) -> Iterator[FloatArray]:
-    from skimage.transform import rescale
-
-    for scale in scales:
-        yield plane if scale == 1 else rescale(plane, scale, anti_aliasing=True).astype(np.float32)
-
-
-def _load_pairs(recipe: Recipe, data: Path) -> list[FloatArray]:
-    """Real pairs as (clean, noisy, noise map), (3, Y, X) each."""
-    return [
-        _registered_pair(noisy, clean)
-        for entry in recipe.pairs
-        for path in _files(data / entry.noisy)
-        for noisy, clean in zip(
-            read_planes(path), read_planes(data / entry.clean / path.name), strict=True
+def _batches(
+    recipe: Recipe, data: Path, device: torch.device
+) -> Callable[[torch.Generator], Batch]:
+    corruption = recipe.corruption
+    if isinstance(corruption, NoiseCorruption):
+        return DenoisingBatches(
+            recipe.images, recipe.pairs, corruption, recipe.patches, data, device
         )
-    ]
+    return CorruptedBatches(
+        recipe.images, corruption, corruption.margin, recipe.patches, data, device
+    )
 
 
-def _registered_pair(noisy: npt.NDArray[Any], clean: npt.NDArray[Any]) -> FloatArray:
-    """Give the clean image the intensities of the noisy one; add the estimated noise map."""
-    columns = np.stack([clean.ravel(), np.ones(clean.size)], axis=1).astype(np.float64)
-    gain, offset = np.linalg.lstsq(columns, noisy.ravel().astype(np.float64), rcond=None)[0]
-    span = measure_range([noisy])
-    model = fit_noise([noisy]).normalized(span.low, span.span)
-    scaled = ((noisy - span.low) / span.span).astype(np.float32)
-    signal = smooth_signal(torch.from_numpy(scaled)[None, None])[0, 0].numpy()
-    target = (gain * clean + offset - span.low) / span.span
-    return np.stack([target, scaled, model.std(signal)]).astype(np.float32)
+def _validation_files(recipe: Recipe, data: Path, folder: Path | None) -> list[Path]:
+    if folder is not None:
+        return image_files(folder)
+    return [path for entry in recipe.images for path in held_out_files(entry, data)]
 
 
-def _validator(recipe: Recipe, folder: Path, device: torch.device) -> Callable[[RedNet], float]:
-    """Mean PSNR over a folder's images at the recipe's noise levels, noise of seed 0."""
-    planes = [p for path in _files(folder) for p in _normalized_planes(path)]
-    generator = torch.Generator().manual_seed(0)
-    cases = []
-    for std in recipe.validation_stds:
-        for plane in planes:
-            clean = torch.from_numpy(plane)[None, None]
-            noise = torch.randn(clean.shape, generator=generator) * (std / 255)
-            inputs = torch.cat([clean + noise, torch.full_like(clean, std / 255)], 1)
-            cases.append((inputs, clean))
+def _validator(
+    recipe: Recipe, files: list[Path], device: torch.device
+) -> Callable[[RedNet], float] | None:
+    """Mean PSNR over images under corruptions of seed 0; None if there are no images for it."""
+    planes = [plane for path in files for plane in normalized_planes(path)]
+    if isinstance(recipe.corruption, NoiseCorruption):
+        cases = _noisy_cases(planes, recipe.validation_stds)
+    else:
+        cases = _corrupted_cases(planes, recipe.corruption)
+    if not cases:
+        return None
 
     def validate(network: RedNet) -> float:
         with torch.no_grad():
-            return float(np.mean([_psnr(network(x.to(device)).cpu(), y) for x, y in cases]))
+            return float(np.mean([_psnr(network(x.to(device)).cpu(), y, w) for x, y, w in cases]))
 
     return validate
 
 
-def _psnr(restored: Tensor, clean: Tensor) -> float:
-    return float(-10 * torch.log10((restored.float() - clean).square().mean()))
+def _noisy_cases(planes: list[FloatArray], stds: tuple[float, ...]) -> list[Batch]:
+    """Whole planes with Gaussian noise of each standard deviation, in gray levels."""
+    generator = torch.Generator().manual_seed(0)
+    cases = []
+    for std in stds:
+        for plane in planes:
+            clean = torch.from_numpy(plane)[None, None]
+            noise = torch.randn(clean.shape, generator=generator) * (std / 255)
+            inputs = torch.cat([clean + noise, torch.full_like(clean, std / 255)], 1)
+            cases.append((inputs, clean, torch.ones(1)))
+    return cases
+
+
+def _corrupted_cases(planes: list[FloatArray], corruption: Corruption) -> list[Batch]:
+    """Square parts of the planes that are large enough, under several draws of the corruption."""
+    generator = torch.Generator().manual_seed(0)
+    side = _VALIDATION_SIDE
+    return [
+        corruption(torch.from_numpy(plane[:side, :side])[None, None], generator)
+        for plane in planes
+        if min(plane.shape) >= side
+        for _ in range(_VALIDATION_DRAWS)
+    ]
+
+
+def _psnr(restored: Tensor, clean: Tensor, weights: Tensor) -> float:
+    """PSNR over the pixels of any weight; known pixels of an image with holes have none."""
+    counted = (weights > 0).expand_as(clean)
+    return float(-10 * torch.log10((restored.float() - clean)[counted].square().mean()))

@@ -32,7 +32,7 @@ def make_batch(generator):
     clean = torch.rand((4, 1, 16, 16), generator=generator)
     clean = torch.nn.functional.avg_pool2d(clean, 5, 1, 2)
     noisy = clean + 0.2 * torch.randn(clean.shape, generator=generator)
-    return noisy, clean, torch.ones(4)
+    return noisy, clean, torch.ones(4, 1, 1, 1)
 
 
 def make_trainer(config, folder=None, **options):

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from napari_rednet.engine.deconvolution import deblur_steps
-from napari_rednet.engine.devices import fast_dtype
 from napari_rednet.engine.images import from_network, to_network
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.planes import Plane
-from napari_rednet.engine.streaming import StreamableNetwork, prepared_networks, run_in_bands
+from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.tiling import SMALLEST_SIDE, Strip, column_strips
 from napari_rednet.engine.unknown_pixels import fill_image
 from napari_rednet.errors import DeviceMemoryError
@@ -26,7 +25,6 @@ from napari_rednet.errors import DeviceMemoryError
 logger = logging.getLogger(__name__)
 
 _SIDES = {"cpu": 1024, "cuda": 4096, "mps": 2048}
-_BAND = 64
 
 
 @dataclass
@@ -55,7 +53,10 @@ class Deblurrer:
     iterations: int = 8
     ensemble: bool = False
     tile: int | None = None
-    _ready: dict[torch.dtype, list[StreamableNetwork]] = field(default_factory=dict, init=False)
+    _runner: NetworkRunner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._runner = NetworkRunner(self.network, self.device, self.ensemble)
 
     @property
     def margin(self) -> int:
@@ -122,20 +123,6 @@ class Deblurrer:
         yield self.iterations
 
     def _denoise(self, image: Tensor, std: float) -> Tensor:
-        """The prior; in float32 where low precision overflows."""
+        """The prior."""
         inputs = torch.cat([image, torch.full_like(image, std)], 1)
-        restored = self._run(inputs, fast_dtype(self.device))
-        if torch.isfinite(restored).all():
-            return restored
-        return self._run(inputs, torch.float32)
-
-    def _run(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        results = [run_in_bands(network, inputs, _BAND) for network in self._networks(dtype)]
-        return torch.stack(results).mean(0) if len(results) > 1 else results[0]
-
-    def _networks(self, dtype: torch.dtype) -> list[StreamableNetwork]:
-        if dtype not in self._ready:
-            self._ready[dtype] = prepared_networks(
-                self.network, self.device, dtype, ensemble=self.ensemble
-            )
-        return self._ready[dtype]
+        return self._runner.run(inputs)

@@ -59,7 +59,7 @@ class PlaneLayout:
     @property
     def spatial_axes(self) -> tuple[int, int]:
         """Positions of Y and X."""
-        axes = [a for a in range(len(self.shape)) if a != self._channel]
+        axes = [a for a in range(len(self.shape)) if a != self.channel]
         return axes[-2], axes[-1]
 
     @property
@@ -71,11 +71,17 @@ class PlaneLayout:
     @property
     def channels(self) -> int:
         """Number of channels; 1 without a channel axis."""
-        return 1 if self._channel is None else self.shape[self._channel]
+        return 1 if self.channel is None else self.shape[self.channel]
 
     @property
-    def _channel(self) -> int | None:
+    def channel(self) -> int | None:
+        """Position of the channel axis, counted from the first axis."""
         return None if self.channel_axis is None else self.channel_axis % len(self.shape)
+
+    def enlarged(self, scale: int) -> PlaneLayout:
+        """The layout of the same array with larger planes."""
+        grown = (n * scale if a in self.spatial_axes else n for a, n in enumerate(self.shape))
+        return PlaneLayout(tuple(grown), self.channel_axis)
 
     def planes(self) -> Iterator[PlaneKey]:
         """All planes, in the order of the array's axes."""
@@ -83,7 +89,17 @@ class PlaneLayout:
         counts = [1 if a in spatial else n for a, n in enumerate(self.shape)]
         for position in np.ndindex(*counts):
             index = tuple(slice(None) if a in spatial else i for a, i in enumerate(position))
-            yield PlaneKey(index, 0 if self._channel is None else position[self._channel])
+            yield PlaneKey(index, 0 if self.channel is None else position[self.channel])
+
+    def color_planes(self) -> Iterator[tuple[PlaneKey, ...]]:
+        """The planes that share a place in the array, one of each channel."""
+        for key in self.planes():
+            if key.channel == 0:
+                yield tuple(self._in_channel(key, c) for c in range(self.channels))
+
+    def _in_channel(self, key: PlaneKey, channel: int) -> PlaneKey:
+        index = (channel if a == self.channel else i for a, i in enumerate(key.index))
+        return PlaneKey(tuple(index), channel)
 
     def sample_windows(self, channel: int) -> list[tuple[int | slice, ...]]:
         """Indices of windows that represent a channel, however large the array is.
@@ -126,7 +142,7 @@ def to_network(
 
     Values that are not finite become 0.
     """
-    wide: Any = _working_dtype(values.dtype)
+    wide: Any = working_dtype(values.dtype)
     finite = np.isfinite(values) if values.dtype.kind == "f" else None
     if finite is None or finite.all():
         finite = None
@@ -140,10 +156,15 @@ def from_network(
     values: npt.NDArray[np.float32], scale: IntensityRange, dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     """Values in image units and dtype; integers are rounded and clipped."""
-    wide: Any = _working_dtype(dtype)
-    image = np.asarray(values, wide) * wide(scale.span) + wide(scale.low)
+    wide: Any = working_dtype(dtype)
+    return round_to(np.asarray(values, wide) * wide(scale.span) + wide(scale.low), dtype)
+
+
+def round_to(image: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Float values as a dtype; for integers rounded and clipped."""
     if dtype.kind not in "iu":
         return np.asarray(image, dtype)
+    wide: Any = working_dtype(dtype)
     limits = np.iinfo(dtype)
     # The largest 64-bit integers are no floats: clip to the nearest float below.
     high = np.nextafter(wide(limits.max), wide(0)) if limits.max > 2**53 else wide(limits.max)
@@ -151,6 +172,6 @@ def from_network(
     return rounded
 
 
-def _working_dtype(dtype: np.dtype[Any]) -> Any:
+def working_dtype(dtype: np.dtype[Any]) -> Any:
     """The float type that scales values of `dtype` without losing their precision."""
     return np.float32 if dtype.itemsize <= 2 else np.float64

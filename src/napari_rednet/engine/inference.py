@@ -19,12 +19,8 @@ from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_map import RADIUS, poisson_gaussian_std, smooth_band
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings, Plane
-from napari_rednet.engine.streaming import (
-    RowStream,
-    StreamableNetwork,
-    prepared_networks,
-    stream_bytes,
-)
+from napari_rednet.engine.runner import NetworkRunner
+from napari_rednet.engine.streaming import RowStream, stream_bytes
 from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, column_strips
 from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
@@ -60,7 +56,10 @@ class Restorer:
     ensemble: bool = False
     tile: int | None = None
     dtype: torch.dtype | None = None
-    _ready: dict[torch.dtype, list[StreamableNetwork]] = field(default_factory=dict, init=False)
+    runner: NetworkRunner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runner = NetworkRunner(self.network, self.device, self.ensemble)
 
     def restore(self, plane: Plane) -> Iterator[int]:
         """Restore one plane, yielding after each band how many of its pixels are finished.
@@ -133,18 +132,11 @@ class Restorer:
         free = free_memory(self.device)
         return min(free // 4, _CPU_BUDGET) if self.device.type == "cpu" else free // 2
 
-    def _networks(self, dtype: torch.dtype) -> list[StreamableNetwork]:
-        if dtype not in self._ready:
-            self._ready[dtype] = prepared_networks(
-                self.network, self.device, dtype, ensemble=self.ensemble
-            )
-        return self._ready[dtype]
-
     @torch.inference_mode()
     def _restore_strip(
         self, plane: Plane, strip: Strip, tiling: Tiling, dtype: torch.dtype
     ) -> Iterator[int]:
-        streams = [RowStream(network, strip.width) for network in self._networks(dtype)]
+        streams = [RowStream(network, strip.width) for network in self.runner.networks(dtype)]
         finite = FiniteRows()
         done = 0
         for rows, inputs, is_finite, original in self._inputs(plane, strip, tiling):
@@ -176,6 +168,8 @@ class Restorer:
             inner = slice(above, len(values) - below)
             inputs, finite = self._prepare(values, plane.settings, halo - above, halo - below)
             inside = None if finite is None else finite[inner]
+            if plane.mask is not None:
+                inputs = torch.cat([inputs, self._mask_band(plane.mask(rows, strip.read))], 1)
             yield rows, inputs, inside, values[inner]
 
     def _prepare(
@@ -195,6 +189,9 @@ class Restorer:
             return image, finite
         noise = settings.noise.normalized(settings.scale.low, settings.scale.span)
         return torch.cat([image, self._noise_map(x, signal, noise, settings.strength)], 1), finite
+
+    def _mask_band(self, mask: npt.NDArray[np.bool_]) -> Tensor:
+        return torch.from_numpy(np.asarray(mask, np.float32)).to(self.device)[None, None]
 
     def _noise_map(
         self, x: Tensor, signal: Tensor | None, noise: NoiseModel, strength: float

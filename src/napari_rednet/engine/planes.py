@@ -13,6 +13,7 @@ from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
 
 ReadWindow = Callable[[slice, slice], npt.NDArray[Any]]
+ReadMask = Callable[[slice, slice], npt.NDArray[np.bool_]]
 WriteWindow = Callable[[slice, slice, npt.NDArray[Any]], None]
 
 
@@ -40,7 +41,8 @@ class Plane:
     """A plane to restore: its size and dtype, how to read it and where to write the result.
 
     `read` and `write` take slices of rows and columns. `write` may be called again for rows that
-    it has had, with final values for them, after a band had to be repeated.
+    it has had, with final values for them, after a band had to be repeated. `mask`, if there is
+    one, reads which pixels are missing.
     """
 
     shape: tuple[int, int]
@@ -48,6 +50,7 @@ class Plane:
     read: ReadWindow
     write: WriteWindow
     settings: ChannelSettings
+    mask: ReadMask | None = None
 
 
 class PlaneRestorer(Protocol):

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_rednet.engine.network import NetworkConfig, RedNet, as_convolution, orientations
+from napari_rednet.engine.network import NetworkConfig, RedNet, as_convolution
 from napari_rednet.errors import ModelError
 
 _LAYOUT = torch.channels_last
@@ -94,14 +94,6 @@ class StreamableNetwork:
             stride,
             is_transposed and stride > 1,
         )
-
-
-def prepared_networks(
-    network: RedNet, device: torch.device, dtype: torch.dtype, *, ensemble: bool
-) -> list[StreamableNetwork]:
-    """The network, or its eight orientations, made ready to run."""
-    turns = orientations() if ensemble else [(0, False)]
-    return [StreamableNetwork(network.reoriented(*turn), device, dtype) for turn in turns]
 
 
 class RowStream:

@@ -18,7 +18,7 @@ from napari_rednet.engine.network import RedNet
 from napari_rednet.errors import TrainingError
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Network inputs, targets, and the weight of each sample in the loss."""
+"""Network inputs, targets, and weights in the loss that broadcast against the targets."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,7 @@ class Trainer:
         low_precision = self._dtype is not torch.float32
         with torch.autocast(self._device.type, self._dtype, enabled=low_precision):
             restored = self.network(inputs)
-        errors = (restored.float() - targets).square().mean((1, 2, 3))
-        loss = (weights * errors).mean()
+        loss = (weights * (restored.float() - targets).square()).mean()
         self._optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
@@ -21,7 +22,32 @@ if TYPE_CHECKING:
 
 Taken = TypeVar("Taken")
 
-TASKS = ("denoise",)
+
+@dataclass(frozen=True)
+class Task:
+    """What the models of a task have in common.
+
+    Parameters
+    ----------
+    prefix : str
+        First part of the names of its models.
+    in_channels : int
+        Channels of the network input: the image, and a map that describes it or none.
+    """
+
+    prefix: str
+    in_channels: int
+
+
+TASKS = MappingProxyType(
+    {
+        "denoise": Task("denoise", 2),
+        "super_resolve": Task("sr", 1),
+        "deblock": Task("deblock", 1),
+        "inpaint": Task("inpaint", 2),
+    }
+)
+"""The tasks that networks are trained for."""
 _HEADER = "napari_rednet"
 _FORMAT = 1
 

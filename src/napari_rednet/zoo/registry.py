@@ -27,7 +27,7 @@ class ModelInfo:
     @property
     def variant(self) -> str:
         """The short name within its task: 'fast' for 'denoise-fast'."""
-        return self.name.removeprefix(f"{self.task}-")
+        return self.name.removeprefix(f"{TASKS[self.task].prefix}-")
 
 
 def list_models(task: str | None = None) -> list[ModelInfo]:
@@ -80,7 +80,7 @@ def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
         found = model
     elif isinstance(model, (str, os.PathLike)):
         known = {info.variant for info in list_models(task)}
-        found = load_model(f"{task}-{model}" if str(model) in known else model)
+        found = load_model(f"{TASKS[task].prefix}-{model}" if str(model) in known else model)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
     if found.task != task:

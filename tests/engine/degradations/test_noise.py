@@ -1,21 +1,11 @@
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import ndimage
+from tests.conftest import seeded
 
-from napari_rednet.engine.degradations import (
-    NoiseCorruption,
-    add_noise,
-    blur,
-    smooth_field,
-)
+from napari_rednet.engine.degradations import NoiseCorruption, add_noise
 from napari_rednet.engine.noise_map import poisson_gaussian_std
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def ramp(count=4, size=128):
@@ -84,18 +74,3 @@ def test_told_levels_of_photon_noise_err_as_asked():
     erring = NoiseCorruption(poisson_share=1.0, map_error=0.2)(clean, seeded())[1]
     ratio = (erring / exact).log()[:, 0, 8, 8]
     assert ratio.std() == pytest.approx(0.2, rel=0.15)
-
-
-def test_blur_is_a_convolution_with_replicated_borders(camera):
-    kernel = np.random.default_rng(0).random((5, 9))
-    found = blur(torch.from_numpy(camera / 1.0)[None, None], torch.from_numpy(kernel))
-    expected = ndimage.convolve(camera / 1.0, kernel, mode="nearest")
-    np.testing.assert_allclose(found[0, 0].numpy(), expected, atol=1e-9)
-
-
-def test_fields_are_smooth_and_bounded():
-    field = smooth_field(torch.zeros(6, 1, 90, 70), seeded(), 0.2, 0.9)
-    assert field.min() >= 0.2
-    assert field.max() <= 0.9
-    assert field.diff(dim=-1).abs().max() < 0.1
-    assert field.std() > 0.05

@@ -1,0 +1,62 @@
+"""Colour planes restored by their luminance.
+
+Red, green and blue are luminance plus terms of the two chroma signals, so whatever is added to
+the luminance is added to all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.engine.images import round_to, working_dtype
+from napari_rednet.engine.planes import ChannelSettings, Plane, ReadWindow, WriteWindow
+
+# ITU-R BT.601.
+_WEIGHTS = (0.299, 0.587, 0.114)
+
+
+def luminance(red_green_blue: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.floating]:
+    """Weighted sum of the first three planes; float32, or float64 for wide dtypes."""
+    wide = working_dtype(red_green_blue[0].dtype)
+    parts = [wide(w) * np.asarray(p, wide) for w, p in zip(_WEIGHTS, red_green_blue, strict=False)]
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        result: npt.NDArray[np.floating] = parts[0] + parts[1] + parts[2]
+    return result
+
+
+def luminance_plane(
+    shape: tuple[int, int],
+    dtype: np.dtype[np.generic],
+    read: Sequence[ReadWindow],
+    write: Sequence[WriteWindow],
+    settings: ChannelSettings,
+) -> Plane:
+    """A plane to restore that stands for three, or four with transparency.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Of the result.
+    dtype : dtype
+        Of the result.
+    read, write : sequences of callables
+        One of each per colour: the values before the restoration, and where the result goes.
+        A fourth one, transparency, is written as it is read.
+    """
+
+    def read_luminance(rows: slice, columns: slice) -> npt.NDArray[np.floating]:
+        return luminance([np.asarray(part(rows, columns)) for part in read[:3]])
+
+    def write_colors(rows: slice, columns: slice, values: npt.NDArray[np.floating]) -> None:
+        colors = [np.asarray(part(rows, columns)) for part in read]
+        light = luminance(colors)
+        # A colour that is not finite leaves the two others as they are.
+        added = np.subtract(values, light, out=np.zeros_like(light), where=np.isfinite(light))
+        for i, (put, color) in enumerate(zip(write, colors, strict=True)):
+            put(rows, columns, round_to(color + added if i < 3 else color, dtype))
+
+    wide = np.dtype(working_dtype(dtype))
+    return Plane(shape, wide, read_luminance, write_colors, settings)

@@ -1,0 +1,28 @@
+"""Corruptions of clean images as batched, seeded torch code that runs on any device.
+
+Images are float tensors (N, 1, Y, X) whose values are of the order of 1. Whatever is random takes
+a `torch.Generator` of the same device, so that a seed gives the same corruption every time.
+Training, sample data, tests and benchmarks share them.
+"""
+
+from napari_rednet.engine.degradations.blurring import blur
+from napari_rednet.engine.degradations.draws import smooth_field
+from napari_rednet.engine.degradations.holes import HoleCorruption
+from napari_rednet.engine.degradations.jpeg import JpegCorruption, code_jpeg
+from napari_rednet.engine.degradations.masks import MASKS, draw_mask
+from napari_rednet.engine.degradations.noise import NoiseCorruption, add_noise
+from napari_rednet.engine.degradations.resampling import EnlargementCorruption, resample
+
+__all__ = [
+    "MASKS",
+    "EnlargementCorruption",
+    "HoleCorruption",
+    "JpegCorruption",
+    "NoiseCorruption",
+    "add_noise",
+    "blur",
+    "code_jpeg",
+    "draw_mask",
+    "resample",
+    "smooth_field",
+]

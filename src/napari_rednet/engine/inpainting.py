@@ -1,0 +1,153 @@
+"""Fill missing pixels: a smooth guess from coarse to fine, corrected by a network.
+
+Where a hole is wide, the network corrects the guess on coarse levels first: level 2 has means of
+4 x 4 pixels, level 4 of 16 x 16, and so on until nothing is missing. What it sees of a hole
+grows with the hole. Level 0 is streamed; level 2 is held as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_rednet.engine.hole_filling import REACH, fill_from, fill_holes, halved
+from napari_rednet.engine.images import working_dtype
+from napari_rednet.engine.inference import Restorer
+from napari_rednet.engine.intensity import IntensityRange
+from napari_rednet.engine.planes import Plane
+
+# Level 2 has one pixel for 4 x 4 of the plane.
+_STEP = 4
+_SMALLEST_SIDE = 8
+_BAND_PIXELS = 2**22
+
+
+class Inpainter:
+    """Fills the missing pixels of planes; known ones stay as they are.
+
+    Parameters
+    ----------
+    restorer : Restorer
+        Runs a network whose inputs are a filled image and its mask.
+    """
+
+    def __init__(self, restorer: Restorer) -> None:
+        self._restorer = restorer
+
+    def restore(self, plane: Plane) -> Iterator[int]:
+        """Fill one plane, yielding after each band how many of its pixels are finished."""
+        coarse = self._coarse(plane)
+        yield from self._restorer.restore(filled_plane(plane, coarse))
+
+    @torch.inference_mode()
+    def _coarse(self, plane: Plane) -> Tensor:
+        """Level 2 of a plane without holes, normalised."""
+        bands = [halved(*halved(*band)) for band in _bands(plane)]
+        values, known = (torch.cat(parts, 2) for parts in zip(*bands, strict=True))
+        return self._filled(values, known)
+
+    def _filled(self, values: Tensor, known: Tensor) -> Tensor:
+        """A level without holes: guessed from two levels above, corrected by the network."""
+        if bool(known.all()):
+            return values
+        if min(values.shape[2:]) < _SMALLEST_SIDE:
+            return fill_holes(values, known)
+        once = halved(values, known)
+        guess = fill_from(values, known, fill_from(*once, self._filled(*halved(*once))))
+        inputs = torch.cat([guess, 1 - known], 1).to(self._restorer.device)
+        return torch.where(known > 0, values, self._restorer.runner.run(inputs).cpu())
+
+
+def _bands(plane: Plane) -> Iterator[tuple[Tensor, Tensor]]:
+    """Bands of a plane, normalised, and where they are known."""
+    height, width = plane.shape
+    band = max(1, _BAND_PIXELS // width // _STEP) * _STEP
+    for start in range(0, height, band):
+        rows = slice(start, min(height, start + band))
+        values, known = _window(plane, rows, slice(0, width))
+        yield _normalized(values, known, plane.settings.scale), _tensor(known, np.float32)
+
+
+def filled_plane(plane: Plane, coarse: Tensor) -> Plane:
+    """A plane that is read with its holes filled from `coarse`, and keeps its known pixels."""
+
+    def read(rows: slice, columns: slice) -> npt.NDArray[np.floating]:
+        wide = [
+            _aligned(part, side) for part, side in zip((rows, columns), plane.shape, strict=True)
+        ]
+        values, known = _window(plane, *wide)
+        filled = _fill_window(values, known, plane.settings.scale, _part_of(coarse, *wide))
+        inner = (
+            slice(part.start - w.start, part.stop - w.start)
+            for part, w in zip((rows, columns), wide, strict=True)
+        )
+        return filled[tuple(inner)]
+
+    def missing(rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
+        return ~_window(plane, rows, columns)[1]
+
+    def write(rows: slice, columns: slice, restored: npt.NDArray[np.generic]) -> None:
+        original = np.asarray(plane.read(rows, columns))
+        mask = _mask(plane, rows, columns)
+        plane.write(rows, columns, np.where(mask, restored, original))
+
+    return replace(plane, read=read, write=write, mask=missing)
+
+
+def _window(
+    plane: Plane, rows: slice, columns: slice
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+    """Values, and where they are known: not masked, and finite."""
+    values = np.asarray(plane.read(rows, columns))
+    return values, np.isfinite(values) & ~_mask(plane, rows, columns)
+
+
+def _mask(plane: Plane, rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
+    if plane.mask is None:
+        raise ValueError("a plane to inpaint needs a mask")
+    return np.asarray(plane.mask(rows, columns))
+
+
+def _aligned(part: slice, side: int) -> slice:
+    """A part of a line, widened by what filling it depends on, to whole pixels of level 2."""
+    start = max(0, part.start - REACH) // _STEP * _STEP
+    return slice(start, min(side, -(-(part.stop + REACH) // _STEP) * _STEP))
+
+
+def _part_of(coarse: Tensor, rows: slice, columns: slice) -> Tensor:
+    parts = (slice(p.start // _STEP, -(-p.stop // _STEP)) for p in (rows, columns))
+    return coarse[(slice(None), slice(None), *parts)]
+
+
+def _fill_window(
+    values: npt.NDArray[np.generic],
+    known: npt.NDArray[np.bool_],
+    scale: IntensityRange,
+    coarse: Tensor,
+) -> npt.NDArray[np.floating]:
+    """Known values as they are, the others from level 2; in image units."""
+    wide = working_dtype(values.dtype)
+    if known.all():
+        return values.astype(wide)
+    x, mask = _normalized(values, known, scale), _tensor(known, np.float32)
+    filled = fill_from(x, mask, fill_from(*halved(x, mask), coarse))[0, 0].numpy()
+    guess = filled.astype(wide) * wide(scale.span) + wide(scale.low)
+    result: npt.NDArray[np.floating] = np.where(known, values.astype(wide), guess)
+    return result
+
+
+def _normalized(
+    values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_], scale: IntensityRange
+) -> Tensor:
+    wide = working_dtype(values.dtype)
+    scaled = (np.where(known, values, 0).astype(wide) - wide(scale.low)) / wide(scale.span)
+    return _tensor(np.where(known, scaled, 0), np.float32)
+
+
+def _tensor(values: npt.NDArray[np.generic], dtype: type) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype))[None, None]

@@ -1,0 +1,211 @@
+"""Training batches of a recipe: images from its folders, corrupted as its task asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_rednet.engine.degradations import NoiseCorruption
+from napari_rednet.engine.intensity import measure_range
+from napari_rednet.engine.noise_map import smooth_signal
+from napari_rednet.engine.patches import PatchSampler
+from napari_rednet.engine.training import Batch
+from napari_rednet.errors import TrainingError
+from napari_rednet.io.planes import read_planes
+from napari_rednet.noise import fit_noise
+
+FloatArray = npt.NDArray[np.float32]
+Corruption = Callable[[Tensor, torch.Generator], Batch]
+_SMALLEST_MEAN_NOISE = 0.02
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Clean images for training: where they lie and which share of the patches they give.
+
+    `scales` adds smaller versions of every image: other textures, and less of the noise that
+    clean micrographs still have. Every `held_out`-th file, if that is not 0, is not trained on
+    but measures the progress.
+    """
+
+    folder: str
+    share: float
+    scales: tuple[float, ...] = (1.0,)
+    held_out: int = 0
+
+
+@dataclass(frozen=True)
+class PairFolders:
+    """Real noisy images and the clean images of the same name that belong to them."""
+
+    noisy: str
+    clean: str
+    share: float
+
+
+@dataclass(frozen=True)
+class PatchShape:
+    """Patches of a batch: how many, and their side in pixels."""
+
+    batch: int = 8
+    patch: int = 64
+
+
+class CorruptedBatches:
+    """Makes batches of images that a corruption has been applied to."""
+
+    def __init__(
+        self,
+        folders: Sequence[ImageFolder],
+        corruption: Corruption,
+        margin: int,
+        shape: PatchShape,
+        data: Path,
+        device: torch.device,
+    ) -> None:
+        self._count = shape.batch
+        self._corruption = corruption
+        self._clean = _sampler(folders, data, shape.patch + 2 * margin, device)
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        """Draw a batch."""
+        clean = vary_contrast(self._clean.sample(self._count, generator), generator)
+        return self._corruption(clean, generator)
+
+
+class DenoisingBatches:
+    """Makes batches of noisy images with their noise maps, synthetic and real."""
+
+    def __init__(
+        self,
+        folders: Sequence[ImageFolder],
+        pairs: Sequence[PairFolders],
+        corruption: NoiseCorruption,
+        shape: PatchShape,
+        data: Path,
+        device: torch.device,
+    ) -> None:
+        self._count = shape.batch
+        self._corruption = corruption
+        self._clean = _sampler(folders, data, shape.patch, device)
+        self._pairs: PatchSampler | None = None
+        self._pair_share = sum(pair.share for pair in pairs)
+        if pairs:
+            self._pairs = PatchSampler(_load_pairs(pairs, data), shape.patch, device)
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        """Draw a batch; the weights make up for strong noise having large errors."""
+        count = self._count
+        clean = vary_contrast(self._clean.sample(count, generator), generator)
+        noisy, std = self._corruption(clean, generator)
+        if self._pairs is not None:
+            real = self._pairs.sample(count, generator)
+            chance = torch.rand((count, 1, 1, 1), generator=generator, device=real.device)
+            error = torch.randn((count, 1, 1, 1), generator=generator, device=real.device)
+            is_real = chance < self._pair_share
+            clean = torch.where(is_real, real[:, :1], clean)
+            noisy = torch.where(is_real, real[:, 1:2], noisy)
+            real_std = real[:, 2:] * torch.exp(self._corruption.map_error * error)
+            std = torch.where(is_real, real_std, std)
+        weights = 0.1 / (std.mean((1, 2, 3), keepdim=True) + _SMALLEST_MEAN_NOISE).sqrt()
+        return torch.cat([noisy, std], 1), clean, weights
+
+
+def vary_contrast(clean: Tensor, generator: torch.Generator) -> Tensor:
+    """Random contrast and brightness: users' images do not fill the range as photographs do."""
+    shape = (len(clean), 1, 1, 1)
+    draw = torch.rand((2, *shape), generator=generator, device=clean.device)
+    contrast = 1 - 0.5 * draw[0] ** 2
+    return clean * contrast + (1 - contrast) * draw[1]
+
+
+def _sampler(
+    folders: Sequence[ImageFolder], data: Path, side: int, device: torch.device
+) -> PatchSampler:
+    """Patches from all clean images, (1, Y, X) each, drawn as often as their folders say."""
+    images, weights = [], []
+    for entry in folders:
+        found = [
+            version[None]
+            for path in training_files(entry, data)
+            for plane in normalized_planes(path)
+            for version in _rescaled(plane, entry.scales)
+            if min(version.shape) >= side
+        ]
+        areas = np.array([image.size for image in found], float)
+        images += found
+        weights += list(entry.share * areas / areas.sum())
+    return PatchSampler(images, side, device, weights)
+
+
+def training_files(entry: ImageFolder, data: Path) -> list[Path]:
+    """The files of a folder that are trained on."""
+    held = set(held_out_files(entry, data))
+    return [path for path in image_files(data / entry.folder) if path not in held]
+
+
+def held_out_files(entry: ImageFolder, data: Path) -> list[Path]:
+    """The files of a folder that are kept for measuring the progress."""
+    return image_files(data / entry.folder)[:: entry.held_out] if entry.held_out else []
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All files of a folder and its subfolders.
+
+    Raises
+    ------
+    TrainingError
+        If there are none.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not paths:
+        raise TrainingError(f"there are no images in {folder}")
+    return paths
+
+
+def normalized_planes(path: Path) -> Iterator[FloatArray]:
+    """The planes of a file, their range brought to about 0 to 1."""
+    for plane in read_planes(path):
+        if plane.dtype == np.uint8:
+            yield (plane / 255).astype(np.float32)
+            continue
+        span = measure_range([plane])
+        yield ((plane - span.low) / span.span).clip(0, 2).astype(np.float32)
+
+
+def _rescaled(plane: FloatArray, scales: Sequence[float]) -> Iterator[FloatArray]:
+    from skimage.transform import rescale
+
+    for scale in scales:
+        yield plane if scale == 1 else rescale(plane, scale, anti_aliasing=True).astype(np.float32)
+
+
+def _load_pairs(pairs: Sequence[PairFolders], data: Path) -> list[FloatArray]:
+    """Real pairs as (clean, noisy, noise map), (3, Y, X) each."""
+    return [
+        _registered_pair(noisy, clean)
+        for entry in pairs
+        for path in image_files(data / entry.noisy)
+        for noisy, clean in zip(
+            read_planes(path), read_planes(data / entry.clean / path.name), strict=True
+        )
+    ]
+
+
+def _registered_pair(noisy: npt.NDArray[Any], clean: npt.NDArray[Any]) -> FloatArray:
+    """Give the clean image the intensities of the noisy one; add the estimated noise map."""
+    columns = np.stack([clean.ravel(), np.ones(clean.size)], axis=1).astype(np.float64)
+    gain, offset = np.linalg.lstsq(columns, noisy.ravel().astype(np.float64), rcond=None)[0]
+    span = measure_range([noisy])
+    model = fit_noise([noisy]).normalized(span.low, span.span)
+    scaled = ((noisy - span.low) / span.span).astype(np.float32)
+    signal = smooth_signal(torch.from_numpy(scaled)[None, None])[0, 0].numpy()
+    target = (gain * clean + offset - span.low) / span.span
+    return np.stack([target, scaled, model.std(signal)]).astype(np.float32)

@@ -1,0 +1,270 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from skimage import data
+
+import napari_rednet as nr
+from napari_rednet.engine.network import NetworkConfig, RedNet
+from napari_rednet.recipes import RecipeTraining, Start, _psnr, read_recipe, with_length
+from napari_rednet.zoo import TASKS
+from tests.conftest import seeded
+
+ROOT = Path(__file__).parents[1]
+
+RECIPE = """
+name = "small"
+task = "{task}"
+[network]
+layers = 4
+features = 4
+in_channels = {channels}
+[[images]]
+folder = "clean"
+share = 1.0
+scales = [1.0, 0.9]
+held_out = 3
+[training]
+steps = 3
+interval = 3
+patch = 16
+batch = 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four images of 250 x 260 pixels; the first and the last are held out."""
+    (tmp_path / "clean").mkdir()
+    for i, name in enumerate("abcd"):
+        part = data.camera()[60 * i : 60 * i + 250, 100:360]
+        tifffile.imwrite(tmp_path / "clean" / f"{name}.tif", part)
+    return tmp_path
+
+
+def recipe_of(folder, task, text=RECIPE, **changes):
+    text = text.format(task=task, channels=TASKS[task].in_channels)
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "small.toml").write_text(text)
+    return read_recipe(folder / "small.toml")
+
+
+def trained(folder, recipe, **options):
+    training = RecipeTraining(recipe, folder, folder / "run", device="cpu", **options)
+    return list(training.run()), training.model()
+
+
+VERBS = {
+    "denoise": nr.denoise,
+    "super_resolve": nr.super_resolve,
+    "deblock": nr.deblock,
+    "inpaint": nr.inpaint,
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_is_trained_as_its_recipe_says(task, folder):
+    statuses, model = trained(folder, recipe_of(folder, task))
+    assert [status.step for status in statuses] == [3]
+    assert np.isfinite([statuses[0].loss, statuses[0].gradient_norm]).all()
+    assert 5 < statuses[0].psnr < 60
+    assert (model.task, model.name, model.info["steps"]) == (task, "small", 3)
+    assert model.info["samples"] == 6
+    restored = VERBS[task](np.ones((20, 30)), model=model)
+    assert restored.shape == ((40, 60) if task == "super_resolve" else (20, 30))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_second_run_gives_the_same_weights(task, folder):
+    models = [trained(folder, recipe_of(folder, task))[1] for _ in range(2)]
+    states = [model.network.state_dict().values() for model in models]
+    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_wrong_number_of_inputs_is_refused(task, folder):
+    right = TASKS[task].in_channels
+    wrong = {f"in_channels = {right}": f"in_channels = {3 - right}"}
+    message = f"in_channels must be {right} for {task}, got {3 - right}"
+    with pytest.raises(nr.TrainingError, match=message):
+        recipe_of(folder, task, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("task", "corruption"),
+    [
+        ("denoise", "max_std = 0.1"),
+        ("super_resolve", "scales = [2, 4]"),
+        ("deblock", "lowest = 20"),
+        ("inpaint", "shares = { random = 0.5, dead = 0.5 }"),
+    ],
+)
+def test_the_corruption_is_that_of_the_recipe(task, corruption, folder):
+    recipe = recipe_of(folder, task, **{"[training]": f"[corruption]\n{corruption}\n[training]"})
+    assert recipe.corruption != recipe_of(folder, task).corruption
+    assert len(trained(folder, recipe)[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "old", "new", "message"),
+    [
+        ("deblock", 'task = "deblock"', 'task = "paint"', "task must be one of denoise"),
+        ("deblock", "layers = 4", "layers = 5", "layers must be an even number"),
+        ("deblock", "steps = 3", "paces = 3", "paces"),
+        ("deblock", "held_out", "kept_out", "kept_out"),
+        ("deblock", "[[images]]", "[[pictures]]", "'images'"),
+        ("deblock", "[training]", "[corruption]\nmax_std = 1\n[training]", "max_std"),
+        ("inpaint", "[training]", "[corruption]\nshares = { rain = 1 }\n[training]", "got rain"),
+        ("deblock", "[training]", "[start]\nmodel = 'denoise-fast'\n[training]", "noise"),
+        ("deblock", 'name = "small"', 'name = "small"\ncorruption = 3', "no attribute"),
+        (
+            "deblock",
+            "[training]",
+            "[[pairs]]\nnoisy = 'n'\nclean = 'c'\nshare = 1\n[training]",
+            "pairs of noisy and clean images are no use for deblock",
+        ),
+    ],
+)
+def test_mistakes_in_a_recipe_are_named(task, old, new, message, folder):
+    with pytest.raises(nr.TrainingError, match=rf"small.toml cannot be used.*{message}"):
+        recipe_of(folder, task, **{old: new})
+
+
+def test_files_that_are_no_recipes_are_named(tmp_path):
+    for content in ("", "images = ['clean']", "name = ", "task = 'denoise'\nnetwork = 3"):
+        (tmp_path / "bad.toml").write_text(content)
+        with pytest.raises(nr.TrainingError, match=r"bad.toml cannot be used"):
+            read_recipe(tmp_path / "bad.toml")
+    with pytest.raises(nr.TrainingError, match=r"none.toml cannot be used"):
+        read_recipe(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "weights").glob("*.toml")), ids=lambda p: p.stem)
+def test_shipped_recipes_can_be_read(path):
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem == f"{TASKS[recipe.task].prefix}-{path.stem.split('-')[1]}"
+
+
+def test_the_length_can_be_changed(folder):
+    recipe = recipe_of(folder, "deblock")
+    assert with_length(recipe, None, None) is recipe
+    assert with_length(recipe, 2.0, None).training.minutes == 2
+    assert with_length(recipe, None, 7).training.steps == 7
+
+
+def test_held_out_images_are_not_trained_on(folder):
+    """Training does not even read them, where other images measure the progress."""
+    expected = trained(folder, recipe_of(folder, "deblock"))[1]
+    for name in "ad":
+        (folder / "clean" / f"{name}.tif").write_text("no image")
+    (folder / "others").mkdir()
+    (folder / "clean" / "b.tif").rename(folder / "others" / "b.tif")
+    tifffile.imwrite(folder / "clean" / "b.tif", tifffile.imread(folder / "others" / "b.tif"))
+    statuses, model = trained(folder, recipe_of(folder, "deblock"), validation=folder / "others")
+    assert np.isfinite(statuses[0].psnr)
+    states = [m.network.state_dict().values() for m in (expected, model)]
+    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
+
+
+def test_held_out_images_measure_the_progress(folder):
+    held = [trained(folder, recipe_of(folder, "deblock"))[0][0].psnr for _ in range(2)]
+    assert held[0] == held[1]
+    given = trained(folder, recipe_of(folder, "deblock"), validation=folder / "clean")[0][0].psnr
+    assert held[0] != given
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_held_out_images_nothing_is_measured(task, folder):
+    statuses, _ = trained(folder, recipe_of(folder, task, **{"held_out = 3": "held_out = 0"}))
+    assert np.isnan(statuses[0].psnr)
+
+
+def test_images_too_small_to_measure_on_are_left_out(folder):
+    (folder / "small").mkdir()
+    tifffile.imwrite(folder / "small" / "a.tif", data.camera()[:100, :300])
+    statuses, _ = trained(folder, recipe_of(folder, "deblock"), validation=folder / "small")
+    assert np.isnan(statuses[0].psnr)
+    statuses, _ = trained(folder, recipe_of(folder, "denoise"), validation=folder / "small")
+    assert np.isfinite(statuses[0].psnr)
+
+
+def test_only_pixels_of_some_weight_are_measured():
+    clean = torch.rand((1, 1, 20, 20), generator=seeded())
+    weights = torch.zeros_like(clean)
+    weights[..., :10, :] = 2.0
+    restored = torch.where(weights > 0, clean + 0.1, clean + 9)
+    assert _psnr(restored, clean, weights) == pytest.approx(20, abs=1e-3)
+    assert _psnr(clean + 0.01, clean, torch.ones(1, 1, 1, 1)) == pytest.approx(40, abs=1e-2)
+
+
+def started(channels, noise):
+    network = RedNet(NetworkConfig(layers=20, features=64, in_channels=channels, stride=2))
+    Start("denoise-fast", noise).copy_into(network)
+    return network.requires_grad_(False)
+
+
+@pytest.fixture
+def denoiser():
+    return nr.load_model("denoise-fast").network
+
+
+def test_a_start_without_a_second_input_is_told_a_constant_map(denoiser, noisy_camera):
+    image = torch.from_numpy(noisy_camera / 255).float()[None, None]
+    told = torch.cat([image, torch.full_like(image, 0.1)], 1)
+    border = denoiser.config.receptive_radius
+    inner = (..., slice(border, -border), slice(border, -border))
+    found, expected = started(1, 0.1)(image)[inner], denoiser(told)[inner]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert (found - image[inner]).abs().max() > 0.05
+
+
+def test_a_start_with_a_second_input_takes_it_for_the_noise(denoiser, noisy_camera):
+    image = torch.from_numpy(noisy_camera / 255).float()[None, None]
+    second = torch.rand(image.shape, generator=seeded()).round()
+    found = started(2, 0.2)(torch.cat([image, second], 1))
+    expected = denoiser(torch.cat([image, 0.2 * second], 1))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_start_does_not_change_the_denoiser(denoiser):
+    before = {name: value.clone() for name, value in denoiser.state_dict().items()}
+    started(1, 0.5)
+    again = nr.load_model("denoise-fast").network.state_dict()
+    assert all(torch.equal(before[name], value) for name, value in again.items())
+
+
+@pytest.mark.parametrize("config", [{"layers": 18}, {"features": 32}, {"stride": 1}])
+def test_a_start_needs_the_same_network(config):
+    options = {"layers": 20, "features": 64, "stride": 2, **config}
+    with pytest.raises(nr.TrainingError, match="cannot start from denoise-fast"):
+        Start("denoise-fast", 0.1).copy_into(RedNet(NetworkConfig(**options)))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"), [("sr-fast", "for super_resolve, not for denoise"), ("none", "no model")]
+)
+def test_a_start_needs_a_denoiser(model, message):
+    network = RedNet(NetworkConfig(layers=20, features=64, stride=2))
+    with pytest.raises(nr.ModelError, match=message):
+        Start(model, 0.1).copy_into(network)
+
+
+def test_a_recipe_starts_where_it_says(folder, denoiser):
+    text = RECIPE.replace("layers = 4\nfeatures = 4", "layers = 20\nfeatures = 64\nstride = 2")
+    text = text.replace("steps = 3", "steps = 1\nrate = 1e-9") + "[start]\n"
+    text += "model = 'denoise-fast'\nnoise = 0.05\n"
+    recipe = recipe_of(folder, "super_resolve", text)
+    model = trained(folder, recipe)[1]
+    expected = denoiser.state_dict()["deconv.3.weight"]
+    found = model.network.state_dict()["deconv.3.weight"]
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_missing_folders_are_named(folder):
+    recipe = recipe_of(folder, "deblock", **{'"clean"': '"void"'})
+    with pytest.raises(nr.TrainingError, match=r"no images in .*void"):
+        RecipeTraining(recipe, folder, folder / "run", device="cpu")
