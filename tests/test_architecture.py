@@ -17,7 +17,7 @@ BELOW = {
     "engine": {"errors"},
     "zoo": {"errors", "engine"},
     "io": {"errors"},
-    "sample_data": set(),
+    "sample_data": {"engine", "psf"},
 }
 TOP = {"cli", "widgets", "demo"}
 

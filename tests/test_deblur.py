@@ -8,7 +8,7 @@ from skimage.restoration import richardson_lucy, wiener
 
 import napari_rednet as nr
 from napari_rednet import psf
-from napari_rednet.engine import deblurring
+from napari_rednet.engine import runner
 from napari_rednet.engine.deconvolution import BlurredImage, deblur_steps, transfer_function
 from tests.conftest import psnr
 
@@ -123,18 +123,18 @@ def test_progress_grows_to_all_pixels(camera, tiny_model):
 
 def test_out_of_memory_is_retried_with_smaller_blocks(camera, tiny_model, monkeypatch):
     expected = nr.deblur(camera, psf.gaussian(1), noise=3, model=tiny_model, tile=64)
-    run = deblurring.run_in_bands
+    run = runner.run_in_bands
 
     def limited(network, image, band):
         if max(image.shape[2:]) > 145:
             raise torch.OutOfMemoryError("out of memory")
         return run(network, image, band)
 
-    monkeypatch.setattr(deblurring, "run_in_bands", limited)
+    monkeypatch.setattr(runner, "run_in_bands", limited)
     result = nr.deblur(camera, psf.gaussian(1), noise=3, model=tiny_model, tile=128)
     np.testing.assert_array_equal(result, expected)
     monkeypatch.setattr(
-        deblurring, "run_in_bands", lambda *_: limited(None, torch.zeros(1, 1, 999, 9), 1)
+        runner, "run_in_bands", lambda *_: limited(None, torch.zeros(1, 1, 999, 9), 1)
     )
     with pytest.raises(nr.DeviceMemoryError, match="too little memory"):
         nr.deblur(camera, psf.gaussian(1), noise=3, model=tiny_model)

@@ -21,16 +21,30 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from napari_rednet.restoration import (
+        deblock,
+        deblock_steps,
         deblur,
         deblur_steps,
         denoise,
         denoise_steps,
         estimate_noise,
+        find_defects,
+        inpaint,
+        inpaint_steps,
+        super_resolve,
+        super_resolve_steps,
     )
     from napari_rednet.zoo import Model, list_models, load_model
 
 _HOMES = {
     "deblur": "restoration",
+    "super_resolve_steps": "restoration",
+    "super_resolve": "restoration",
+    "inpaint_steps": "restoration",
+    "inpaint": "restoration",
+    "find_defects": "restoration",
+    "deblock_steps": "restoration",
+    "deblock": "restoration",
     "deblur_steps": "restoration",
     "denoise": "restoration",
     "denoise_steps": "restoration",
@@ -54,14 +68,21 @@ __all__ = [
     "NoiseModel",
     "RednetError",
     "TrainingError",
+    "deblock",
+    "deblock_steps",
     "deblur",
     "deblur_steps",
     "denoise",
     "denoise_steps",
     "estimate_noise",
+    "find_defects",
+    "inpaint",
+    "inpaint_steps",
     "list_models",
     "load_model",
     "psf",
+    "super_resolve",
+    "super_resolve_steps",
 ]
 
 __version__ = version("napari-rednet")

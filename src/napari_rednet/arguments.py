@@ -15,17 +15,22 @@ import numpy.typing as npt
 
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.execution import is_dask
 
 if TYPE_CHECKING:
     import os
 
     from napari_rednet.engine.deblurring import Deblurrer
     from napari_rednet.engine.inference import Restorer
+    from napari_rednet.engine.inpainting import Inpainter
     from napari_rednet.zoo import Model
 
     ModelLike = str | os.PathLike[str] | Model
 
 Noise = float | NoiseModel
+
+SCALES = (2, 3, 4)
+"""The factors of super-resolution that the models are trained for."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,12 @@ class Options:
 
         device = resolve_device(self.device)
         return Restorer(self.model.network, device, self.ensemble, self.tile)
+
+    def inpainter(self) -> Inpainter:
+        """A fresh runner that fills holes."""
+        from napari_rednet.engine.inpainting import Inpainter
+
+        return Inpainter(self.restorer())
 
     def deblurrer(self, psf: npt.NDArray[np.float64], iterations: int) -> Deblurrer:
         """A fresh runner that deblurs, with the model as its prior."""
@@ -114,14 +125,15 @@ def check_options(
     return Options(load_model_for(task, model), bool(ensemble), tile, device)
 
 
-def check_out(out: Any, image: Any) -> None:
-    """Check that a result can be written to `out`."""
+def check_out(out: Any, image: Any, shape: tuple[int, ...] | None = None) -> None:
+    """Check that a result, of the image's shape or of the one given, can be written to `out`."""
     if out is None:
         return
+    wanted = tuple(image.shape) if shape is None else shape
     if not hasattr(out, "__setitem__") or not hasattr(out, "shape"):
         raise TypeError(f"out must be a writable array, got {type(out).__name__}")
-    if tuple(out.shape) != tuple(image.shape):
-        raise ValueError(f"out must have shape {tuple(image.shape)}, got {tuple(out.shape)}")
+    if tuple(out.shape) != wanted:
+        raise ValueError(f"out must have shape {wanted}, got {tuple(out.shape)}")
     if np.dtype(out.dtype).newbyteorder("=") != np.dtype(image.dtype).newbyteorder("="):
         raise ValueError(f"out must have the image's dtype {image.dtype}, got {out.dtype}")
     flags = getattr(out, "flags", None)
@@ -158,6 +170,87 @@ def _as_noise_model(noise: Any) -> NoiseModel:
         return noise
     check_number("noise", noise)
     return NoiseModel(read_noise=float(noise))
+
+
+def check_scale(scale: Any) -> int:
+    """Return the factor of an enlargement, or raise if there is no model for it."""
+    names = ", ".join(map(str, SCALES[:-1])) + f" or {SCALES[-1]}"
+    if isinstance(scale, (bool, np.bool_)) or not isinstance(scale, numbers.Real):
+        raise TypeError(f"scale must be {names}, got {type(scale).__name__}")
+    if scale not in SCALES:
+        raise ValueError(f"scale must be {names}, got {scale}")
+    return SCALES[SCALES.index(scale)]
+
+
+def check_rgb(image: Any, rgb: Any, channel_axis: int | None) -> int | None:
+    """Check that an image has colours if `rgb` says so; return its channel axis."""
+    if not isinstance(rgb, (bool, np.bool_)):
+        raise TypeError(f"rgb must be True or False, got {rgb!r}")
+    if not rgb:
+        return channel_axis
+    axis = -1 if channel_axis is None else _integer("channel_axis", channel_axis)
+    shape = np.shape(image)
+    PlaneLayout(tuple(shape), axis)
+    if shape[axis] not in (3, 4):
+        raise ValueError(
+            f"rgb needs 3 channels, or 4 with transparency, got {shape[axis]} on axis {axis} of an "
+            f"image of shape {tuple(shape)}"
+        )
+    return axis
+
+
+def as_mask(mask: Any, layout: PlaneLayout) -> Any:
+    """Check a mask of missing pixels; return it as bool, of the shape of the image.
+
+    Raises
+    ------
+    TypeError
+        If it holds neither bool nor integers.
+    ValueError
+        If it has another shape, or leaves nothing of a plane.
+    """
+    array = mask if is_dask(mask) else np.asarray(mask)
+    if np.dtype(array.dtype).kind not in "biu":
+        raise TypeError(f"mask must hold bool or integers, got {array.dtype}")
+    full = _with_all_axes(tuple(array.shape), layout)
+    if full is None:
+        without = tuple(n for a, n in enumerate(layout.shape) if a != layout.channel)
+        names = dict.fromkeys((layout.plane_shape, without, layout.shape))
+        raise ValueError(
+            f"mask must have the shape {' or '.join(map(str, names))}, got {tuple(array.shape)}"
+        )
+    cover = array.reshape(full) != 0
+    covered = cover.all(layout.spatial_axes)
+    if math.prod(layout.shape) and bool(np.asarray(covered).any()):
+        which = "the whole plane" if covered.size == 1 else "at least one whole plane"
+        raise ValueError(f"mask covers {which}; it must leave some pixels to go by")
+    return broadcast_mask(cover, layout)
+
+
+def _with_all_axes(shape: tuple[int, ...], layout: PlaneLayout) -> tuple[int, ...] | None:
+    """The shape with 1 for the axes of the image that it lacks; None if it does not fit."""
+    image, spatial = layout.shape, layout.spatial_axes
+    if shape == layout.plane_shape:
+        return tuple(n if a in spatial else 1 for a, n in enumerate(image))
+    if len(shape) == len(image):
+        fits = all(
+            s == n or (s == 1 and a not in spatial)
+            for a, (s, n) in enumerate(zip(shape, image, strict=True))
+        )
+        return shape if fits else None
+    if shape == tuple(n for a, n in enumerate(image) if a != layout.channel):
+        return tuple(1 if a == layout.channel else n for a, n in enumerate(image))
+    return None
+
+
+def broadcast_mask(mask: Any, layout: PlaneLayout) -> Any:
+    """A mask of bool, of any shape that `as_mask` takes, as a view of the image's shape."""
+    full = _with_all_axes(tuple(mask.shape), layout)
+    if is_dask(mask):
+        import dask.array as da
+
+        return da.broadcast_to(mask.reshape(full), layout.shape)
+    return np.broadcast_to(mask.reshape(full), layout.shape)
 
 
 def check_number(name: str, value: Any) -> None:

@@ -1,0 +1,122 @@
+"""Remove the blocks and ringing of JPEG coding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.arguments import as_image, check_options, check_out, check_rgb
+from napari_rednet.engine.intensity import IntensityRange, measure_range
+from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
+
+if TYPE_CHECKING:
+    from napari_rednet.arguments import ModelLike
+    from napari_rednet.engine.planes import ChannelSettings
+
+
+def deblock(
+    image: Any,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    rgb: bool = False,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+    progress: bool | Progress = False,
+    out: Any = None,
+) -> Any:
+    """Remove JPEG artefacts from an image or a stack.
+
+    One model does all qualities, which it need not be told. The image may have been cropped since
+    it was coded, but not resized.
+
+    Parameters
+    ----------
+    image : (..., Y, X) array
+        As for `denoise`. 8-bit images are taken as they were coded; of others, the range is
+        measured.
+    model, channel_axis, ensemble, tile, device, progress, out :
+        As for `denoise`.
+    rgb : bool
+        Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
+        and perhaps transparency. The network restores their luminance and leaves chroma and
+        transparency as they are.
+
+    Returns
+    -------
+    restored : (..., Y, X) array
+        Of the image's shape, dtype and intensity units; `out` if given. A lazy dask array for
+        a dask array without `out`. Non-finite pixels stay as they are.
+
+    Raises
+    ------
+    TypeError, ValueError, ModelError, DeviceMemoryError
+        As for `denoise`.
+
+    References
+    ----------
+    .. [1] X. Mao, C. Shen, Y. Yang, "Image restoration using convolutional auto-encoders with
+       symmetric skip connections", arXiv:1606.08921.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from skimage import data, metrics
+    >>> clean = data.camera()[:128, :256]
+    >>> file = io.BytesIO()
+    >>> Image.fromarray(clean).save(file, "JPEG", quality=10)
+    >>> coded = np.asarray(Image.open(file))
+    >>> before = metrics.peak_signal_noise_ratio(clean, coded)
+    >>> after = metrics.peak_signal_noise_ratio(clean, deblock(coded))
+    >>> bool(after > before + 0.5)
+    True
+    """
+    steps = deblock_steps(
+        image,
+        model=model,
+        channel_axis=channel_axis,
+        rgb=rgb,
+        ensemble=ensemble,
+        tile=tile,
+        device=device,
+        out=out,
+    )
+    return drain(steps, progress, "deblock")
+
+
+def deblock_steps(
+    image: Any,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    rgb: bool = False,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+    out: Any = None,
+) -> Steps:
+    """`deblock`, step by step, as `denoise_steps` does for `denoise`."""
+    array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
+    options = check_options("deblock", model, ensemble, tile, device)
+    check_out(out, array)
+    settings = partial(_settings, np.dtype(array.dtype))
+    return restoration_steps(
+        Job(layout, options.restorer, settings, is_color=bool(rgb)), array, out
+    )
+
+
+def _settings(
+    dtype: np.dtype[Any], windows: Sequence[npt.NDArray[np.generic]], _channel: int
+) -> ChannelSettings:
+    from napari_rednet.engine.planes import ChannelSettings
+
+    # The coder's steps are in gray levels of 8 bits, whatever part of them the image uses.
+    is_coded = dtype == np.uint8
+    return ChannelSettings(IntensityRange(0, 255) if is_coded else measure_range(windows))

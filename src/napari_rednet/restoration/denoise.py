@@ -1,0 +1,162 @@
+"""Remove noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from napari_rednet.arguments import (
+    Noise,
+    as_image,
+    check_number,
+    check_options,
+    check_out,
+    noise_per_channel,
+)
+from napari_rednet.engine.intensity import IntensityRange, measure_range
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
+from napari_rednet.noise import fit_noise
+
+if TYPE_CHECKING:
+    from napari_rednet.arguments import ModelLike
+    from napari_rednet.engine.planes import ChannelSettings
+
+# The strongest noise that the models are trained for, as a fraction of the network's range.
+_MOST_NOISE = 75 / 255
+
+
+def denoise(
+    image: Any,
+    *,
+    noise: Noise | Sequence[Noise] | None = None,
+    strength: float = 1.0,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+    progress: bool | Progress = False,
+    out: Any = None,
+) -> Any:
+    """Remove noise from an image or a stack.
+
+    Parameters
+    ----------
+    image : (..., Y, X) array
+        Image of any real dtype: numpy, dask, zarr or memory-mapped. Axes other than Y, X and
+        `channel_axis` (z, time, positions) are planes, restored one by one under one intensity
+        normalisation and one noise model per channel.
+    noise : float, NoiseModel, or a sequence of one of them per channel, optional
+        Standard deviation of Gaussian noise in image units, or a `NoiseModel`. If None, it
+        is estimated from the image (`estimate_noise`).
+    strength : float
+        Factor on the standard deviation of the noise: above 1 smooths more, below 1 less.
+    model : {'fast', 'best'}, path or Model
+        'fast' is a RED20 of stride 2, 'best' a RED30. `list_models` tells which there are.
+    channel_axis : int, optional
+        Axis of the channels (or colours), which may have different ranges and noise.
+    ensemble : bool
+        Average over the 8 orientations of the image: a little better, 8 times slower.
+    tile : int, optional
+        Cap in pixels for the side of what is processed at once. It changes memory and speed, not
+        the result. If None, it is chosen from the free memory.
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
+        Where to compute.
+    progress : bool or callable
+        True shows a progress bar; a callable receives (pixels done, pixels in all).
+    out : array, optional
+        Where to write the result: any writable array of the image's shape (numpy, memmap, zarr).
+        It is filled band by band, so that memory stays bounded.
+
+    Returns
+    -------
+    restored : (..., Y, X) array
+        Of the image's shape, dtype and intensity units; `out` if given. A lazy dask array for
+        a dask array without `out`. Non-finite pixels stay as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described here; nothing has been computed then.
+    ModelError
+        If the model is unknown, damaged, or made for another task.
+    DeviceMemoryError
+        If the device has too little memory even for the smallest tile.
+
+    References
+    ----------
+    .. [1] X. Mao, C. Shen, Y. Yang, "Image restoration using very deep convolutional
+       encoder-decoder networks with symmetric skip connections", NIPS 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skimage import data, metrics
+    >>> clean = data.camera()[:128, :128].astype(float)
+    >>> noisy = clean + np.random.default_rng(0).normal(0, 25, clean.shape)
+    >>> restored = denoise(noisy, noise=25)
+    >>> before = metrics.peak_signal_noise_ratio(clean, noisy, data_range=255)
+    >>> after = metrics.peak_signal_noise_ratio(clean, restored, data_range=255)
+    >>> bool(after > before + 8)
+    True
+    """
+    steps = denoise_steps(
+        image,
+        noise=noise,
+        strength=strength,
+        model=model,
+        channel_axis=channel_axis,
+        ensemble=ensemble,
+        tile=tile,
+        device=device,
+        out=out,
+    )
+    return drain(steps, progress, "denoise")
+
+
+def denoise_steps(
+    image: Any,
+    *,
+    noise: Noise | Sequence[Noise] | None = None,
+    strength: float = 1.0,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+    out: Any = None,
+) -> Steps:
+    """`denoise`, step by step: arguments are checked at once, the work is done by iterating.
+
+    Returns
+    -------
+    steps : generator
+        Yields (pixels done, pixels in all) and returns the restored image. Closing it cancels.
+    """
+    array, layout = as_image(image, channel_axis)
+    noises = noise_per_channel(noise, layout)
+    check_number("strength", strength)
+    options = check_options("denoise", model, ensemble, tile, device)
+    check_out(out, array)
+
+    def settings(windows: Sequence[npt.NDArray[Any]], channel: int) -> ChannelSettings:
+        given = None if noises is None else noises[channel]
+        return _denoise_settings(windows, given, float(strength))
+
+    return restoration_steps(Job(layout, options.restorer, settings), array, out)
+
+
+def _denoise_settings(
+    windows: Sequence[npt.NDArray[Any]], noise: NoiseModel | None, strength: float
+) -> ChannelSettings:
+    from napari_rednet.engine.planes import ChannelSettings
+
+    model = fit_noise(windows) if noise is None else noise
+    scale = measure_range(windows)
+    strongest = strength * model.std(scale.high)
+    # Stronger noise than the network knows becomes noise that it knows in a wider range.
+    widened = max(scale.span, strongest / _MOST_NOISE)
+    return ChannelSettings(IntensityRange(scale.low, scale.low + widened), model, strength)

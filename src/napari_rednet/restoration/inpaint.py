@@ -1,0 +1,183 @@
+"""Fill missing pixels, and find those of cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.arguments import as_image, as_mask, broadcast_mask, check_options, check_out
+from napari_rednet.defects import defects_of
+from napari_rednet.engine.intensity import measure_range
+from napari_rednet.execution import Job, Progress, Steps, drain, is_dask, restoration_steps
+
+if TYPE_CHECKING:
+    from napari_rednet.arguments import ModelLike
+    from napari_rednet.engine.images import PlaneLayout
+    from napari_rednet.engine.planes import ChannelSettings
+
+_MOST_PLANES = 12
+
+
+def inpaint(
+    image: Any,
+    mask: Any = None,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+    progress: bool | Progress = False,
+    out: Any = None,
+) -> Any:
+    """Fill missing pixels of an image or a stack.
+
+    Parameters
+    ----------
+    image : (..., Y, X) array
+        As for `denoise`.
+    mask : (Y, X) or (..., Y, X) array of bool or int, optional
+        What is missing: true, or not 0. Either one mask for all planes, or of the image's shape,
+        with or without the channel axis; axes other than Y and X may have the length 1. If None,
+        the dead and hot pixels and
+        lines of the camera are found (`find_defects`).
+    model, channel_axis, ensemble, tile, device, progress, out :
+        As for `denoise`.
+
+    Returns
+    -------
+    restored : (..., Y, X) array
+        Of the image's shape, dtype and intensity units; `out` if given. Known pixels are those
+        of the image, bit by bit. A lazy dask array for a dask array without `out`. Non-finite
+        pixels that the mask does not cover stay as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described here, or the mask covers a whole plane; nothing has
+        been computed then.
+    ModelError, DeviceMemoryError
+        As for `denoise`.
+
+    References
+    ----------
+    .. [1] X. Mao, C. Shen, Y. Yang, "Image restoration using convolutional auto-encoders with
+       symmetric skip connections", arXiv:1606.08921.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skimage import data
+    >>> clean = data.camera()[:128, :128]
+    >>> mask = np.random.default_rng(0).random(clean.shape) < 0.5
+    >>> restored = inpaint(np.where(mask, 0, clean), mask)
+    >>> bool((restored == clean)[~mask].all())
+    True
+    """
+    steps = inpaint_steps(
+        image,
+        mask,
+        model=model,
+        channel_axis=channel_axis,
+        ensemble=ensemble,
+        tile=tile,
+        device=device,
+        out=out,
+    )
+    return drain(steps, progress, "inpaint")
+
+
+def inpaint_steps(
+    image: Any,
+    mask: Any = None,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+    out: Any = None,
+) -> Steps:
+    """`inpaint`, step by step, as `denoise_steps` does for `denoise`."""
+    array, layout = as_image(image, channel_axis)
+    cover = None if mask is None else as_mask(mask, layout)
+    options = check_options("inpaint", model, ensemble, tile, device)
+    check_out(out, array)
+    job = Job(layout, options.inpainter, _settings)
+    return _steps(job, array, out, cover)
+
+
+def find_defects(image: Any, *, channel_axis: int | None = None) -> Any:
+    """Find the dead and hot pixels and lines of a camera.
+
+    A pixel is one of them if, in at least half of the planes, it differs from the pixels around it
+    by more than noise and structures explain. Of long stacks, up to 12 planes are looked at.
+
+    Parameters
+    ----------
+    image : (..., Y, X) array
+        Image of any real dtype.
+    channel_axis : int, optional
+        Axis of the channels, each of which may come from a camera of its own.
+
+    Returns
+    -------
+    mask : (Y, X) ndarray of bool, or (1, ..., C, ..., Y, X) if `channel_axis` is given
+        The defects; with a channel axis, those of each channel, and axes of length 1 for the
+        image's others. A lazy dask array for a dask array. `inpaint` takes it as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame = np.random.default_rng(0).poisson(100.0, (64, 64))
+    >>> frame[20, 30] = 4000
+    >>> np.argwhere(find_defects(frame)).tolist()
+    [[20, 30]]
+    """
+    array, layout = as_image(image, channel_axis)
+    return _defects(array, layout)
+
+
+def _steps(job: Job, array: Any, out: Any, cover: Any) -> Steps:
+    if cover is None:
+        cover = broadcast_mask(_defects(array, job.layout), job.layout)
+    return (yield from restoration_steps(job, array, out, cover))
+
+
+def _defects(array: Any, layout: PlaneLayout) -> Any:
+    """The defects, as `find_defects` returns them; lazy for dask arrays."""
+    known = (layout.channel, *layout.spatial_axes)
+    shape = tuple(n if a in known else 1 for a, n in enumerate(layout.shape))
+    if layout.channel is None:
+        shape = layout.plane_shape
+    if 0 in layout.shape:
+        return np.zeros(shape, bool)
+    channels = [_some_planes(array, layout, c) for c in range(layout.channels)]
+    if is_dask(array):
+        import dask
+        import dask.array as da
+
+        lazy = [dask.delayed(defects_of)(planes) for planes in channels]
+        masks = da.stack([da.from_delayed(mask, layout.plane_shape, bool) for mask in lazy])
+    else:
+        masks = np.stack([defects_of(planes) for planes in channels])
+    if layout.channel is None:
+        return masks[0]
+    place = sum(a < layout.channel for a in layout.spatial_axes)
+    return np.moveaxis(masks, 0, place).reshape(shape)
+
+
+def _some_planes(array: Any, layout: PlaneLayout, channel: int) -> list[Any]:
+    """Up to 12 planes of a channel, evenly spread; views where the array allows."""
+    keys = [key for key in layout.planes() if key.channel == channel]
+    chosen = np.linspace(0, len(keys) - 1, min(len(keys), _MOST_PLANES)).astype(int)
+    return [array[keys[i].index] for i in chosen]
+
+
+def _settings(windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
+    from napari_rednet.engine.planes import ChannelSettings
+
+    return ChannelSettings(measure_range(windows))

@@ -1,0 +1,135 @@
+"""Enlarge images, with the detail that the network restores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.arguments import as_image, check_options, check_out, check_rgb, check_scale
+from napari_rednet.engine.intensity import measure_range
+from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
+
+if TYPE_CHECKING:
+    from napari_rednet.arguments import ModelLike
+    from napari_rednet.engine.planes import ChannelSettings
+
+
+def super_resolve(
+    image: Any,
+    scale: int = 2,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    rgb: bool = False,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+    progress: bool | Progress = False,
+    out: Any = None,
+) -> Any:
+    """Enlarge an image or a stack in Y and X.
+
+    The models undo the antialiased bicubic reduction of sharp images of little noise. Denoise
+    noisy ones first.
+
+    Parameters
+    ----------
+    image : (..., Y, X) array
+        Image of any real dtype: numpy, dask, zarr or memory-mapped. Axes other than Y, X and
+        `channel_axis` are planes, enlarged one by one under one intensity normalisation per
+        channel.
+    scale : {2, 3, 4}
+        How many pixels a pixel becomes along Y and along X. One model does all three.
+    model : {'fast', 'best'}, path or Model
+        'fast' is a RED20 of stride 2, 'best' a RED30. `list_models` tells which there are.
+    channel_axis : int, optional
+        Axis of the channels, each of which is enlarged by itself.
+    rgb : bool
+        Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
+        and perhaps transparency. The network restores their luminance; chroma and transparency
+        are enlarged bicubically.
+    ensemble : bool
+        Average over the 8 orientations of the image: a little better, 8 times slower.
+    tile : int, optional
+        Cap in pixels for the side of what is processed at once. It changes memory and speed, not
+        the result. If None, it is chosen from the free memory.
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
+        Where to compute.
+    progress : bool or callable
+        True shows a progress bar; a callable receives (pixels done, pixels in all).
+    out : array, optional
+        Where to write the result: any writable array of the result's shape (numpy, memmap, zarr).
+        It is filled band by band, so that memory stays bounded.
+
+    Returns
+    -------
+    enlarged : (..., scale * Y, scale * X) array
+        Of the image's dtype and intensity units; `out` if given. A lazy dask array for a dask
+        array without `out`. Pixels that are not finite become as many that are not.
+        Pixel (0, 0) of the image covers the first ``scale`` x ``scale`` pixels of the result, whose
+        first one therefore lies ``(1 - scale) / (2 * scale)`` image pixels from it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described here; nothing has been computed then.
+    ModelError
+        If the model is unknown, damaged, or made for another task.
+    DeviceMemoryError
+        If the device has too little memory even for the smallest tile.
+
+    References
+    ----------
+    .. [1] X. Mao, C. Shen, Y. Yang, "Image restoration using very deep convolutional
+       encoder-decoder networks with symmetric skip connections", NIPS 2016.
+
+    Examples
+    --------
+    >>> from skimage import data, metrics, transform
+    >>> clean = data.camera()[:128, :128]
+    >>> small = transform.rescale(clean, 0.5, order=3, anti_aliasing=True)
+    >>> super_resolve(small, 2).shape
+    (128, 128)
+    """
+    steps = super_resolve_steps(
+        image,
+        scale,
+        model=model,
+        channel_axis=channel_axis,
+        rgb=rgb,
+        ensemble=ensemble,
+        tile=tile,
+        device=device,
+        out=out,
+    )
+    return drain(steps, progress, "super-resolve")
+
+
+def super_resolve_steps(
+    image: Any,
+    scale: int = 2,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    rgb: bool = False,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+    out: Any = None,
+) -> Steps:
+    """`super_resolve`, step by step, as `denoise_steps` does for `denoise`."""
+    factor = check_scale(scale)
+    array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
+    options = check_options("super_resolve", model, ensemble, tile, device)
+    job = Job(layout, options.restorer, _settings, factor, bool(rgb))
+    check_out(out, array, job.shape)
+    return restoration_steps(job, array, out)
+
+
+def _settings(windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
+    from napari_rednet.engine.planes import ChannelSettings
+
+    return ChannelSettings(measure_range(windows))
