@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,27 @@ class TiffImage:
             if letter in self.axes:
                 return self.axes.index(letter)
         return None
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the channels are colours."""
+        return "S" in self.axes
+
+    def enlarged(self, scale: int) -> TiffDescription:
+        """Shape and options of the file with `scale` times more pixels along Y and X."""
+        shape = (
+            n * scale if a in "YX" else n for a, n in zip(self.axes, self.data.shape, strict=True)
+        )
+        return TiffDescription(tuple(shape), self.data.dtype, _finer(self.options, scale))
+
+
+@dataclass(frozen=True)
+class TiffDescription:
+    """A file to write: shape, dtype, and arguments of tifffile's writer."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    options: Mapping[str, Any]
 
 
 def read_tiff(path: Path) -> TiffImage:
@@ -153,11 +175,28 @@ def _ome_metadata(xml: str, series: tifffile.TiffPageSeries) -> dict[str, Any]:
     return metadata
 
 
+def _finer(options: Mapping[str, Any], scale: int) -> dict[str, Any]:
+    """The options of a file with `scale` times more pixels along Y and X for the same length."""
+    if scale == 1:
+        return dict(options)
+    finer = dict(options)
+    if "resolution" in finer:
+        finer["resolution"] = tuple((scale * n, d) for n, d in finer["resolution"])
+    if finer.get("metadata"):
+        metadata = dict(finer["metadata"])
+        for key in ("PhysicalSizeX", "PhysicalSizeY"):
+            if key in metadata:
+                metadata[key] /= scale
+        finer["metadata"] = metadata
+    return finer
+
+
 @contextmanager
-def tiff_writer(path: Path, like: TiffImage) -> Iterator[npt.NDArray[Any]]:
+def tiff_writer(path: Path, like: TiffImage, scale: int = 1) -> Iterator[npt.NDArray[Any]]:
     """Give a memory-mapped array to fill, which becomes the file `path` when all went well.
 
-    The file has the shape, dtype, axes and metadata of `like`. It is written beside `path` and
+    The file has the dtype, axes and metadata of `like`, and its shape, but for Y and X, which are
+    `scale` times longer. It is written beside `path` and
     renamed at the end, so that `path` is whole or untouched. Its space is reserved first: a disk
     that is too small is known before any work.
 
@@ -168,7 +207,7 @@ def tiff_writer(path: Path, like: TiffImage) -> Iterator[npt.NDArray[Any]]:
     """
     beside = path.with_name(f".{path.name}.part")
     try:
-        target = _create(beside, like)
+        target = _create(beside, like.enlarged(scale))
         yield target
         target.flush()
         del target
@@ -179,12 +218,13 @@ def tiff_writer(path: Path, like: TiffImage) -> Iterator[npt.NDArray[Any]]:
         beside.unlink(missing_ok=True)
 
 
-def _create(path: Path, like: TiffImage) -> np.memmap[Any, Any]:
-    needed, free = like.data.nbytes, shutil.disk_usage(path.parent).free
+def _create(path: Path, like: TiffDescription) -> np.memmap[Any, Any]:
+    needed = math.prod(like.shape) * like.dtype.itemsize
+    free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise OSError(None, f"{needed} bytes are needed, {free} are free")
     target = tifffile.memmap(
-        path, shape=like.data.shape, dtype=like.data.dtype.newbyteorder("="), **like.options
+        path, shape=like.shape, dtype=like.dtype.newbyteorder("="), **like.options
     )
     # A memory map of a file with holes would kill the process when the disk fills up.
     if hasattr(os, "posix_fallocate"):

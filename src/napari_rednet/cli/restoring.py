@@ -1,63 +1,39 @@
-"""The command line: ``napari-rednet denoise in.tif out.tif`` and its sisters."""
+"""Commands that restore a file."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from napari_rednet.cli.options import (
+    Device,
+    Ensemble,
+    Force,
+    Gain,
+    Model,
+    Noise,
+    Offset,
+    Quiet,
+    ReadNoise,
+    Source,
+    Strength,
+    Target,
+    Tile,
+    reported_errors,
+)
 from napari_rednet.console import console, run_with_bar
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.errors import ImageFileError, RednetError
+from napari_rednet.errors import ImageFileError
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Steps
     from napari_rednet.io.tiff import TiffImage
 
-app = typer.Typer(
-    name="napari-rednet",
-    help="RED-Net image restoration: denoise and deblur TIFF stacks, train models, try the demo.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
 
-Source = Annotated[Path, typer.Argument(metavar="IN", help="TIFF or OME-TIFF to read.")]
-Target = Annotated[Path, typer.Argument(metavar="OUT", help="TIFF to write.")]
-Noise = Annotated[
-    float | None,
-    typer.Option(help="Standard deviation of Gaussian noise; estimated if not given."),
-]
-Gain = Annotated[float | None, typer.Option(help="Image units per photon.")]
-Offset = Annotated[float | None, typer.Option(help="Signal without light.")]
-ReadNoise = Annotated[float | None, typer.Option(help="Noise without light.")]
-Strength = Annotated[float, typer.Option(help="Factor on the noise level.")]
-Model = Annotated[str, typer.Option(help="fast, best, a model's name or a .safetensors file.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Tile = Annotated[int | None, typer.Option(help="Cap in pixels for what is held at once.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.")]
-Ensemble = Annotated[bool, typer.Option("--ensemble", help="Mean over 8 orientations.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
-
-
-@contextmanager
-def reported_errors() -> Iterator[None]:
-    """Turn expected errors into one line and exit code 1."""
-    try:
-        yield
-    except (RednetError, ValueError, TypeError) as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-@app.command()
 def denoise(
     source: Source,
     target: Target,
@@ -89,10 +65,67 @@ def denoise(
             device=device,
             tile=tile,
         )
-        restore_file(image, source, target, make_steps, levels, quiet=quiet)
+        print_noise(levels, quiet=quiet)
+        restore_file(image, source, target, make_steps, quiet=quiet)
 
 
-@app.command()
+def super_resolve(
+    source: Source,
+    target: Target,
+    *,
+    scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
+    model: Model = "fast",
+    ensemble: Ensemble = False,
+    device: Device = "auto",
+    tile: Tile = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Enlarge a TIFF image or stack in Y and X; the pixel size is adapted."""
+    from napari_rednet.arguments import check_scale
+    from napari_rednet.restoration import super_resolve_steps
+
+    with reported_errors():
+        image = open_image(source, target, force=force)
+        make_steps = partial(
+            super_resolve_steps,
+            scale=check_scale(scale),
+            rgb=image.is_rgb,
+            model=model,
+            ensemble=ensemble,
+            device=device,
+            tile=tile,
+        )
+        restore_file(image, source, target, make_steps, scale=scale, quiet=quiet)
+
+
+def deblock(
+    source: Source,
+    target: Target,
+    *,
+    model: Model = "fast",
+    ensemble: Ensemble = False,
+    device: Device = "auto",
+    tile: Tile = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove JPEG artefacts from a TIFF image or stack that was coded as JPEG before."""
+    from napari_rednet.restoration import deblock_steps
+
+    with reported_errors():
+        image = open_image(source, target, force=force)
+        make_steps = partial(
+            deblock_steps,
+            rgb=image.is_rgb,
+            model=model,
+            ensemble=ensemble,
+            device=device,
+            tile=tile,
+        )
+        restore_file(image, source, target, make_steps, quiet=quiet)
+
+
 def deblur(
     source: Source,
     target: Target,
@@ -101,7 +134,9 @@ def deblur(
     gaussian: Annotated[float | None, typer.Option(help="Standard deviation in pixels.")] = None,
     disk: Annotated[float | None, typer.Option(help="Radius in pixels (out of focus).")] = None,
     motion: Annotated[float | None, typer.Option(help="Length in pixels.")] = None,
-    angle: Annotated[float, typer.Option(help="Of the motion, in degrees.")] = 0.0,
+    angle: Annotated[
+        float | None, typer.Option(help="Of the motion, in degrees; 0 if not given.")
+    ] = None,
     numerical_aperture: Annotated[
         float | None, typer.Option(help="Of a widefield microscope; with the next two.")
     ] = None,
@@ -125,12 +160,14 @@ def deblur(
 
     with reported_errors():
         image = open_image(source, target, force=force)
+        if angle is not None and motion is None:
+            raise ValueError("--angle belongs to --motion, which is not given")
         kernel = choose_psf(
             {
                 "psf": (psf,),
                 "gaussian": (gaussian,),
                 "disk": (disk,),
-                "motion": (motion, angle) if motion is not None else (None,),
+                "motion": (motion, angle or 0.0) if motion is not None else (None,),
                 "widefield": (numerical_aperture, wavelength, pixel_size),
             }
         )
@@ -146,80 +183,48 @@ def deblur(
             device=device,
             tile=tile,
         )
-        restore_file(image, source, target, make_steps, levels, quiet=quiet)
+        print_noise(levels, quiet=quiet)
+        restore_file(image, source, target, make_steps, quiet=quiet)
 
 
-@app.command()
-def models() -> None:
-    """List the models that are installed."""
-    from napari_rednet.zoo import list_models
-
-    table = Table("name", "task", "layers", "stride", "feature maps")
-    with reported_errors():
-        for info in list_models():
-            table.add_row(
-                info.name, info.task, *map(str, (info.layers, info.stride, info.features))
-            )
-    Console().print(table)
-
-
-@app.command()
-def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe, as in weights/NAME.toml.")],
+def inpaint(
+    source: Source,
+    target: Target,
     *,
-    data: Annotated[Path, typer.Option(help="Folder that the recipe's folders lie in.")],
-    validation: Annotated[
-        Path | None, typer.Option(help="Folder of clean images for the PSNR.")
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Image whose pixels that are not 0 are missing; if not given, dead and hot "
+            "pixels are found."
+        ),
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Where checkpoint, log and model are kept.")] = Path(
-        "runs"
-    ),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
-    minutes: Annotated[float | None, typer.Option(help="Instead of the recipe's length.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's length.")] = None,
+    model: Model = "fast",
+    ensemble: Ensemble = False,
     device: Device = "auto",
+    tile: Tile = None,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Train a model as its recipe says; it can be killed at any moment and resumed."""
-    from napari_rednet.recipes import RecipeTraining, read_recipe, with_length
+    """Fill missing pixels of a TIFF image or stack; known ones are kept as they are."""
+    from napari_rednet.restoration import find_defects, inpaint_steps
 
     with reported_errors():
-        plan = with_length(read_recipe(recipe), minutes, steps)
-        folder = runs / plan.name
-        if not resume and (folder / "checkpoint.pt").exists():
-            raise ValueError(f"{folder} holds a training; add --resume, or remove it")
-        training = RecipeTraining(plan, data, folder, validation=validation, device=device)
-        if resume and training.trainer.resume():
-            console.print(f"resumed at step {training.trainer.step}")
-        for status in training.run():
-            console.print(
-                f"step {status.step:7d}  {status.minutes:6.1f} min  {status.fraction:4.0%}  "
-                f"loss {status.loss:.6f}  PSNR {status.psnr:.3f} dB  "
-                f"{status.samples_per_second:.0f} patches/s",
-                soft_wrap=True,
-            )
-            training.model().save(folder / f"{plan.name}.safetensors")
-        console.print(f"written: {folder / plan.name}.safetensors", soft_wrap=True)
-
-
-@app.command()
-def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the results are written.")] = Path(
-        "rednet-demo"
-    ),
-    *,
-    napari: Annotated[
-        bool, typer.Option("--napari", help="Show before and after in napari instead.")
-    ] = False,
-    device: Device = "auto",
-) -> None:
-    """Denoise the bundled noisy stack and show the result."""
-    from napari_rednet.demo import run_demo, show_demo
-
-    with reported_errors():
-        if napari:
-            show_demo(device)
+        image = open_image(source, target, force=force)
+        if mask is None:
+            missing = find_defects(image.data, channel_axis=image.channel_axis)
+            if not quiet:
+                console.print(f"dead and hot pixels found: {missing.sum()}", highlight=False)
         else:
-            run_demo(folder, device)
+            missing = read_mask(mask)
+        make_steps = partial(
+            inpaint_steps,
+            mask=missing,
+            model=model,
+            ensemble=ensemble,
+            device=device,
+            tile=tile,
+        )
+        restore_file(image, source, target, make_steps, quiet=quiet)
 
 
 def open_image(source: Path, target: Path, *, force: bool) -> TiffImage:
@@ -242,16 +247,14 @@ def restore_file(
     source: Path,
     target: Path,
     make_steps: Callable[..., Steps],
-    levels: list[NoiseModel],
     *,
+    scale: int = 1,
     quiet: bool,
 ) -> None:
     """Run steps from an image into a file of the same description."""
     from napari_rednet.io.tiff import tiff_writer
 
-    if not quiet:
-        _print_noise(levels)
-    with tiff_writer(target, image) as out:
+    with tiff_writer(target, image, scale) as out:
         steps = make_steps(image.data, channel_axis=image.channel_axis, out=out)
         run_with_bar(steps, source.name, quiet=quiet)
     if not quiet:
@@ -283,6 +286,20 @@ def choose_psf(given: Mapping[str, tuple[Any, ...]]) -> Any:
     return getattr(psfs, kind)(*given[kind])
 
 
+def read_mask(path: Path) -> Any:
+    """The mask in a TIFF or any other image file."""
+    from skimage.io import imread
+
+    from napari_rednet.io.tiff import SUFFIXES, read_tiff
+
+    if path.suffix.lower() in SUFFIXES:
+        return read_tiff(path).data
+    try:
+        return imread(path)
+    except OSError as error:
+        raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
+
+
 def noise_levels(
     image: TiffImage,
     noise: float | None,
@@ -306,14 +323,13 @@ def noise_levels(
     return noise_per_channel(given, layout) or []
 
 
-def _print_noise(levels: list[NoiseModel]) -> None:
+def print_noise(levels: list[NoiseModel], *, quiet: bool) -> None:
+    """Tell the noise models that are used, one a channel."""
+    if quiet:
+        return
     for channel, level in enumerate(levels):
         console.print(
             f"noise of channel {channel}: gain {level.gain:.4g}, offset {level.offset:.4g}, "
             f"read noise {level.read_noise:.4g}",
             highlight=False,
         )
-
-
-if __name__ == "__main__":
-    sys.exit(app())
