@@ -20,10 +20,10 @@ def viewer(make_napari_viewer, qtbot):
 
 @pytest.fixture
 def dock(viewer):
-    """Dock the widget as the Plugins menu does."""
+    """Dock a widget as the Plugins menu does."""
 
-    def dock_widget():
-        return viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")[1]
+    def dock_widget(name="Denoise"):
+        return viewer.window.add_plugin_dock_widget("napari-rednet", name)[1]
 
     return dock_widget
 

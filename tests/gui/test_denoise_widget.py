@@ -210,14 +210,23 @@ def test_multiscale_gives_its_full_resolution(viewer, dock, run, noisy):
     np.testing.assert_array_equal(result.extent.world, source.extent.world)
 
 
-def test_dask_stays_lazy(viewer, dock, run, noisy):
-    stack = np.stack([noisy, noisy // 2])
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("Denoise", nr.denoise),
+        ("Super-resolve", nr.super_resolve),
+        ("Deblock", nr.deblock),
+        ("Inpaint", nr.inpaint),
+    ],
+)
+def test_dask_stays_lazy(viewer, dock, run, noisy, name, function):
+    stack = np.stack([noisy, noisy // 2])[:, :64, :64]
     viewer.add_image(da.from_array(stack, chunks=(1, 50, 50)))
-    widget = dock()
+    widget = dock(name)
     run(widget)
     result = viewer.layers[-1].data
     assert isinstance(result, da.Array)
-    np.testing.assert_array_equal(result.compute(), nr.denoise(stack))
+    np.testing.assert_array_equal(result.compute(), function(stack))
 
 
 def test_nan_stays_where_it_is(viewer, dock, run, noisy):

@@ -144,14 +144,30 @@ def test_a_damaged_model_is_reported_and_another_run_works(
     assert len(viewer.layers) == 2
 
 
-def test_a_mask_is_refused_in_words(viewer, dock, run, noisy, notifications):
+@pytest.mark.parametrize("name", ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"])
+def test_a_mask_is_refused_in_words(viewer, dock, run, noisy, notifications, name):
     viewer.add_image(noisy > 500)
-    widget = dock()
+    widget = dock(name)
     run(widget)
     (message,) = notifications()
     assert "bool" in message
     assert len(viewer.layers) == 1
     assert widget.run.enabled
+
+
+@pytest.mark.parametrize("name", ["Super-resolve", "Deblock", "Inpaint"])
+def test_a_model_of_another_task_is_refused_in_words(
+    viewer, dock, run, noisy, tmp_path, notifications, name
+):
+    nr.load_model("denoise-fast").save(tmp_path / "denoiser.safetensors")
+    viewer.add_image(noisy)
+    widget = dock(name)
+    widget.common.model.value = FROM_FILE
+    widget.common.model_file.value = tmp_path / "denoiser.safetensors"
+    run(widget)
+    (message,) = notifications()
+    assert "was made for denoise" in message
+    assert len(viewer.layers) == 1
 
 
 def test_a_runtime_error_is_not_swallowed(viewer, dock, run, noisy, monkeypatch, notifications):

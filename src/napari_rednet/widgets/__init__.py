@@ -1,6 +1,15 @@
 """The napari widgets; nothing else of the package imports napari or Qt."""
 
+from napari_rednet.widgets.deblock import DeblockWidget
 from napari_rednet.widgets.deblur import DeblurWidget
 from napari_rednet.widgets.denoise import DenoiseWidget
+from napari_rednet.widgets.inpaint import InpaintWidget
+from napari_rednet.widgets.super_resolve import SuperResolveWidget
 
-__all__ = ["DeblurWidget", "DenoiseWidget"]
+__all__ = [
+    "DeblockWidget",
+    "DeblurWidget",
+    "DenoiseWidget",
+    "InpaintWidget",
+    "SuperResolveWidget",
+]

@@ -94,8 +94,11 @@ class RestoreWidget(Container):
     def layer_changed(self, image: LayerImage | None) -> None:
         """Another layer is selected, or none."""
 
-    def result_options(self, source: Image) -> dict[str, Any]:
-        """Keyword arguments of `add_image` for the result, besides its name and metadata."""
+    def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Keyword arguments of `add_image` for the result, besides its name and metadata.
+
+        `record` is what has been used, which the controls need no longer show.
+        """
         return layer_options(source)
 
     # Runs ----------------------------------------------------------------------------------
@@ -156,7 +159,7 @@ class RestoreWidget(Container):
             restored,
             name=source.name + self.suffix,
             metadata={**source.metadata, "napari_rednet": {"source": source.name, **record}},
-            **self.result_options(source),
+            **self.result_options(source, record),
         )
         if source is self.common.image.value:
             self.show_used(record)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
+from napari.utils.transforms import Affine
 
 from napari_rednet.execution import is_dask
 
@@ -22,48 +23,74 @@ _KEPT = (
 
 @dataclass(frozen=True)
 class LayerImage:
-    """What of a layer is restored, and what is only carried along.
+    """What of a layer is restored.
 
     Parameters
     ----------
-    array : (..., Y, X) or (..., Y, X, 3) array
-        The full resolution, without transparency.
-    channel_axis : int or None
-        -1 for colours. Any other axis of a layer counts planes.
-    alpha : (..., Y, X, 1) array or None
-        Transparency of an RGBA layer.
+    data : (..., Y, X), (..., Y, X, 3) or (..., Y, X, 4) array
+        The full resolution, with the transparency of an RGBA layer.
+    rgb : bool
+        Whether the last axis holds colours. Any other axis of a layer counts planes.
     """
 
-    array: Any
-    channel_axis: int | None = None
-    alpha: Any = None
+    data: Any
+    rgb: bool = False
+
+    @property
+    def array(self) -> Any:
+        """The data without transparency."""
+        return self.data[..., :3] if self.rgb else self.data
+
+    @property
+    def alpha(self) -> Any:
+        """Transparency, (..., Y, X, 1); None without."""
+        return self.data[..., 3:] if self.rgb and self.data.shape[-1] == 4 else None
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the colours."""
+        return -1 if self.rgb else None
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels; a single empty one without a channel axis."""
-        return ("",) if self.channel_axis is None else ("red", "green", "blue")
+        return ("red", "green", "blue") if self.rgb else ("",)
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.data.shape[-3:-1] if self.rgb else self.data.shape[-2:]
+        return rows, columns
 
     def with_alpha(self, restored: Any) -> Any:
         """A restored array with the untouched transparency of the layer."""
-        if self.alpha is None:
+        alpha = self.alpha
+        if alpha is None:
             return restored
         if is_dask(restored):
             import dask.array as da
 
-            return da.concatenate([restored, self.alpha], axis=-1)
-        return np.concatenate([restored, np.asarray(self.alpha)], axis=-1)
+            return da.concatenate([restored, alpha], axis=-1)
+        return np.concatenate([restored, np.asarray(alpha)], axis=-1)
 
 
 def layer_image(layer: Image) -> LayerImage:
-    """The array of a layer; of a multiscale layer, the level of full resolution."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    if not layer.rgb:
-        return LayerImage(data)
-    alpha = data[..., 3:] if data.shape[-1] == 4 else None
-    return LayerImage(data[..., :3], -1, alpha)
+    """The image of a layer; of a multiscale layer, the level of full resolution."""
+    return LayerImage(layer.data[0] if layer.multiscale else layer.data, layer.rgb)
 
 
 def layer_options(layer: Image) -> dict[str, Any]:
     """Keyword arguments of `add_image` that place and show an image like the one of `layer`."""
     state = layer.as_layer_data_tuple()[1]
     return {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
+
+
+def finer_grid(layer: Image, factor: int) -> dict[str, Any]:
+    """Keyword arguments of `add_image` for `factor` times as many rows and columns in its place."""
+    scale = np.array(layer.scale, float)
+    scale[-2:] /= factor
+    # Pixels are where their centres are: the first small one lies before that of the large one.
+    first = np.zeros(layer.ndim)
+    first[-2:] = (1 - factor) / (2 * factor)
+    placed = Affine(layer.scale, layer.translate, rotate=layer.rotate, shear=layer.shear)
+    return {"scale": scale, "translate": placed(first)}

@@ -1,0 +1,47 @@
+"""The widget that enlarges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magicgui.widgets.bases import Widget
+from napari.layers import Image
+
+from napari_rednet.arguments import SCALES
+from napari_rednet.widgets.base import RestoreWidget
+from napari_rednet.widgets.controls import ChoiceBox
+from napari_rednet.widgets.layers import LayerImage, finer_grid
+from napari_rednet.widgets.worker import Steps
+
+
+class SuperResolveWidget(RestoreWidget):
+    """Enlarge an image layer; the result covers the same part of the world with more pixels."""
+
+    verb = task = "super_resolve"
+    suffix = " super-resolved"
+    doing = "Super-resolving"
+
+    def extra_controls(self) -> list[Widget]:
+        """The scale."""
+        self.scale = ChoiceBox(
+            name="scale",
+            label="Scale",
+            choices=[(f"×{scale}", scale) for scale in SCALES],
+            tooltip="How many pixels each pixel becomes along Y and along X. "
+            "The result lies where the layer lies: its pixels are smaller.",
+        )
+        return [self.scale]
+
+    def arguments(self) -> dict[str, Any]:
+        """The scale as well."""
+        return {**super().arguments(), "scale": self.scale.value}
+
+    def steps(self, image: LayerImage, **arguments: Any) -> Steps:
+        """Enlarge; transparency is enlarged along."""
+        from napari_rednet.restoration import super_resolve_steps
+
+        return (yield from super_resolve_steps(image.data, rgb=image.rgb, **arguments)), {}
+
+    def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
+        """Pixels as much smaller as there are more of them."""
+        return super().result_options(source, record) | finer_grid(source, record["scale"])
