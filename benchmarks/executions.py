@@ -29,7 +29,7 @@ from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.tiling import Strip, column_strips
-from napari_rednet.execution import as_plane
+from napari_rednet.execution import Job, planes
 from napari_rednet.zoo import load_model_for
 
 STREAM = "row streaming"
@@ -171,9 +171,9 @@ def _execution(case: Case, image: Array) -> Run:
 
 def _stream(restorer: Restorer, image: Array) -> Array:
     """All that `denoise` does with a plane once the noise is known."""
-    layout = PlaneLayout(image.shape)
     target = np.empty_like(image)
-    plane = as_plane(image, target, next(layout.planes()), layout, _settings(image.dtype))
+    job = Job(PlaneLayout(image.shape), lambda: restorer, lambda *_: _settings(image.dtype))
+    (plane,) = planes(job, image, target, [_settings(image.dtype)])
     for _ in restorer.restore(plane):
         pass
     return target

@@ -253,10 +253,11 @@ def _as_method(run: Callable[..., Image]) -> Method:
 
 def clean_planes(folder: Path, limit: int | None) -> list[Image]:
     """Gray planes in [0, 255] of the images of a folder."""
-    return [_gray(plane) for path in _images(folder)[:limit] for plane in read_planes(path)]
+    return [_gray(plane) for path in image_paths(folder)[:limit] for plane in read_planes(path)]
 
 
-def _images(folder: Path) -> list[Path]:
+def image_paths(folder: Path) -> list[Path]:
+    """The images of a folder, in order."""
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
     if not found:
         raise typer.BadParameter(f"there are no images in {folder}", param_hint="--data")
@@ -269,7 +270,7 @@ def _gray(plane: npt.NDArray[np.generic]) -> Image:
 
 
 def _read_pairs(folder: Path, limit: int | None) -> list[tuple[Image, Image]]:
-    paths = _images(folder / "clean")[:limit]
+    paths = image_paths(folder / "clean")[:limit]
     sides = (folder / "noisy", folder / "clean")
     read = [
         [read_planes(side / path.name)[0].astype(np.float32) for side in sides] for path in paths

@@ -53,10 +53,36 @@ def deblur_widget() -> None:
     take(viewer, "Deblur", "deblur-widget.png", prepare=choose_disk)
 
 
+def super_resolve_widget() -> None:
+    """The Super-resolve widget beside its result."""
+    viewer = open_viewer()
+    viewer.open_sample("napari-rednet", "small")
+    take(viewer, "Super-resolve", "super-resolve-widget.png")
+
+
+def deblock_widget() -> None:
+    """The Deblock widget beside its result."""
+    viewer = open_viewer()
+    viewer.open_sample("napari-rednet", "jpeg")
+    take(viewer, "Deblock", "deblock-widget.png")
+
+
+def inpaint_widget() -> None:
+    """The Inpaint widget beside its result."""
+    viewer = open_viewer()
+    viewer.open_sample("napari-rednet", "holes")
+    take(viewer, "Inpaint", "inpaint-widget.png", prepare=choose_labels)
+
+
 def choose_disk(widget: Any) -> None:
     """Tell the widget the blur."""
     widget.psf.kind.value = "disk (out of focus)"
     widget.psf.values["disk (out of focus)"][0].value = 4.0
+
+
+def choose_labels(widget: Any) -> None:
+    """Tell the widget what is missing."""
+    widget.mask.value = widget.viewer.layers["missing"]
 
 
 def open_viewer() -> napari.Viewer:
@@ -89,3 +115,6 @@ if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     denoise_widget()
     deblur_widget()
+    super_resolve_widget()
+    deblock_widget()
+    inpaint_widget()
