@@ -219,7 +219,8 @@ def as_mask(mask: Any, layout: PlaneLayout) -> Any:
         raise ValueError(
             f"mask must have the shape {' or '.join(map(str, names))}, got {tuple(array.shape)}"
         )
-    cover = array.reshape(full) != 0
+    whole = array.reshape(full)
+    cover = whole if whole.dtype == bool else whole != 0
     covered = cover.all(layout.spatial_axes)
     if math.prod(layout.shape) and bool(np.asarray(covered).any()):
         which = "the whole plane" if covered.size == 1 else "at least one whole plane"

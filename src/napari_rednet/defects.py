@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.intensity import measure_range
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.noise import fit_noise
@@ -16,7 +17,7 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 _RADIUS = 2
-_BAND = 256
+_BAND_PIXELS = 2**18
 # Beyond what noise does in any image of less than a billion pixels.
 _MOST_NOISE = 6.5
 _LEAST_SHARE_OF_RANGE = 0.05
@@ -53,8 +54,8 @@ def defects_of(planes: Sequence[npt.NDArray[np.generic]]) -> BoolArray:
 def _outliers(plane: npt.NDArray[np.generic]) -> BoolArray:
     if plane.size == 0:
         return np.zeros(plane.shape, bool)
-    noise = fit_noise([plane])
-    span = measure_range([plane]).span
+    windows = [np.asarray(plane[i]) for i in PlaneLayout(plane.shape).sample_windows(0)]
+    noise, span = fit_noise(windows), measure_range(windows).span
     least, least_line = _LEAST_SHARE_OF_RANGE * span, _LEAST_LINE_SHARE_OF_RANGE * span
     found = np.concatenate([_stands_out(band, noise, least) for band in _bands(plane)])
     rows, columns = _odd_lines(plane, least_line), _odd_lines(plane.T, least_line)
@@ -93,9 +94,11 @@ def _bands(plane: npt.NDArray[np.generic]) -> Iterator[FloatArray]:
 
     What is not finite becomes NaN, whose comparisons are all false.
     """
-    padded = np.pad(plane, _RADIUS, mode="symmetric")
-    for start in range(0, plane.shape[0], _BAND):
-        band = np.asarray(padded[start : start + _BAND + 2 * _RADIUS], np.float32)
+    rows, columns = (np.pad(np.arange(n), _RADIUS, mode="symmetric") for n in plane.shape)
+    height = max(1, _BAND_PIXELS // plane.shape[1])
+    for start in range(0, plane.shape[0], height):
+        seen = rows[start : start + height + 2 * _RADIUS]
+        band = np.asarray(plane[seen][:, columns], np.float32)
         yield np.where(np.isfinite(band), band, np.float32(np.nan))
 
 

@@ -42,14 +42,21 @@ class Inpainter:
     def restore(self, plane: Plane) -> Iterator[int]:
         """Fill one plane, yielding after each band how many of its pixels are finished."""
         coarse = self._coarse(plane)
-        yield from self._restorer.restore(filled_plane(plane, coarse))
+        if coarse is None:
+            yield from _copy(plane)
+        else:
+            yield from self._restorer.restore(filled_plane(plane, coarse))
 
     @torch.inference_mode()
-    def _coarse(self, plane: Plane) -> Tensor:
-        """Level 2 of a plane without holes, normalised."""
-        bands = [halved(*halved(*band)) for band in _bands(plane)]
-        values, known = (torch.cat(parts, 2) for parts in zip(*bands, strict=True))
-        return self._filled(values, known)
+    def _coarse(self, plane: Plane) -> Tensor | None:
+        """Level 2 of a plane, normalised and without holes; None if the plane has no holes."""
+        levels, is_whole = [], True
+        for values, known in _bands(plane):
+            is_whole = is_whole and bool(known.all())
+            levels.append(halved(*halved(values, known)))
+        if is_whole:
+            return None
+        return self._filled(*(torch.cat(parts, 2) for parts in zip(*levels, strict=True)))
 
     def _filled(self, values: Tensor, known: Tensor) -> Tensor:
         """A level without holes: guessed from two levels above, corrected by the network."""
@@ -63,13 +70,24 @@ class Inpainter:
         return torch.where(known > 0, values, self._restorer.runner.run(inputs).cpu())
 
 
-def _bands(plane: Plane) -> Iterator[tuple[Tensor, Tensor]]:
-    """Bands of a plane, normalised, and where they are known."""
-    height, width = plane.shape
+def _copy(plane: Plane) -> Iterator[int]:
+    for rows, columns in _windows(plane.shape):
+        plane.write(rows, columns, np.asarray(plane.read(rows, columns)))
+        yield rows.stop * plane.shape[1]
+
+
+def _windows(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Bands of whole rows that begin at whole pixels of level 2."""
+    height, width = shape
     band = max(1, _BAND_PIXELS // width // _STEP) * _STEP
     for start in range(0, height, band):
-        rows = slice(start, min(height, start + band))
-        values, known = _window(plane, rows, slice(0, width))
+        yield slice(start, min(height, start + band)), slice(0, width)
+
+
+def _bands(plane: Plane) -> Iterator[tuple[Tensor, Tensor]]:
+    """Bands of a plane, normalised, and where they are known."""
+    for window in _windows(plane.shape):
+        values, known = _window(plane, *window)
         yield _normalized(values, known, plane.settings.scale), _tensor(known, np.float32)
 
 
