@@ -288,14 +288,16 @@ def choose_psf(given: Mapping[str, tuple[Any, ...]]) -> Any:
 
 def read_mask(path: Path) -> Any:
     """The mask in a TIFF or any other image file."""
-    from skimage.io import imread
+    import numpy as np
+    from PIL import Image
 
     from napari_rednet.io.tiff import SUFFIXES, read_tiff
 
     if path.suffix.lower() in SUFFIXES:
         return read_tiff(path).data
     try:
-        return imread(path)
+        with Image.open(path) as file:
+            return np.asarray(file)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
 
