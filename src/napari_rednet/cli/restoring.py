@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_rednet.cli.files import open_image, read_mask, restore_file
 from napari_rednet.cli.options import (
     Device,
     Ensemble,
@@ -25,12 +26,10 @@ from napari_rednet.cli.options import (
     Tile,
     reported_errors,
 )
-from napari_rednet.console import console, run_with_bar
+from napari_rednet.console import console
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.errors import ImageFileError
 
 if TYPE_CHECKING:
-    from napari_rednet.execution import Steps
     from napari_rednet.io.tiff import TiffImage
 
 
@@ -227,40 +226,6 @@ def inpaint(
         restore_file(image, source, target, make_steps, quiet=quiet)
 
 
-def open_image(source: Path, target: Path, *, force: bool) -> TiffImage:
-    """Check both paths and read the source; nothing is written yet."""
-    from napari_rednet.io.tiff import SUFFIXES, read_tiff
-
-    if target.suffix.lower() not in SUFFIXES:
-        raise ImageFileError(f"the output must be a .tif or .tiff file, got {target.name}")
-    if not target.parent.is_dir():
-        raise ImageFileError(f"there is no folder {target.parent} to write to")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise ImageFileError("the output must be another file than the input")
-    if target.exists() and not force:
-        raise ImageFileError(f"{target} exists; add --force to overwrite it")
-    return read_tiff(source)
-
-
-def restore_file(
-    image: TiffImage,
-    source: Path,
-    target: Path,
-    make_steps: Callable[..., Steps],
-    *,
-    scale: int = 1,
-    quiet: bool,
-) -> None:
-    """Run steps from an image into a file of the same description."""
-    from napari_rednet.io.tiff import tiff_writer
-
-    with tiff_writer(target, image, scale) as out:
-        steps = make_steps(image.data, channel_axis=image.channel_axis, out=out)
-        run_with_bar(steps, source.name, quiet=quiet)
-    if not quiet:
-        console.print(f"written: {target}", soft_wrap=True)
-
-
 def choose_psf(given: Mapping[str, tuple[Any, ...]]) -> Any:
     """The PSF of the one kind whose parameters are given.
 
@@ -284,22 +249,6 @@ def choose_psf(given: Mapping[str, tuple[Any, ...]]) -> Any:
     if kind == "psf":
         return read_tiff(given[kind][0]).data
     return getattr(psfs, kind)(*given[kind])
-
-
-def read_mask(path: Path) -> Any:
-    """The mask in a TIFF or any other image file."""
-    import numpy as np
-    from PIL import Image
-
-    from napari_rednet.io.tiff import SUFFIXES, read_tiff
-
-    if path.suffix.lower() in SUFFIXES:
-        return read_tiff(path).data
-    try:
-        with Image.open(path) as file:
-            return np.asarray(file)
-    except OSError as error:
-        raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
 
 
 def noise_levels(
