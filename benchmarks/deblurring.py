@@ -32,7 +32,7 @@ from benchmarks.common import (
     publish,
     watched,
 )
-from benchmarks.quality import Data, Limit, clean_planes, with_noise
+from benchmarks.quality import Data, Ensemble, Limit, clean_planes, with_noise
 from napari_rednet import deblur
 from napari_rednet.engine.degradations import blur
 from napari_rednet.engine.devices import resolve_device
@@ -53,6 +53,8 @@ def main(
     kernels: Annotated[Path, typer.Option(exists=True, help="npz file of 2-D PSFs.")],
     noise: Annotated[list[float], typer.Option(help="Noise levels; repeatable.")] = _STDS,
     model: Models = DEFAULT_MODELS,
+    ensemble: Ensemble = False,
+    baselines: Annotated[bool, typer.Option(help="Also the classical methods.")] = True,
     device: Device = "auto",
     limit: Limit = None,
     out: Out = None,
@@ -61,12 +63,14 @@ def main(
     clean = clean_planes(data, limit)
     with np.load(kernels) as file:
         psfs = [as_psf(file[name], clean[0].shape) for name in file.files]
-    methods: dict[str, Candidates] = {
-        "blurred": lambda image, *_: [image],
-        "Richardson-Lucy, best iteration": _richardson_lucy,
-        "Wiener, best balance": _wiener,
-        **{f"deblur, {name}": partial(_deblur, name, device) for name in model},
-    }
+    methods: dict[str, Candidates] = {"blurred": lambda image, *_: [image]}
+    if baselines:
+        methods["Richardson-Lucy, best iteration"] = _richardson_lucy
+        methods["Wiener, best balance"] = _wiener
+    for name in model:
+        methods[f"deblur, {name}"] = partial(_deblur, name, device, False)
+        if ensemble:
+            methods[f"deblur, {name} ×8"] = partial(_deblur, name, device, True)
     table = Table(
         f"PSNR in dB, {data.name}, {len(clean)} images, {len(psfs)} PSFs of {kernels.name}",
         ["method", *[f"noise {std:g}" for std in noise]],
@@ -115,8 +119,10 @@ def _wiener(noisy: Image, psf: Any, _: float) -> Sequence[Image]:
     return [255 * wiener(noisy / 255, psf, balance, clip=False) for balance in _BALANCES]
 
 
-def _deblur(model: str, device: str, noisy: Image, psf: Any, std: float) -> Sequence[Image]:
-    return [deblur(noisy, psf, noise=std, model=model, device=device)]
+def _deblur(
+    model: str, device: str, ensemble: bool, noisy: Image, psf: Any, std: float
+) -> Sequence[Image]:
+    return [deblur(noisy, psf, noise=std, model=model, device=device, ensemble=ensemble)]
 
 
 if __name__ == "__main__":
