@@ -64,7 +64,7 @@ def test_eight_bits_are_taken_as_they_were_coded(camera):
     assert np.abs(apart).max() > 0.1
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(16, 100))
 def test_tile_does_not_change_the_result(height, width, tile):
     image = np.random.default_rng(height).normal(100, 20, (height, width))

@@ -142,7 +142,7 @@ def test_an_empty_mask_returns_the_image(camera):
     assert not np.shares_memory(filled, camera)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     height=st.integers(2, 90),
     width=st.integers(2, 90),

@@ -69,7 +69,7 @@ def test_dtype_and_units_are_kept(dtype, camera):
     np.testing.assert_allclose(large, expected, atol=0.6)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

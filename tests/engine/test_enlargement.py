@@ -22,7 +22,6 @@ def whole(image, scale):
     return read_enlarged(reader(image), image.shape, scale)(rows, columns)
 
 
-@settings(deadline=None)
 @given(height=SIDES, width=SIDES, scale=SCALES)
 def test_enlarged_is_resampled(height, width, scale):
     image = torch.rand((2, 1, height, width), generator=seeded(), dtype=torch.float64)
@@ -49,7 +48,6 @@ def windows(draw):
     return shape, scale, tuple(map(slice, starts, stops))
 
 
-@settings(deadline=None)
 @given(windows())
 def test_a_window_is_that_of_the_whole_to_the_last_digit(case):
     shape, scale, window = case
@@ -70,7 +68,7 @@ def test_little_more_than_the_window_is_read():
     assert seen[0][1] <= 100 + 20
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(case=windows(), seed=st.integers(0, 20))
 def test_pixels_that_are_not_finite_become_as_many(case, seed):
     shape, scale, window = case

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import psnr, seeded
 
@@ -20,7 +20,6 @@ def holed(draw):
     return image, known.float()
 
 
-@settings(deadline=None)
 @given(holed())
 def test_known_pixels_stay_and_the_others_lie_between_them(case):
     image, known = case
@@ -33,7 +32,6 @@ def test_known_pixels_stay_and_the_others_lie_between_them(case):
         assert plane.max() <= there.max() + 1e-4
 
 
-@settings(deadline=None)
 @given(case=holed(), value=st.floats(-5, 5, width=32))
 def test_constant_images_are_filled_with_their_constant(case, value):
     known = case[1]
@@ -42,7 +40,6 @@ def test_constant_images_are_filled_with_their_constant(case, value):
     torch.testing.assert_close(fill_holes(image, known), torch.full_like(image, value))
 
 
-@settings(deadline=None)
 @given(case=holed(), other=st.floats(-1e6, 1e6, width=32))
 def test_values_of_unknown_pixels_do_not_matter(case, other):
     image, known = case
@@ -65,7 +62,6 @@ def test_images_of_a_batch_do_not_mix():
         torch.testing.assert_close(together[i : i + 1], alone)
 
 
-@settings(deadline=None)
 @given(holed())
 def test_a_level_has_the_means_of_the_known_pixels(case):
     image, known = case

@@ -58,7 +58,7 @@ def test_result_is_the_network_at_the_noise_map(noisy_camera):
     np.testing.assert_allclose(result, whole(noisy_camera), atol=1e-2)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(16, 100))
 def test_tile_does_not_change_the_result(height, width, tile):
     image = np.random.default_rng(height).normal(100, 20, (height, width))

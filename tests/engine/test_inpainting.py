@@ -59,7 +59,7 @@ def hole(image, side):
     return mask
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(height=st.integers(3, 90), width=st.integers(3, 90), share=SHARES)
 def test_what_an_idle_network_leaves_is_the_guess(height, width, share):
     image, mask = case(height, width, share)
@@ -82,7 +82,7 @@ def test_the_network_sees_the_guess_and_the_mask(noisy_camera):
     np.testing.assert_allclose(result[mask], expected[mask], atol=1e-2)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),

@@ -23,7 +23,7 @@ def stream(network, image, band, dtype=torch.float32):
     return torch.cat([rows.push(part) for part in image.split(band, 2)] + [rows.finish()], 2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     network=st.sampled_from(NETWORKS),
     height=st.integers(1, 60),
@@ -37,7 +37,7 @@ def test_streamed_is_whole(network, height, width, band, planes):
     torch.testing.assert_close(stream(network, image, band), network(image), atol=1e-5, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     network=st.sampled_from(NETWORKS),
     width=st.integers(1, 120),

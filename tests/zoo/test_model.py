@@ -14,7 +14,7 @@ from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.zoo import Model, list_models, load_model, read_model
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     half=st.integers(2, 5),
     features=st.integers(1, 6),

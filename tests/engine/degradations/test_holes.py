@@ -58,7 +58,7 @@ def test_kinds_are_as_frequent_as_asked():
     assert frequent == pytest.approx(0.75, abs=0.08)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 50))
 def test_a_seed_gives_the_same_holes_again(seed):
     first, second, other = (HoleCorruption()(patches(), seeded(s)) for s in (seed, seed, seed + 1))

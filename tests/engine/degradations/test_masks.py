@@ -13,7 +13,7 @@ def images(count=16, height=96, width=80):
     return torch.zeros(count, 1, height, width)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(KINDS),
     count=st.integers(1, 3),

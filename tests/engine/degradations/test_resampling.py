@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
@@ -30,7 +30,6 @@ def test_a_photograph_is_resampled_as_by_pillow(camera, shape):
     np.testing.assert_allclose(resampled(image, shape), by_pillow(image, shape), atol=1e-3)
 
 
-@settings(deadline=None)
 @given(old=st.tuples(SIDES, SIDES), new=st.tuples(SIDES, SIDES), seed=st.integers(0, 9))
 def test_any_shape_is_resampled_as_by_pillow(old, new, seed):
     image = np.random.default_rng(seed).random(old, np.float32)
