@@ -9,7 +9,7 @@ SAMPLES = ("noisy", "small", "jpeg", "blurred", "holes")
 
 def layers_of(name):
     """Layers of a sample by their role: the original, the degraded image, and what follows."""
-    original, degraded, *others = getattr(sample_data, name)()
+    degraded, original, *others = getattr(sample_data, name)()
     return original, degraded, others
 
 

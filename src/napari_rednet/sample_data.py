@@ -105,14 +105,14 @@ def holes() -> list[Layer]:
 
 
 def _layers(name: str, how: str, degraded: Tensor, clean: Tensor) -> list[Layer]:
-    """The degraded image, 8 bits again, and the hidden original over the same area."""
+    """The degraded image, 8 bits again, and the original over the same area, hidden."""
     factor = clean.shape[-1] / degraded.shape[-1]
     shown = {"name": f"{name}, {how}", "scale": (factor,) * 2, "translate": ((factor - 1) / 2,) * 2}
     hidden = {"name": f"{name}, original", "visible": False}
     credit = {"metadata": {"source": _SCIKIT_IMAGE_CREDIT}}
     return [
+        (_gray(degraded), {**shown, **credit}, "image"),  # first, so that widgets offer it first
         (_gray(clean), {**hidden, **credit}, "image"),
-        (_gray(degraded), {**shown, **credit}, "image"),
     ]
 
 
