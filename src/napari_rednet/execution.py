@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,12 +185,10 @@ def _all_samples(job: Job, array: Any, mask: Any) -> Iterator[list[npt.NDArray[A
 
 def _sampled(job: Job) -> list[list[tuple[int | slice, ...]]]:
     channels = [job.layout.sample_windows(c) for c in range(job.layout.channels)]
-    # Of colours, the three windows at the same place follow each other.
-    return (
-        [[i for place in zip(*channels[:3], strict=True) for i in place]]
-        if job.is_color
-        else channels
-    )
+    if not job.is_color:
+        return channels
+    # The three windows at the same place follow each other.
+    return [[i for place in zip(*channels[:3], strict=True) for i in place]]
 
 
 def _as_samples(
@@ -278,9 +276,7 @@ def _restore_block(
     """Restore the planes of one block of a dask array."""
     position = block_info[0]["array-location"]
     axis = job.layout.channel
-    part = Job(
-        PlaneLayout(block.shape, axis), job.make_restorer, job.settings_of, job.scale, job.is_color
-    )
+    part = replace(job, layout=PlaneLayout(block.shape, axis))
     channel = 0 if axis is None or job.is_color else position[axis][0]
     target = np.empty(part.shape, block.dtype)
     restorer = job.make_restorer()

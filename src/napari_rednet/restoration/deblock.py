@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb
-from napari_rednet.engine.intensity import IntensityRange, measure_range
+from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
+from napari_rednet.restoration.presentation import by_range
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import ModelLike
@@ -106,17 +106,14 @@ def deblock_steps(
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("deblock", model, ensemble, tile, device)
     check_out(out, array)
-    settings = partial(_settings, np.dtype(array.dtype))
+    # The coder's steps are in gray levels of 8 bits, whatever part of them the image uses.
+    settings = _as_coded if array.dtype == np.uint8 else by_range
     return restoration_steps(
         Job(layout, options.restorer, settings, is_color=bool(rgb)), array, out
     )
 
 
-def _settings(
-    dtype: np.dtype[Any], windows: Sequence[npt.NDArray[np.generic]], _channel: int
-) -> ChannelSettings:
+def _as_coded(_windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
     from napari_rednet.engine.planes import ChannelSettings
 
-    # The coder's steps are in gray levels of 8 bits, whatever part of them the image uses.
-    is_coded = dtype == np.uint8
-    return ChannelSettings(IntensityRange(0, 255) if is_coded else measure_range(windows))
+    return ChannelSettings(IntensityRange(0, 255))

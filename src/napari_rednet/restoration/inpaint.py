@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_rednet.arguments import as_image, as_mask, broadcast_mask, check_options, check_out
 from napari_rednet.defects import defects_of
-from napari_rednet.engine.intensity import measure_range
 from napari_rednet.execution import Job, Progress, Steps, drain, is_dask, restoration_steps
+from napari_rednet.restoration.presentation import by_range
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import ModelLike
     from napari_rednet.engine.images import PlaneLayout
-    from napari_rednet.engine.planes import ChannelSettings
 
 _MOST_PLANES = 12
 
@@ -42,8 +39,7 @@ def inpaint(
     mask : (Y, X) or (..., Y, X) array of bool or int, optional
         What is missing: true, or not 0. Either one mask for all planes, or of the image's shape,
         with or without the channel axis; axes other than Y and X may have the length 1. If None,
-        the dead and hot pixels and
-        lines of the camera are found (`find_defects`).
+        the dead and hot pixels and lines of the camera are found (`find_defects`).
     model, channel_axis, ensemble, tile, device, progress, out :
         As for `denoise`.
 
@@ -106,7 +102,7 @@ def inpaint_steps(
     cover = None if mask is None else as_mask(mask, layout)
     options = check_options("inpaint", model, ensemble, tile, device)
     check_out(out, array)
-    job = Job(layout, options.inpainter, _settings)
+    job = Job(layout, options.inpainter, by_range)
     return _steps(job, array, out, cover)
 
 
@@ -175,9 +171,3 @@ def _some_planes(array: Any, layout: PlaneLayout, channel: int) -> list[Any]:
     keys = [key for key in layout.planes() if key.channel == channel]
     chosen = np.linspace(0, len(keys) - 1, min(len(keys), _MOST_PLANES)).astype(int)
     return [array[keys[i].index] for i in chosen]
-
-
-def _settings(windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
-    from napari_rednet.engine.planes import ChannelSettings
-
-    return ChannelSettings(measure_range(windows))

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb, check_scale
-from napari_rednet.engine.intensity import measure_range
 from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
+from napari_rednet.restoration.presentation import by_range
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import ModelLike
-    from napari_rednet.engine.planes import ChannelSettings
 
 
 def super_resolve(
@@ -124,12 +119,6 @@ def super_resolve_steps(
     factor = check_scale(scale)
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("super_resolve", model, ensemble, tile, device)
-    job = Job(layout, options.restorer, _settings, factor, bool(rgb))
+    job = Job(layout, options.restorer, by_range, factor, bool(rgb))
     check_out(out, array, job.shape)
     return restoration_steps(job, array, out)
-
-
-def _settings(windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
-    from napari_rednet.engine.planes import ChannelSettings
-
-    return ChannelSettings(measure_range(windows))

@@ -51,7 +51,7 @@ class HoleCorruption:
         targets : (N, 1, Y, X) Tensor
             The images as they were.
         weights : (N, 1, Y, X) Tensor
-            0 for known pixels; the same in all for every image, be its holes small or large.
+            0 for known pixels, and larger for images that miss fewer, lest they count for nothing.
         """
         missing = self._mask(clean, generator)
         filled = fill_holes(clean, 1 - missing)

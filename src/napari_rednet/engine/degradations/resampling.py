@@ -1,7 +1,7 @@
 """Bicubic resampling: antialiased when it makes images smaller, as in the super-resolution papers.
 
-Along each axis it is a product with a matrix, so that batches of patches, each with its own
-factor, and single rows of a large plane use the same weights.
+Along each axis it is a product with a matrix, so that each patch of a batch can have a factor of
+its own. Large planes are enlarged by `napari_rednet.engine.enlargement`, with the same kernel.
 """
 
 from __future__ import annotations
