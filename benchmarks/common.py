@@ -6,13 +6,14 @@ import datetime as dt
 import platform
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import psutil
 import torch
@@ -24,6 +25,7 @@ from rich.table import Table as RichTable
 
 from napari_rednet import __version__
 from napari_rednet.engine.devices import fast_dtype
+from napari_rednet.zoo import load_model_for
 
 Item = TypeVar("Item")
 
@@ -77,6 +79,19 @@ def publish(
     text = "\n".join([*head, *[table.markdown() for table in tables]])
     out.write_text(text, encoding="utf-8")
     console.print(f"written to {out}", markup=False)
+
+
+def model_runs(
+    verb: Callable[..., Any], task: str, names: Sequence[str], ensemble: bool, device: str
+) -> dict[str, Callable[..., Any]]:
+    """A verb with each model of a task, plain and, if asked, as an ensemble, by label."""
+    found: dict[str, Callable[..., Any]] = {}
+    for name in names:
+        model = load_model_for(task, name)
+        found[model.name] = partial(verb, model=model, device=device)
+        if ensemble:
+            found[f"{model.name} ×8"] = partial(found[model.name], ensemble=True)
+    return found
 
 
 def watched(items: Sequence[Item], description: str) -> Iterable[Item]:

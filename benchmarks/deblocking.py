@@ -26,13 +26,13 @@ from benchmarks.common import (
     Out,
     Table,
     describe_machine,
+    model_runs,
     publish,
     watched,
 )
 from benchmarks.quality import Data, Ensemble, Limit, clean_planes
 from napari_rednet import deblock
 from napari_rednet.engine.devices import resolve_device
-from napari_rednet.zoo import Model, load_model_for
 
 _QUALITIES = [10, 20, 30, 40]
 _WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.08)
@@ -63,7 +63,10 @@ def main(
     methods: dict[str, Method] = {
         "JPEG": lambda image: [image],
         "total variation (scikit-image), best weight": _total_variation,
-        **_models(model, ensemble, device),
+        **{
+            name: partial(_on_eight_bits, run)
+            for name, run in model_runs(deblock, "deblock", model, ensemble, device).items()
+        },
     }
     columns = ["method", *[f"quality {q}" for q in quality]]
     whole = Table(f"PSNR in dB, {data.name}, {len(clean)} images", columns)
@@ -113,19 +116,8 @@ def _total_variation(image: Image) -> Sequence[Image]:
     return [255 * denoise_tv_chambolle(image / 255, weight) for weight in _WEIGHTS]
 
 
-def _models(names: Sequence[str], ensemble: bool, device: str) -> dict[str, Method]:
-    found: dict[str, Method] = {}
-    for name in names:
-        model = load_model_for("deblock", name)
-        found[model.name] = partial(_deblock, model, device, False)
-        if ensemble:
-            found[f"{model.name} ×8"] = partial(_deblock, model, device, True)
-    return found
-
-
-def _deblock(model: Model, device: str, ensemble: bool, image: Image) -> Sequence[Image]:
-    # As the 8-bit image that it is; the result of 8 bits is rounded.
-    return [deblock(image.astype(np.uint8), model=model, device=device, ensemble=ensemble)]
+def _on_eight_bits(run: Callable[..., Image], image: Image) -> Sequence[Image]:
+    return [run(image.astype(np.uint8))]
 
 
 if __name__ == "__main__":

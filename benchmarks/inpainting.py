@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -28,6 +27,7 @@ from benchmarks.common import (
     Out,
     Table,
     describe_machine,
+    model_runs,
     publish,
     watched,
 )
@@ -36,7 +36,6 @@ from napari_rednet import inpaint
 from napari_rednet.engine.degradations import MASKS, draw_mask
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.hole_filling import fill_holes
-from napari_rednet.zoo import load_model_for
 
 Mask = npt.NDArray[np.bool_]
 Method = Callable[[Image, Mask], Image]
@@ -63,7 +62,7 @@ def main(
     methods: dict[str, Method] = {
         "smooth guess": _smooth,
         **({"biharmonic (scikit-image)": _biharmonic} if baselines else {}),
-        **_models(model, ensemble, device),
+        **model_runs(inpaint, "inpaint", model, ensemble, device),
     }
     shares = [
         np.mean([_mask(kind, image, i, amount).mean() for i, image in enumerate(clean)])
@@ -108,17 +107,6 @@ def _smooth(image: Image, missing: Mask) -> Image:
 
 def _biharmonic(image: Image, missing: Mask) -> Image:
     return np.asarray(255 * inpaint_biharmonic(image / 255, missing), np.float32)
-
-
-def _models(names: Sequence[str], ensemble: bool, device: str) -> dict[str, Method]:
-    found: dict[str, Method] = {}
-    for name in names:
-        model = load_model_for("inpaint", name)
-        run = partial(inpaint, model=model, device=device)
-        found[model.name] = run
-        if ensemble:
-            found[f"{model.name} ×8"] = partial(run, ensemble=True)
-    return found
 
 
 if __name__ == "__main__":

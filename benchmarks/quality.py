@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +33,7 @@ from benchmarks.common import (
     Out,
     Table,
     describe_machine,
+    model_runs,
     publish,
     watched,
 )
@@ -41,7 +41,6 @@ from napari_rednet import denoise
 from napari_rednet.engine.degradations import add_noise
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.io.planes import read_planes
-from napari_rednet.zoo import load_model_for
 
 app = typer.Typer(help="Quality of restored images.", add_completion=False)
 
@@ -236,15 +235,8 @@ def _pairs_table(name: str, scores: dict[str, list[float]]) -> Table:
 
 def _models(names: Sequence[str], ensemble: bool, device: str) -> dict[str, Method]:
     """A method for every model, plain and, if asked, as an ensemble."""
-    found: dict[str, Method] = {}
-    for name in names:
-        model = load_model_for("denoise", name)
-        label = model.name
-        run = partial(denoise, model=model, device=device)
-        found[label] = _as_method(run)
-        if ensemble:
-            found[f"{label} ×8"] = _as_method(partial(run, ensemble=True))
-    return found
+    runs = model_runs(denoise, "denoise", names, ensemble, device)
+    return {label: _as_method(run) for label, run in runs.items()}
 
 
 def _as_method(run: Callable[..., Image]) -> Method:

@@ -10,7 +10,6 @@ The folder has colour or gray images. The protocol is that of the super-resoluti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -28,6 +27,7 @@ from benchmarks.common import (
     Out,
     Table,
     describe_machine,
+    model_runs,
     publish,
     watched,
 )
@@ -35,7 +35,6 @@ from benchmarks.quality import Data, Ensemble, Limit, image_paths
 from napari_rednet import super_resolve
 from napari_rednet.engine.degradations import resample
 from napari_rednet.engine.devices import resolve_device
-from napari_rednet.zoo import load_model_for
 
 _SCALES = [2, 3, 4]
 
@@ -62,7 +61,10 @@ def main(
 ) -> None:
     """Measure how well images made smaller are enlarged again."""
     clean = [_luminance(imread(path)) for path in image_paths(data)[:limit]]
-    methods: dict[str, Method] = {"bicubic": bicubic, **_models(model, ensemble, device)}
+    methods: dict[str, Method] = {
+        "bicubic": bicubic,
+        **model_runs(super_resolve, "super_resolve", model, ensemble, device),
+    }
     table = Table(
         f"PSNR in dB, {data.name}, {len(clean)} images", ["method", *[f"× {s}" for s in scale]]
     )
@@ -110,17 +112,6 @@ def bicubic(image: Image, scale: int) -> Image:
 def _resampled(image: Image, shape: tuple[int, int]) -> Image:
     x = torch.from_numpy(image)[None, None].double()
     return np.asarray(resample(x, shape)[0, 0], np.float32)
-
-
-def _models(names: Sequence[str], ensemble: bool, device: str) -> dict[str, Method]:
-    found: dict[str, Method] = {}
-    for name in names:
-        model = load_model_for("super_resolve", name)
-        run = partial(super_resolve, model=model, device=device)
-        found[model.name] = run
-        if ensemble:
-            found[f"{model.name} ×8"] = partial(run, ensemble=True)
-    return found
 
 
 if __name__ == "__main__":
