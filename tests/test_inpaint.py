@@ -23,14 +23,6 @@ def guess(image, mask):
     return fill_holes(values, known)[0, 0].numpy()
 
 
-@pytest.fixture
-def exact(monkeypatch):
-    """Computing in float32, where results are compared to the last digits."""
-    for module in ("inference", "runner"):
-        name = f"napari_rednet.engine.{module}.fast_dtype"
-        monkeypatch.setattr(name, lambda device: torch.float32)
-
-
 def test_filled_is_better_than_the_guess():
     clean = data.camera()
     mask = random_mask(clean.shape, 0.5)

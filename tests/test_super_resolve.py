@@ -2,7 +2,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
@@ -69,18 +69,29 @@ def test_dtype_and_units_are_kept(dtype, camera):
     np.testing.assert_allclose(large, expected, atol=0.6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
     scale=st.sampled_from([2, 3, 4]),
     tile=st.integers(16, 100),
 )
-def test_tile_does_not_change_the_result(height, width, scale, tile):
+@example(height=34, width=34, scale=4, tile=17)
+def test_tile_does_not_change_the_result(exact, height, width, scale, tile):
     image = np.random.default_rng(height).normal(100, 20, (height, width))
     free = nr.super_resolve(image, scale, model=MODEL)
     tiled = nr.super_resolve(image, scale, model=MODEL, tile=tile)
-    np.testing.assert_allclose(tiled, free, atol=1e-2)
+    np.testing.assert_allclose(tiled, free, atol=1e-3)
+
+
+def test_in_bfloat16_tile_changes_no_more_than_a_rounding(monkeypatch):
+    """Other widths may be summed in another order, which seldom flips a rounding."""
+    monkeypatch.setattr("napari_rednet.engine.inference.fast_dtype", lambda _: torch.bfloat16)
+    image = np.random.default_rng(34).normal(100, 20, (34, 34))
+    free = nr.super_resolve(image, 4, model=MODEL)
+    tiled = nr.super_resolve(image, 4, model=MODEL, tile=17)
+    assert np.abs(tiled - free).max() < 2**-8 * np.ptp(image)
+    assert (np.abs(tiled - free) > 1e-3).mean() < 0.01
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (2, 3, 3), (0, 0), (0, 5, 5), (3, 0, 7)])
