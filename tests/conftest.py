@@ -47,6 +47,20 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.fixture(autouse=True)
+def users_models(tmp_path_factory, monkeypatch):
+    """A folder for the user's models that is not the developer's own."""
+    monkeypatch.setenv("NAPARI_REDNET_MODELS", str(tmp_path_factory.mktemp("users-models")))
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Computing in float32, where results are compared to the last digits."""
+    for module in ("inference", "runner"):
+        name = f"napari_rednet.engine.{module}.fast_dtype"
+        monkeypatch.setattr(name, lambda device: torch.float32)
+
+
 @pytest.fixture
 def camera():
     return data.camera()[100:260, 150:330]

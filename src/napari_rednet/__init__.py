@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RednetError,
         TrainingError,
     )
+    from napari_rednet.finetuning import fine_tune, prepare_fine_tuning
     from napari_rednet.restoration import (
         deblock,
         deblock_steps,
@@ -34,7 +35,14 @@ if TYPE_CHECKING:
         super_resolve,
         super_resolve_steps,
     )
-    from napari_rednet.zoo import Model, list_models, load_model
+    from napari_rednet.zoo import (
+        Model,
+        add_model,
+        list_models,
+        load_model,
+        remove_model,
+        rename_model,
+    )
 
 _HOMES = {
     "deblur": "restoration",
@@ -49,10 +57,15 @@ _HOMES = {
     "denoise": "restoration",
     "denoise_steps": "restoration",
     "estimate_noise": "restoration",
+    "fine_tune": "finetuning",
+    "prepare_fine_tuning": "finetuning",
     "NoiseModel": "engine.noise_model",
     "Model": "zoo",
+    "add_model": "zoo",
     "list_models": "zoo",
     "load_model": "zoo",
+    "remove_model": "zoo",
+    "rename_model": "zoo",
     "RednetError": "errors",
     "ModelError": "errors",
     "DeviceMemoryError": "errors",
@@ -68,6 +81,7 @@ __all__ = [
     "NoiseModel",
     "RednetError",
     "TrainingError",
+    "add_model",
     "deblock",
     "deblock_steps",
     "deblur",
@@ -76,11 +90,15 @@ __all__ = [
     "denoise_steps",
     "estimate_noise",
     "find_defects",
+    "fine_tune",
     "inpaint",
     "inpaint_steps",
     "list_models",
     "load_model",
+    "prepare_fine_tuning",
     "psf",
+    "remove_model",
+    "rename_model",
     "super_resolve",
     "super_resolve_steps",
 ]

@@ -262,11 +262,11 @@ def check_number(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be finite and not negative, got {value}")
 
 
-def check_count(name: str, value: Any) -> int:
-    """Return a count, or raise if it is not a positive integer."""
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return a count, or raise if it is not an integer of at least `least`."""
     count = _integer(name, value)
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}")
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, got {count}")
     return count
 
 

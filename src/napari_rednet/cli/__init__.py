@@ -2,11 +2,11 @@
 
 import typer
 
-from napari_rednet.cli import restoring, training
+from napari_rednet.cli import export, finetuning, models, restoring, training
 
 app = typer.Typer(
     name="napari-rednet",
-    help="RED-Net image restoration of TIFF stacks; training of models; a demo.",
+    help="RED-Net image restoration of TIFF stacks; models of your own; a demo.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -16,8 +16,10 @@ for command in (
     restoring.deblock,
     restoring.deblur,
     restoring.inpaint,
-    training.models,
+    finetuning.fine_tune,
     training.train,
     training.demo,
 ):
     app.command()(command)
+models.app.command("export")(export.export_model)
+app.add_typer(models.app, name="models")

@@ -262,16 +262,23 @@ def noise_levels(
     from napari_rednet.arguments import as_image, noise_per_channel
     from napari_rednet.restoration import estimate_noise
 
-    parts = (gain, offset, read_noise)
-    if noise is not None and any(part is not None for part in parts):
-        raise ValueError("give either --noise or --gain, --offset and --read-noise")
     _, layout = as_image(image.data, image.channel_axis)
-    given: Any = noise
-    if any(part is not None for part in parts):
-        given = NoiseModel(gain or 0.0, offset or 0.0, read_noise or 0.0)
-    elif noise is None:
+    given: Any = noise_model(noise, gain, offset, read_noise)
+    if given is None:
         given = estimate_noise(image.data, channel_axis=image.channel_axis)
     return noise_per_channel(given, layout) or []
+
+
+def noise_model(
+    noise: float | None, gain: float | None, offset: float | None, read_noise: float | None
+) -> NoiseModel | None:
+    """The noise that the options say; None if they do not."""
+    parts = (gain, offset, read_noise)
+    if all(part is None for part in parts):
+        return None if noise is None else NoiseModel(read_noise=noise)
+    if noise is not None:
+        raise ValueError("give either --noise or --gain, --offset and --read-noise")
+    return NoiseModel(gain or 0.0, offset or 0.0, read_noise or 0.0)
 
 
 def print_noise(levels: list[NoiseModel], *, quiet: bool) -> None:

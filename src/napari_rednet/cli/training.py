@@ -1,4 +1,4 @@
-"""Commands about models: list them, train them, see one at work."""
+"""Commands that train a model, and that show one at work."""
 
 from __future__ import annotations
 
@@ -6,24 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from napari_rednet.cli.options import Device, reported_errors
 from napari_rednet.console import console
-
-
-def models() -> None:
-    """List the models that are installed."""
-    from napari_rednet.zoo import list_models
-
-    table = Table("name", "task", "layers", "stride", "feature maps")
-    with reported_errors():
-        for info in list_models():
-            table.add_row(
-                info.name, info.task, *map(str, (info.layers, info.stride, info.features))
-            )
-    Console().print(table)
 
 
 def train(

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-_PERCENTILES = (0.5, 99.8)
+PERCENTILES = (0.5, 99.8)
+"""Of the values of an image, those that become 0 and 1."""
+
 _BRIGHTEST = 4.0
 
 
@@ -41,7 +43,7 @@ def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
     values = np.concatenate([*finite, np.zeros(0)])
     if not len(values):
         return IntensityRange()
-    low, high = np.percentile(values, _PERCENTILES)
+    low, high = np.percentile(values, PERCENTILES)
     brightest = max(_brightest_structure(image) for image in images)
     high = max(high, low + (brightest - low) / _BRIGHTEST)
     if high <= low:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-import csv
+import copy
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from napari_rednet.engine.checkpoints import (
+    CHECKPOINT,
+    LOG,
+    append_row,
+    drop_rows_after,
+    prepare_folder,
+    read_checkpoint,
+    write_checkpoint,
+)
 from napari_rednet.engine.devices import training_dtype
 from napari_rednet.engine.network import RedNet
 from napari_rednet.errors import TrainingError
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Network inputs, targets, and weights in the loss that broadcast against the targets."""
+
+Weights = dict[str, Tensor]
+
+_MOST_RESTARTS = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,13 @@ class TrainingConfig:
     clip : float
         Largest norm of the gradient.
     interval : int
-        Steps between reports, checkpoints and checks.
+        Steps between reports.
+    check_interval : int
+        Steps between checks, which validate and write a checkpoint; every report is one if 0.
+    checks : int
+        At least so many checks, evenly spread over the length of the training.
+    patience : int
+        Checks in a row without a better one after which the training ends; 0 for none.
     seed : int
         Seed of the patches, the corruptions and the starting weights.
     """
@@ -49,19 +69,22 @@ class TrainingConfig:
     ema: float = 0.999
     clip: float = 1.0
     interval: int = 500
+    check_interval: int = 0
+    checks: int = 0
+    patience: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise ValueError("set either steps or minutes")
         length = self.steps if self.steps is not None else self.minutes
-        if length is None or length <= 0:
+        if length is None or not 0 < length < math.inf:
             raise ValueError(f"the length of a training must be positive, got {length}")
 
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """One row of the training log."""
+    """One row of the training log; `psnr` is what the validation found, NaN between checks."""
 
     step: int
     minutes: float
@@ -76,6 +99,8 @@ class TrainingStatus:
 class Trainer:
     """Trains a network on batches that a function makes.
 
+    A loss that is not finite takes the weights back to the last good ones and halves the rate.
+
     Parameters
     ----------
     network : RedNet
@@ -83,9 +108,11 @@ class Trainer:
     make_batch : callable
         Takes a `torch.Generator` of the device and returns inputs, targets and weights.
     validate : callable, optional
-        Takes a network and returns its PSNR in dB.
+        Takes a network and returns its PSNR, or another score that is better when larger.
     folder : Path, optional
         Where ``checkpoint.pt`` and ``log.csv`` are kept.
+    identity : str
+        What the training is; a checkpoint of another one is not continued.
     """
 
     def __init__(
@@ -97,6 +124,7 @@ class Trainer:
         *,
         validate: Callable[[RedNet], float] | None = None,
         folder: Path | None = None,
+        identity: str = "",
     ) -> None:
         self.network = network.to(device).train()
         self.average = RedNet(network.config).to(device).eval()
@@ -104,15 +132,24 @@ class Trainer:
         self.config = config
         self.step = 0
         self.seconds = 0.0
+        self.best: Weights = _copied(self.average)
+        self.best_score = -math.inf
         self._make_batch = make_batch
         self._validate = validate
         self._folder = folder
         self._device = device
+        self._identity = identity
         self._dtype = training_dtype(device)
         self._generator = torch.Generator(device).manual_seed(config.seed)
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
         )
+        self._checked = 0
+        self._spread_checks = 0
+        self._checks_without_gain = 0
+        self._rate_factor = 1.0
+        self._restarts = 0
+        self._good = copy.deepcopy(self._state())
 
     @property
     def fraction(self) -> float:
@@ -121,16 +158,25 @@ class Trainer:
             return min(1.0, self.step / self.config.steps)
         return min(1.0, self.seconds / (60.0 * (self.config.minutes or 1.0)))
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the length or the patience of the training is at its end."""
+        patience = self.config.patience
+        return self.fraction >= 1.0 or 0 < patience <= self._checks_without_gain
+
     def run(self) -> Iterator[TrainingStatus]:
         """Train to the end, yielding a status every `interval` steps and at the end."""
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        while self.fraction < 1.0:
+            prepare_folder(self._folder)
+        if self.step == 0 and self._validate is not None:
+            self._score()
+        while not self.is_done:
             status = self._run_interval()
-            self._record(status)
-            yield status
+            if status is not None:
+                yield status
 
-    def _run_interval(self) -> TrainingStatus:
+    def _run_interval(self) -> TrainingStatus | None:
+        """Train for an interval; None if it had to be taken back."""
         losses, norms, first, begun = [], [], self.step, self.seconds
         started = time.perf_counter()
         samples = 0
@@ -143,12 +189,12 @@ class Trainer:
             self.seconds = begun + time.perf_counter() - started
         mean_loss = float(torch.stack(losses).mean())
         if not math.isfinite(mean_loss):
-            raise TrainingError(
-                f"the loss became {mean_loss} before step {self.step}; lower the rate"
-            )
+            self._restart(mean_loss)
+            return None
         # The loss was waited for above, so that the clock covers the device's work.
         self.seconds = begun + time.perf_counter() - started
-        return TrainingStatus(
+        is_check = self._is_check_due()
+        status = TrainingStatus(
             step=self.step,
             minutes=self.seconds / 60,
             fraction=self.fraction,
@@ -156,8 +202,11 @@ class Trainer:
             gradient_norm=float(torch.stack(norms).mean()),
             rate=self._rate(),
             samples_per_second=samples / (self.seconds - begun),
-            psnr=self._validate(self.average) if self._validate else math.nan,
+            psnr=self._score() if is_check and self._validate else math.nan,
         )
+        if is_check:
+            self._keep(status)
+        return status
 
     def _train_step(self) -> tuple[Tensor, Tensor, int]:
         for group in self._optimizer.param_groups:
@@ -177,7 +226,8 @@ class Trainer:
 
     def _rate(self) -> float:
         warm = min(1.0, (self.step + 1) / self.config.warm_up)
-        return self.config.rate * warm * 0.5 * (1 + math.cos(math.pi * self.fraction))
+        falling = 0.5 * (1 + math.cos(math.pi * self.fraction))
+        return self.config.rate * self._rate_factor * warm * falling
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -187,27 +237,81 @@ class Trainer:
         for mean, value in pairs:
             mean.lerp_(value, 1 - decay)
 
-    def _record(self, status: TrainingStatus) -> None:
+    def _restart(self, loss: float) -> None:
+        """Go back to the last good state with half the rate; the patches are drawn on."""
+        self._restarts += 1
+        if self._restarts > _MOST_RESTARTS:
+            raise TrainingError(
+                f"the loss became {loss} before step {self.step}, with ever lower rates; "
+                "look for wrong values in the images"
+            )
+        drawn, factor, restarts = self._generator.get_state(), self._rate_factor, self._restarts
+        seconds = self.seconds
+        self._restore(self._good)
+        self._generator.set_state(drawn)
+        self._rate_factor, self._restarts, self.seconds = 0.5 * factor, restarts, seconds
+
+    # Checks --------------------------------------------------------------------------------
+
+    def _is_check_due(self) -> bool:
+        since = self.step - self._checked
+        is_spread = math.floor(self.fraction * self.config.checks) > self._spread_checks
+        return is_spread or self.fraction >= 1.0 or since >= self.config.check_interval
+
+    def _score(self) -> float:
+        """Validate the average, and keep it if it is the best so far."""
+        score = self._validate(self.average) if self._validate else math.nan
+        self._checks_without_gain += 1
+        if score > self.best_score:
+            self.best, self.best_score = _copied(self.average), score
+            self._checks_without_gain = 0
+        return score
+
+    def _keep(self, status: TrainingStatus) -> None:
+        """Remember the state as a good one, in the folder as well if there is one."""
+        self._checked = self.step
+        self._spread_checks = math.floor(self.fraction * self.config.checks)
+        self._restarts = 0
+        self._good = copy.deepcopy(self._state())
         if self._folder is None:
             return
-        # The log first: rows that no checkpoint covers are dropped on resuming.
-        append_row(self._folder / "log.csv", asdict(status))
-        self.save_checkpoint(self._folder / "checkpoint.pt")
+        try:
+            # The log first: rows that no checkpoint covers are dropped on resuming.
+            append_row(self._folder / LOG, asdict(status))
+            write_checkpoint(self._folder / CHECKPOINT, self._state())
+        except (OSError, TrainingError) as error:
+            # Hours of training are worth more than the file; the last whole one stays.
+            warnings.warn(f"{error}; the training goes on, without it", stacklevel=2)
 
-    def save_checkpoint(self, path: Path) -> None:
-        """Write all that is needed to go on, beside `path` and then renamed onto it."""
-        state = {
-            "config": asdict(self.config),
+    def _state(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {
+            "identity": self._identity,
             "step": self.step,
             "seconds": self.seconds,
+            "checked": self._checked,
+            "spread_checks": self._spread_checks,
+            "checks_without_gain": self._checks_without_gain,
+            "rate_factor": self._rate_factor,
+            "best_score": self.best_score,
+            "best": self.best,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "generator": self._generator.get_state(),
         }
-        beside = path.with_name(path.name + ".part")
-        torch.save(state, beside)
-        beside.replace(path)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        # The optimiser would go on in the very tensors that it is given.
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self._generator.set_state(state["generator"].cpu())
+        self.best, self.best_score = state["best"], state["best_score"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        self._checked, self._spread_checks = state["checked"], state["spread_checks"]
+        self._checks_without_gain = state["checks_without_gain"]
+        self._rate_factor = state["rate_factor"]
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint; return whether there was one.
@@ -215,48 +319,25 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the checkpoint cannot be read or belongs to another network.
+            If the checkpoint cannot be read or belongs to another training.
         """
-        path = None if self._folder is None else self._folder / "checkpoint.pt"
+        path = None if self._folder is None else self._folder / CHECKPOINT
         if path is None or not path.exists():
             return False
-        state = _read_checkpoint(path, self._device)
+        state = read_checkpoint(path, self._device)
+        if state.get("identity", "") != self._identity:
+            raise TrainingError(
+                f"{path} belongs to another training: {state.get('identity')!r} instead of "
+                f"{self._identity!r}"
+            )
         try:
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self._optimizer.load_state_dict(state["optimizer"])
+            self._restore(state)
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(f"{path} belongs to another network: {error}") from error
-        self.step, self.seconds = state["step"], state["seconds"]
-        self._generator.set_state(state["generator"].cpu())
-        drop_rows_after(path.with_name("log.csv"), self.step)
+        self._good = copy.deepcopy(self._state())
+        drop_rows_after(path.with_name(LOG), self.step)
         return True
 
 
-def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise TrainingError(f"the checkpoint {path} cannot be read: {error}") from error
-    return state
-
-
-def append_row(path: Path, row: dict[str, float]) -> None:
-    """Append a row to a CSV file, with a header if the file is new."""
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(TrainingStatus)])
-        if is_new:
-            writer.writeheader()
-        writer.writerow({k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()})
-
-
-def drop_rows_after(path: Path, step: int) -> None:
-    """Remove the rows of a log that lie after `step`."""
-    if not path.exists():
-        return
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["step"] or 0) <= step]
-    path.unlink()
-    for row in rows:
-        append_row(path, {k: int(v) if k == "step" else float(v) for k, v in row.items()})
+def _copied(network: RedNet) -> Weights:
+    return {name: value.clone() for name, value in network.state_dict().items()}

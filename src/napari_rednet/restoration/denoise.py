@@ -144,14 +144,25 @@ def denoise_steps(
 
     def settings(windows: Sequence[npt.NDArray[Any]], channel: int) -> ChannelSettings:
         given = None if noises is None else noises[channel]
-        return _denoise_settings(windows, given, float(strength))
+        return denoise_settings(windows, given, float(strength))
 
     return restoration_steps(Job(layout, options.restorer, settings), array, out)
 
 
-def _denoise_settings(
+def denoise_settings(
     windows: Sequence[npt.NDArray[Any]], noise: NoiseModel | None, strength: float
 ) -> ChannelSettings:
+    """How noisy images are presented to the network.
+
+    Parameters
+    ----------
+    windows : sequence of (Y, X) ndarray
+        Parts that represent the channel.
+    noise : NoiseModel or None
+        Noise in image units; None if it is to be estimated.
+    strength : float
+        Factor on its standard deviation.
+    """
     from napari_rednet.engine.planes import ChannelSettings
 
     model = fit_noise(windows) if noise is None else noise

@@ -3,13 +3,17 @@
 from napari_rednet.widgets.deblock import DeblockWidget
 from napari_rednet.widgets.deblur import DeblurWidget
 from napari_rednet.widgets.denoise import DenoiseWidget
+from napari_rednet.widgets.fine_tune import FineTuneWidget
 from napari_rednet.widgets.inpaint import InpaintWidget
+from napari_rednet.widgets.models import ModelsWidget
 from napari_rednet.widgets.super_resolve import SuperResolveWidget
 
 __all__ = [
     "DeblockWidget",
     "DeblurWidget",
     "DenoiseWidget",
+    "FineTuneWidget",
     "InpaintWidget",
+    "ModelsWidget",
     "SuperResolveWidget",
 ]

@@ -15,6 +15,7 @@ from napari.viewer import Viewer
 from qtpy.compat import isalive
 
 from napari_rednet import __version__
+from napari_rednet.widgets import model_events
 from napari_rednet.widgets.controls import CommonControls, find_choices
 from napari_rednet.widgets.layers import LayerImage, layer_image, layer_options
 from napari_rednet.widgets.worker import Steps, StepsWorker, compute_in_background, start_worker
@@ -210,15 +211,26 @@ class RestoreWidget(Container):
         self.common.image.changed.connect(self._change_layer)
         self.native_parent_changed.connect(self._cancel_if_closed)
         self.viewer.layers.events.removed.connect(self._cancel_if_removed)
+        model_events.changed.connect(self._follow_models)
+        model_events.chosen.connect(self._follow_models)
         self._change_layer()
 
-    def _find_choices(self) -> None:
+    def _find_choices(self, model: str | None = None) -> None:
+        """Offer what there is, and choose a model if one is named."""
         if "torch" in sys.modules:
-            self.common.offer(find_choices(self.task))
+            self.common.offer(find_choices(self.task), model)
         else:
             # Importing torch would keep the window from opening for seconds.
-            offer = self._while_open(self.common.offer)
+            offer = self._while_open(partial(self.common.offer, model=model))
             compute_in_background(partial(find_choices, self.task), offer)
+
+    def _follow_models(self, task: str | None = None, name: str | None = None) -> None:
+        """Models have come or gone, or another window wants one of a task to be chosen."""
+        if not isalive(self.native):
+            model_events.changed.disconnect(self._follow_models)
+            model_events.chosen.disconnect(self._follow_models)
+        elif task in (None, self.task):
+            self._find_choices(name)
 
     def _image_layers(self, *_: Any) -> list[Image]:
         return [layer for layer in self.viewer.layers if isinstance(layer, Image)]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, FileEdit
 from magicgui.widgets.bases import Widget
 from qtpy.QtWidgets import QComboBox
+
+from napari_rednet.widgets.model_events import known_models
+
+if TYPE_CHECKING:
+    from napari_rednet.zoo import ModelInfo
 
 FROM_FILE = "from a file…"
 DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
@@ -26,11 +31,14 @@ class Choices:
 def find_choices(task: str) -> Choices:
     """Look for models and devices; the first call in a session takes seconds, for torch."""
     from napari_rednet.engine.devices import available_devices
-    from napari_rednet.zoo import list_models
 
-    found = sorted(list_models(task), key=lambda info: info.variant != DEFAULT_MODEL)
-    models = [(f"{info.variant} (RED{info.layers})", info.variant) for info in found]
+    models = [(_label(info), info.variant) for info in known_models(task)]
     return Choices(models, [DEFAULT_DEVICE, *available_devices()])
+
+
+def _label(info: ModelInfo) -> str:
+    mine = ", mine" if info.origin == "user" else ""
+    return f"{info.variant} (RED{info.layers}{mine})"
 
 
 class ChoiceBox(ComboBox):
@@ -83,7 +91,7 @@ class CommonControls:
             label="Model",
             choices=lambda _: [*self._choices.models, (FROM_FILE, FROM_FILE)],
             tooltip="fast is a small network, best a larger and slower one. "
-            "Models of your own are chosen from a file.",
+            "Models of your own follow, or are chosen from a file.",
         )
         self.model_file = FileEdit(
             name="model_file",
@@ -116,11 +124,13 @@ class CommonControls:
         """How it is computed."""
         return [self.ensemble, self.device]
 
-    def offer(self, choices: Choices) -> None:
-        """Show what there is to choose from."""
+    def offer(self, choices: Choices, model: str | None = None) -> None:
+        """Show what there is to choose from, and choose a model if one is named."""
         self._choices = choices
         self.model.reset_choices()
         self.device.reset_choices()
+        if model in self.model.choices:
+            self.model.value = model
 
     def arguments(self) -> dict[str, Any]:
         """What the controls say, as arguments of the restoration functions."""

@@ -1,14 +1,28 @@
 """Which models exist, and the files that hold them."""
 
+from napari_rednet.zoo.folders import user_models_folder
 from napari_rednet.zoo.model import TASKS, Model, read_model
 from napari_rednet.zoo.registry import ModelInfo, list_models, load_model, load_model_for
+from napari_rednet.zoo.user_models import (
+    add_model,
+    on_change,
+    remove_model,
+    rename_model,
+    user_model_file,
+)
 
 __all__ = [
     "TASKS",
     "Model",
     "ModelInfo",
+    "add_model",
     "list_models",
     "load_model",
     "load_model_for",
+    "on_change",
     "read_model",
+    "remove_model",
+    "rename_model",
+    "user_model_file",
+    "user_models_folder",
 ]

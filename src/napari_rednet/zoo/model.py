@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,8 @@ from napari_rednet.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_rednet.engine.noise_model import NoiseModel
 
 Taken = TypeVar("Taken")
 
@@ -115,6 +117,64 @@ class Model:
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise ModelError(f"the model cannot be written to {target}: {error}") from error
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        noise: float | NoiseModel | None = None,
+        sample: Any = None,
+        authors: Sequence[str] = (),
+        license: str = "BSD-3-Clause",  # noqa: A002 - the word of bioimage.io
+        description: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> None:
+        """Write the model for other programs: an ONNX file, or a package for bioimage.io.
+
+        Parameters
+        ----------
+        path : str or path
+            ``NAME.onnx`` gets the graph in float32 with README, licence and tags as its metadata,
+            and ``NAME-sample.npz`` beside it, with inputs and output by the graph's names.
+            ``NAME.zip`` becomes a bioimage.io package of format 0.5, with all of it inside.
+        noise : float or NoiseModel, optional
+            For denoising: the noise of images whose range is 0 to 1, since other programs give
+            the graph nothing but an image; a float is the standard deviation of Gaussian
+            noise. If None, the one in ``info["noise_model"]``, which fine-tuned models have.
+        sample : (Y, X) array, optional
+            Image whose middle 128 x 128 pixels become the example; at least 64 x 64. To be
+            denoised or deblocked it is taken as it is; to be super-resolved or inpainted it is made
+            smaller or gets holes first. If None, scikit-image's camera with such damage.
+        authors : sequence of str
+            Names of who made the model. If none, nobody is named.
+        license : str
+            SPDX identifier. The default, that of the weights that come with the package, is taken
+            for models of your own as well; say so if theirs is another one.
+        description : str, optional
+            A sentence on the model; one is made if not given.
+        tags : sequence of str
+            In addition to those of the task.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described here; nothing has been written then.
+        ModelError
+            If packages are missing (``pip install "napari-rednet[export]"``), a model of
+            denoising knows no noise, or the files cannot be written.
+        """
+        from napari_rednet.zoo.export import export_model
+
+        export_model(
+            self,
+            path,
+            noise=noise,
+            sample=sample,
+            authors=authors,
+            license=license,
+            description=description,
+            tags=tags,
+        )
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:

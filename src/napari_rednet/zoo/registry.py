@@ -1,16 +1,21 @@
-"""The models that come with the package, by name and by task."""
+"""The models that can be used, by name and by task: installed ones, and the user's."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from importlib.resources import files
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.errors import ModelError
+from napari_rednet.zoo.folders import installed_models_folder, user_models_folder
 from napari_rednet.zoo.model import TASKS, Model, read_contract, read_model
 
 VARIANTS = ("fast", "best")
+Origin = Literal["installed", "user"]
+_warned_of: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -23,15 +28,20 @@ class ModelInfo:
     layers: int
     stride: int
     features: int
+    origin: Origin
 
     @property
     def variant(self) -> str:
-        """The short name within its task: 'fast' for 'denoise-fast'."""
+        """The short name within its task: 'fast' for 'denoise-fast'; the user's have none."""
+        if self.origin == "user":
+            return self.name
         return self.name.removeprefix(f"{TASKS[self.task].prefix}-")
 
 
 def list_models(task: str | None = None) -> list[ModelInfo]:
-    """The models that can be used.
+    """The models that can be used: those that are installed, then the user's.
+
+    Files in the user's folder that are no models are left out, with a warning.
 
     Parameters
     ----------
@@ -45,12 +55,12 @@ def list_models(task: str | None = None) -> list[ModelInfo]:
     """
     if task is not None and task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
-    found = [_describe(path) for path in sorted(_weights_folder().glob("*.safetensors"))]
+    found = [*_installed_models(), *_user_models()]
     return [info for info in found if task in (None, info.task)]
 
 
 def load_model(name_or_path: str | os.PathLike[str]) -> Model:
-    """Load a model by name ('denoise-fast') or from a ``.safetensors`` file.
+    """Load a model by name ('denoise-fast', 'my cells') or from a ``.safetensors`` file.
 
     Raises
     ------
@@ -60,12 +70,14 @@ def load_model(name_or_path: str | os.PathLike[str]) -> Model:
     if str(name_or_path).endswith(".safetensors"):
         return read_model(name_or_path)
     known = {info.name: info.path for info in list_models()}
-    if str(name_or_path) in known:
-        return read_model(known[str(name_or_path)])
-    raise ModelError(
-        f"there is no model {str(name_or_path)!r}; "
-        f"known: {', '.join(known)}, or the path of a .safetensors file"
-    )
+    name = str(name_or_path)
+    if name not in known:
+        raise ModelError(
+            f"there is no model {name!r}; "
+            f"known: {', '.join(known)}, or the path of a .safetensors file"
+        )
+    # A file that was renamed by hand still says its old name.
+    return replace(read_model(known[name]), name=name)
 
 
 def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
@@ -79,27 +91,73 @@ def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
     if isinstance(model, Model):
         found = model
     elif isinstance(model, (str, os.PathLike)):
-        known = {info.variant for info in list_models(task)}
-        found = load_model(f"{TASKS[task].prefix}-{model}" if str(model) in known else model)
+        names = {info.variant: info.name for info in list_models(task)}
+        found = load_model(names.get(str(model), model))
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
     if found.task != task:
-        raise ModelError(f"the model {found.name!r} was made for {found.task}, not for {task}")
+        known = ", ".join(info.variant for info in list_models(task))
+        raise ModelError(
+            f"the model {found.name!r} was made for {found.task}, not for {task}; "
+            f"models for {task}: {known}"
+        )
     return found
 
 
-def _weights_folder() -> Path:
-    return Path(str(files("napari_rednet").joinpath("weights")))
+def reserved_names() -> set[str]:
+    """Names and variants of installed models, in lower case: the user's cannot have them."""
+    installed = _installed_models()
+    names = {name for info in installed for name in (info.name, info.variant)}
+    return {name.casefold() for name in names.union(VARIANTS)}
 
 
-def _describe(path: Path) -> ModelInfo:
-    contract = read_contract(path)
-    network = contract["network"]
-    return ModelInfo(
-        contract["name"],
-        contract["task"],
-        path,
-        network["layers"],
-        network["stride"],
-        network["features"],
-    )
+def describe(path: Path, origin: Origin) -> ModelInfo:
+    """What the header of a model file says; the user's models are called as their files are.
+
+    Raises
+    ------
+    ModelError
+        If it is no model file that this version understands.
+    """
+    try:
+        contract = read_contract(path)
+        config = NetworkConfig(**contract["network"])
+        name, task = contract["name"], contract["task"]
+        known = task in TASKS
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the header of {path} makes no sense: {error!r}") from error
+    if not known:
+        raise ModelError(f"{path} was made for {task!r}; this version knows {', '.join(TASKS)}")
+    name = path.stem if origin == "user" else name
+    return ModelInfo(name, task, path, config.layers, config.stride, config.features, origin)
+
+
+def _installed_models() -> list[ModelInfo]:
+    paths = installed_models_folder().glob("*.safetensors")
+    found = [describe(path, "installed") for path in paths]
+    return sorted(found, key=lambda info: (info.task, info.variant != VARIANTS[0], info.name))
+
+
+def _user_models() -> list[ModelInfo]:
+    reserved = reserved_names()
+    paths = user_models_folder().glob("*.safetensors")
+    found = [info for path in paths if (info := _describe_unless_odd(path, reserved))]
+    return sorted(found, key=lambda info: (info.name.casefold(), info.name))
+
+
+def _describe_unless_odd(path: Path, reserved: set[str]) -> ModelInfo | None:
+    """None, with a warning, for a file that cannot be used; the others are not to suffer."""
+    if path.stem.casefold() in reserved:
+        _warn_once(path, f"{path} has the name of an installed model; rename the file")
+        return None
+    try:
+        return describe(path, "user")
+    except ModelError as error:
+        _warn_once(path, str(error))
+        return None
+
+
+def _warn_once(path: Path, reason: str) -> None:
+    if path not in _warned_of:
+        _warned_of.add(path)
+        warnings.warn(f"left out of the list of models: {reason}", UserWarning, stacklevel=2)

@@ -10,11 +10,12 @@ from napari_rednet.engine.degradations.draws import smooth_field
 from napari_rednet.engine.degradations.holes import HoleCorruption
 from napari_rednet.engine.degradations.jpeg import JpegCorruption, code_jpeg
 from napari_rednet.engine.degradations.masks import MASKS, draw_mask
-from napari_rednet.engine.degradations.noise import NoiseCorruption, add_noise
+from napari_rednet.engine.degradations.noise import CameraNoise, NoiseCorruption, add_noise
 from napari_rednet.engine.degradations.resampling import EnlargementCorruption, resample
 
 __all__ = [
     "MASKS",
+    "CameraNoise",
     "EnlargementCorruption",
     "HoleCorruption",
     "JpegCorruption",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from napari_rednet.engine.degradations.draws import normal, smooth_field, uniform
 from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal
+from napari_rednet.engine.noise_model import NoiseModel
 
 
 def add_noise(clean: Tensor, std: Tensor | float, generator: torch.Generator) -> Tensor:
@@ -60,3 +62,43 @@ class NoiseCorruption:
         estimate = poisson_gaussian_std(smooth_signal(noisy), gain, read_noise)
         estimate = estimate * torch.exp(self.map_error * normal(level, generator))
         return noisy, torch.where(is_photon, estimate, std)
+
+
+@dataclass(frozen=True)
+class CameraNoise:
+    """The noise of certain cameras, for training a denoiser for them.
+
+    Each image of a batch gets the noise of one of the models, over a random part of their range.
+
+    Parameters
+    ----------
+    models : sequence of NoiseModel
+        In the units of the normalised noisy images.
+    map_error : float
+        Standard deviation of the error of the noise map, in log units.
+    """
+
+    models: Sequence[NoiseModel]
+    map_error: float = 0.1
+
+    def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Corrupt a batch.
+
+        Returns
+        -------
+        inputs : (N, 2, Y, X) Tensor
+            The noisy images and their noise maps.
+        targets : (N, 1, Y, X) Tensor
+            The images without noise, in the range that they have in the noisy ones.
+        """
+        values = torch.tensor([(m.gain, m.offset, m.read_noise) for m in self.models])
+        drawn = (uniform(clean, generator).flatten() * len(values)).long()
+        gain, offset, read_noise = values.to(clean)[drawn].T.reshape(3, -1, 1, 1, 1)
+        # The range of a noisy image is wider than that of its signal.
+        brightest = 1 - 0.5 * uniform(clean, generator) ** 2
+        signal = offset + clean * (brightest - offset).clamp(min=0.1)
+        std = poisson_gaussian_std(signal - offset, gain, read_noise)
+        noisy = add_noise(signal, std, generator)
+        estimate = poisson_gaussian_std(smooth_signal(noisy) - offset, gain, read_noise)
+        error = torch.exp(self.map_error * normal(brightest, generator))
+        return torch.cat([noisy, estimate * error], 1), signal

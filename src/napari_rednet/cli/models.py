@@ -1,0 +1,94 @@
+"""Commands about the models that there are: list them, and keep one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from napari_rednet.cli.options import reported_errors
+from napari_rednet.console import console
+
+app = typer.Typer(help="List the models; add, rename and remove your own.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model of your own.")]
+
+
+@app.callback(invoke_without_command=True)
+def list_all(context: typer.Context) -> None:
+    """List the models; add, rename and remove your own."""
+    if context.invoked_subcommand is not None:
+        return
+    from napari_rednet.zoo import list_models
+
+    table = Table("name", "task", "origin", "layers", "stride", "feature maps")
+    with reported_errors():
+        for info in list_models():
+            numbers = map(str, (info.layers, info.stride, info.features))
+            table.add_row(escape(info.name), info.task, info.origin, *numbers)
+    Console().print(table)
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model (.safetensors) to copy.")],
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="What to call it; as it is called if not given.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace your model of this name.")
+    ] = False,
+) -> None:
+    """Put a model file into the folder of your models, so that it is found by name."""
+    from napari_rednet.zoo import add_model
+
+    with reported_errors():
+        info = add_model(file, name, overwrite=force)
+    _say(f"{info.name} has been added to the models for {info.task}")
+
+
+@app.command()
+def rename(
+    old: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+) -> None:
+    """Give a model of your own another name."""
+    from napari_rednet.zoo import rename_model
+
+    with reported_errors():
+        rename_model(old, new)
+    _say(f"{old} is now called {new}")
+
+
+@app.command()
+def remove(
+    name: Name,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a model of your own."""
+    from napari_rednet.zoo import remove_model, user_model_file
+
+    with reported_errors():
+        path = user_model_file(name)
+        if not yes:
+            typer.confirm(f"Delete {path}?", abort=True)
+        remove_model(name)
+    _say(f"{name} has been removed")
+
+
+@app.command()
+def folder() -> None:
+    """Print the folder that your models lie in; NAPARI_REDNET_MODELS sets another."""
+    from napari_rednet.zoo import user_models_folder
+
+    typer.echo(user_models_folder())
+
+
+def _say(text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=True)

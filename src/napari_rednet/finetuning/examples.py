@@ -1,0 +1,241 @@
+"""Planes as a network learns from them: normalised, registered, split for training and checks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_rednet.engine.intensity import IntensityRange, measure_range
+from napari_rednet.engine.noise_map import smooth_signal
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.planes import ChannelSettings
+from napari_rednet.errors import TrainingError
+from napari_rednet.finetuning.stacks import Stack, Window, windows
+from napari_rednet.restoration.denoise import denoise_settings
+
+FloatArray = npt.NDArray[np.float32]
+SettingsOf = Callable[[Stack, int], ChannelSettings]
+
+_HELD_OUT = 0.15
+_ENOUGH_PLANES = 8
+_FEWEST_FINITE = 0.1
+_WEAKEST_CORRELATION = 0.05
+
+
+@dataclass(frozen=True)
+class Example:
+    """A part of a plane to learn from.
+
+    Parameters
+    ----------
+    rows : mapping of str to (Y, X) ndarray
+        What methods ask for, in the network's units: 'image', its noise map 'std', the clean
+        'target', a neighbouring plane 'other' with 'other_std', and the 'weight' in the loss.
+    window : Window
+        Where it lies.
+    stack : int
+        Number of its stack.
+    """
+
+    rows: Mapping[str, FloatArray]
+    window: Window
+    stack: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self.rows["image"].shape
+        return height, width
+
+    def part(self, rows: slice, columns: slice) -> Example:
+        """A smaller example."""
+        cut = {name: values[rows, columns] for name, values in self.rows.items()}
+        return replace(self, rows=cut)
+
+
+def noisy_settings(noise: Sequence[NoiseModel] | None = None) -> SettingsOf:
+    """Present images as `denoise` does; `noise` has a model for each channel if it is known."""
+
+    def settings(stack: Stack, channel: int) -> ChannelSettings:
+        given = None if noise is None else noise[channel]
+        return denoise_settings(stack.samples(channel), given, 1.0)
+
+    return settings
+
+
+def clean_settings(stack: Stack, channel: int) -> ChannelSettings:
+    """Present clean images: 8-bit ones as photographs are, others by their range."""
+    if stack.array.dtype == np.uint8:
+        return ChannelSettings(IntensityRange(0, 255))
+    return ChannelSettings(measure_range(stack.samples(channel)))
+
+
+def read_examples(
+    stacks: Sequence[Stack],
+    settings_of: SettingsOf,
+    *,
+    targets: Sequence[Stack] | None = None,
+    axis: int | None = None,
+) -> list[Example]:
+    """Read and normalise what is learnt from.
+
+    Parameters
+    ----------
+    settings_of : callable
+        How channels are presented to the network.
+    targets : sequence of Stack, optional
+        Clean stacks of the same shapes.
+    axis : int, optional
+        Axis along which the next plane is read as well; the last plane has none.
+    """
+    found = []
+    for number, (stack, chosen) in enumerate(zip(stacks, windows(stacks), strict=True)):
+        settings = [settings_of(stack, c) for c in range(stack.layout.channels)]
+        target = None if targets is None else targets[number]
+        for window in chosen:
+            setting = settings[window.key.channel]
+            rows = _rows(stack, window, setting)
+            if rows is None:
+                continue
+            if target is not None:
+                rows["target"] = np.asarray(target.read(window), np.float32)
+            if axis is not None and not _add_next(rows, stack, window, setting, axis):
+                continue
+            found.append(Example(rows, window, number))
+    if not found:
+        raise TrainingError(
+            "there is nothing to learn: all images are constant, or hardly a pixel is finite"
+        )
+    return _registered(found) if targets is not None else found
+
+
+def _rows(stack: Stack, window: Window, setting: ChannelSettings) -> dict[str, FloatArray] | None:
+    """The image, its noise map and its weights; None if there is nothing to learn from it."""
+    values = stack.read(window)
+    finite = np.isfinite(values)
+    if finite.mean() < _FEWEST_FINITE or np.ptp(values[finite]) == 0:
+        return None
+    rows = dict(zip(("image", "std"), _presented(values, finite, setting), strict=True))
+    rows["weight"] = finite.astype(np.float32)
+    return rows
+
+
+def _presented(
+    values: npt.NDArray[np.float64], finite: npt.NDArray[np.bool_], setting: ChannelSettings
+) -> tuple[FloatArray, FloatArray]:
+    """A plane in the network's units, 0 where it is not finite, and its noise map."""
+    scale = setting.scale
+    normal = (np.where(finite, values, scale.low) - scale.low) / scale.span
+    image = normal.astype(np.float32)
+    if setting.noise is None:
+        return image, np.zeros_like(image)
+    signal = smooth_signal(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    std = setting.noise.normalized(scale.low, scale.span).std(signal)
+    return image, np.asarray(std, np.float32)
+
+
+def _add_next(
+    rows: dict[str, FloatArray],
+    stack: Stack,
+    window: Window,
+    setting: ChannelSettings,
+    axis: int,
+) -> bool:
+    """Add the next plane along an axis, if there is one."""
+    index = list(window.key.index)
+    position = index[axis]
+    if isinstance(position, slice) or position + 1 >= stack.layout.shape[axis]:
+        return False
+    index[axis] = position + 1
+    values = stack.read(replace(window, key=replace(window.key, index=tuple(index))))
+    finite = np.isfinite(values)
+    rows["other"], rows["other_std"] = _presented(values, finite, setting)
+    rows["weight"] = rows["weight"] * finite
+    return True
+
+
+def _registered(examples: list[Example]) -> list[Example]:
+    """Give the targets of each stack and channel the intensities of the images.
+
+    Real pairs differ in gain and offset: exposure, averaging, background. The fit is of the noisy
+    image to the clean one, whose errors are the smaller ones.
+    """
+    groups: dict[tuple[int, int], list[Example]] = {}
+    for example in examples:
+        groups.setdefault((example.stack, example.window.key.channel), []).append(example)
+    return [fitted for group in groups.values() for fitted in _fitted(group)]
+
+
+def _fitted(group: Sequence[Example]) -> Iterator[Example]:
+    targets = np.concatenate([e.rows["target"].ravel() for e in group]).astype(np.float64)
+    images = np.concatenate([e.rows["image"].ravel() for e in group]).astype(np.float64)
+    weights = np.concatenate([e.rows["weight"].ravel() for e in group])
+    known = np.isfinite(targets) & (weights > 0)
+    gain, offset = _line(targets[known], images[known])
+    for example in group:
+        target = gain * example.rows["target"].astype(np.float64) + offset
+        finite = np.isfinite(target)
+        rows = {
+            **example.rows,
+            "target": np.where(finite, target, 0).astype(np.float32),
+            "weight": example.rows["weight"] * finite,
+        }
+        yield replace(example, rows=rows)
+
+
+def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Gain and offset that bring targets to the intensities of the images."""
+    spread_x, spread_y = (float(v.std()) if len(v) else 0.0 for v in (x, y))
+    if spread_x == 0:
+        raise TrainingError("a target is constant: there is nothing to learn from it")
+    covariance = float(((x - x.mean()) * (y - y.mean())).mean())
+    correlation = covariance / (spread_x * max(spread_y, np.finfo(float).tiny))
+    if correlation < _WEAKEST_CORRELATION:
+        raise TrainingError(
+            f"images and targets do not show the same: their correlation is {correlation:.2f}; "
+            "look at their order"
+        )
+    gain = covariance / spread_x**2
+    return gain, float(y.mean() - gain * x.mean())
+
+
+def split(examples: Sequence[Example], patch: int) -> tuple[list[Example], list[Example]]:
+    """Examples to train on, and those that measure the progress.
+
+    Of many planes some are held out; of few the last rows of each. Where that leaves too little,
+    progress is measured on what is trained on.
+    """
+    fitting = [e for e in examples if min(e.shape) >= patch]
+    if not fitting:
+        largest = max((e.shape for e in examples), key=min)
+        raise ValueError(
+            f"images must measure at least patch = {patch} pixels along Y and X, got "
+            f"{largest[0]} x {largest[1]}; take a smaller patch"
+        )
+    if len(fitting) < len(examples):
+        dropped = len(examples) - len(fitting)
+        warnings.warn(f"{dropped} images are smaller than a patch of {patch} pixels", stacklevel=2)
+    if len(fitting) >= _ENOUGH_PLANES:
+        count = max(1, round(_HELD_OUT * len(fitting)))
+        held = set(np.linspace(0, len(fitting) - 1, count + 2).astype(int)[1:-1].tolist())
+        training = [e for i, e in enumerate(fitting) if i not in held]
+        return training, [fitting[i] for i in sorted(held)]
+    parts = [_split_rows(example, patch) for example in fitting]
+    return [a for a, _ in parts], [b for _, b in parts]
+
+
+def _split_rows(example: Example, patch: int) -> tuple[Example, Example]:
+    height = example.shape[0]
+    rows = max(round(_HELD_OUT * height), patch)
+    if height - rows < patch:
+        return example, example
+    everything = slice(None)
+    return (
+        example.part(slice(0, height - rows), everything),
+        example.part(slice(height - rows, height), everything),
+    )

@@ -1,0 +1,239 @@
+"""Adapt a model to one's own images."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_rednet.arguments import Noise, check_count, check_number
+from napari_rednet.execution import Progress, Steps, drain
+from napari_rednet.finetuning.choice import choose_method
+from napari_rednet.finetuning.stacks import as_stacks
+
+if TYPE_CHECKING:
+    from napari_rednet.arguments import ModelLike
+    from napari_rednet.finetuning.planning import Schedule
+    from napari_rednet.finetuning.session import FineTuning
+    from napari_rednet.zoo import Model
+
+_PER_MILLE = 1000
+
+
+def fine_tune(
+    images: Any = None,
+    targets: Any = None,
+    *,
+    task: str = "denoise",
+    model: ModelLike = "fast",
+    minutes: float = 10.0,
+    steps: int | None = None,
+    channel_axis: int | None = None,
+    noise: Noise | Sequence[Noise] | None = None,
+    method: str | None = None,
+    batch: int = 8,
+    patch: int = 64,
+    rate: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    name: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool | Progress = False,
+) -> Model:
+    """Adapt a model to images like one's own.
+
+    What is given decides what is learnt from. For denoising:
+
+    - `images` and `targets`, noisy and clean images of the same scenes: from the pairs;
+    - `targets` alone: from clean images, to which noise is added;
+    - `images` alone: from noisy images, without any clean one.
+
+    For super-resolution, deblocking and inpainting, `images` are good images; bad ones are made
+    of them. (Deblocking also takes pairs.)
+
+    Parameters
+    ----------
+    images, targets : (..., Y, X) array, path, or a list of them
+        Stacks of any axes, dtypes and sizes: numpy, dask, zarr or memory-mapped; or image files, or
+        folders of them. Targets have the shapes of the images. Their intensities may differ
+        by a gain and an offset, which are fitted for every stack and channel.
+    task : {'denoise', 'super_resolve', 'deblock', 'inpaint'}
+        What the model is for.
+    model : {'fast', 'best'}, name, path or Model
+        The model to start from.
+    minutes, steps : float, int
+        How long to train; `steps`, if given, decides.
+    channel_axis : int, optional
+        Axis of the channels of arrays; all channels are learnt from. Files know theirs.
+    noise : float, NoiseModel, or a sequence of one of them per channel, optional
+        Noise of noisy images, in their units, if it is known; it is estimated otherwise. With
+        targets alone: the noise to add, in units of the targets. If None, noise of many levels.
+    method : {'paired', 'clean', 'neighbors', 'blind-spot', 'subsampled'}, optional
+        Another way to learn than the one chosen. 'clean', with both given: `images` need not show
+        the scenes of `targets`, they only tell the noise. 'neighbors' (Noise2Noise [1]_):
+        neighbouring planes show the same scene. 'blind-spot' (Noise2Void [2]_) and 'subsampled'
+        (Neighbor2Neighbor [3]_) learn from single noisy images.
+    batch, patch : int
+        Patches of a batch, and their side in pixels.
+    rate : float, optional
+        Peak learning rate; it depends on the method if not given.
+    seed : int
+        Seed of all that is random.
+    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
+        Where to compute.
+    name : str, optional
+        Name of the new model.
+    folder : path, optional
+        Where checkpoint, log, best and last model are kept, so that the training can be resumed.
+    resume : bool
+        Go on from the checkpoint in `folder`.
+    progress : bool or callable
+        True shows a progress bar; a callable receives (per mille done, 1000).
+
+    Returns
+    -------
+    model : Model
+        The best one found, on images or parts of them that were held out from the training. If
+        none was better than `model`, it has its weights, and a warning says so.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described here; nothing has been computed then.
+    TrainingError
+        If there is nothing to learn, the folder cannot be written to, or the loss explodes.
+    ModelError
+        If the model is unknown, damaged, or made for another task.
+
+    References
+    ----------
+    .. [1] J. Lehtinen et al., "Noise2Noise", ICML 2018.
+    .. [2] A. Krull, T.-O. Buchholz, F. Jug, "Noise2Void", CVPR 2019.
+    .. [3] T. Huang et al., "Neighbor2Neighbor", CVPR 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skimage import data
+    >>> clean = data.cell()[:200, :200]
+    >>> noisy = np.random.default_rng(0).poisson(clean)
+    >>> fine_tune(noisy, clean, steps=1, name="cells")
+    Model('cells', task='denoise', layers=20, stride=2, features=64)
+    """
+    tuning = prepare_fine_tuning(
+        images,
+        targets,
+        task=task,
+        model=model,
+        minutes=minutes,
+        steps=steps,
+        channel_axis=channel_axis,
+        noise=noise,
+        method=method,
+        batch=batch,
+        patch=patch,
+        rate=rate,
+        seed=seed,
+        device=device,
+        name=name,
+        folder=folder,
+        resume=resume,
+    )
+    drain(_as_steps(tuning), progress, "fine-tune")
+    if tuning.trainer.best_score <= 0:
+        warnings.warn(
+            f"nothing better than {tuning.plan.base.name} was found; the model has its weights",
+            stacklevel=2,
+        )
+    return tuning.model()
+
+
+def prepare_fine_tuning(
+    images: Any = None,
+    targets: Any = None,
+    *,
+    task: str = "denoise",
+    model: ModelLike = "fast",
+    minutes: float = 10.0,
+    steps: int | None = None,
+    channel_axis: int | None = None,
+    noise: Noise | Sequence[Noise] | None = None,
+    method: str | None = None,
+    batch: int = 8,
+    patch: int = 64,
+    rate: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    name: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+) -> FineTuning:
+    """`fine_tune`, step by step: arguments are checked and images read, nothing is learnt yet.
+
+    Returns
+    -------
+    tuning : FineTuning
+        Iterate over its `run`; then its `model` is what `fine_tune` returns.
+    """
+    from napari_rednet.engine.devices import resolve_device
+    from napari_rednet.finetuning.planning import Given, make_plan
+    from napari_rednet.finetuning.session import FineTuning
+    from napari_rednet.zoo import TASKS, load_model_for
+
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    chosen = choose_method(task, method, images=images is not None, targets=targets is not None)
+    schedule = _schedule(minutes, steps, rate, seed, batch, patch)
+    resolve_device(device)
+    base = load_model_for(task, model)
+    given = Given(
+        None if images is None else as_stacks("images", images, channel_axis),
+        None if targets is None else as_stacks("targets", targets, channel_axis),
+        noise,
+    )
+    kept = _check_folder(folder, resume)
+    plan = make_plan(given, chosen, base, schedule, name or f"{base.name}-tuned")
+    tuning = FineTuning(plan, device, kept)
+    if resume:
+        tuning.resume()
+    return tuning
+
+
+def _as_steps(tuning: FineTuning) -> Steps:
+    """The training as steps that say how much of it is done."""
+    for status in tuning.run():
+        yield round(_PER_MILLE * status.fraction), _PER_MILLE
+
+
+def _schedule(
+    minutes: float, steps: int | None, rate: float | None, seed: int, batch: int, patch: int
+) -> Schedule:
+    from napari_rednet.finetuning.planning import Schedule
+
+    if steps is None:
+        check_number("minutes", minutes)
+    for name, value, least in (("steps", steps, 1), ("batch", batch, 1), ("patch", patch, 24)):
+        if value is not None:
+            check_count(name, value, least)
+    if rate is not None:
+        check_number("rate", rate)
+        if rate == 0:
+            raise ValueError("rate must be above 0")
+    return Schedule(minutes, steps, rate, check_count("seed", seed, 0), batch, patch)
+
+
+def _check_folder(folder: str | os.PathLike[str] | None, resume: bool) -> Path | None:
+    from napari_rednet.engine.checkpoints import CHECKPOINT, prepare_folder
+
+    if folder is None:
+        if resume:
+            raise ValueError("resume needs the folder of the training")
+        return None
+    path = Path(folder)
+    prepare_folder(path)
+    if (path / CHECKPOINT).exists() and not resume:
+        raise ValueError(f"{path} holds a training; go on with resume=True, or remove it")
+    return path

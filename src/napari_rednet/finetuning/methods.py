@@ -1,0 +1,170 @@
+"""What a network is asked to learn: batches from patches of what the user has.
+
+References
+----------
+.. [1] J. Lehtinen et al., "Noise2Noise: learning image restoration without clean data", ICML 2018.
+.. [2] A. Krull, T.-O. Buchholz, F. Jug, "Noise2Void: learning denoising from single noisy images",
+   CVPR 2019; J. Batson, L. Royer, "Noise2Self", ICML 2019.
+.. [3] T. Huang et al., "Neighbor2Neighbor: self-supervised denoising from single noisy images",
+   CVPR 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from napari_rednet.engine.degradations.draws import normal, uniform
+from napari_rednet.engine.training import Batch
+
+Patches = Mapping[str, Tensor]
+"""Rows of examples by name, (N, 1, Y, X) each."""
+
+AnyCorruption = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
+"""From clean images to inputs, targets and, perhaps, weights in the loss."""
+
+_MAP_ERROR = 0.1
+
+
+class Method(Protocol):
+    """Makes batches from patches.
+
+    Attributes
+    ----------
+    rows : tuple of str
+        Which rows of the examples it needs.
+    margin : int
+        Pixels at each side of a patch that it cuts off.
+    """
+
+    rows: ClassVar[tuple[str, ...]]
+
+    @property
+    def margin(self) -> int:
+        """Pixels at each side of a patch that are cut off."""
+
+    def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
+        """Network inputs, targets, and weights in the loss."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Noisy images and the clean ones of the same scene; `is_told_noise` for denoisers."""
+
+    is_told_noise: bool = True
+    rows: ClassVar[tuple[str, ...]] = ("image", "std", "target", "weight")
+    margin: int = 0
+
+    def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
+        """See `Method`."""
+        image = patches["image"]
+        inputs = image
+        if self.is_told_noise:
+            inputs = torch.cat([image, _uncertain(patches["std"], generator)], 1)
+        return inputs, patches["target"], patches["weight"]
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Clean images, corrupted as the task has it."""
+
+    corruption: AnyCorruption
+    margin: int = 0
+    rows: ClassVar[tuple[str, ...]] = ("image", "weight")
+
+    def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
+        """See `Method`."""
+        inputs, targets, *more = self.corruption(patches["image"], generator)
+        inner = slice(self.margin, patches["image"].shape[-1] - self.margin)
+        weights = patches["weight"][..., inner, inner]
+        return inputs, targets, weights * more[0] if more else weights
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Noise2Noise [1]: neighbouring planes show the same scene under other noise."""
+
+    margin: int = 0
+    rows: ClassVar[tuple[str, ...]] = ("image", "std", "other", "other_std", "weight")
+
+    def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
+        """See `Method`."""
+        swap = uniform(patches["image"], generator) < 0.5
+        image = torch.where(swap, patches["other"], patches["image"])
+        std = torch.where(swap, patches["other_std"], patches["std"])
+        target = torch.where(swap, patches["image"], patches["other"])
+        inputs = torch.cat([image, _uncertain(std, generator)], 1)
+        return inputs, target, patches["weight"]
+
+
+@dataclass(frozen=True)
+class BlindSpot:
+    """Noise2Void [2]: a pixel that is hidden from the network is what it is to find.
+
+    Hidden pixels get the value of a random neighbour at most two pixels away.
+    """
+
+    share: float = 0.06
+    margin: int = 0
+    rows: ClassVar[tuple[str, ...]] = ("image", "std", "weight")
+
+    def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
+        """See `Method`."""
+        image = patches["image"]
+        chance = torch.rand(image.shape, generator=generator, device=image.device)
+        hidden = chance < self.share
+        seen = torch.where(hidden, _neighbours(image, generator), image)
+        inputs = torch.cat([seen, _uncertain(patches["std"], generator)], 1)
+        return inputs, image, patches["weight"] * hidden / self.share
+
+
+@dataclass(frozen=True)
+class Subsampled:
+    """Neighbor2Neighbor [3]: of every 2 x 2 pixels one goes to the input, one to the target."""
+
+    margin: int = 0
+    rows: ClassVar[tuple[str, ...]] = ("image", "std", "weight")
+
+    def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
+        """See `Method`."""
+        blocks = {name: _blocks(patches[name]) for name in self.rows}
+        shape, device = (*blocks["image"].shape[:-1], 1), patches["image"].device
+        first = torch.randint(4, shape, generator=generator, device=device)
+        # The other of the same row, or of the same column.
+        beside = torch.randint(1, 3, shape, generator=generator, device=device)
+        second = first ^ beside
+        picked = {name: block.gather(-1, first)[..., 0] for name, block in blocks.items()}
+        target, weight = (blocks[name].gather(-1, second)[..., 0] for name in ("image", "weight"))
+        inputs = torch.cat([picked["image"], _uncertain(picked["std"], generator)], 1)
+        return inputs, target, picked["weight"] * weight
+
+
+def _uncertain(std: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise maps with an error, since in use they come from an estimate."""
+    return std * torch.exp(_MAP_ERROR * normal(std[:, :, :1, :1], generator))
+
+
+def _neighbours(image: Tensor, generator: torch.Generator) -> Tensor:
+    """For every pixel the value of another one, at most two rows and columns away."""
+    height, width = image.shape[-2:]
+    # 24 places around the pixel, counted row by row without the one in the middle.
+    place = torch.randint(24, image.shape, generator=generator, device=image.device)
+    place = place + (place >= 12)
+    rows = torch.arange(height, device=image.device).view(-1, 1) + place // 5 - 2
+    columns = torch.arange(width, device=image.device) + place % 5 - 2
+    index = _mirrored(rows, height) * width + _mirrored(columns, width)
+    return image.flatten(2).gather(2, index.flatten(2)).view(image.shape)
+
+
+def _mirrored(position: Tensor, length: int) -> Tensor:
+    inside = position.abs()
+    return torch.where(inside >= length, 2 * (length - 1) - inside, inside)
+
+
+def _blocks(image: Tensor) -> Tensor:
+    """Blocks of 2 x 2 pixels: (N, 1, Y / 2, X / 2, 4); an odd last row or column is left out."""
+    return image.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)

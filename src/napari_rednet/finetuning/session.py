@@ -1,0 +1,240 @@
+"""A fine-tuning being carried out: it can be watched, paused, stopped and resumed."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.patches import PatchSampler
+from napari_rednet.engine.training import Batch, Trainer, TrainingConfig
+from napari_rednet.errors import ModelError
+from napari_rednet.finetuning.examples import Example
+from napari_rednet.finetuning.methods import Method
+from napari_rednet.finetuning.validation import Preview, Validation
+from napari_rednet.zoo import Model
+
+
+@dataclass(frozen=True)
+class FineTuningStatus:
+    """How far a fine-tuning is.
+
+    Parameters
+    ----------
+    step : int
+        Steps done.
+    minutes, remaining_minutes : float
+        Time spent in steps, and the time that is left at this speed.
+    fraction : float
+        How much is done, 0 to 1.
+    loss : float
+        Mean of the steps since the last status. Where targets are noisy it includes their noise.
+    gain : float
+        How much better than the base model, in dB, on what was held out; NaN between checks.
+    best_gain : float
+        The best of the checks so far; 0 is the base model itself.
+    samples_per_second : float
+        Patches learnt from.
+    """
+
+    step: int
+    minutes: float
+    remaining_minutes: float
+    fraction: float
+    loss: float
+    gain: float
+    best_gain: float
+    samples_per_second: float
+
+    @property
+    def is_check(self) -> bool:
+        """Whether the network was just measured."""
+        return math.isfinite(self.gain)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fine-tuning needs.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model that is made.
+    base : Model
+        Where it starts.
+    method : Method
+        What is learnt.
+    method_name : str
+        What messages and the model file call it.
+    training, held_out : sequence of Example
+        What is learnt from, and what measures the progress.
+    has_clean_targets : bool
+        Whether the targets of the method are free of noise.
+    config : TrainingConfig
+        Length, rate, seed.
+    batch, patch : int
+        Patches of a batch, and their side in pixels.
+    info : mapping
+        What the model file is to say besides: normalisation, noise model, data.
+    """
+
+    name: str
+    base: Model
+    method: Method
+    method_name: str
+    training: Sequence[Example]
+    held_out: Sequence[Example]
+    has_clean_targets: bool
+    config: TrainingConfig
+    batch: int
+    patch: int
+    info: Mapping[str, Any]
+
+
+class FineTuning:
+    """A fine-tuning being carried out: iterate over `run`, then take the `model`.
+
+    Between two statuses it rests, so that whoever iterates can pause it, and stop it by not going
+    on. What has been learnt until then is kept.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to learn, from what, for how long.
+    device : str
+        Where to compute.
+    folder : Path, optional
+        Where checkpoint, log, best and last model are kept.
+    """
+
+    def __init__(self, plan: Plan, device: str = "auto", folder: Path | None = None) -> None:
+        self.plan = plan
+        self.device = resolve_device(device)
+        self.folder = folder
+        base = _copy(plan.base.network)
+        self._validation = Validation(
+            plan.held_out,
+            plan.method,
+            base,
+            self.device,
+            has_clean_targets=plan.has_clean_targets,
+        )
+        self.trainer = Trainer(
+            _copy(plan.base.network).requires_grad_(True),
+            _batches(plan, self.device),
+            plan.config,
+            self.device,
+            validate=self._validation,
+            folder=folder,
+            identity=_identity(plan),
+        )
+
+    def resume(self) -> bool:
+        """Continue from the folder's checkpoint; return whether there was one.
+
+        Raises
+        ------
+        TrainingError
+            If it is damaged, or of another training.
+        """
+        return self.trainer.resume()
+
+    def run(self) -> Iterator[FineTuningStatus]:
+        """Train, yielding a status about every second; stop iterating to stop."""
+        for status in self.trainer.run():
+            if math.isfinite(status.psnr):
+                self._keep_models()
+            yield FineTuningStatus(
+                step=status.step,
+                minutes=status.minutes,
+                remaining_minutes=status.minutes * (1 / status.fraction - 1),
+                fraction=status.fraction,
+                loss=status.loss,
+                gain=status.psnr,
+                best_gain=self.trainer.best_score,
+                samples_per_second=status.samples_per_second,
+            )
+
+    def model(self) -> Model:
+        """The best model so far, on what was held out; the base's weights if none was better."""
+        return self._as_model(self.trainer.best)
+
+    def last_model(self) -> Model:
+        """The model as it is now."""
+        return self._as_model(self.trainer.average.state_dict())
+
+    def preview(self) -> Preview:
+        """A held-out part of an image, before and after."""
+        return self._validation.preview(self.trainer.average)
+
+    def _as_model(self, weights: Mapping[str, torch.Tensor]) -> Model:
+        network = RedNet(self.plan.base.config)
+        network.load_state_dict({name: value.cpu() for name, value in weights.items()})
+        info = {**self.plan.info, "training": self._summary()}
+        return Model(
+            self.plan.name, self.plan.base.task, network.eval().requires_grad_(False), info
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        config = self.plan.config
+        gain = self.trainer.best_score
+        return {
+            "method": self.plan.method_name,
+            "steps": self.trainer.step,
+            "minutes": round(self.trainer.seconds / 60, 2),
+            "rate": config.rate,
+            "batch": self.plan.batch,
+            "patch": self.plan.patch,
+            "seed": config.seed,
+            "device": self.device.type,
+            "gain_over_base_in_db": round(gain, 3) if math.isfinite(gain) else None,
+        }
+
+    def _keep_models(self) -> None:
+        if self.folder is None:
+            return
+        for name, model in (("best", self.model()), ("last", self.last_model())):
+            try:
+                model.save(self.folder / f"{name}.safetensors")
+            except ModelError as error:
+                # As for the checkpoint: the training is worth more than the file.
+                warnings.warn(f"{error}; the training goes on, without it", stacklevel=2)
+
+
+def _copy(network: RedNet) -> RedNet:
+    copy = RedNet(network.config)
+    copy.load_state_dict(network.state_dict())
+    return copy.eval().requires_grad_(False)
+
+
+def _batches(plan: Plan, device: torch.device) -> Callable[[torch.Generator], Batch]:
+    names = plan.method.rows
+    side = plan.patch + 2 * plan.method.margin
+    images = [np.stack([e.rows[name] for name in names]) for e in plan.training]
+    sampler = PatchSampler(images, side, device)
+
+    def make_batch(generator: torch.Generator) -> Batch:
+        patches = sampler.sample(plan.batch, generator)
+        rows = {name: patches[:, i : i + 1] for i, name in enumerate(names)}
+        return plan.method(rows, generator)
+
+    return make_batch
+
+
+def _identity(plan: Plan) -> str:
+    """What a checkpoint has to agree with to be continued: all but the length."""
+    pixels = sum(e.rows["image"].size for e in plan.training)
+    total = sum(float(e.rows["image"].sum(dtype=np.float64)) for e in plan.training)
+    config = plan.config
+    return (
+        f"{plan.method_name} for {plan.base.task} from {plan.base.name}, {pixels} pixels of sum "
+        f"{total:.3f}, {plan.batch} x {plan.patch}, rate {config.rate:g}, seed {config.seed}"
+    )

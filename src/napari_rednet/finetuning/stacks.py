@@ -1,0 +1,175 @@
+"""What users train on: arrays, lists of them, files and folders, as stacks of planes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.arguments import as_image
+from napari_rednet.engine.images import PlaneKey, PlaneLayout
+from napari_rednet.errors import ImageFileError
+from napari_rednet.execution import sample_windows
+
+# Enough to learn one kind of image from; as half-precision numbers they fit into any memory.
+_MOST_PIXELS = 2**25
+_BOX = 512
+_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An array to learn from and its axes.
+
+    Parameters
+    ----------
+    array : (..., Y, X) array
+        numpy, dask, zarr or memory-mapped.
+    layout : PlaneLayout
+        Its axes.
+    name : str
+        What messages call it.
+    """
+
+    array: Any
+    layout: PlaneLayout
+    name: str
+
+    def samples(self, channel: int) -> list[npt.NDArray[Any]]:
+        """Windows that represent a channel."""
+        return sample_windows(self.array, self.layout, channel)
+
+    def read(self, window: Window) -> npt.NDArray[np.float64]:
+        """The values of a window."""
+        values = np.asarray(self.array[window.key.window(window.rows, window.columns)])
+        return values.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a plane of a stack."""
+
+    key: PlaneKey
+    rows: slice
+    columns: slice
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        height, width = (int(s.stop) - int(s.start) for s in (self.rows, self.columns))
+        return height * width
+
+
+def as_stacks(name: str, images: Any, channel_axis: int | None) -> list[Stack]:
+    """Check what an argument holds and return its stacks.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument.
+    images : array, path, or a list of them
+        A path leads to an image file or to a folder of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is nothing in it, or something that is no image.
+    ImageFileError
+        If a file cannot be read.
+    """
+    given = list(images) if _is_list(images) else [images]
+    stacks = [stack for item in given for stack in _stacks_of(name, item, channel_axis)]
+    if not stacks:
+        raise ValueError(f"{name} must hold at least one image, got none")
+    for stack in stacks:
+        if 0 in stack.layout.shape:
+            raise ValueError(f"{stack.name} is empty: its shape is {stack.layout.shape}")
+    return stacks
+
+
+def _is_list(images: Any) -> bool:
+    if not isinstance(images, (list, tuple)):
+        return False
+    return not images or hasattr(images[0], "shape") or isinstance(images[0], (str, os.PathLike))
+
+
+def _stacks_of(name: str, item: Any, channel_axis: int | None) -> Iterator[Stack]:
+    if isinstance(item, (str, os.PathLike)):
+        for path in _image_files(Path(item)):
+            yield _read_stack(path, channel_axis)
+        return
+    if item is None:
+        raise TypeError(f"{name} must hold images, got None")
+    array, layout = as_image(item, channel_axis)
+    yield Stack(array, layout, f"{name} of shape {layout.shape}")
+
+
+def _image_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    if not found:
+        raise ImageFileError(f"there are no images in {path}")
+    return found
+
+
+def _read_stack(path: Path, channel_axis: int | None) -> Stack:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        from napari_rednet.io.tiff import read_tiff
+
+        image = read_tiff(path)
+        found, values = image.channel_axis, image.data
+    else:
+        values = _read_picture(path)
+        found = -1 if values.ndim == 3 else None
+    axis = found if channel_axis is None else channel_axis
+    array, layout = as_image(values, axis)
+    return Stack(array, layout, str(path))
+
+
+def _read_picture(path: Path) -> npt.NDArray[Any]:
+    from skimage.io import imread
+
+    try:
+        return np.asarray(imread(path))
+    except (OSError, ValueError) as error:
+        raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
+
+
+def windows(stacks: Sequence[Stack]) -> list[list[Window]]:
+    """What is learnt from of each stack: whole planes, or parts if there are too many pixels."""
+    whole = [[_whole(stack, key) for key in stack.layout.planes()] for stack in stacks]
+    pixels = sum(window.size for part in whole for window in part)
+    if pixels <= _MOST_PIXELS:
+        return whole
+    step = -(-pixels // _MOST_PIXELS)
+    return [_every(step, [b for w in part for b in _boxes(w)]) for part in whole]
+
+
+def _every(step: int, boxes: list[Window]) -> list[Window]:
+    """One of every `step` boxes, at different places of planes that follow each other."""
+    groups = [boxes[i : i + step] for i in range(0, len(boxes), step)]
+    return [group[number % len(group)] for number, group in enumerate(groups)]
+
+
+def _whole(stack: Stack, key: PlaneKey) -> Window:
+    height, width = stack.layout.plane_shape
+    return Window(key, slice(0, height), slice(0, width))
+
+
+def _boxes(window: Window) -> Iterator[Window]:
+    for rows in _parts(window.rows.stop):
+        for columns in _parts(window.columns.stop):
+            yield Window(window.key, rows, columns)
+
+
+def _parts(length: int) -> list[slice]:
+    """An axis in equal parts of about the side of a box."""
+    edges = np.linspace(0, length, max(1, round(length / _BOX)) + 1).astype(int)
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]

@@ -1,0 +1,145 @@
+"""Is the network better than the one it started from? Measured on what was held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.training import Batch
+from napari_rednet.finetuning.examples import Example
+from napari_rednet.finetuning.methods import Method
+
+# A multiple of the factors of super-resolution and of the strides.
+_MULTIPLE = 12
+_SIDE = 240
+_MOST_CASES = 24
+_DRAWS = 2
+_STEP = 0.5
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A held-out part of an image: (Y, X) arrays in the network's units.
+
+    Parameters
+    ----------
+    before, base, now : (Y, X) ndarray
+        What the network sees, and what the base model and the present one make of it.
+    target : (Y, X) ndarray, optional
+        The clean image, if there is one.
+    """
+
+    before: npt.NDArray[np.float32]
+    base: npt.NDArray[np.float32]
+    now: npt.NDArray[np.float32]
+    target: npt.NDArray[np.float32] | None
+
+
+class Validation:
+    """Compares networks with a base on held-out examples, always under the same draws.
+
+    Where targets are noisy, the difference of two squared errors is still that of the errors to
+    the clean image, since the noise is the same for both; only what it is a share of has to
+    be estimated.
+
+    Parameters
+    ----------
+    has_clean_targets : bool
+        Whether the targets of the method are free of noise.
+    """
+
+    def __init__(
+        self,
+        held_out: Sequence[Example],
+        method: Method,
+        base: RedNet,
+        device: torch.device,
+        *,
+        has_clean_targets: bool,
+    ) -> None:
+        self._device = device
+        self._has_clean_targets = has_clean_targets
+        generator = torch.Generator().manual_seed(0)
+        squares = _evenly([s for e in held_out for s in _squares(e, method.margin)], _MOST_CASES)
+        self._cases = [
+            method(_as_patches(square, method), generator)
+            for square in squares
+            for _ in range(1 if has_clean_targets else _DRAWS)
+        ]
+        self._base = base.to(device)
+        self._base_errors = [self._error(base, case) for case in self._cases]
+        self._units = [
+            error if has_clean_targets else self._expected_error(case, generator)
+            for error, case in zip(self._base_errors, self._cases, strict=True)
+        ]
+
+    def __call__(self, network: RedNet) -> float:
+        """Mean gain in dB over the base; an estimate where targets are noisy."""
+        gains = []
+        for case, error, unit in zip(self._cases, self._base_errors, self._units, strict=True):
+            change = (self._error(network, case) - error) / unit
+            gains.append(-10 * np.log10(max(1 + change, 1e-3)))
+        return float(np.mean(gains))
+
+    def preview(self, network: RedNet) -> Preview:
+        """What there is to see of the case in the middle."""
+        inputs, targets, _ = self._cases[len(self._cases) // 2]
+        images = [inputs[:, :1], self._restore(self._base, inputs), self._restore(network, inputs)]
+        before, base, now = (image[0, 0].cpu().numpy() for image in images)
+        target = targets[0, 0].numpy() if self._has_clean_targets else None
+        return Preview(before, base, now, target)
+
+    @torch.no_grad()
+    def _restore(self, network: RedNet, inputs: Tensor) -> Tensor:
+        restored: Tensor = network(inputs.to(self._device))
+        return restored.cpu()
+
+    def _error(self, network: RedNet, case: Batch) -> float:
+        inputs, targets, weights = case
+        weights = weights.expand_as(targets)
+        squares = weights * (self._restore(network, inputs) - targets).square()
+        return float(squares.sum() / weights.sum().clamp(min=1e-9))
+
+    def _expected_error(self, case: Batch, generator: torch.Generator) -> float:
+        """Mean squared error of the base, from the noise that it lets through.
+
+        For the best estimate it is the variance of the noise times the derivative of the estimate
+        by the pixel itself: Tweedie's formula, with the derivative by finite differences.
+        """
+        inputs = case[0]
+        image, std = inputs[:, :1], inputs[:, 1:]
+        signs = torch.randint(2, image.shape, generator=generator) * 2.0 - 1
+        nudged = torch.cat([image + _STEP * std * signs, std], 1)
+        change = self._restore(self._base, nudged) - self._restore(self._base, inputs)
+        variance = float(std.square().mean())
+        return max(float((std * signs * change).mean()) / _STEP, 1e-3 * variance, 1e-9)
+
+
+def _squares(example: Example, margin: int) -> list[Example]:
+    """Squares of an example that networks and corruptions of all tasks can take."""
+    side = min(_SIDE, *example.shape)
+    if side >= _MULTIPLE + 2 * margin:
+        side -= side % _MULTIPLE
+    height, width = example.shape
+    return [
+        example.part(slice(y, y + side), slice(x, x + side))
+        for y in range(0, height - side + 1, side)
+        for x in range(0, width - side + 1, side)
+    ]
+
+
+def _evenly(items: Sequence[Example], count: int) -> list[Example]:
+    if len(items) <= count:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
+
+
+def _as_patches(example: Example, method: Method) -> dict[str, Tensor]:
+    """Rows as a batch of one."""
+    return {name: torch.from_numpy(example.rows[name])[None, None].float() for name in method.rows}

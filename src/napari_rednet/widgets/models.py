@@ -1,0 +1,209 @@
+"""The widget that lists the models and keeps those of the user."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QInputDialog,
+    QMessageBox,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_rednet.errors import RednetError
+from napari_rednet.widgets import model_events
+from napari_rednet.widgets.worker import compute_in_background
+
+if TYPE_CHECKING:
+    from napari_rednet.zoo import ModelInfo
+
+_COLUMNS = ("Name", "Task", "Origin")
+_ORIGINS = {"installed": "installed", "user": "mine"}
+_SHOWN_ROWS = 6
+_DIALOG_WIDTH = 360
+
+
+class ModelsWidget(QWidget):
+    """All models in a table; the user's can be added, renamed and removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._models: list[ModelInfo] = []
+        self.table = _make_table()
+        self.add_button = _make_button("Add file…", "Copy a model file into your models.")
+        self.rename_button = _make_button("Rename…", "Rename the selected model of your own.")
+        self.remove_button = _make_button("Remove…", "Delete the selected model of your own.")
+        self._arrange()
+        self._connect()
+        self._find_models()
+
+    def select(self, name: str) -> None:
+        """Select a model."""
+        names = [info.name for info in self._models]
+        if name in names:
+            self.table.selectRow(names.index(name))
+
+    @property
+    def selected(self) -> ModelInfo | None:
+        """The selected model."""
+        rows = self.table.selectionModel().selectedRows()
+        return self._models[rows[0].row()] if rows else None
+
+    # What the buttons do -------------------------------------------------------------------
+
+    def _add(self) -> None:
+        from napari_rednet.zoo import add_model
+        from napari_rednet.zoo.registry import describe
+
+        with _shown_errors():
+            path = ask_file(self)
+            if path is None:
+                return
+            name = ask_name(self, "Add a model", describe(path, "user").name)
+            if name is not None:
+                self.select(add_model(path, name).name)
+
+    def _rename(self) -> None:
+        from napari_rednet.zoo import rename_model
+
+        info = self.selected
+        if info is None:
+            return
+        name = ask_name(self, "Rename a model", info.name)
+        if name not in (None, info.name):
+            with _shown_errors():
+                self.select(rename_model(info.name, name).name)
+
+    def _remove(self) -> None:
+        from napari_rednet.zoo import remove_model
+
+        info = self.selected
+        if info is not None and confirm_removal(self, info.name):
+            with _shown_errors():
+                remove_model(info.name)
+
+    # The window ----------------------------------------------------------------------------
+
+    def _arrange(self) -> None:
+        buttons = QHBoxLayout()
+        for button in (self.add_button, self.rename_button, self.remove_button):
+            button.setEnabled(False)  # until the models are known
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.table)
+        layout.addLayout(buttons)
+
+    def _connect(self) -> None:
+        self.add_button.clicked.connect(self._add)
+        self.rename_button.clicked.connect(self._rename)
+        self.remove_button.clicked.connect(self._remove)
+        self.table.itemSelectionChanged.connect(self._show_what_can_be_done)
+        model_events.changed.connect(self._find_models)
+
+    def _find_models(self) -> None:
+        if not isalive(self):
+            model_events.changed.disconnect(self._find_models)
+        elif "torch" in sys.modules:
+            self._show(model_events.known_models())
+        else:
+            # Importing torch would keep the window from opening for seconds.
+            compute_in_background(model_events.known_models, self._show)
+
+    def _show(self, models: list[ModelInfo]) -> None:
+        if not isalive(self):
+            return
+        selected = self.selected
+        self._models = models
+        self.table.setRowCount(len(models))
+        for row, info in enumerate(models):
+            texts = (info.name, info.task.replace("_", "-"), _ORIGINS[info.origin])
+            for column, text in enumerate(texts):
+                self.table.setItem(row, column, _make_item(text, info))
+        self.table.clearSelection()
+        if selected is not None:
+            self.select(selected.name)
+        self._show_what_can_be_done()
+
+    def _show_what_can_be_done(self) -> None:
+        info = self.selected
+        own = info is not None and info.origin == "user"
+        self.add_button.setEnabled(bool(self._models))
+        self.rename_button.setEnabled(own)
+        self.remove_button.setEnabled(own)
+
+
+def ask_file(parent: QWidget) -> Path | None:
+    """A model file that the user chooses; None if the dialog is cancelled."""
+    path, _ = QFileDialog.getOpenFileName(parent, "Add a model", "", "Models (*.safetensors)")
+    return Path(path) if path else None
+
+
+def ask_name(parent: QWidget, title: str, suggested: str) -> str | None:
+    """A name that the user types; None if the dialog is cancelled."""
+    dialog = QInputDialog(parent)
+    dialog.setWindowTitle(title)
+    dialog.setLabelText("Name:")
+    dialog.setTextValue(suggested)
+    dialog.resize(_DIALOG_WIDTH, dialog.sizeHint().height())
+    accepted = bool(dialog.exec())
+    dialog.deleteLater()
+    return dialog.textValue().strip() if accepted else None
+
+
+def confirm_removal(parent: QWidget, name: str) -> bool:
+    """Whether the user really wants to lose a model."""
+    question = f"Remove the model “{name}”? Its file will be deleted."
+    answer = QMessageBox.question(parent, "Remove a model", question)
+    return bool(answer == QMessageBox.StandardButton.Yes)
+
+
+@contextmanager
+def _shown_errors() -> Iterator[None]:
+    try:
+        yield
+    except (RednetError, ValueError) as error:
+        show_error(str(error))
+
+
+def _make_button(text: str, tooltip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tooltip)
+    return button
+
+
+def _make_item(text: str, info: ModelInfo) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    network = f"RED{info.layers}, stride {info.stride}, {info.features} feature maps"
+    item.setToolTip(f"{info.name}: {network}")
+    return item
+
+
+def _make_table() -> QTableWidget:
+    table = QTableWidget(0, len(_COLUMNS))
+    table.setHorizontalHeaderLabels(_COLUMNS)
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setShowGrid(False)
+    table.verticalHeader().hide()
+    table.setMinimumHeight(_SHOWN_ROWS * table.verticalHeader().defaultSectionSize())
+    header = table.horizontalHeader()
+    header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+    return table

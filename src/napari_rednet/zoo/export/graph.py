@@ -1,0 +1,145 @@
+"""A RED-Net as an ONNX graph, with the noise map of a denoiser computed inside.
+
+The graph is written node by node: PyTorch's older exporter is about to go, and its newer one takes
+twenty times as long and works differently in each version. Sizes are free, odd ones included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_rednet.engine.network import RedNet, as_convolution
+from napari_rednet.engine.noise_map import RADIUS, SIGMA
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.zoo.export.files import optional_package
+from napari_rednet.zoo.export.tasks import IMAGE, MASK, RESTORED
+
+OPSET = 17
+# What belongs to the opset; runtimes refuse files of a newer one than they know.
+_IR_VERSION = 8
+
+
+def onnx_model(network: RedNet, noise: NoiseModel | None, has_mask: bool) -> Any:
+    """The graph from normalised images to normalised results.
+
+    Parameters
+    ----------
+    network : RedNet
+        The network.
+    noise : NoiseModel, optional
+        Noise of normalised images, for a network that is told the noise.
+    has_mask : bool
+        Whether the network's second channel is a second input.
+
+    Returns
+    -------
+    model : onnx.ModelProto
+        Inputs and outputs are float32 of shape (batch, 1, y, x).
+    """
+    onnx = optional_package("onnx")
+    graph = _Graph(onnx.helper, onnx.numpy_helper)
+    _connect(graph, network, noise, has_mask)
+    names = [IMAGE, MASK] if has_mask else [IMAGE]
+    inputs, outputs = ([_plane(onnx, n) for n in some] for some in (names, [RESTORED]))
+    made = onnx.helper.make_graph(graph.nodes, "RED-Net", inputs, outputs, graph.weights)
+    opset = onnx.helper.make_opsetid("", OPSET)
+    return onnx.helper.make_model(made, ir_version=_IR_VERSION, opset_imports=[opset])
+
+
+def _plane(onnx: Any, name: str) -> Any:
+    shape = ["batch", 1, "y", "x"]
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+
+@dataclass
+class _Graph:
+    """Nodes and weights so far."""
+
+    helper: Any
+    numpy_helper: Any
+    nodes: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=list)
+
+    def add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
+        """Add a node; the name of its output."""
+        output = name or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(self.helper.make_node(kind, inputs, [output], output, **attributes))
+        return output
+
+    def constant(self, value: Any, dtype: type = np.float32) -> str:
+        """Add a constant or a weight; its name."""
+        name = f"value_{len(self.weights)}"
+        self.weights.append(self.numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+
+def _connect(graph: _Graph, network: RedNet, noise: NoiseModel | None, has_mask: bool) -> None:
+    told = MASK if has_mask else _noise_map(graph, noise) if noise is not None else None
+    x = IMAGE if told is None else graph.add("Concat", IMAGE, told, axis=1)
+    size = graph.add("Shape", IMAGE, start=2)
+    if network.config.stride == 2:
+        x = _extended(graph, x, size)
+    residual = _residual(graph, network, x)
+    start, axes = graph.constant([0, 0], np.int64), graph.constant([2, 3], np.int64)
+    inside = graph.add("Slice", residual, start, size, axes)
+    graph.add("Add", IMAGE, inside, name=RESTORED)
+
+
+def _noise_map(graph: _Graph, noise: NoiseModel) -> str:
+    """What `engine.noise_map` computes, for the smoothed image as the signal."""
+    if noise.gain == 0:
+        read_noise = graph.constant(np.full((1, 1, 1, 1), noise.read_noise))
+        return graph.add("Expand", read_noise, graph.add("Shape", IMAGE))
+    light = graph.add("Sub", _smoothed(graph, IMAGE), graph.constant(noise.offset))
+    photons = graph.add("Mul", graph.add("Relu", light), graph.constant(noise.gain))
+    variance = graph.add("Add", photons, graph.constant(noise.read_noise**2))
+    return graph.add("Sqrt", variance)
+
+
+def _smoothed(graph: _Graph, x: str) -> str:
+    sides = graph.constant([0, 0, RADIUS, RADIUS] * 2, np.int64)
+    padded = graph.add("Pad", x, sides, mode="edge")
+    kernel = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
+    kernel /= kernel.sum()
+    columns = graph.add("Conv", padded, graph.constant(kernel.reshape(1, 1, -1, 1)))
+    return graph.add("Conv", columns, graph.constant(kernel.reshape(1, 1, 1, -1)))
+
+
+def _extended(graph: _Graph, x: str, size: str) -> str:
+    """One more row or column where their number is odd."""
+    odd = graph.add("Mod", size, graph.constant([2], np.int64))
+    sides = graph.add("Concat", graph.constant([0] * 6, np.int64), odd, axis=0)
+    return graph.add("Pad", x, sides, mode="edge")
+
+
+def _residual(graph: _Graph, network: RedNet, x: str) -> str:
+    """The layers, connected as in `RedNet`."""
+    half, layers, outputs = network.config.half, list(network.layers()), []
+    for layer in layers[:half]:
+        x = graph.add("Relu", _layer(graph, layer, x))
+        outputs.append(x)
+    skips = {deconv: conv for conv, deconv in network.config.skip_pairs}
+    for number, layer in enumerate(layers[half:], start=1):
+        x = _layer(graph, layer, x)
+        if number < half:
+            x = graph.add("Relu", x)
+        if number in skips:
+            x = graph.add("Add", x, outputs[skips[number] - 1])
+    return x
+
+
+def _layer(graph: _Graph, layer: nn.Conv2d | nn.ConvTranspose2d, x: str) -> str:
+    kind, weight, stride = "Conv", layer.weight, layer.stride
+    if isinstance(layer, nn.ConvTranspose2d):
+        if stride == (1, 1):
+            weight = as_convolution(layer.weight)
+        else:
+            kind = "ConvTranspose"
+    bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias
+    values = [graph.constant(w.detach().cpu().numpy()) for w in (weight, bias)]
+    return graph.add(kind, x, *values, strides=list(stride), pads=[1] * 4)

@@ -1,0 +1,300 @@
+"""The Models widget, and how the other windows follow the models."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import weakref
+
+import pytest
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QMessageBox
+from tests.conftest import small_model
+
+import napari_rednet as nr
+from napari_rednet.widgets import DenoiseWidget, ModelsWidget, model_events, models
+from napari_rednet.widgets.controls import FROM_FILE
+from napari_rednet.zoo import user_models_folder
+
+OPEN_WITHOUT_TORCH = """
+import sys
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from superqt.utils import WorkerBase
+from napari_rednet.widgets import ModelsWidget, models
+
+real, models.compute_in_background = models.compute_in_background, lambda *args: None
+widget = ModelsWidget()
+print("torch" in sys.modules, widget.table.rowCount(), widget.add_button.isEnabled())
+models.compute_in_background = real
+widget = ModelsWidget()
+while WorkerBase._worker_set:
+    app.processEvents()
+app.processEvents()
+print("torch" in sys.modules, widget.table.rowCount() > 0, widget.add_button.isEnabled())
+"""
+
+
+@pytest.fixture
+def mine():
+    """A model of the user's."""
+    return nr.add_model(small_model("denoise"), "my cells")
+
+
+@pytest.fixture
+def widget(dock):
+    return dock("Models")
+
+
+def rows(widget):
+    table = widget.table
+    columns = range(table.columnCount())
+    return [[table.item(row, c).text() for c in columns] for row in range(table.rowCount())]
+
+
+def offered(widget):
+    return [
+        widget.common.model.native.itemText(i) for i in range(widget.common.model.native.count())
+    ]
+
+
+def buttons(widget):
+    enabled = (widget.add_button, widget.rename_button, widget.remove_button)
+    return tuple(button.isEnabled() for button in enabled)
+
+
+def followers():
+    return len(model_events.changed) + len(model_events.chosen)
+
+
+def answer(monkeypatch, **answers):
+    """Answers of the dialogs, which would wait for ever."""
+    for dialog, given in answers.items():
+        monkeypatch.setattr(models, dialog, lambda *_, given=given: given)
+
+
+def saved(folder, task="denoise"):
+    path = folder / "from a friend.safetensors"
+    small_model(task).save(path)
+    return path
+
+
+# The table -----------------------------------------------------------------------------------
+
+
+def test_all_models_are_listed(mine, widget):
+    listed = rows(widget)
+    assert ["denoise-fast", "denoise", "installed"] in listed
+    assert ["sr-fast", "super-resolve", "installed"] in listed
+    assert listed[-1] == ["my cells", "denoise", "mine"]
+
+
+def test_only_models_of_ones_own_can_be_changed(mine, widget):
+    assert buttons(widget) == (True, False, False)
+    widget.select("denoise-fast")
+    assert buttons(widget) == (True, False, False)
+    widget.select("my cells")
+    assert buttons(widget) == (True, True, True)
+    nr.remove_model("my cells")
+    assert buttons(widget) == (True, False, False)
+
+
+def test_the_selection_stays_when_models_come_and_go(mine, widget):
+    widget.select("my cells")
+    nr.add_model(small_model("deblock"), "another")
+    assert widget.selected.name == "my cells"
+    nr.rename_model("my cells", "renamed")
+    assert widget.selected is None
+
+
+def test_it_fits_a_narrow_dock_and_explains_itself(widget):
+    assert widget.minimumSizeHint().width() <= 320
+    for button in (widget.add_button, widget.rename_button, widget.remove_button):
+        assert button.toolTip()
+
+
+# The buttons ---------------------------------------------------------------------------------
+
+
+def test_clicks_add_rename_and_remove(make_napari_viewer, qtbot, monkeypatch, tmp_path):
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Models")
+    qtbot.waitExposed(widget)
+
+    def click(button):
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    answer(monkeypatch, ask_file=saved(tmp_path), ask_name="cells")
+    click(widget.add_button)
+    assert widget.selected.name == "cells"
+    answer(monkeypatch, ask_name="nuclei")
+    click(widget.rename_button)
+    assert widget.selected.name == "nuclei"
+    assert os.listdir(user_models_folder()) == ["nuclei.safetensors"]
+    answer(monkeypatch, confirm_removal=True)
+    click(widget.remove_button)
+    assert os.listdir(user_models_folder()) == []
+    assert "nuclei" not in [name for name, *_ in rows(widget)]
+
+
+def test_dialogs_can_be_cancelled(mine, widget, monkeypatch, tmp_path, notifications):
+    widget.select("my cells")
+    answer(monkeypatch, ask_file=None, ask_name=None, confirm_removal=False)
+    for button in (widget.add_button, widget.rename_button, widget.remove_button):
+        button.click()
+    answer(monkeypatch, ask_file=saved(tmp_path))
+    widget.add_button.click()
+    assert rows(widget)[-1][0] == "my cells"
+    assert notifications() == []
+
+
+def test_the_name_of_the_file_is_suggested(widget, monkeypatch, tmp_path):
+    suggested = []
+    answer(monkeypatch, ask_file=saved(tmp_path))
+    monkeypatch.setattr(models, "ask_name", lambda *arguments: suggested.append(arguments[-1]))
+    widget.add_button.click()
+    assert suggested == ["from a friend"]
+
+
+def when_asked(act):
+    """Do something with the dialog that is about to open."""
+    QTimer.singleShot(200, lambda: act(QApplication.activeModalWidget()))
+
+
+def test_the_dialogs_give_what_the_user_says(widget):
+    def type_name(dialog):
+        dialog.setTextValue(f" {dialog.textValue()} 2 ")
+        dialog.accept()
+
+    when_asked(type_name)
+    assert models.ask_name(widget, "Rename a model", "cells") == "cells 2"
+    when_asked(lambda dialog: dialog.reject())
+    assert models.ask_name(widget, "Rename a model", "cells") is None
+    for button, answered in (("Yes", True), ("No", False)):
+        standard = getattr(QMessageBox.StandardButton, button)
+        when_asked(lambda dialog, standard=standard: dialog.button(standard).click())
+        assert models.confirm_removal(widget, "cells") is answered
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a/b", "must have 1 to 60"), ("fast", "belongs to the package"), ("other", "already")],
+)
+def test_errors_are_shown(mine, widget, monkeypatch, tmp_path, notifications, name, message):
+    nr.add_model(small_model("deblock"), "other")
+    answer(monkeypatch, ask_file=saved(tmp_path), ask_name=name)
+    widget.add_button.click()
+    widget.select("my cells")
+    widget.rename_button.click()
+    assert len(notifications()) == 2
+    assert all(message in shown for shown in notifications())
+    assert [name for name, *_ in rows(widget)][-2:] == ["my cells", "other"]
+
+
+def test_damaged_files_are_refused(widget, monkeypatch, tmp_path, notifications):
+    path = saved(tmp_path)
+    path.write_bytes(b"nonsense")
+    answer(monkeypatch, ask_file=path, ask_name="cells")
+    widget.add_button.click()
+    (message,) = notifications()
+    assert "damaged or not a safetensors file" in message
+
+
+def test_a_model_whose_file_has_vanished_is_reported(mine, widget, monkeypatch, notifications):
+    widget.select("my cells")
+    mine.path.unlink()
+    answer(monkeypatch, confirm_removal=True)
+    widget.remove_button.click()
+    (message,) = notifications()
+    assert "no model 'my cells'" in message
+
+
+def test_opening_does_not_wait_for_torch():
+    command = [sys.executable, "-c", OPEN_WITHOUT_TORCH]
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "0", "False", "True", "True", "True"]
+
+
+# Other windows -------------------------------------------------------------------------------
+
+
+def test_open_widgets_follow(dock):
+    denoise, deblock = dock("Denoise"), dock("Deblock")
+    nr.add_model(small_model("denoise"), "my cells")
+    assert "my cells (RED6, mine)" in offered(denoise)
+    assert "my cells (RED6, mine)" not in offered(deblock)
+    nr.rename_model("my cells", "ours")
+    assert "ours (RED6, mine)" in offered(denoise)
+    nr.remove_model("ours")
+    assert not [label for label in offered(denoise) if "mine" in label]
+    assert offered(denoise)[0] == "fast (RED20)"
+
+
+@pytest.mark.parametrize("chosen", ["my cells", FROM_FILE, "fast"])
+def test_the_choice_stays(mine, dock, chosen):
+    widget = dock()
+    widget.common.model.value = chosen
+    nr.add_model(small_model("denoise"), "another")
+    assert widget.common.model.value == chosen
+    nr.remove_model("another")
+    assert widget.common.model.value == chosen
+
+
+def test_a_removed_choice_falls_back_to_fast(mine, dock):
+    widget = dock()
+    widget.common.model.value = "my cells"
+    nr.remove_model("my cells")
+    assert widget.common.model.value == "fast"
+
+
+def test_chosen_selects_in_all_widgets_of_the_task(mine, dock):
+    denoise, deblur, deblock = dock("Denoise"), dock("Deblur"), dock("Deblock")
+    model_events.chosen.emit("denoise", "my cells")
+    assert denoise.common.model.value == deblur.common.model.value == "my cells"
+    assert deblock.common.model.value == "fast"
+    model_events.chosen.emit("denoise", "unknown")
+    assert denoise.common.model.value == "my cells"
+
+
+def test_chosen_looks_for_models_first(mine, dock):
+    widget = dock()
+    mine.path.rename(mine.path.with_stem("by hand"))
+    model_events.chosen.emit("denoise", "by hand")
+    assert widget.common.model.value == "by hand"
+
+
+def test_the_chosen_model_is_used(mine, viewer, dock, run, noisy):
+    viewer.add_image(noisy)
+    widget = dock()
+    model_events.chosen.emit("denoise", "my cells")
+    run(widget)
+    assert viewer.layers[-1].metadata["napari_rednet"]["model"] == "my cells"
+
+
+def test_changes_in_another_thread_are_followed(dock, qtbot):
+    widget = dock()
+    thread = threading.Thread(target=nr.add_model, args=(small_model("denoise"), "my cells"))
+    thread.start()
+    thread.join()
+    qtbot.waitUntil(lambda: "my cells (RED6, mine)" in offered(widget))
+
+
+def test_closed_windows_follow_no_more(viewer, dock, qtbot):
+    before = followers()
+    widgets = [dock("Denoise"), dock("Models")]
+    assert followers() > before
+    for native in (widgets[0].native, widgets[1]):
+        viewer.window.remove_dock_widget(native)
+        native.deleteLater()
+    qtbot.wait(50)
+    nr.add_model(small_model("denoise"))
+    assert followers() <= before  # less, if others were closed before
+
+
+def test_following_keeps_no_window_alive(qtbot, viewer):
+    windows = [weakref.ref(DenoiseWidget(viewer)), weakref.ref(ModelsWidget())]
+    gc.collect()
+    assert [window() for window in windows] == [None, None]
