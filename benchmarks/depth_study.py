@@ -23,7 +23,7 @@ from benchmarks.common import Device, Out, Table, describe_machine, dtype_name, 
 from napari_rednet.engine.degradations import NoiseCorruption
 from napari_rednet.engine.devices import resolve_device, training_dtype
 from napari_rednet.engine.network import NetworkConfig
-from napari_rednet.engine.training import TrainingConfig, TrainingStatus
+from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.recipes import Recipe, RecipeTraining
 from napari_rednet.training_batches import ImageFolder, PatchShape
 

@@ -196,7 +196,7 @@ def pairs(
         _BLUR: lambda noisy, _: np.asarray(gaussian_filter(noisy, 2.0)),
         **_models(model, ensemble, device),
     }
-    images = _read_pairs(data, limit)
+    images = read_pairs(data, limit)
     scores = {
         name: [invariant_psnr(clean, run(noisy, None)) for noisy, clean in watched(images, name)]
         for name, run in methods.items()
@@ -261,7 +261,8 @@ def _gray(plane: npt.NDArray[np.generic]) -> Image:
     return np.asarray(img_as_float32(plane) * 255, np.float32)
 
 
-def _read_pairs(folder: Path, limit: int | None) -> list[tuple[Image, Image]]:
+def read_pairs(folder: Path, limit: int | None) -> list[tuple[Image, Image]]:
+    """Noisy and clean images of the same names, in their own units."""
     paths = image_paths(folder / "clean")[:limit]
     sides = (folder / "noisy", folder / "clean")
     read = [

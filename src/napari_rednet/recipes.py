@@ -25,7 +25,8 @@ from napari_rednet.engine.degradations import (
 )
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
-from napari_rednet.engine.training import Batch, Trainer, TrainingConfig, TrainingStatus
+from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
+from napari_rednet.engine.training import Batch, Trainer
 from napari_rednet.errors import TrainingError
 from napari_rednet.training_batches import (
     CorruptedBatches,

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
-from napari_rednet.engine.training import Trainer, TrainingConfig
+from napari_rednet.engine.schedule import TrainingConfig
+from napari_rednet.engine.training import Trainer
 from napari_rednet.errors import TrainingError
 
 CPU = torch.device("cpu")
@@ -168,3 +169,202 @@ def test_a_loss_that_explodes_is_named():
 def test_impossible_lengths_are_refused(wrong):
     with pytest.raises(ValueError, match=r"length|either"):
         TrainingConfig(**wrong)
+
+
+# Checks, and what goes wrong ------------------------------------------------------------------
+
+
+def scores(*values):
+    """A validation that finds these scores, and the weights that it was shown."""
+    seen = []
+
+    def validate(network):
+        seen.append(torch.cat([p.detach().flatten() for p in network.parameters()]).clone())
+        return values[min(len(seen), len(values)) - 1]
+
+    return validate, seen
+
+
+def best(trainer):
+    return torch.cat([value.flatten() for value in trainer.best.values()])
+
+
+@pytest.mark.parametrize("found", [(0, 3, 1, 2), (5, 3, 1, 2), (0, 1, 2, 3), (-9, -7, -3, -4)])
+def test_the_best_check_is_kept(found):
+    validate, seen = scores(*map(float, found))
+    trainer = make_trainer(CONFIG, validate=validate)
+    list(trainer.run())
+    assert len(seen) == 4
+    assert trainer.best_score == max(found)
+    assert torch.equal(best(trainer), seen[found.index(max(found))])
+
+
+def test_scores_that_are_not_numbers_are_never_the_best():
+    validate, seen = scores(1.0, float("nan"), 2.0, float("nan"))
+    trainer = make_trainer(CONFIG, validate=validate)
+    list(trainer.run())
+    assert trainer.best_score == 2
+    assert torch.equal(best(trainer), seen[2])
+
+
+@pytest.mark.parametrize("patience", [1, 2, 4])
+def test_patience_ends_a_training(patience):
+    validate, seen = scores(0.0, 1.0, 5.0, 4.0)
+    config = replace(CONFIG, steps=400, interval=10, patience=patience)
+    trainer = make_trainer(config, validate=validate)
+    last = list(trainer.run())[-1]
+    assert trainer.is_done
+    assert last.fraction < 1
+    assert last.step == 10 * (2 + patience)
+    assert torch.equal(best(trainer), seen[2])
+
+
+def test_without_patience_a_training_goes_to_its_end():
+    validate, _ = scores(0.0, -1.0)
+    assert list(make_trainer(CONFIG, validate=validate).run())[-1].fraction == 1
+
+
+def test_patience_survives_an_interruption(tmp_path):
+    config = replace(CONFIG, steps=400, interval=10, patience=3)
+    run = make_trainer(config, tmp_path, validate=scores(0.0, -1.0)[0]).run()
+    next(run)
+    next(run)
+    run.close()
+    resumed = make_trainer(config, tmp_path, validate=scores(-1.0)[0])
+    resumed.resume()
+    assert [status.step for status in resumed.run()] == [30]
+
+
+@pytest.mark.parametrize("checks", [1, 3, 6])
+def test_checks_are_spread_over_the_length(checks):
+    validate, seen = scores(0.0)
+    config = replace(CONFIG, steps=120, interval=5, check_interval=1000, checks=checks)
+    statuses = list(make_trainer(config, validate=validate).run())
+    assert len(statuses) == 24
+    assert [s.step for s in statuses if s.psnr == 0] == [
+        120 * (i + 1) // checks for i in range(checks)
+    ]
+    assert len(seen) == checks + 1
+
+
+def test_the_best_state_is_resumed(tmp_path):
+    whole = make_trainer(CONFIG, validate=scores(0.0, 3.0, 1.0, 2.0)[0])
+    list(whole.run())
+    run = make_trainer(CONFIG, tmp_path, validate=scores(0.0, 3.0)[0]).run()
+    next(run)
+    run.close()
+    resumed = make_trainer(CONFIG, tmp_path, validate=scores(1.0, 2.0)[0])
+    resumed.resume()
+    list(resumed.run())
+    assert torch.equal(best(resumed), best(whole))
+    assert resumed.best_score == whole.best_score == 3
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_checkpoint_of_another_training_is_not_continued(tmp_path):
+    next(make_trainer(CONFIG, tmp_path, identity="mine").run())
+    with pytest.raises(TrainingError, match="another training: 'mine' instead of 'yours'"):
+        make_trainer(CONFIG, tmp_path, identity="yours").resume()
+    assert make_trainer(CONFIG, tmp_path, identity="mine").resume()
+
+
+def broken_at(calls):
+    """Batches of which some hold values that are not finite."""
+    count = 0
+
+    def make(generator):
+        nonlocal count
+        count += 1
+        inputs, targets, weights = make_batch(generator)
+        return inputs, targets * (float("nan") if count in calls else 1), weights
+
+    return make
+
+
+def broken_trainer(calls, config=CONFIG, folder=None):
+    trainer = make_trainer(config, folder)
+    trainer._make_batch = broken_at(calls)
+    return trainer
+
+
+def test_a_broken_interval_is_taken_back():
+    """The weights after it are those of before, and go on at half the rate."""
+    trainer = broken_trainer({30})
+    run = trainer.run()
+    first = next(run)
+    kept = weights(trainer).clone()
+    trainer._run_interval()
+    assert trainer.step == first.step == 20
+    assert torch.equal(weights(trainer), kept)
+    rest = list(run)
+    assert [s.step for s in rest] == [40, 60]
+    assert all(torch.isfinite(torch.tensor([s.loss, s.gradient_norm])).all() for s in rest)
+    plain = {s.step: s.rate for s in make_trainer(CONFIG).run()}
+    assert [s.rate for s in rest] == [0.5 * plain[s.step] for s in rest]
+
+
+def test_the_rate_stays_halved_after_an_interruption(tmp_path):
+    run = broken_trainer({5}, folder=tmp_path).run()
+    next(run)
+    run.close()
+    resumed = make_trainer(CONFIG, tmp_path)
+    resumed.resume()
+    assert resumed._rate_factor == 0.5
+
+
+def test_more_accidents_are_survived_if_there_is_progress_between_them():
+    """Ten in all, never more than five in a row."""
+    config = replace(CONFIG, steps=100, interval=10)
+    calls = {n for start in (0, 60) for n in range(start + 5, start + 55, 10)}
+    statuses = list(broken_trainer(calls, config).run())
+    assert [s.step for s in statuses] == list(range(10, 101, 10))
+
+
+def test_a_training_that_cannot_go_on_keeps_its_best():
+    validate, seen = scores(1.0, 2.0)
+    trainer = make_trainer(CONFIG, validate=validate)
+    trainer._make_batch = broken_at(range(25, 10**6))
+    with pytest.raises(TrainingError, match="ever lower rates; look for wrong values"):
+        list(trainer.run())
+    assert torch.equal(best(trainer), seen[1])
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_work(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    validate, seen = scores(0.0)
+    trainer = make_trainer(CONFIG, tmp_path / "file", validate=validate)
+    with pytest.raises(TrainingError, match=r"cannot be kept in .*file"):
+        list(trainer.run())
+    assert (seen, trainer.step) == ([], 0)
+
+
+@pytest.mark.parametrize("error", [OSError("No space left"), RuntimeError("No space left")])
+def test_a_full_disk_does_not_end_a_training(error, tmp_path, monkeypatch):
+    whole = make_trainer(CONFIG)
+    list(whole.run())
+    trainer = make_trainer(CONFIG, tmp_path)
+    run = trainer.run()
+    next(run)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fail)
+        with pytest.warns(UserWarning, match="No space left; the training goes on, without it"):
+            list(run)
+    assert torch.equal(weights(trainer), weights(whole))
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    resumed = make_trainer(CONFIG, tmp_path)
+    resumed.resume()
+    assert resumed.step == 20
+    list(resumed.run())
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_log_that_cannot_be_written_does_not_end_a_training(tmp_path):
+    (tmp_path / "log.csv").mkdir()
+    with pytest.warns(UserWarning, match=r"log.csv.*the training goes on, without it"):
+        statuses = list(make_trainer(CONFIG, tmp_path).run())
+    assert statuses[-1].fraction == 1

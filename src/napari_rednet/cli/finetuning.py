@@ -52,7 +52,7 @@ def fine_tune(
     gain: Annotated[float | None, typer.Option(help="Image units per photon.")] = None,
     offset: Annotated[float | None, typer.Option(help="Signal without light.")] = None,
     read_noise: Annotated[float | None, typer.Option(help="Noise without light.")] = None,
-    batch: Annotated[int, typer.Option(help="Patches of a batch.")] = 8,
+    batch: Annotated[int | None, typer.Option(help="Patches of a batch.")] = None,
     patch: Annotated[int, typer.Option(help="Side of the patches in pixels.")] = 64,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
@@ -167,7 +167,7 @@ def _printed_warnings() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = show  # type: ignore[assignment]  # it ignores the rest
+        warnings.showwarning = show
         yield
 
 

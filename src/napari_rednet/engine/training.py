@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from napari_rednet.engine.checkpoints import (
 )
 from napari_rednet.engine.devices import training_dtype
 from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.errors import TrainingError
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -33,67 +34,6 @@ Batch = tuple[Tensor, Tensor, Tensor]
 Weights = dict[str, Tensor]
 
 _MOST_RESTARTS = 5
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train.
-
-    Parameters
-    ----------
-    steps, minutes : int, float
-        Length of the training; exactly one of the two is set.
-    rate : float
-        Peak learning rate, reached after `warm_up` steps; it falls to zero on a cosine.
-    ema : float
-        Decay of the moving average of the weights, which is the result.
-    clip : float
-        Largest norm of the gradient.
-    interval : int
-        Steps between reports.
-    check_interval : int
-        Steps between checks, which validate and write a checkpoint; every report is one if 0.
-    checks : int
-        At least so many checks, evenly spread over the length of the training.
-    patience : int
-        Checks in a row without a better one after which the training ends; 0 for none.
-    seed : int
-        Seed of the patches, the corruptions and the starting weights.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
-    rate: float = 1e-3
-    warm_up: int = 200
-    weight_decay: float = 0.0
-    ema: float = 0.999
-    clip: float = 1.0
-    interval: int = 500
-    check_interval: int = 0
-    checks: int = 0
-    patience: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError("set either steps or minutes")
-        length = self.steps if self.steps is not None else self.minutes
-        if length is None or not 0 < length < math.inf:
-            raise ValueError(f"the length of a training must be positive, got {length}")
-
-
-@dataclass(frozen=True)
-class TrainingStatus:
-    """One row of the training log; `psnr` is what the validation found, NaN between checks."""
-
-    step: int
-    minutes: float
-    fraction: float
-    loss: float
-    gradient_norm: float
-    rate: float
-    samples_per_second: float
-    psnr: float
 
 
 class Trainer:
@@ -193,7 +133,11 @@ class Trainer:
             return None
         # The loss was waited for above, so that the clock covers the device's work.
         self.seconds = begun + time.perf_counter() - started
+        speed = samples / (self.seconds - begun)
         is_check = self._is_check_due()
+        score = self._score() if is_check and self._validate else math.nan
+        # Checks take time that the user waits for.
+        self.seconds = begun + time.perf_counter() - started
         status = TrainingStatus(
             step=self.step,
             minutes=self.seconds / 60,
@@ -201,8 +145,8 @@ class Trainer:
             loss=mean_loss,
             gradient_norm=float(torch.stack(norms).mean()),
             rate=self._rate(),
-            samples_per_second=samples / (self.seconds - begun),
-            psnr=self._score() if is_check and self._validate else math.nan,
+            samples_per_second=speed,
+            psnr=score,
         )
         if is_check:
             self._keep(status)

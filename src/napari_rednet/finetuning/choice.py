@@ -15,7 +15,7 @@ METHODS = ("paired", "clean", "neighbors", "blind-spot", "subsampled")
 """The ways to learn; see `fine_tune`."""
 
 FROM_NOISY = METHODS[2:]
-SINGLE = "subsampled"
+SINGLE = "blind-spot"
 """What is taken for noisy images that have no neighbours of the same scene."""
 
 _SAME_SCENE = 1.2

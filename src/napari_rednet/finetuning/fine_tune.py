@@ -33,7 +33,7 @@ def fine_tune(
     channel_axis: int | None = None,
     noise: Noise | Sequence[Noise] | None = None,
     method: str | None = None,
-    batch: int = 8,
+    batch: int | None = None,
     patch: int = 64,
     rate: float | None = None,
     seed: int = 0,
@@ -76,8 +76,10 @@ def fine_tune(
         the scenes of `targets`, they only tell the noise. 'neighbors' (Noise2Noise [1]_):
         neighbouring planes show the same scene. 'blind-spot' (Noise2Void [2]_) and 'subsampled'
         (Neighbor2Neighbor [3]_) learn from single noisy images.
-    batch, patch : int
-        Patches of a batch, and their side in pixels.
+    batch : int, optional
+        Patches of a batch; 8, or 32 for methods whose targets are noisy, if not given.
+    patch : int
+        Side of the patches in pixels.
     rate : float, optional
         Peak learning rate; it depends on the method if not given.
     seed : int
@@ -162,7 +164,7 @@ def prepare_fine_tuning(
     channel_axis: int | None = None,
     noise: Noise | Sequence[Noise] | None = None,
     method: str | None = None,
-    batch: int = 8,
+    batch: int | None = None,
     patch: int = 64,
     rate: float | None = None,
     seed: int = 0,
@@ -209,7 +211,7 @@ def _as_steps(tuning: FineTuning) -> Steps:
 
 
 def _schedule(
-    minutes: float, steps: int | None, rate: float | None, seed: int, batch: int, patch: int
+    minutes: float, steps: int | None, rate: float | None, seed: int, batch: int | None, patch: int
 ) -> Schedule:
     from napari_rednet.finetuning.planning import Schedule
 

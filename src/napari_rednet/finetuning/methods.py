@@ -28,6 +28,7 @@ AnyCorruption = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
 """From clean images to inputs, targets and, perhaps, weights in the loss."""
 
 _MAP_ERROR = 0.1
+_LEAST_NOISE = 0.02
 
 
 class Method(Protocol):
@@ -62,10 +63,10 @@ class Paired:
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""
         image = patches["image"]
-        inputs = image
-        if self.is_told_noise:
-            inputs = torch.cat([image, _uncertain(patches["std"], generator)], 1)
-        return inputs, patches["target"], patches["weight"]
+        if not self.is_told_noise:
+            return image, patches["target"], patches["weight"]
+        inputs = torch.cat([image, _uncertain(patches["std"], generator)], 1)
+        return inputs, patches["target"], patches["weight"] * _balance(patches["std"])
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Neighbors:
         std = torch.where(swap, patches["other_std"], patches["std"])
         target = torch.where(swap, patches["image"], patches["other"])
         inputs = torch.cat([image, _uncertain(std, generator)], 1)
-        return inputs, target, patches["weight"]
+        return inputs, target, patches["weight"] * _balance(std)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class BlindSpot:
         hidden = chance < self.share
         seen = torch.where(hidden, _neighbours(image, generator), image)
         inputs = torch.cat([seen, _uncertain(patches["std"], generator)], 1)
-        return inputs, image, patches["weight"] * hidden / self.share
+        weight = patches["weight"] * _balance(patches["std"]) * hidden / self.share
+        return inputs, image, weight
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,17 @@ class Subsampled:
         picked = {name: block.gather(-1, first)[..., 0] for name, block in blocks.items()}
         target, weight = (blocks[name].gather(-1, second)[..., 0] for name in ("image", "weight"))
         inputs = torch.cat([picked["image"], _uncertain(picked["std"], generator)], 1)
-        return inputs, target, picked["weight"] * weight
+        return inputs, target, picked["weight"] * weight * _balance(picked["std"])
 
 
 def _uncertain(std: Tensor, generator: torch.Generator) -> Tensor:
     """Noise maps with an error, since in use they come from an estimate."""
     return std * torch.exp(_MAP_ERROR * normal(std[:, :, :1, :1], generator))
+
+
+def _balance(std: Tensor) -> Tensor:
+    """Weights of patches: strong noise has large errors, and its gradients are noisy."""
+    return (0.1 / (std.mean((1, 2, 3), keepdim=True) + _LEAST_NOISE)).square()
 
 
 def _neighbours(image: Tensor, generator: torch.Generator) -> Tensor:
@@ -154,15 +161,16 @@ def _neighbours(image: Tensor, generator: torch.Generator) -> Tensor:
     # 24 places around the pixel, counted row by row without the one in the middle.
     place = torch.randint(24, image.shape, generator=generator, device=image.device)
     place = place + (place >= 12)
-    rows = torch.arange(height, device=image.device).view(-1, 1) + place // 5 - 2
-    columns = torch.arange(width, device=image.device) + place % 5 - 2
-    index = _mirrored(rows, height) * width + _mirrored(columns, width)
+    rows = torch.arange(height, device=image.device).view(-1, 1)
+    columns = torch.arange(width, device=image.device)
+    index = _beside(rows, place // 5 - 2, height) * width + _beside(columns, place % 5 - 2, width)
     return image.flatten(2).gather(2, index.flatten(2)).view(image.shape)
 
 
-def _mirrored(position: Tensor, length: int) -> Tensor:
-    inside = position.abs()
-    return torch.where(inside >= length, 2 * (length - 1) - inside, inside)
+def _beside(position: Tensor, step: Tensor, length: int) -> Tensor:
+    """A step away, the other way where that would leave the image: never back to the start."""
+    there = position + step
+    return torch.where((there < 0) | (there >= length), position - step, there)
 
 
 def _blocks(image: Tensor) -> Tensor:

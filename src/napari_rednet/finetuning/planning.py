@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
@@ -24,8 +24,8 @@ from napari_rednet.engine.degradations import (
 from napari_rednet.engine.intensity import PERCENTILES, measure_range
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
-from napari_rednet.engine.training import TrainingConfig
-from napari_rednet.finetuning.choice import SINGLE, repeating_axis
+from napari_rednet.engine.schedule import TrainingConfig
+from napari_rednet.finetuning.choice import FROM_NOISY, SINGLE, repeating_axis
 from napari_rednet.finetuning.examples import (
     Example,
     SettingsOf,
@@ -46,28 +46,36 @@ from napari_rednet.finetuning.session import Plan
 from napari_rednet.finetuning.stacks import Stack
 from napari_rednet.zoo import Model
 
-# Peak learning rates. Noisy targets make noisy gradients, which only small steps average out.
+# Peak learning rate and patches of a batch. Noisy targets make noisy gradients, which only small
+# steps and large batches average out.
 _RATES = {
     "paired": 3e-4,
     "clean": 3e-4,
     "neighbors": 3e-5,
     "blind-spot": 3e-5,
-    "subsampled": 3e-5,
+    "subsampled": 1e-5,
 }
+_BATCH, _BATCH_OF_NOISY = 8, 32
 _CHECKS = 20
 _CHECK_INTERVAL = 500
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how to train; the rate depends on the method if it is None."""
+    """How long and how to train; rate and batch depend on the method if they are None."""
 
     minutes: float
     steps: int | None
     rate: float | None
     seed: int
-    batch: int
+    batch: int | None
     patch: int
+
+    def batch_of(self, method: str) -> int:
+        """Patches of a batch."""
+        if self.batch is not None:
+            return self.batch
+        return _BATCH_OF_NOISY if method in FROM_NOISY else _BATCH
 
     def config(self, method: str) -> TrainingConfig:
         """The configuration of the training loop."""
@@ -133,7 +141,7 @@ def make_plan(given: Given, method: str | None, base: Model, schedule: Schedule,
         if axis is None and method is not None:
             raise ValueError(
                 "neighboring planes do not show the same scene, or there is only one; "
-                f"take {' or '.join(repr(m) for m in (SINGLE, 'blind-spot'))}"
+                f"take {SINGLE!r}"
             )
         method = SINGLE if axis is None else "neighbors"
     maker = _METHODS[method]
@@ -148,8 +156,9 @@ def make_plan(given: Given, method: str | None, base: Model, schedule: Schedule,
         held_out=held_out,
         has_clean_targets=method in ("paired", "clean"),
         config=schedule.config(method),
-        batch=schedule.batch,
+        batch=schedule.batch_of(method),
         patch=schedule.patch,
+        rehearses=base.task == "denoise" and method not in FROM_NOISY,
         info=_info(given, examples, base),
     )
 
@@ -189,20 +198,23 @@ def _by_range(stack: Stack, channel: int) -> ChannelSettings:
 
 
 def _noise_models(given: Given) -> list[NoiseModel]:
-    """Noise of the user's cameras, for images whose range is 0 to 1."""
-    if given.noise is None:
-        stacks, settings_of = given.images or [], given.noisy_settings()
-        return [_normalized(settings_of(s, c)) for s in stacks for c in range(s.layout.channels)]
-    found = []
-    for stack in given.targets or []:
-        for channel, model in enumerate(noise_per_channel(given.noise, stack.layout) or []):
-            found.append(_normalized(replace(_by_range(stack, channel), noise=model)))
-    return found
+    """Noise of the user's cameras, in the network's units."""
+    settings = [_setting(given, stack, channel) for stack, channel in _noisy_channels(given)]
+    return [s.noise.normalized(s.scale.low, s.scale.span) for s in settings if s.noise is not None]
 
 
-def _normalized(setting: ChannelSettings) -> NoiseModel:
-    noise = setting.noise or NoiseModel()
-    return noise.normalized(setting.scale.low, setting.scale.span)
+def _noisy_channels(given: Given) -> list[tuple[Stack, int]]:
+    """Channels whose noise is known or can be estimated."""
+    known = given.images or (given.targets if given.noise is not None else None) or []
+    return [(stack, channel) for stack in known for channel in range(stack.layout.channels)]
+
+
+def _setting(given: Given, stack: Stack, channel: int) -> ChannelSettings:
+    """How a channel is presented; clean ones are to get the noise that is given."""
+    if given.images:
+        return given.noisy_settings()(stack, channel)
+    models = noise_per_channel(given.noise, stack.layout) or []
+    return replace(_by_range(stack, channel), noise=models[channel])
 
 
 def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, Any]:
@@ -218,24 +230,25 @@ def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, A
             "dtype": str(given.first.array.dtype),
         },
     }
-    settings = given.noisy_settings() if base.task == "denoise" and given.images else _by_range
-    first = settings(given.first, 0)
+    scale = _by_range(given.first, 0).scale
     info["normalization"] = {
-        "low": first.scale.low,
-        "high": first.scale.high,
+        "low": scale.low,
+        "high": scale.high,
         "percentiles": list(PERCENTILES),
     }
-    if base.task == "denoise":
-        models = _noise_models(given)
-        if models:
-            info["noise_model"] = asdict(_typical(models))
+    if base.task == "denoise" and _noisy_channels(given):
+        info["noise_model"] = asdict(_typical_noise(given))
     return info
 
 
-def _typical(models: Sequence[NoiseModel]) -> NoiseModel:
-    """The median of noise models, parameter by parameter."""
-    values = np.median([(m.gain, m.offset, m.read_noise) for m in models], axis=0)
-    return NoiseModel(*map(float, values))
+def _typical_noise(given: Given) -> NoiseModel:
+    """The median of the noise of all channels, for images whose range is 0 to 1."""
+    values = []
+    for stack, channel in _noisy_channels(given):
+        noise, scale = _setting(given, stack, channel).noise, _by_range(stack, channel).scale
+        if noise is not None:
+            values.append(astuple(noise.normalized(scale.low, scale.span)))
+    return NoiseModel(*map(float, np.median(values, axis=0)))
 
 
 _CORRUPTIONS: Mapping[str, type[EnlargementCorruption | JpegCorruption | HoleCorruption]] = (

@@ -15,12 +15,17 @@ import torch
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.patches import PatchSampler
-from napari_rednet.engine.training import Batch, Trainer, TrainingConfig
+from napari_rednet.engine.schedule import TrainingConfig
+from napari_rednet.engine.training import Batch, Trainer
 from napari_rednet.errors import ModelError
 from napari_rednet.finetuning.examples import Example
 from napari_rednet.finetuning.methods import Method
+from napari_rednet.finetuning.rehearsal import Rehearsal
 from napari_rednet.finetuning.validation import Preview, Validation
 from napari_rednet.zoo import Model
+
+# Share of a batch. Without, a network fine-tuned on 72 pairs lost 2.5 dB on photographs.
+_REHEARSED = 0.25
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ class Plan:
         Length, rate, seed.
     batch, patch : int
         Patches of a batch, and their side in pixels.
+    rehearses : bool
+        Whether photographs are learnt along.
     info : mapping
         What the model file is to say besides: normalisation, noise model, data.
     """
@@ -96,6 +103,7 @@ class Plan:
     config: TrainingConfig
     batch: int
     patch: int
+    rehearses: bool
     info: Mapping[str, Any]
 
 
@@ -220,11 +228,17 @@ def _batches(plan: Plan, device: torch.device) -> Callable[[torch.Generator], Ba
     side = plan.patch + 2 * plan.method.margin
     images = [np.stack([e.rows[name] for name in names]) for e in plan.training]
     sampler = PatchSampler(images, side, device)
+    rehearsed = round(_REHEARSED * plan.batch) if plan.rehearses else 0
+    rehearsal = Rehearsal(plan.patch, device) if rehearsed else None
 
     def make_batch(generator: torch.Generator) -> Batch:
-        patches = sampler.sample(plan.batch, generator)
-        rows = {name: patches[:, i : i + 1] for i, name in enumerate(names)}
-        return plan.method(rows, generator)
+        patches = sampler.sample(plan.batch - rehearsed, generator)
+        batch = plan.method({n: patches[:, i : i + 1] for i, n in enumerate(names)}, generator)
+        if rehearsal is None:
+            return batch
+        more = rehearsal(rehearsed, generator)
+        inputs, targets, weights = (torch.cat(p) for p in zip(batch, more, strict=True))
+        return inputs, targets, weights
 
     return make_batch
 

@@ -138,7 +138,7 @@ def _read_picture(path: Path) -> npt.NDArray[Any]:
 
     try:
         return np.asarray(imread(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's word for some damaged files
         raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
 
 

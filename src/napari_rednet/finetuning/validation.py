@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_rednet.engine.devices import training_dtype
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.training import Batch
 from napari_rednet.finetuning.examples import Example
@@ -17,7 +18,7 @@ from napari_rednet.finetuning.methods import Method
 
 # A multiple of the factors of super-resolution and of the strides.
 _MULTIPLE = 12
-_SIDE = 240
+_SIDE = 156
 _MOST_CASES = 24
 _DRAWS = 2
 _STEP = 0.5
@@ -64,6 +65,7 @@ class Validation:
         has_clean_targets: bool,
     ) -> None:
         self._device = device
+        self._dtype = training_dtype(device)
         self._has_clean_targets = has_clean_targets
         generator = torch.Generator().manual_seed(0)
         squares = _evenly([s for e in held_out for s in _squares(e, method.margin)], _MOST_CASES)
@@ -73,9 +75,11 @@ class Validation:
             for _ in range(1 if has_clean_targets else _DRAWS)
         ]
         self._base = base.to(device)
+        contrasts = [float(self._restore(base, case[0]).std()) for case in self._cases]
+        self._shown = int(np.argmax(contrasts))
         self._base_errors = [self._error(base, case) for case in self._cases]
         self._units = [
-            error if has_clean_targets else self._expected_error(case, generator)
+            max(error, 1e-9) if has_clean_targets else self._expected_error(case, generator)
             for error, case in zip(self._base_errors, self._cases, strict=True)
         ]
 
@@ -88,8 +92,8 @@ class Validation:
         return float(np.mean(gains))
 
     def preview(self, network: RedNet) -> Preview:
-        """What there is to see of the case in the middle."""
-        inputs, targets, _ = self._cases[len(self._cases) // 2]
+        """What there is to see of the case with most structure."""
+        inputs, targets, _ = self._cases[self._shown]
         images = [inputs[:, :1], self._restore(self._base, inputs), self._restore(network, inputs)]
         before, base, now = (image[0, 0].cpu().numpy() for image in images)
         target = targets[0, 0].numpy() if self._has_clean_targets else None
@@ -97,8 +101,11 @@ class Validation:
 
     @torch.no_grad()
     def _restore(self, network: RedNet, inputs: Tensor) -> Tensor:
-        restored: Tensor = network(inputs.to(self._device))
-        return restored.cpu()
+        seen = inputs.to(self._device, memory_format=torch.channels_last)
+        low_precision = self._dtype is not torch.float32
+        with torch.autocast(self._device.type, self._dtype, enabled=low_precision):
+            restored: Tensor = network(seen)
+        return restored.float().cpu()
 
     def _error(self, network: RedNet, case: Batch) -> float:
         inputs, targets, weights = case

@@ -1,0 +1,67 @@
+"""How to train, and how far a training is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Parameters
+    ----------
+    steps, minutes : int, float
+        Length of the training; exactly one of the two is set.
+    rate : float
+        Peak learning rate, reached after `warm_up` steps; it falls to zero on a cosine.
+    ema : float
+        Decay of the moving average of the weights, which is the result.
+    clip : float
+        Largest norm of the gradient.
+    interval : int
+        Steps between reports.
+    check_interval : int
+        Steps between checks, which validate and write a checkpoint; every report is one if 0.
+    checks : int
+        At least so many checks, evenly spread over the length of the training.
+    patience : int
+        Checks in a row without a better one after which the training ends; 0 for none.
+    seed : int
+        Seed of the patches, the corruptions and the starting weights.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    rate: float = 1e-3
+    warm_up: int = 200
+    weight_decay: float = 0.0
+    ema: float = 0.999
+    clip: float = 1.0
+    interval: int = 500
+    check_interval: int = 0
+    checks: int = 0
+    patience: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("set either steps or minutes")
+        length = self.steps if self.steps is not None else self.minutes
+        if length is None or not 0 < length < math.inf:
+            raise ValueError(f"the length of a training must be positive, got {length}")
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """One row of the training log; `psnr` is what the validation found, NaN between checks."""
+
+    step: int
+    minutes: float
+    fraction: float
+    loss: float
+    gradient_norm: float
+    rate: float
+    samples_per_second: float
+    psnr: float

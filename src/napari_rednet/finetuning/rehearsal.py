@@ -1,0 +1,35 @@
+"""Photographs learnt along with the user's images, lest the network forget what it could."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from napari_rednet.engine.degradations import NoiseCorruption
+from napari_rednet.engine.patches import PatchSampler
+from napari_rednet.engine.training import Batch
+
+# They come with scikit-image, so that nothing has to be downloaded.
+_PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel")
+_LEAST_NOISE = 0.02
+
+
+class Rehearsal:
+    """Makes batches of photographs with Gaussian and photon noise of all levels."""
+
+    def __init__(self, patch: int, device: torch.device) -> None:
+        from skimage import data
+        from skimage.color import rgb2gray
+        from skimage.util import img_as_float32
+
+        pictures = [getattr(data, name)() for name in _PHOTOGRAPHS]
+        gray = [img_as_float32(rgb2gray(p) if p.ndim == 3 else p) for p in pictures]
+        self._sampler = PatchSampler([np.asarray(image)[None] for image in gray], patch, device)
+        self._corruption = NoiseCorruption()
+
+    def __call__(self, count: int, generator: torch.Generator) -> Batch:
+        """Draw `count` noisy patches with their noise maps."""
+        clean = self._sampler.sample(count, generator)
+        noisy, std = self._corruption(clean, generator)
+        weights = 0.1 / (std.mean((1, 2, 3), keepdim=True) + _LEAST_NOISE).sqrt()
+        return torch.cat([noisy, std], 1), clean, weights.expand_as(clean)

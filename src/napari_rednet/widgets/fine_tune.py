@@ -1,0 +1,272 @@
+"""The widget that adapts a model to the user's images, and shows how it improves."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from napari.viewer import Viewer
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QProgressBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_rednet.widgets import model_events
+from napari_rednet.widgets.controls import Choices, find_choices
+from napari_rednet.widgets.fine_tune_controls import FineTuneControls
+from napari_rednet.widgets.fine_tune_parts import (
+    Scrolling,
+    best_gain,
+    make_label,
+    outcome_text,
+    progress_text,
+)
+from napari_rednet.widgets.fine_tune_result import ResultButtons, make_button, shown_errors
+from napari_rednet.widgets.fine_tune_run import FineTuningRun
+from napari_rednet.widgets.fine_tune_view import FineTuneView
+from napari_rednet.widgets.worker import StepsWorker, compute_in_background, start_worker
+
+if TYPE_CHECKING:
+    from napari_rednet.zoo import Model
+
+_PER_MILLE = 1000
+_NARROW = 3
+
+
+class FineTuneWidget(QWidget):
+    """Adapt a model to image layers, watch it improve, use and share the result.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer whose layers are learnt from; napari passes it.
+
+    Attributes
+    ----------
+    controls : FineTuneControls
+        What to learn from, and how.
+    start_button, pause_button, stop_button : QPushButton
+        Steer a run.
+    result : ResultButtons
+        What can be done with the new model.
+    view : FineTuneView
+        Curves and pictures.
+    way : QLabel
+        How it will learn.
+    text : QLabel
+        How far a run is, or what came of it.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self._worker: StepsWorker | None = None
+        self._run: FineTuningRun | None = None
+        self._sources: list[Image] = []
+        self._model: Model | None = None
+        self._has_choices = False
+        self.controls = FineTuneControls(self._image_layers)
+        self.start_button = make_button("Start", "Learn from the chosen images.")
+        self.pause_button = make_button("Pause", "Rest, or go on.")
+        self.stop_button = make_button(
+            "Stop and keep best", "End now. The best model so far is kept."
+        )
+        self.way = make_label("How the new model will learn.")
+        self.progress = QProgressBar()
+        self.progress.setToolTip("How much is done.")
+        self.text = make_label("How far it is, how much better it has become, the time left.")
+        self.result = ResultButtons(napari_viewer, self._take_model)
+        self.view = FineTuneView()
+        self._arrange()
+        self._connect()
+        self._follow_theme()
+        self._choose_active_layer()
+        self._show_idle()
+        self._find_choices()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run has been started and has not ended."""
+        return self._worker is not None
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers; napari calls it when they come, go or are renamed."""
+        self.controls.reset_choices()
+        self._show_what_can_be_done()
+
+    # Runs ----------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        with shown_errors():
+            run = FineTuningRun(self.controls.arguments())
+            self._sources, self._model, self._run = self.controls.layers, None, run
+            self._worker = start_worker(
+                run.steps,
+                f"Fine-tuning {self.controls.model_name.value}",
+                on_progress=partial(self._if_open, self._follow),
+                on_result=partial(self._if_open, self._take_result),
+                on_end=partial(self._if_open, self._end),
+            )
+            self._show_running()
+
+    def _pause(self) -> None:
+        if self._run is None:
+            return
+        if self._run.is_paused:
+            self._run.resume()
+        else:
+            self._run.pause()
+        self._show_what_can_be_done()
+        self._show_text()
+
+    def _stop(self) -> None:
+        if self._run is not None and self.is_running:
+            self._run.stop()
+            self._show_what_can_be_done()
+            self._show_text()
+
+    def _follow(self, progress: tuple[int, int]) -> None:
+        done, total = progress
+        self.progress.setMaximum(total)
+        self.progress.setValue(done)
+        self._show_text()
+        if self._run is not None:
+            self.view.show_run(self._run)
+
+    def _take_result(self, model: Model) -> None:
+        self._model = model
+
+    def _end(self) -> None:
+        self._worker, self._sources = None, []
+        if self._run is not None:
+            self.view.show_run(self._run, now=True)
+        self._show_idle()
+        self._show_text()
+
+    def _if_open(self, callback: Any, *arguments: Any) -> None:
+        """Call back, or end the run once the window is closed and Qt's side gone."""
+        if isalive(self):
+            callback(*arguments)
+        else:
+            self._quit()
+
+    def _quit(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _stop_if_removed(self, event: Any) -> None:
+        # What has been learnt until then is not lost with the layer.
+        if isalive(self) and event.value in self._sources:
+            self._stop()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Cancel when the dock is closed; called by Qt."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._quit()
+
+    # The result ----------------------------------------------------------------------------
+
+    def _take_model(self) -> Model:
+        """The new model, under the name that is shown."""
+        if self._model is None:
+            raise ValueError("there is no new model yet")
+        from napari_rednet.zoo.user_models import check_name
+
+        return replace(self._model, name=check_name(self.controls.model_name.value.strip()))
+
+    # The window ----------------------------------------------------------------------------
+
+    def _arrange(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.setSpacing(_NARROW)
+        for button in (self.start_button, self.pause_button, self.stop_button):
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.addWidget(Scrolling(self.controls.native))
+        layout.addWidget(self.way)
+        layout.addLayout(buttons)
+        for widget in (self.progress, self.text, self.view, self.result):
+            layout.addWidget(widget)
+
+    def _connect(self) -> None:
+        self.start_button.clicked.connect(self._start)
+        self.pause_button.clicked.connect(self._pause)
+        self.stop_button.clicked.connect(self._stop)
+        self.controls.changed.connect(self._show_what_can_be_done)
+        self.controls.task.changed.connect(self._find_choices)
+        self.viewer.layers.events.removed.connect(self._stop_if_removed)
+        self.viewer.events.theme.connect(self._follow_theme)
+        model_events.changed.connect(self._find_choices)
+
+    def _find_choices(self) -> None:
+        if not isalive(self):
+            model_events.changed.disconnect(self._find_choices)
+        elif "torch" in sys.modules:
+            self._offer(find_choices(self.controls.task.value))
+        else:
+            # Importing torch would keep the window from opening for seconds.
+            find = partial(_find_choices_and_ways, self.controls.task.value)
+            compute_in_background(find, partial(self._if_open, self._offer))
+
+    def _offer(self, choices: Choices) -> None:
+        self._has_choices = True
+        self.controls.offer(choices)
+        self._show_what_can_be_done()
+
+    def _image_layers(self) -> list[Image]:
+        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+
+    def _choose_active_layer(self) -> None:
+        active = self.viewer.layers.selection.active
+        if isinstance(active, Image):
+            self.controls.images.value = [active]
+
+    def _follow_theme(self) -> None:
+        if isalive(self):
+            self.view.set_theme(self.viewer.theme)
+            self.controls.set_theme(self.viewer.theme)
+
+    def _show_what_can_be_done(self) -> None:
+        self.way.setText(self.controls.way)
+        running, run = self.is_running, self._run
+        goes_on = running and run is not None and not run.is_stopped
+        self.start_button.setEnabled(self._has_choices and not running and self.controls.fits)
+        self.pause_button.setEnabled(goes_on)
+        self.stop_button.setEnabled(goes_on)
+        paused = goes_on and run is not None and run.is_paused
+        self.pause_button.setText("Resume" if paused else "Pause")
+        self.controls.native.setEnabled(not running)
+        self.result.set_ready(not running and self._model is not None and best_gain(run) > 0)
+
+    def _show_running(self) -> None:
+        self.progress.setMaximum(0)  # busy, of unknown length
+        self.progress.show()
+        self._show_what_can_be_done()
+        self._show_text()
+
+    def _show_idle(self) -> None:
+        self.progress.hide()
+        self.progress.setMaximum(_PER_MILLE)
+        self._show_what_can_be_done()
+
+    def _show_text(self) -> None:
+        if self._run is not None:
+            has_model = self._model is not None
+            self.text.setText(
+                progress_text(self._run) if self.is_running else outcome_text(self._run, has_model)
+            )
+
+
+def _find_choices_and_ways(task: str) -> Choices:
+    """Models and devices; what tells the ways of learning is imported along."""
+    import napari_rednet.finetuning.choice  # noqa: F401
+
+    return find_choices(task)

@@ -1,0 +1,293 @@
+"""The controls of fine-tuning: from what to learn, starting where, for how long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+from magicgui.widgets import Container, FileEdit, FloatSpinBox, LineEdit, Select, SpinBox
+from napari.layers import Image
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QAbstractItemView, QSizePolicy
+
+from napari_rednet.widgets.controls import (
+    DEFAULT_DEVICE,
+    DEFAULT_MODEL,
+    FROM_FILE,
+    ChoiceBox,
+    Choices,
+)
+from napari_rednet.widgets.fine_tune_ways import (
+    TAKES_TARGETS,
+    Given,
+    find_way,
+    possible_methods,
+)
+from napari_rednet.widgets.layers import layer_image
+
+TASKS = MappingProxyType(
+    {
+        "denoise": "Denoise",
+        "super_resolve": "Super-resolve",
+        "deblock": "Deblock",
+        "inpaint": "Inpaint",
+    }
+)
+"""Tasks, and the windows that restore with their models."""
+
+MINUTES, STEPS = "minutes", "steps"
+
+_LIST_ROWS = 3.5
+_LONGEST_NAME = 40
+_NARROWEST = 80
+
+
+class LayerList(Select):
+    """A list of layers of which several can be chosen, each by a click."""
+
+    value: Any
+    choices: Any
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.native.setSelectionMode(QAbstractItemView.SelectionMode.MultiSelection)
+        row = self.native.fontMetrics().height() + 4
+        self.native.setFixedHeight(round(_LIST_ROWS * row))
+        # Long names are cut short, so that they do not widen the dock.
+        self.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers; those that were chosen stay, the first one ever is chosen."""
+        was_empty, chosen = not self.choices, self.value
+        with self.changed.blocked():
+            self.choices = ()  # otherwise a renamed layer would be another one
+            super().reset_choices()
+            kept = [layer for layer in chosen if layer in self.choices]
+            self.value = list(self.choices[:1]) if was_empty else kept
+        if self.value != chosen:
+            self.changed.emit(self.value)
+
+
+class FineTuneControls(Container):
+    """Controls of a fine-tuning.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the image layers to choose from.
+    """
+
+    def __init__(self, layers: Callable[[], list[Image]]) -> None:
+        super().__init__()
+        # magicgui aligns fields by labels that it measures without napari's larger font.
+        self.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self.margins = (0, 0, 0, 0)
+        self._choices = Choices([(DEFAULT_MODEL, DEFAULT_MODEL)], [DEFAULT_DEVICE])
+        self._suggested = ""
+        self._make_sources(layers)
+        self._make_model()
+        self._make_length()
+        self.extend([self.images, self.target, self.task, self.model, self.model_file])
+        self.extend([self.method, self.length, self.device, self.model_name])
+        self.native.layout().addStretch()
+        self._connect()
+        self._show()
+
+    # What they say -------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[Image]:
+        """All layers that are learnt from."""
+        target = self._chosen_target
+        return [*self.images.value, *([] if target is None else [target])]
+
+    @property
+    def way(self) -> str:
+        """A line on how it will learn, or on what is missing."""
+        return find_way(self._given, self._method)[0]
+
+    @property
+    def fits(self) -> bool:
+        """Whether something can be learnt from what is chosen."""
+        return find_way(self._given, self._method)[1]
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `prepare_fine_tuning`.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if the controls do not fit together.
+        """
+        from napari_rednet.zoo.user_models import check_name
+
+        target = self._chosen_target
+        in_steps = self.unit.value == STEPS
+        return {
+            "images": _arrays(self.images.value),
+            "targets": None if target is None else _arrays([target]),
+            "channel_axis": self._channel_axis(),
+            "task": self.task.value,
+            "model": self._model(),
+            "method": self._method,
+            "minutes": self.minutes.value,
+            "steps": self.steps.value if in_steps else None,
+            "device": self.device.value,
+            "name": check_name(self.model_name.value.strip()),
+        }
+
+    def offer(self, choices: Choices) -> None:
+        """Show what there is to choose from."""
+        self._choices = choices
+        self.model.reset_choices()
+        self.device.reset_choices()
+        self._show()
+
+    def set_theme(self, name: str) -> None:
+        """Show chosen layers in the colour that napari's layer list has in a theme."""
+        colour = get_theme(name).current
+        style = f"QListWidget::item:selected {{ background-color: {colour}; }}"
+        self.images.native.setStyleSheet(style)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers."""
+        super().reset_choices()
+        self._show()
+
+    @property
+    def _given(self) -> Given:
+        return Given(self.task.value, self.images.value, self._chosen_target)
+
+    @property
+    def _chosen_target(self) -> Image | None:
+        return self.target.value if self.task.value in TAKES_TARGETS else None
+
+    @property
+    def _method(self) -> str | None:
+        return self.method.value if self.task.value == "denoise" else None
+
+    def _channel_axis(self) -> int | None:
+        axes = {layer_image(layer).channel_axis for layer in self.layers}
+        if len(axes) > 1:
+            raise ValueError("some of the layers are in colour and some are not; choose either")
+        return axes.pop()
+
+    def _model(self) -> str:
+        if self.model.value != FROM_FILE:
+            return str(self.model.value)
+        path = str(self.model_file.value)
+        if not path.endswith(".safetensors"):
+            raise ValueError("choose a model file (.safetensors) under File, or another model")
+        return path
+
+    # The window ----------------------------------------------------------------------------
+
+    def _make_sources(self, layers: Callable[[], list[Image]]) -> None:
+        self.images = LayerList(
+            name="images",
+            label="Images",
+            choices=lambda _: layers(),
+            tooltip="Layers to learn from; click to choose one or several. Noisy images will do. "
+            "For other tasks than denoising: good images.",
+        )
+        self.target = ChoiceBox(
+            name="target",
+            label="Target",
+            choices=lambda _: [("(none)", None), *((layer.name, layer) for layer in layers())],
+            tooltip="A clean image of the same scene, of the same shape, if there is one. "
+            "Without images, denoising learns from it alone.",
+        )
+        self.task = ChoiceBox(
+            name="task",
+            label="Task",
+            choices=[(label, task) for task, label in TASKS.items()],
+            tooltip="What the new model is for.",
+        )
+
+    def _make_model(self) -> None:
+        self.model = ChoiceBox(
+            name="model",
+            label="Base model",
+            choices=lambda _: [*self._choices.models, (FROM_FILE, FROM_FILE)],
+            tooltip="The model to start from. fast learns several times as fast as best.",
+        )
+        self.model_file = FileEdit(
+            name="model_file",
+            label="File",
+            filter="*.safetensors",
+            tooltip="A model file (.safetensors).",
+            visible=False,
+        )
+        self.method = ChoiceBox(
+            name="method",
+            label="Method",
+            choices=lambda _: possible_methods(self._given),
+            tooltip="How to learn. automatic takes what suits the images; the others are for "
+            "those who know better.",
+        )
+
+    def _make_length(self) -> None:
+        self.minutes = FloatSpinBox(
+            value=10, min=0.1, max=10_000, step=1, tooltip="How many minutes to learn."
+        )
+        self.steps = SpinBox(
+            value=2000, min=1, max=10_000_000, step=100, tooltip="How many steps to learn."
+        )
+        self.minutes.native.setDecimals(1)
+        self.unit = ChoiceBox(
+            choices=[MINUTES, STEPS],
+            tooltip="Whether minutes or steps are counted. It can be stopped at any time.",
+        )
+        self.unit.native.setMinimumContentsLength(len(MINUTES))
+        for part in (self.minutes, self.steps, self.unit):
+            part.native.setMinimumWidth(_NARROWEST)
+        self.length = Container(
+            label="Length",
+            widgets=[self.minutes, self.steps, self.unit],
+            layout="horizontal",
+            labels=False,
+        )
+        self.length.margins = (0, 0, 0, 0)
+        self.device = ChoiceBox(
+            name="device",
+            label="Device",
+            choices=lambda _: self._choices.devices,
+            tooltip="Where to compute. auto takes a GPU if there is one.",
+        )
+        self.model_name = LineEdit(
+            name="model_name",
+            label="Name",
+            tooltip="What the new model will be called in the lists of models.",
+        )
+
+    def _connect(self) -> None:
+        for control in (self.images, self.target, self.task, self.model, self.method, self.unit):
+            control.changed.connect(self._show)
+
+    def _show(self, *_: Any) -> None:
+        """Show what matters for what is chosen."""
+        is_in_steps = self.unit.value == STEPS
+        self.target.visible = self.task.value in TAKES_TARGETS
+        self.model_file.visible = self.model.value == FROM_FILE
+        self.method.visible = self.task.value == "denoise"
+        self.minutes.visible, self.steps.visible = not is_in_steps, is_in_steps
+        with self.method.changed.blocked():
+            self.method.reset_choices()
+        self._suggest_name()
+
+    def _suggest_name(self) -> None:
+        """After the first layer and the base model, unless one has been typed."""
+        if self.model_name.value != self._suggested:
+            return
+        first = self.layers[0].name if self.layers else "mine"
+        base = "tuned" if self.model.value == FROM_FILE else str(self.model.value)
+        words = re.sub(r"[^\w-]+", " ", first)[:_LONGEST_NAME].strip(" -") or "mine"
+        self._suggested = f"{words}-{base}"[: _LONGEST_NAME + 15]
+        self.model_name.value = self._suggested
+
+
+def _arrays(layers: list[Image]) -> list[Any] | None:
+    """What is learnt from layers: full resolution, without transparency."""
+    return [layer_image(layer).array for layer in layers] or None

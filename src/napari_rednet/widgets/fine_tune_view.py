@@ -1,0 +1,199 @@
+"""Curves and pictures of a fine-tuning that is going on."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+
+from napari_rednet.widgets.fine_tune_run import Curve, FineTuningRun
+
+if TYPE_CHECKING:
+    from napari_rednet.finetuning.validation import Preview
+
+FloatArray = npt.NDArray[np.float32]
+
+# Both can be told from the background of the dark and of the light theme.
+_GAIN_COLOUR, _LOSS_COLOUR = "#2f8fdd", "#d9772b"
+_SECONDS_BETWEEN_DRAWINGS = 1.0
+_INCHES = (3.0, 3.6)
+_LOWEST = 300
+_FONT = 7.5
+_MOST_MARKERS = 50
+_SIDE = 96
+_STEP = 16
+
+
+class FineTuneView(QWidget):
+    """Gain and loss by minutes; below, a held-out part of an image before and after.
+
+    It is empty, and matplotlib not imported, until the first run is shown.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip(
+            "Gain over the base model in dB, and loss, by minutes; below, a part of an image that "
+            "is kept from the training: as it is, restored by the base model, and by the new one."
+        )
+        self._theme = "dark"
+        self._plots: _Plots | None = None
+        self._run: FineTuningRun | None = None
+        self._drawn = -math.inf
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+
+    def show_run(self, run: FineTuningRun, *, now: bool = False) -> None:
+        """Draw what there is of a run, at most once a second unless it must be `now`."""
+        if run.preview is None:
+            return
+        if run is not self._run:
+            self._begin(run, run.preview)
+        elif not now and time.monotonic() - self._drawn < _SECONDS_BETWEEN_DRAWINGS:
+            return
+        if self._plots is not None:
+            self._plots.show(run)
+        self._drawn = time.monotonic()
+
+    def set_theme(self, theme: str) -> None:
+        """Draw in the colours of one of napari's themes."""
+        self._theme = theme
+        if self._plots is not None:
+            self._plots.set_theme(theme)
+
+    @property
+    def curves(self) -> list[FloatArray]:
+        """The points of gain and loss that are drawn, (N, 2) each."""
+        return [] if self._plots is None else self._plots.curves()
+
+    @property
+    def titles(self) -> list[str]:
+        """What the pictures are called."""
+        return [] if self._plots is None else list(self._plots.pictures)
+
+    def _begin(self, run: FineTuningRun, preview: Preview) -> None:
+        if self._plots is not None:
+            self.layout().removeWidget(self._plots.canvas)
+            self._plots.canvas.deleteLater()
+        self._run = run
+        self._plots = _Plots(preview)
+        self._plots.set_theme(self._theme)
+        self.layout().addWidget(self._plots.canvas)
+
+
+class _Plots:
+    """A matplotlib canvas with two curves and three or four pictures."""
+
+    def __init__(self, preview: Preview) -> None:
+        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+        images = _images(preview)
+        spaces = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
+        self.figure = cast("Any", Figure(_INCHES, layout=spaces))
+        self.canvas = FigureCanvasQTAgg(self.figure)
+        self.canvas.setMinimumSize(0, _LOWEST)
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        self._part = _busiest(preview.base)
+        self._seen: Preview | None = None
+        above, below = self.figure.subfigures(2, 1, height_ratios=[2.2, 1])
+        self._axes, self._lines = _make_curves(above)
+        self.pictures = _make_pictures(below, images, self._part)
+
+    def curves(self) -> list[FloatArray]:
+        """The points of the lines."""
+        return [np.asarray(line.get_xydata()) for line in self._lines]
+
+    def show(self, run: FineTuningRun) -> None:
+        """Show the present state of a run."""
+        for axes, line, curve in zip(self._axes, self._lines, (run.gain, run.loss), strict=True):
+            _set_points(axes, line, curve)
+        self._axes[0].set_xlim(0, 1.02 * max(run.status.minutes if run.status else 0, 1e-3))
+        if run.preview is not None and run.preview is not self._seen:
+            self._seen = run.preview
+            for name, image in _images(run.preview).items():
+                self.pictures[name].set_data(image[self._part])
+        self.canvas.draw_idle()
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of a theme."""
+        theme = get_theme(name)
+        text, background, line = (str(c) for c in (theme.text, theme.background, theme.highlight))
+        for figure in (self.figure, *self.figure.subfigs):
+            figure.set_facecolor(background)
+        for axes in self.figure.get_axes():
+            axes.set_facecolor(background)
+            axes.title.set_color(text)
+            axes.tick_params(colors=text, which="both")
+            for label in (axes.xaxis.label, axes.yaxis.label):
+                label.set_color(text)
+            for spine in axes.spines.values():
+                spine.set_color(line)
+        self._axes[0].lines[1].set_color(line)
+        self.canvas.draw_idle()
+
+
+def _make_curves(figure: Any) -> tuple[list[Any], list[Any]]:
+    gain, loss = figure.subplots(2, 1, sharex=True)
+    lines = [
+        gain.plot([], [], color=_GAIN_COLOUR, markersize=4, linewidth=1.5)[0],
+        loss.plot([], [], color=_LOSS_COLOUR, markersize=4, linewidth=1.2)[0],
+    ]
+    gain.axhline(0, linewidth=0.8)  # the base model
+    for axes, label in ((gain, "gain (dB)"), (loss, "loss")):
+        axes.set_ylabel(label, fontsize=_FONT)
+        axes.tick_params(labelsize=_FONT, length=2)
+        axes.locator_params(axis="y", nbins=4)
+        axes.spines[["top", "right"]].set_visible(False)
+    gain.tick_params(labelbottom=False)
+    loss.set_xlabel("minutes", fontsize=_FONT)
+    loss.ticklabel_format(axis="y", scilimits=(-2, 3), useMathText=True)
+    loss.yaxis.get_offset_text().set_fontsize(_FONT)
+    figure.align_ylabels([gain, loss])
+    return [gain, loss], lines
+
+
+def _make_pictures(
+    figure: Any, images: dict[str, FloatArray], part: tuple[slice, slice]
+) -> dict[str, Any]:
+    low, high = np.percentile(images["base"][part], (0.5, 99.5))
+    pictures = {}
+    for axes, (name, image) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
+        axes.set_title(name, fontsize=_FONT + 0.5, pad=3)
+        axes.set_axis_off()
+        limits = {"vmin": low, "vmax": max(high, low + 1e-6)}
+        pictures[name] = axes.imshow(image[part], cmap="gray", **limits)
+    return pictures
+
+
+def _set_points(axes: Any, line: Any, curve: Curve) -> None:
+    points = np.array(curve.points).reshape(-1, 2)
+    line.set_data(*points.T)
+    line.set_marker("." if len(points) < _MOST_MARKERS else "")
+    if not len(points):
+        return
+    low, high = points[:, 1].min(), points[:, 1].max()
+    margin = 0.1 * (high - low) or 0.1 * abs(high) or 0.01
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _images(preview: Preview) -> dict[str, FloatArray]:
+    """The pictures by their titles."""
+    images = {"before": preview.before, "base": preview.base, "now": preview.now}
+    return images if preview.target is None else {**images, "target": preview.target}
+
+
+def _busiest(image: FloatArray) -> tuple[slice, slice]:
+    """The part of an image where there is most to see; all of it would be too small to see."""
+    places = [
+        (slice(y, y + _SIDE), slice(x, x + _SIDE))
+        for y in range(0, max(image.shape[0] - _SIDE, 0) + 1, _STEP)
+        for x in range(0, max(image.shape[1] - _SIDE, 0) + 1, _STEP)
+    ]
+    return max(places, key=lambda place: float(image[place].std()))

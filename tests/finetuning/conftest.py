@@ -1,0 +1,55 @@
+"""Tiny networks, real images, and short trainings of the one on the other."""
+
+import numpy as np
+import torch
+from skimage import data
+
+import napari_rednet as nr
+from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
+from napari_rednet.finetuning import prepare_fine_tuning
+from napari_rednet.zoo import TASKS, Model
+
+STD = 20.0
+
+
+def tiny(task="denoise", seed=0):
+    """A network that has learnt nothing yet but hands its input on, so that it learns fast."""
+    network = RedNet(NetworkConfig(layers=6, features=8, in_channels=TASKS[task].in_channels))
+    initialize(network, torch.Generator().manual_seed(seed))
+    return Model("tiny", task, network.eval().requires_grad_(False))
+
+
+def clean_image():
+    return data.camera()[100:260, 150:330].astype(np.float64)
+
+
+def with_noise(clean, seed=0, std=STD):
+    return clean + np.random.default_rng(seed).normal(0, std, clean.shape)
+
+
+def frames_of(clean, count):
+    return np.stack([with_noise(clean, seed) for seed in range(count)])
+
+
+def options(**changes):
+    usual = {"steps": 100, "rate": 2e-3, "batch": 4, "patch": 32, "device": "cpu"}
+    model = changes.get("model", "") or tiny(changes.get("task", "denoise"))
+    return {**usual, **changes, "model": model}
+
+
+def tuned(*images, **changes):
+    return nr.fine_tune(*images, **options(**changes))
+
+
+def prepared(*images, **changes):
+    return prepare_fine_tuning(*images, **options(**changes))
+
+
+def weights_of(model):
+    """All weights of a model or a network, one after another."""
+    network = model.network if isinstance(model, Model) else model
+    return torch.cat([value.flatten() for value in network.state_dict().values()])
+
+
+def best_of(tuning):
+    return weights_of(tuning.model())

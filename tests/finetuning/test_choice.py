@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from skimage import data
+from tests.finetuning.conftest import STD, clean_image, frames_of, prepared, with_noise
+
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.finetuning import METHODS
+from napari_rednet.finetuning.choice import SINGLE, choose_method, repeating_axis
+from napari_rednet.finetuning.examples import noisy_settings
+from napari_rednet.finetuning.stacks import as_stacks
+from napari_rednet.zoo import TASKS
+
+CLEAN = clean_image()
+SCENES = np.stack([data.camera()[y : y + 160, x : x + 180] for y, x in ((0, 0), (300, 200))])
+
+# What goes with what: the first is what is chosen, None where it depends on the images.
+FITTING = {
+    ("denoise", True, True): ("paired", "clean"),
+    ("denoise", False, True): ("clean",),
+    ("denoise", True, False): (None, "neighbors", "blind-spot", "subsampled"),
+    ("deblock", True, True): ("paired",),
+    **{(task, True, False): ("clean",) for task in ("super_resolve", "deblock", "inpaint")},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("images", [True, False])
+@pytest.mark.parametrize("targets", [True, False])
+@pytest.mark.parametrize("method", [None, *METHODS, "guess"])
+def test_what_is_given_decides(task, images, targets, method):
+    fitting = FITTING.get((task, images, targets), ())
+    given = {"images": images, "targets": targets}
+    if fitting and method is None:
+        assert choose_method(task, None, **given) == fitting[0]
+    elif method in fitting:
+        assert choose_method(task, method, **given) == method
+    else:
+        with pytest.raises(ValueError, match=r"method|give images|alone"):
+            choose_method(task, method, **given)
+
+
+def axis_of(*arrays, channel_axis=None, noise=None):
+    stacks = as_stacks("images", list(arrays), channel_axis)
+    return repeating_axis(stacks, noisy_settings(noise))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_repeated_frames_are_found_whatever_else_there_is(known):
+    noise = [NoiseModel(read_noise=STD)] * 2 if known else None
+    frames = np.stack([frames_of(scene, 3) for scene in SCENES])
+    assert axis_of(frames, noise=noise) == 1
+    assert axis_of(frames.swapaxes(0, 1), noise=noise) == 0
+    assert axis_of(frames, channel_axis=0, noise=noise) == 1
+    assert axis_of(frames.transpose(1, 2, 0, 3), channel_axis=2, noise=noise) == 0
+    assert axis_of(frames[0], frames[1], noise=noise) == 0
+
+
+def test_frames_under_photon_noise_are_found():
+    rng = np.random.default_rng(0)
+    assert axis_of(rng.poisson(np.stack([CLEAN / 3] * 3))) == 0
+
+
+def test_different_scenes_are_not_neighbours():
+    assert axis_of(with_noise(SCENES)) is None
+    assert axis_of(with_noise(CLEAN)) is None
+    # One stack of frames does not make up for another of scenes.
+    assert axis_of(frames_of(CLEAN, 2), with_noise(SCENES)) is None
+    assert axis_of(frames_of(CLEAN, 2), with_noise(CLEAN)) is None
+
+
+def test_frames_of_a_scene_that_moves_are_not_neighbours():
+    moving = np.stack([np.roll(CLEAN, 3 * t, 1) for t in range(3)])
+    assert axis_of(with_noise(moving)) is None
+
+
+def test_channels_are_not_neighbours():
+    assert axis_of(frames_of(CLEAN, 3), channel_axis=0) is None
+
+
+def test_one_channel_that_changes_is_enough():
+    both = np.stack([frames_of(CLEAN, 2), with_noise(SCENES, 5)])
+    assert axis_of(both, channel_axis=0) is None
+
+
+def test_unknown_pixels_do_not_matter():
+    frames = frames_of(CLEAN, 3)
+    frames[0, :40] = np.nan
+    frames[2, :, :20] = np.inf
+    assert axis_of(frames) == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (frames_of(CLEAN, 3), "neighbors"),
+        (with_noise(SCENES), SINGLE),
+        (with_noise(CLEAN), SINGLE),
+        ([with_noise(CLEAN), with_noise(CLEAN[:90], 1)], SINGLE),
+        ([with_noise(SCENES), with_noise(CLEAN)], SINGLE),
+    ],
+)
+def test_what_noisy_images_are_like_decides(images, expected):
+    assert prepared(images, steps=10).plan.method_name == expected
+    for method in ("blind-spot", "subsampled"):
+        assert prepared(images, method=method, steps=10).plan.method_name == method

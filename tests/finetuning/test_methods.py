@@ -1,0 +1,217 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.conftest import seeded
+
+from napari_rednet.engine.degradations import (
+    CameraNoise,
+    EnlargementCorruption,
+    HoleCorruption,
+    JpegCorruption,
+)
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.finetuning.methods import BlindSpot, Corrupted, Neighbors, Paired, Subsampled
+
+COUNT, SIDE = 6, 24
+METHODS = [Paired(), Paired(False), Neighbors(), BlindSpot(), Subsampled()]
+
+
+def patches(side=SIDE, seed=0):
+    """Patches whose pixels all differ, so that a value tells where it comes from."""
+    names = ("image", "std", "target", "other", "other_std")
+    total = len(names) * COUNT * side**2
+    values = (torch.randperm(total, generator=seeded(seed)) + 1) / total
+    rows = dict(zip(names, values.view(len(names), COUNT, 1, side, side), strict=True))
+    return {**rows, "weight": torch.ones(COUNT, 1, side, side)}
+
+
+def places(image, values):
+    """Row and column that each value has in an image."""
+    ordered, order = image.flatten().sort()
+    index = order[torch.searchsorted(ordered, values.contiguous())]
+    assert torch.equal(image.flatten()[index], values)
+    return torch.stack([index // image.shape[-1], index % image.shape[-1]])
+
+
+def counted(weights):
+    """Which pixels have weights; those that do have the same, within a patch."""
+    largest = weights.amax((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(weights, torch.where(weights > 0, largest, 0.0))
+    return weights > 0
+
+
+def ratio(found, expected):
+    """The factor on each map, which has to be the same everywhere on it."""
+    factors = (found / expected).flatten(1)
+    torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
+    return factors[:, 0]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_batches_are_what_the_network_takes(method):
+    given = patches()
+    inputs, targets, weights = method({n: given[n] for n in method.rows}, seeded())
+    channels = 1 if method == Paired(False) else 2
+    assert inputs.shape == (COUNT, channels, *targets.shape[-2:])
+    assert torch.broadcast_shapes(weights.shape, targets.shape) == targets.shape
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_no_patch_is_changed(method):
+    given = patches()
+    before = {name: value.clone() for name, value in given.items()}
+    method(given, seeded())
+    assert all(torch.equal(before[name], value) for name, value in given.items())
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_pixels_without_weight_are_no_targets(method):
+    """Whatever the target holds there, the loss is the same."""
+    losses = []
+    for value in (0.0, 1e6):
+        given = patches()
+        unknown = torch.rand(given["weight"].shape, generator=seeded(1)) < 0.3
+        given["weight"][unknown] = 0
+        for name in ("image", "other", "target"):
+            given[name][unknown] = value
+        _, targets, weights = method(given, seeded())
+        losses.append((weights * (targets - 5).square()).sum())
+        assert (weights != 0).any()
+    assert losses[0] == losses[1]
+
+
+def test_pairs_are_handed_on_with_an_uncertain_map():
+    given = patches()
+    inputs, targets, _ = Paired()(given, seeded())
+    assert torch.equal(inputs[:, :1], given["image"])
+    assert torch.equal(targets, given["target"])
+    factors = ratio(inputs[:, 1:], given["std"] + 0)
+    assert len(set(factors.tolist())) == COUNT
+    assert (factors.log().abs() < 0.5).all()
+
+
+@pytest.mark.parametrize("method", [Paired(), Neighbors(), BlindSpot(), Subsampled()], ids=repr)
+def test_patches_of_strong_noise_weigh_less(method):
+    """Their errors are large, and would be all that is learnt from."""
+    given = patches()
+    given["std"] = given["other_std"] = torch.linspace(0, 0.3, COUNT).view(
+        -1, 1, 1, 1
+    ) + torch.zeros(COUNT, 1, SIDE, SIDE)
+    _, _, weights = method(given, seeded())
+    found = weights.amax((1, 2, 3)).tolist()
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 2 * found[-1]
+    assert np.isfinite(found).all()
+
+
+def test_either_neighbour_is_the_target():
+    given = patches()
+    inputs, targets, _ = Neighbors()(given, seeded())
+    pairs = zip(inputs[:, :1], given["other"], strict=True)
+    turned = [torch.equal(image, other) for image, other in pairs]
+    assert set(turned) == {True, False}
+    for i, is_turned in enumerate(turned):
+        seen, hidden = ("other", "image") if is_turned else ("image", "other")
+        assert torch.equal(inputs[i, :1], given[seen][i])
+        assert torch.equal(targets[i], given[hidden][i])
+    expected = torch.stack([given["other_std" if t else "std"][i] for i, t in enumerate(turned)])
+    ratio(inputs[:, 1:], expected)
+
+
+@given(seed=st.integers(0, 2**31), side=st.integers(24, 40))
+@settings(max_examples=40)
+def test_hidden_pixels_hold_another_one_close_by(seed, side):
+    given = patches(side, seed)
+    inputs, targets, weights = BlindSpot()(given, seeded(seed))
+    assert torch.equal(targets, given["image"])
+    hidden = counted(weights)
+    assert torch.equal(inputs[:, :1] != given["image"], hidden)
+    for i in range(COUNT):
+        there = hidden[i, 0].nonzero().T
+        taken = places(given["image"][i, 0], inputs[i, 0][hidden[i, 0]])
+        assert int((taken - there).abs().max()) <= 2
+
+
+def test_a_share_of_the_pixels_is_hidden():
+    """Elsewhere there is no weight, which larger ones make up for."""
+    given = patches(200)
+    _, _, weights = BlindSpot(share=0.06)(given, seeded())
+    _, _, plain = Neighbors()(
+        {**given, "other": given["image"], "other_std": given["std"]}, seeded()
+    )
+    assert float(counted(weights).float().mean()) == pytest.approx(0.06, abs=2e-3)
+    assert float(weights.mean() / plain.mean()) == pytest.approx(1, abs=0.03)
+
+
+@given(seed=st.integers(0, 2**31), side=st.integers(24, 41))
+@settings(max_examples=40)
+def test_input_and_target_are_different_pixels_side_by_side(seed, side):
+    given = patches(side, seed)
+    inputs, targets, weights = Subsampled()(given, seeded(seed))
+    assert targets.shape[-2:] == (side // 2, side // 2)
+    assert counted(weights).all()
+    blocks = torch.cartesian_prod(*[torch.arange(side // 2)] * 2).T
+    for i in range(COUNT):
+        first, second = (places(given["image"][i, 0], v[i, 0].flatten()) for v in (inputs, targets))
+        assert torch.equal(first // 2, blocks)
+        assert torch.equal(second // 2, blocks)
+        assert ((first - second).abs().sum(0) == 1).all()
+
+
+def test_a_subsampled_map_is_that_of_the_input_pixels():
+    given = patches()
+    given["std"] = 2 * given["image"] + 1
+    inputs, _, _ = Subsampled()(given, seeded())
+    ratio(inputs[:, 1:], 2 * inputs[:, :1] + 1)
+
+
+def test_a_subsampled_pair_counts_where_both_are_known():
+    given = patches()
+    unknown = torch.rand(given["weight"].shape, generator=seeded(1)) < 0.2
+    given["weight"][unknown] = 0
+    inputs, targets, weights = Subsampled()(given, seeded())
+    lost = set(given["image"][unknown].tolist())
+    pairs = zip(inputs[:, :1].flatten().tolist(), targets.flatten().tolist(), strict=True)
+    expected = [not lost.intersection(pair) for pair in pairs]
+    assert counted(weights).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "corruption", [EnlargementCorruption(), JpegCorruption(), HoleCorruption()], ids=repr
+)
+def test_margins_are_cut_off_weights_as_off_targets(corruption):
+    """JPEG's grid lies anywhere, so that its margin is cut off at random places."""
+    margin = corruption.margin
+    image = torch.rand((COUNT, 1, 64 + 2 * margin, 64 + 2 * margin), generator=seeded())
+    weight = torch.ones_like(image)
+    weight[..., : image.shape[-1] // 2, :] = 0
+    method = Corrupted(corruption, margin)
+    _, targets, weights = method({"image": image, "weight": weight}, seeded())
+    assert targets.shape[-2:] == weights.shape[-2:] == (64, 64)
+    assert not weights[..., :24, :].any()
+    assert (weights[..., 40:, :] != 0).any()
+
+
+def test_camera_noise_is_that_of_its_models():
+    model = NoiseModel(gain=0.004, offset=0.1, read_noise=0.02)
+    clean = torch.full((200, 1, 40, 40), 0.5)
+    clean[..., 20:] = 0.1
+    inputs, targets = CameraNoise([model])(clean, seeded())
+    noise = inputs[:, :1] - targets
+    assert float(noise.mean()) == pytest.approx(0, abs=1e-3)
+    for part in (np.s_[..., 4:16], np.s_[..., 24:36]):
+        expected = model.variance(targets[part].numpy()).mean()
+        assert float(noise[part].square().mean()) == pytest.approx(expected, rel=0.03)
+        assert float(inputs[:, 1:][part].square().mean()) == pytest.approx(expected, rel=0.1)
+
+
+def test_each_image_has_one_of_the_cameras():
+    models = [NoiseModel(read_noise=std) for std in (0.01, 0.1)]
+    clean = torch.full((60, 1, 40, 40), 0.5)
+    inputs, targets = CameraNoise(models, map_error=0)(clean, seeded())
+    stds = (inputs[:, :1] - targets).flatten(1).std(1)
+    assert {round(float(s), 2) for s in stds} == {0.01, 0.1}
+    told = inputs[:, 1].flatten(1).mean(1)
+    torch.testing.assert_close(told, stds, rtol=0.15, atol=0)

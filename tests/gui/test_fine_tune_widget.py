@@ -1,0 +1,444 @@
+"""The Fine-tune widget in a real viewer: runs, what is shown of them, what becomes of the model."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QMessageBox
+from skimage import data
+from superqt.utils import WorkerBase
+from tests.conftest import small_model
+
+import napari_rednet as nr
+from napari_rednet.widgets import fine_tune_result
+from napari_rednet.widgets.controls import FROM_FILE
+from napari_rednet.widgets.fine_tune_parts import clock
+from napari_rednet.widgets.fine_tune_run import Curve, FineTuningRun
+
+LONG = 60_000
+MANY = 1000
+NARROW = 320
+
+OPEN_WITHOUT_TORCH = """
+import sys
+import numpy
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari.components import ViewerModel
+from superqt.utils import WorkerBase
+from napari_rednet.widgets import FineTuneWidget, fine_tune
+
+real, fine_tune.compute_in_background = fine_tune.compute_in_background, lambda *args: None
+viewer = ViewerModel()
+viewer.add_image(numpy.eye(4))
+widget = FineTuneWidget(viewer)
+print("torch" in sys.modules, "matplotlib" in sys.modules, widget.start_button.isEnabled())
+fine_tune.compute_in_background = real
+widget = FineTuneWidget(viewer)
+while WorkerBase._worker_set:
+    app.processEvents()
+app.processEvents()
+print("torch" in sys.modules, "matplotlib" in sys.modules, widget.start_button.isEnabled())
+"""
+
+
+@pytest.fixture
+def images():
+    """Noisy images, and the same without noise."""
+    clean = np.stack([data.camera()[100:196, 150:246], data.camera()[200:296, 150:246]]) * 8.0
+    rng = np.random.default_rng(0)
+    return rng.poisson(clean / 20).astype(np.uint16) * 20, clean.astype(np.uint16)
+
+
+@pytest.fixture
+def widget(viewer, dock, images, tmp_path):
+    """The widget with a noisy layer, about to train a tiny model."""
+    viewer.add_image(images[0], name="cells")
+    return with_tiny_model(dock("Fine-tune"), tmp_path)
+
+
+@pytest.fixture
+def running(widget, qtbot):
+    """The widget in the middle of a run that takes long."""
+    widget.controls.steps.value = MANY
+    widget.start_button.click()
+    qtbot.waitUntil(lambda: done(widget) >= 20, timeout=LONG)
+    return widget
+
+
+@pytest.fixture
+def tuned(widget, wait, qtbot):
+    """The widget after a run."""
+    widget.start_button.click()
+    wait(widget)
+    assert widget.result.use.isEnabled(), widget.text.text()
+    return widget
+
+
+def with_tiny_model(widget, folder):
+    small_model("denoise").save(folder / "tiny.safetensors")
+    widget.controls.model.value = FROM_FILE
+    widget.controls.model_file.value = folder / "tiny.safetensors"
+    widget.controls.unit.value = "steps"
+    widget.controls.steps.value = 30
+    widget.controls.device.value = "cpu"
+    return widget
+
+
+def done(widget):
+    status = widget._run.status
+    return 0 if status is None else status.step
+
+
+def enabled(widget):
+    buttons = (widget.start_button, widget.pause_button, widget.stop_button)
+    return tuple(button.isEnabled() for button in buttons)
+
+
+def can_be_shared(widget):
+    result = widget.result
+    return [button.isEnabled() for button in (result.use, result.save, result.export)]
+
+
+def answer(monkeypatch, **answers):
+    """Answers of the dialogs, which would wait for ever."""
+    for dialog, given in answers.items():
+        monkeypatch.setattr(fine_tune_result, dialog, lambda *_, given=given: given)
+
+
+# Runs ----------------------------------------------------------------------------------------
+
+
+def test_start_to_finish(make_napari_viewer, qtbot, wait, images, tmp_path, notifications):
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(images[0], name="cells")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Fine-tune")
+    with_tiny_model(widget, tmp_path)
+    qtbot.waitExposed(widget)
+    assert enabled(widget) == (True, False, False)
+    assert can_be_shared(widget) == [False] * 3
+    qtbot.mouseClick(widget.start_button, Qt.MouseButton.LeftButton)
+    assert enabled(widget) == (False, True, True)
+    assert not widget.controls.native.isEnabled()
+    wait(widget)
+    assert enabled(widget) == (True, False, False)
+    assert can_be_shared(widget) == [True] * 3
+    assert notifications() == []
+    gain, loss = widget.view.curves
+    assert len(gain) >= 2
+    assert len(loss) >= 1
+    assert gain[0].tolist() == [0, 0]
+    assert gain[-1, 1] > 0
+    assert widget.view.titles == ["before", "base", "now"]
+    assert "dB over the base after 30 steps" in widget.text.text()
+
+
+def test_a_target_is_learnt_from_and_shown(viewer, widget, wait, images):
+    viewer.add_image(images[1], name="clean")
+    widget.controls.target.value = viewer.layers["clean"]
+    assert "pairs" in widget.way.text()
+    widget.start_button.click()
+    wait(widget)
+    assert widget.view.titles[-1] == "target"
+    assert widget._model.info["training"]["method"] == "paired"
+
+
+def test_pause_rests_and_resume_goes_on(running, qtbot):
+    running.pause_button.click()
+    assert running.pause_button.text() == "Resume"
+    qtbot.waitUntil(lambda: running.text.text().endswith("paused"), timeout=LONG)
+    before = done(running)
+    qtbot.wait(700)
+    assert done(running) == before
+    running.pause_button.click()
+    assert running.pause_button.text() == "Pause"
+    qtbot.waitUntil(lambda: done(running) > before, timeout=LONG)
+    qtbot.waitUntil(lambda: running.text.text().endswith("left"), timeout=LONG)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_stop_keeps_the_best(running, wait, qtbot, paused):
+    qtbot.waitUntil(lambda: running._run.status.best_gain > 0, timeout=LONG)
+    if paused:
+        running.pause_button.click()
+    running.stop_button.click()
+    assert enabled(running) == (False, False, False)
+    wait(running)
+    assert running._model.info["training"]["gain_over_base_in_db"] > 0
+    assert can_be_shared(running) == [True] * 3
+
+
+def test_another_run_starts_afresh(tuned, wait):
+    canvas = tuned.view._plots.canvas
+    tuned.start_button.click()
+    assert can_be_shared(tuned) == [False] * 3
+    wait(tuned)
+    assert tuned.view._plots.canvas is not canvas
+    assert tuned.view.layout().count() == 1
+
+
+def test_a_model_that_is_no_better_is_not_offered(running, wait):
+    running._run.status = None
+    running._run._follow = lambda *_: None
+    running.stop_button.click()
+    wait(running)
+    assert "Nothing better" in running.text.text()
+    assert can_be_shared(running) == [False] * 3
+
+
+def test_removing_a_layer_stops(viewer, running, wait, notifications):
+    viewer.layers.remove("cells")
+    wait(running)
+    assert running._model is not None
+    assert enabled(running) == (False, False, False)
+    assert notifications() == []
+
+
+def test_removing_another_layer_does_not_stop(viewer, running, images):
+    viewer.add_image(images[1], name="other")
+    viewer.layers.remove("other")
+    assert not running._run.is_stopped
+
+
+@pytest.mark.parametrize("how", ["dock", "viewer"])
+def test_closing_ends_the_run(viewer, running, qtbot, notifications, how):
+    if how == "dock":
+        viewer.window.remove_dock_widget(running)
+        running.deleteLater()
+    else:
+        viewer.close()
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
+    assert notifications() == []
+
+
+# What is refused -----------------------------------------------------------------------------
+
+
+def test_small_images_are_refused_in_words(viewer, dock, wait, tmp_path, notifications):
+    viewer.add_image(np.random.default_rng(0).normal(size=(40, 40)), name="small")
+    widget = with_tiny_model(dock("Fine-tune"), tmp_path)
+    widget.start_button.click()
+    wait(widget)
+    (message,) = notifications()
+    assert "at least patch = 64 pixels" in message
+    assert enabled(widget) == (True, False, False)
+    assert "without a model" in widget.text.text()
+
+
+def test_gray_and_colour_do_not_mix(viewer, widget, notifications):
+    viewer.add_image(data.astronaut()[:128, :128], name="colours", rgb=True)
+    widget.controls.images.value = list(viewer.layers)
+    widget.start_button.click()
+    (message,) = notifications()
+    assert "in colour" in message
+    assert not widget.is_running
+
+
+@pytest.mark.parametrize("name", ["", "fast", "a/b"])
+def test_bad_names_are_refused_before_the_run(widget, notifications, name):
+    widget.controls.model_name.value = name
+    widget.start_button.click()
+    assert len(notifications()) == 1
+    assert not widget.is_running
+
+
+# The result ----------------------------------------------------------------------------------
+
+
+def test_use_now_opens_the_window_and_chooses_the_model(viewer, tuned):
+    tuned.controls.model_name.value = "my cells"
+    tuned.result.use.click()
+    assert "my cells" in [info.name for info in nr.list_models("denoise")]
+    denoise = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")[1]
+    assert denoise.common.model.value == "my cells"
+    assert "my cells" in tuned.controls.model.choices
+
+
+def test_use_now_asks_before_it_replaces(tuned, dock, monkeypatch):
+    denoise = dock("Denoise")
+    before = nr.add_model(small_model("denoise"), "my cells").path
+    content = before.read_bytes()
+    tuned.controls.model_name.value = "my cells"
+    answer(monkeypatch, confirm_replacing=False)
+    tuned.result.use.click()
+    assert before.read_bytes() == content
+    assert denoise.common.model.value == "fast"
+    answer(monkeypatch, confirm_replacing=True)
+    tuned.result.use.click()
+    assert before.read_bytes() != content
+    assert denoise.common.model.value == "my cells"
+
+
+def test_save_writes_a_model(tuned, monkeypatch, tmp_path, images):
+    path = tmp_path / "shared.safetensors"
+    tuned.controls.model_name.value = "my cells"
+    answer(monkeypatch, ask_path=path)
+    tuned.result.save.click()
+    model = nr.load_model(path)
+    assert model.name == "my cells"
+    assert nr.denoise(images[0], model=model).shape == images[0].shape
+
+
+@pytest.mark.parametrize("suffix", ["zip", "onnx"])
+def test_export_writes_a_file(tuned, monkeypatch, tmp_path, qtbot, suffix):
+    path = tmp_path / f"shared.{suffix}"
+    answer(monkeypatch, ask_path=path)
+    tuned.result.export.click()
+    assert can_be_shared(tuned) == [True, True, False]
+    qtbot.waitUntil(lambda: can_be_shared(tuned) == [True] * 3, timeout=LONG)
+    assert path.exists()
+
+
+def test_errors_of_writing_are_shown(tuned, monkeypatch, tmp_path, qtbot, notifications):
+    answer(monkeypatch, ask_path=tmp_path / "nowhere" / "x.safetensors")
+    tuned.result.save.click()
+    assert "cannot be written" in notifications()[0]
+    tuned.result.export.click()
+    qtbot.waitUntil(lambda: len(notifications()) > 1, timeout=LONG)
+    qtbot.waitUntil(lambda: can_be_shared(tuned) == [True] * 3, timeout=LONG)
+
+
+def test_dialogs_can_be_cancelled(tuned, monkeypatch, notifications):
+    answer(monkeypatch, ask_path=None)
+    tuned.result.save.click()
+    tuned.result.export.click()
+    assert can_be_shared(tuned) == [True] * 3
+    assert notifications() == []
+
+
+def test_the_question_gives_what_the_user_says(widget):
+    for button, answered in (("Yes", True), ("No", False)):
+        standard = getattr(QMessageBox.StandardButton, button)
+        click = lambda standard=standard: QApplication.activeModalWidget().button(standard).click()  # noqa: E731
+        QTimer.singleShot(200, click)
+        assert fine_tune_result.confirm_replacing(widget, "cells") is answered
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen", "expected"),
+    [
+        ("cells", "ONNX (*.onnx)", "cells.onnx"),
+        ("cells 2.5", "Models (*.safetensors)", "cells 2.5.safetensors"),
+        ("cells.zip", "ONNX (*.onnx)", "cells.zip"),
+    ],
+)
+def test_files_get_a_suffix(tmp_path, typed, chosen, expected):
+    path = fine_tune_result.with_suffix(tmp_path / typed, chosen)
+    assert path == tmp_path / expected
+
+
+# The controls --------------------------------------------------------------------------------
+
+
+def test_it_says_how_it_will_learn(viewer, widget, images):
+    controls, cells = widget.controls, viewer.layers["cells"]
+    clean = viewer.add_image(images[1], name="clean")
+    assert controls.images.value == [cells]
+    assert "noisy images alone" in widget.way.text()
+    controls.method.value = "blind-spot"
+    assert "hidden pixels" in widget.way.text()
+    controls.target.value = clean
+    assert controls.method.value is None
+    controls.images.value = []
+    assert "makes noisy" in widget.way.text()
+    assert controls.arguments()["images"] is None
+    controls.images.value = [cells, clean]
+    assert not widget.start_button.isEnabled()
+    controls.task.value = "super_resolve"
+    assert "good images" in widget.way.text()
+    assert controls.arguments()["targets"] is None
+    assert widget.start_button.isEnabled()
+    controls.images.value = []
+    assert not widget.start_button.isEnabled()
+
+
+def test_chosen_layers_stay_when_layers_come_go_and_are_renamed(viewer, widget, images):
+    cells = viewer.layers["cells"]
+    other = viewer.add_image(images[1], name="other")
+    widget.controls.images.value = [cells, other]
+    cells.name = "renamed"
+    assert widget.controls.images.value == [cells, other]
+    viewer.add_image(images[1], name="third")
+    viewer.layers.remove(other)
+    assert widget.controls.images.value == [cells]
+
+
+def test_colours_and_pyramids_are_given_in_full_resolution(viewer, widget, images):
+    colours = viewer.add_image(np.zeros((64, 64, 4), np.uint8), name="colours", rgb=True)
+    widget.controls.images.value = [colours]
+    arguments = widget.controls.arguments()
+    assert arguments["channel_axis"] == -1
+    assert arguments["images"][0].shape == (64, 64, 3)
+    pyramid = viewer.add_image([images[0], images[0][:, ::2, ::2]], name="pyramid")
+    widget.controls.images.value = [pyramid]
+    assert widget.controls.arguments()["images"][0].shape == images[0].shape
+
+
+def test_a_name_is_suggested_until_one_is_typed(viewer, widget):
+    controls = widget.controls
+    controls.model.value = "fast"
+    assert controls.model_name.value == "cells-fast"
+    viewer.layers["cells"].name = "cells: 2 µm/px"
+    assert controls.model_name.value == "cells 2 µm px-fast"
+    controls.model_name.value = "mine"
+    viewer.layers[0].name = "other"
+    assert controls.model_name.value == "mine"
+
+
+def test_models_follow_the_task_and_the_users_models(widget):
+    nr.add_model(small_model("deblock"), "jpegs")
+    assert "jpegs" not in widget.controls.model.choices
+    widget.controls.task.value = "deblock"
+    assert "jpegs" in widget.controls.model.choices
+
+
+def test_it_fits_a_narrow_dock_and_explains_itself(tuned):
+    for control in tuned.controls:
+        control.visible = True
+        assert control.tooltip or control is tuned.controls.length
+    QApplication.processEvents()
+    assert tuned.minimumSizeHint().width() <= NARROW
+    shown = [tuned.start_button, tuned.pause_button, tuned.stop_button, tuned.progress, tuned.text]
+    assert all(each.toolTip() for each in [*shown, tuned.way, tuned.view])
+
+
+def test_themes_are_followed(viewer, tuned):
+    dark = tuned.view._plots.figure.get_facecolor()
+    viewer.theme = "light"
+    assert tuned.view._plots.figure.get_facecolor() > dark
+
+
+def test_opening_waits_neither_for_torch_nor_for_matplotlib():
+    command = [sys.executable, "-c", OPEN_WITHOUT_TORCH]
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["False", "False", "False", "True", "False", "True"]
+
+
+# Parts ---------------------------------------------------------------------------------------
+
+
+def test_curves_stay_bounded():
+    curve = Curve()
+    for x in range(10_000):
+        curve.add(x, 2 * x)
+    points = np.array(curve.points)
+    assert 500 <= len(points) <= 1000
+    np.testing.assert_allclose(points[:, 1], 2 * points[:, 0])
+    assert (np.diff(points[:, 0]) > 0).all()
+
+
+def test_times_read_well():
+    assert [clock(minutes) for minutes in (0, 0.5, 3.333, 63.34)] == [
+        "0:00", "0:30", "3:20", "1:03:20",
+    ]  # fmt: skip
+
+
+def test_a_run_knows_nothing_before_it_begins():
+    run = FineTuningRun({})
+    assert run.status is run.preview is None
+    assert not run.is_paused
