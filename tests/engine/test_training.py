@@ -250,10 +250,11 @@ def test_checks_are_spread_over_the_length(checks):
 def test_the_best_state_is_resumed(tmp_path):
     whole = make_trainer(CONFIG, validate=scores(0.0, 3.0, 1.0, 2.0)[0])
     list(whole.run())
-    run = make_trainer(CONFIG, tmp_path, validate=scores(0.0, 3.0)[0]).run()
+    run = make_trainer(CONFIG, tmp_path, validate=scores(0.0, 3.0, 1.0)[0]).run()
+    next(run)
     next(run)
     run.close()
-    resumed = make_trainer(CONFIG, tmp_path, validate=scores(1.0, 2.0)[0])
+    resumed = make_trainer(CONFIG, tmp_path, validate=scores(2.0)[0])
     resumed.resume()
     list(resumed.run())
     assert torch.equal(best(resumed), best(whole))
@@ -293,9 +294,12 @@ def test_a_broken_interval_is_taken_back():
     run = trainer.run()
     first = next(run)
     kept = weights(trainer).clone()
+    before = trainer._generator.get_state()
     trainer._run_interval()
     assert trainer.step == first.step == 20
     assert torch.equal(weights(trainer), kept)
+    # Other patches come next, not those again.
+    assert not torch.equal(trainer._generator.get_state(), before)
     rest = list(run)
     assert [s.step for s in rest] == [40, 60]
     assert all(torch.isfinite(torch.tensor([s.loss, s.gradient_norm])).all() for s in rest)

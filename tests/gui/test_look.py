@@ -13,7 +13,7 @@ from napari_rednet.widgets.controls import FROM_FILE
 
 NARROW = 320
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
-MANAGING = ["Models"]
+MANAGING = ["Models", "Fine-tune"]
 
 OPEN_WITHOUT_TORCH = """
 import sys

@@ -22,6 +22,8 @@ class TrainingConfig:
         Largest norm of the gradient.
     interval : int
         Steps between reports.
+    pulse : float
+        Seconds after which there is a report though the interval is not over.
     check_interval : int
         Steps between checks, which validate and write a checkpoint; every report is one if 0.
     checks : int
@@ -40,6 +42,7 @@ class TrainingConfig:
     ema: float = 0.999
     clip: float = 1.0
     interval: int = 500
+    pulse: float = math.inf
     check_interval: int = 0
     checks: int = 0
     patience: int = 0

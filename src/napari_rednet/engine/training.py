@@ -117,10 +117,10 @@ class Trainer:
 
     def _run_interval(self) -> TrainingStatus | None:
         """Train for an interval; None if it had to be taken back."""
-        losses, norms, first, begun = [], [], self.step, self.seconds
+        losses, norms, begun = [], [], self.seconds
         started = time.perf_counter()
         samples = 0
-        while self.fraction < 1.0 and self.step - first < self.config.interval:
+        while self.fraction < 1.0 and not (losses and self._is_report_due(self.seconds - begun)):
             loss, norm, count = self._train_step()
             losses.append(loss)
             norms.append(norm)
@@ -197,7 +197,13 @@ class Trainer:
 
     # Checks --------------------------------------------------------------------------------
 
+    def _is_report_due(self, seconds: float) -> bool:
+        return self.step % self.config.interval == 0 or seconds >= self.config.pulse
+
     def _is_check_due(self) -> bool:
+        # Not between the intervals, whose number of steps does not depend on the clock.
+        if self.step % self.config.interval and self.fraction < 1.0:
+            return False
         since = self.step - self._checked
         is_spread = math.floor(self.fraction * self.config.checks) > self._spread_checks
         return is_spread or self.fraction >= 1.0 or since >= self.config.check_interval

@@ -56,6 +56,7 @@ _RATES = {
     "subsampled": 1e-5,
 }
 _BATCH, _BATCH_OF_NOISY = 8, 32
+_PULSE = 0.5
 _CHECKS = 20
 _CHECK_INTERVAL = 500
 
@@ -85,6 +86,7 @@ class Schedule:
             rate=_RATES[method] if self.rate is None else self.rate,
             warm_up=50,
             interval=10,
+            pulse=_PULSE,
             check_interval=_CHECK_INTERVAL,
             checks=_CHECKS,
             patience=_CHECKS // 2,
