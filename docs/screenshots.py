@@ -5,6 +5,8 @@ xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +76,40 @@ def inpaint_widget() -> None:
     take(viewer, "Inpaint", "inpaint-widget.png", prepare=choose_labels)
 
 
+def fine_tune_widget() -> None:
+    """The Fine-tune widget half-way on the bundled stack, and its model in use."""
+    viewer = open_viewer()
+    (layer,) = viewer.open_sample("napari-rednet", "chromosomes")
+    viewer.dims.set_point(0, 20 * layer.scale[0])
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Fine-tune")
+    process_events(0.5)
+    widget.controls.minutes.value = 3
+    widget.start_button.click()
+    while widget.is_running and widget.progress.value() < 600:
+        process_events(0.2)
+    shoot(viewer, "fine-tune-running.png")
+    wait_until_idle(widget)
+    if widget.result.use.isEnabled():
+        widget.result.use.click()
+        process_events(3)
+        restore = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")[1]
+        process_events(1)
+        restore.run.native.click()
+        wait_until_idle(restore)
+        viewer.canvas.grid.enabled = True
+        viewer.canvas.grid.stride = 1
+    shoot(viewer, "fine-tune-used.png")
+    viewer.close()
+
+
+def shoot(viewer: napari.Viewer, file: str) -> None:
+    """Take the picture of a window."""
+    process_events(0.5)
+    viewer.reset_view()
+    process_events(0.5)
+    viewer.screenshot(IMAGES / file, canvas_only=False, flash=False)
+
+
 def choose_disk(widget: Any) -> None:
     """Tell the widget the blur."""
     widget.psf.kind.value = "disk (out of focus)"
@@ -104,17 +140,17 @@ def take(
     wait_until_idle(widget)
     viewer.canvas.grid.enabled = True
     viewer.canvas.grid.stride = 1
-    process_events(0.5)
-    viewer.reset_view()
-    process_events(0.5)
-    viewer.screenshot(IMAGES / file, canvas_only=False, flash=False)
+    shoot(viewer, file)
     viewer.close()
 
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
+    # Not among the models of whoever takes the pictures.
+    os.environ["NAPARI_REDNET_MODELS"] = tempfile.mkdtemp()
     denoise_widget()
     deblur_widget()
     super_resolve_widget()
     deblock_widget()
     inpaint_widget()
+    fine_tune_widget()

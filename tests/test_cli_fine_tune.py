@@ -130,7 +130,6 @@ def test_an_existing_model_is_overwritten_by_force(folder):
     assert nr.load_model(folder / "out.safetensors").task == "denoise"
 
 
-@pytest.mark.xfail(strict=True, reason="the folder of a finished training stands in the way")
 def test_a_training_can_be_done_again_by_force(folder):
     assert fine_tune(folder, "noisy.tif")[0] == 0
     assert fine_tune(folder, "noisy.tif", "--force")[0] == 0

@@ -198,15 +198,10 @@ def test_all_of_it_is_taken_where_it_is_not_too_much(shapes, monkeypatch):
     assert [len(part) for part in chosen] == [shape[0] for shape in shapes]
 
 
-RESONANCE = pytest.mark.xfail(
-    strict=True, reason="the step and the boxes of a plane resonate: 2 of 16 places are taken"
-)
-
-
 @pytest.mark.parametrize(
     ("shape", "channel_axis"),
     [
-        pytest.param((3000, 2048, 2048), None, marks=RESONANCE),
+        ((3000, 2048, 2048), None),
         ((700, 1024, 1024), None),
         ((1, 90_000, 90_000), None),
         ((5000, 3, 300, 700), 1),
@@ -231,7 +226,6 @@ def test_of_a_huge_stack_some_is_taken_from_everywhere(shape, channel_axis):
     np.testing.assert_allclose(shares, 1 / stack.layout.channels, atol=0.05)
 
 
-@pytest.mark.xfail(strict=True, reason="each stack gives a window at least, however many there are")
 def test_many_small_stacks_are_too_much_as_well(monkeypatch):
     """A folder of thousands of images costs no more memory than one stack of them."""
     monkeypatch.setattr(module, "_MOST_PIXELS", 100_000)

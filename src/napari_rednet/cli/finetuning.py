@@ -72,10 +72,15 @@ def fine_tune(
     stops and keeps the best model; after anything worse, --resume goes on. Checkpoint and log lie
     in a folder beside the model.
     """
+    from napari_rednet.engine.checkpoints import CHECKPOINT, LOG
     from napari_rednet.finetuning import prepare_fine_tuning
 
     with reported_errors(), _printed_warnings():
         _check_out(out, force=force or resume)
+        folder = out.with_suffix(".training")
+        if force and not resume:
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+            (folder / LOG).unlink(missing_ok=True)
         known = noise_model(noise, gain, offset, read_noise)
         tuning = prepare_fine_tuning(
             stacks or None,
@@ -93,7 +98,7 @@ def fine_tune(
             seed=seed,
             device=device,
             name=name or out.stem,
-            folder=out.with_suffix(".training"),
+            folder=folder,
             resume=resume,
         )
         _say(_start(tuning), quiet=quiet)

@@ -16,6 +16,8 @@ class TrainingConfig:
         Length of the training; exactly one of the two is set.
     rate : float
         Peak learning rate, reached after `warm_up` steps; it falls to zero on a cosine.
+    factors_only : bool
+        Learn a factor and an offset of every feature map, not every weight.
     ema : float
         Decay of the moving average of the weights, which is the result.
     clip : float
@@ -39,6 +41,7 @@ class TrainingConfig:
     rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.0
+    factors_only: bool = False
     ema: float = 0.999
     clip: float = 1.0
     interval: int = 500

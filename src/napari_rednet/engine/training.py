@@ -24,6 +24,7 @@ from napari_rednet.engine.checkpoints import (
     write_checkpoint,
 )
 from napari_rednet.engine.devices import training_dtype
+from napari_rednet.engine.factors import FactorOptimizer
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.errors import TrainingError
@@ -81,9 +82,7 @@ class Trainer:
         self._identity = identity
         self._dtype = training_dtype(device)
         self._generator = torch.Generator(device).manual_seed(config.seed)
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
-        )
+        self._optimizer = _optimizer(self.network, config)
         self._checked = 0
         self._spread_checks = 0
         self._checks_without_gain = 0
@@ -117,7 +116,9 @@ class Trainer:
 
     def _run_interval(self) -> TrainingStatus | None:
         """Train for an interval; None if it had to be taken back."""
-        losses, norms, begun = [], [], self.seconds
+        losses: list[Tensor] = []
+        norms: list[Tensor] = []
+        begun = self.seconds
         started = time.perf_counter()
         samples = 0
         while self.fraction < 1.0 and not (losses and self._is_report_due(self.seconds - begun)):
@@ -135,6 +136,9 @@ class Trainer:
         self.seconds = begun + time.perf_counter() - started
         speed = samples / (self.seconds - begun)
         is_check = self._is_check_due()
+        if is_check and not self._is_sound():
+            self._restart(math.nan)
+            return None
         score = self._score() if is_check and self._validate else math.nan
         # Checks take time that the user waits for.
         self.seconds = begun + time.perf_counter() - started
@@ -180,6 +184,10 @@ class Trainer:
         pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
         for mean, value in pairs:
             mean.lerp_(value, 1 - decay)
+
+    def _is_sound(self) -> bool:
+        """Whether all weights are finite; the loss tells only of those before the last step."""
+        return all(bool(torch.isfinite(p).all()) for p in self.network.parameters())
 
     def _restart(self, loss: float) -> None:
         """Go back to the last good state with half the rate; the patches are drawn on."""
@@ -240,7 +248,6 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "checked": self._checked,
-            "spread_checks": self._spread_checks,
             "checks_without_gain": self._checks_without_gain,
             "rate_factor": self._rate_factor,
             "best_score": self.best_score,
@@ -259,7 +266,9 @@ class Trainer:
         self._generator.set_state(state["generator"].cpu())
         self.best, self.best_score = state["best"], state["best_score"]
         self.step, self.seconds = state["step"], state["seconds"]
-        self._checked, self._spread_checks = state["checked"], state["spread_checks"]
+        self._checked = state["checked"]
+        # Counted anew: the length may have been changed since.
+        self._spread_checks = math.floor(self.fraction * self.config.checks)
         self._checks_without_gain = state["checks_without_gain"]
         self._rate_factor = state["rate_factor"]
 
@@ -287,6 +296,14 @@ class Trainer:
         self._good = copy.deepcopy(self._state())
         drop_rows_after(path.with_name(LOG), self.step)
         return True
+
+
+def _optimizer(network: RedNet, config: TrainingConfig) -> torch.optim.AdamW | FactorOptimizer:
+    if config.factors_only:
+        return FactorOptimizer(network, config.rate)
+    return torch.optim.AdamW(
+        network.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
+    )
 
 
 def _copied(network: RedNet) -> Weights:

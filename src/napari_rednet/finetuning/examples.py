@@ -19,12 +19,15 @@ from napari_rednet.finetuning.stacks import Stack, Window, windows
 from napari_rednet.restoration.denoise import denoise_settings
 
 FloatArray = npt.NDArray[np.float32]
+Rows = dict[str, npt.NDArray[np.floating]]
 SettingsOf = Callable[[Stack, int], ChannelSettings]
 
 _HELD_OUT = 0.15
 _ENOUGH_PLANES = 8
 _FEWEST_FINITE = 0.1
 _WEAKEST_CORRELATION = 0.05
+# In medians of the deviation; photon noise of bright structures has 20 of them.
+_OUTLIER = 50.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Example:
         Number of its stack.
     """
 
-    rows: Mapping[str, FloatArray]
+    rows: Mapping[str, npt.NDArray[np.floating]]
     window: Window
     stack: int
 
@@ -103,7 +106,7 @@ def read_examples(
             if rows is None:
                 continue
             if target is not None:
-                rows["target"] = np.asarray(target.read(window), np.float32)
+                rows["target"] = target.read(window)
             if axis is not None and not _add_next(rows, stack, window, setting, axis):
                 continue
             found.append(Example(rows, window, number))
@@ -114,15 +117,14 @@ def read_examples(
     return _registered(found) if targets is not None else found
 
 
-def _rows(stack: Stack, window: Window, setting: ChannelSettings) -> dict[str, FloatArray] | None:
+def _rows(stack: Stack, window: Window, setting: ChannelSettings) -> Rows | None:
     """The image, its noise map and its weights; None if there is nothing to learn from it."""
     values = stack.read(window)
     finite = np.isfinite(values)
     if finite.mean() < _FEWEST_FINITE or np.ptp(values[finite]) == 0:
         return None
-    rows = dict(zip(("image", "std"), _presented(values, finite, setting), strict=True))
-    rows["weight"] = finite.astype(np.float32)
-    return rows
+    image, std = _presented(values, finite, setting)
+    return {"image": image, "std": std, "weight": finite.astype(np.float32)}
 
 
 def _presented(
@@ -140,7 +142,7 @@ def _presented(
 
 
 def _add_next(
-    rows: dict[str, FloatArray],
+    rows: Rows,
     stack: Stack,
     window: Window,
     setting: ChannelSettings,
@@ -172,13 +174,14 @@ def _registered(examples: list[Example]) -> list[Example]:
 
 
 def _fitted(group: Sequence[Example]) -> Iterator[Example]:
-    targets = np.concatenate([e.rows["target"].ravel() for e in group]).astype(np.float64)
+    # In double precision: a large offset would leave little of it.
+    targets = np.concatenate([e.rows["target"].ravel() for e in group])
     images = np.concatenate([e.rows["image"].ravel() for e in group]).astype(np.float64)
     weights = np.concatenate([e.rows["weight"].ravel() for e in group])
     known = np.isfinite(targets) & (weights > 0)
     gain, offset = _line(targets[known], images[known])
     for example in group:
-        target = gain * example.rows["target"].astype(np.float64) + offset
+        target = gain * example.rows["target"] + offset
         finite = np.isfinite(target)
         rows = {
             **example.rows,
@@ -190,25 +193,41 @@ def _fitted(group: Sequence[Example]) -> Iterator[Example]:
 
 def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Gain and offset that bring targets to the intensities of the images."""
-    spread_x, spread_y = (float(v.std()) if len(v) else 0.0 for v in (x, y))
+    spread_x = float(x.std()) if len(x) else 0.0
     if spread_x == 0:
         raise TrainingError("a target is constant: there is nothing to learn from it")
-    covariance = float(((x - x.mean()) * (y - y.mean())).mean())
-    correlation = covariance / (spread_x * max(spread_y, np.finfo(float).tiny))
+    # Hot pixels would be most of the variance of a dim image.
+    clipped = y.clip(*np.percentile(y, (0.1, 99.9)))
+    gain, offset, correlation = _least_squares(x, clipped)
     if correlation < _WEAKEST_CORRELATION:
         raise TrainingError(
             f"images and targets do not show the same: their correlation is {correlation:.2f}; "
             "look at their order"
         )
+    deviation = np.abs(y - gain * x - offset)
+    usual = deviation <= _OUTLIER * np.median(deviation)
+    return _least_squares(x[usual], y[usual])[:2] if usual.any() else (gain, offset)
+
+
+def _least_squares(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Gain, offset and correlation of y over x."""
+    covariance = float(((x - x.mean()) * (y - y.mean())).mean())
+    spread_x, spread_y = float(x.std()), float(y.std())
+    if not spread_x * spread_y:
+        return 0.0, float(y.mean()), 0.0
     gain = covariance / spread_x**2
-    return gain, float(y.mean() - gain * x.mean())
+    return gain, float(y.mean() - gain * x.mean()), covariance / (spread_x * spread_y)
 
 
-def split(examples: Sequence[Example], patch: int) -> tuple[list[Example], list[Example]]:
+def split(
+    examples: Sequence[Example], patch: int, *, by_planes: bool = True
+) -> tuple[list[Example], list[Example]]:
     """Examples to train on, and those that measure the progress.
 
-    Of many planes some are held out; of few the last rows of each. Where that leaves too little,
-    progress is measured on what is trained on.
+    Of many planes some are held out, if planes may be; else the last rows of each. Where that
+    leaves too little, progress is measured on what is trained on.
     """
     fitting = [e for e in examples if min(e.shape) >= patch]
     if not fitting:
@@ -220,7 +239,7 @@ def split(examples: Sequence[Example], patch: int) -> tuple[list[Example], list[
     if len(fitting) < len(examples):
         dropped = len(examples) - len(fitting)
         warnings.warn(f"{dropped} images are smaller than a patch of {patch} pixels", stacklevel=2)
-    if len(fitting) >= _ENOUGH_PLANES:
+    if by_planes and len(fitting) >= _ENOUGH_PLANES:
         count = max(1, round(_HELD_OUT * len(fitting)))
         held = set(np.linspace(0, len(fitting) - 1, count + 2).astype(int)[1:-1].tolist())
         training = [e for i, e in enumerate(fitting) if i not in held]

@@ -237,5 +237,5 @@ def _check_folder(folder: str | os.PathLike[str] | None, resume: bool) -> Path |
     path = Path(folder)
     prepare_folder(path)
     if (path / CHECKPOINT).exists() and not resume:
-        raise ValueError(f"{path} holds a training; go on with resume=True, or remove it")
+        raise ValueError(f"{path} holds a training; resume it, or remove it")
     return path

@@ -38,11 +38,14 @@ class Method(Protocol):
     ----------
     rows : tuple of str
         Which rows of the examples it needs.
+    is_single : bool
+        Whether targets are the very pixels of the noisy image that is to be restored.
     margin : int
         Pixels at each side of a patch that it cuts off.
     """
 
     rows: ClassVar[tuple[str, ...]]
+    is_single: ClassVar[bool]
 
     @property
     def margin(self) -> int:
@@ -58,6 +61,7 @@ class Paired:
 
     is_told_noise: bool = True
     rows: ClassVar[tuple[str, ...]] = ("image", "std", "target", "weight")
+    is_single: ClassVar[bool] = False
     margin: int = 0
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
@@ -76,6 +80,7 @@ class Corrupted:
     corruption: AnyCorruption
     margin: int = 0
     rows: ClassVar[tuple[str, ...]] = ("image", "weight")
+    is_single: ClassVar[bool] = False
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""
@@ -91,6 +96,7 @@ class Neighbors:
 
     margin: int = 0
     rows: ClassVar[tuple[str, ...]] = ("image", "std", "other", "other_std", "weight")
+    is_single: ClassVar[bool] = False
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""
@@ -112,6 +118,7 @@ class BlindSpot:
     share: float = 0.06
     margin: int = 0
     rows: ClassVar[tuple[str, ...]] = ("image", "std", "weight")
+    is_single: ClassVar[bool] = True
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""
@@ -130,6 +137,7 @@ class Subsampled:
 
     margin: int = 0
     rows: ClassVar[tuple[str, ...]] = ("image", "std", "weight")
+    is_single: ClassVar[bool] = True
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""

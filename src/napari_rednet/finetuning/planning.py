@@ -47,13 +47,13 @@ from napari_rednet.finetuning.stacks import Stack
 from napari_rednet.zoo import Model
 
 # Peak learning rate and patches of a batch. Noisy targets make noisy gradients, which only small
-# steps and large batches average out.
+# steps and large batches average out; and few numbers are learnt then, lest the noise be learnt.
 _RATES = {
     "paired": 3e-4,
     "clean": 3e-4,
-    "neighbors": 3e-5,
-    "blind-spot": 3e-5,
-    "subsampled": 1e-5,
+    "neighbors": 1e-4,
+    "blind-spot": 1e-4,
+    "subsampled": 1e-4,
 }
 _BATCH, _BATCH_OF_NOISY = 8, 32
 _PULSE = 0.5
@@ -84,6 +84,7 @@ class Schedule:
             steps=self.steps,
             minutes=None if self.steps is not None else self.minutes,
             rate=_RATES[method] if self.rate is None else self.rate,
+            factors_only=method in FROM_NOISY,
             warm_up=50,
             interval=10,
             pulse=_PULSE,
@@ -137,6 +138,7 @@ class Given:
 
 def make_plan(given: Given, method: str | None, base: Model, schedule: Schedule, name: str) -> Plan:
     """Read the images and choose the way to learn, where that depends on them."""
+    check_patch(base.task, schedule.patch)
     axis = None
     if method in (None, "neighbors"):
         axis = repeating_axis(given.images or [], given.noisy_settings())
@@ -148,7 +150,9 @@ def make_plan(given: Given, method: str | None, base: Model, schedule: Schedule,
         method = SINGLE if axis is None else "neighbors"
     maker = _METHODS[method]
     examples, taught = maker(given, base, axis)
-    training, held_out = split(examples, schedule.patch + 2 * taught.margin)
+    side = schedule.patch + 2 * taught.margin
+    # Neighbours share a plane: held-out ones would be trained on.
+    training, held_out = split(examples, side, by_planes=method != "neighbors")
     return Plan(
         name=name,
         base=base,
@@ -163,6 +167,14 @@ def make_plan(given: Given, method: str | None, base: Model, schedule: Schedule,
         rehearses=base.task == "denoise" and method not in FROM_NOISY,
         info=_info(given, examples, base),
     )
+
+
+def check_patch(task: str, patch: int) -> None:
+    """Raise unless patches can be made smaller by all factors of super-resolution."""
+    corruption = EnlargementCorruption()
+    side = patch + 2 * corruption.margin
+    if task == "super_resolve" and any(side % scale for scale in corruption.scales):
+        raise ValueError(f"patch must be 64, 76, 88 or so (12 n + 4) for {task}, got {patch}")
 
 
 def _paired(given: Given, base: Model, _: int | None) -> tuple[list[Example], Method]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from napari_rednet.engine.degradations import NoiseCorruption
@@ -24,7 +25,8 @@ class Rehearsal:
 
         pictures = [getattr(data, name)() for name in _PHOTOGRAPHS]
         gray = [img_as_float32(rgb2gray(p) if p.ndim == 3 else p) for p in pictures]
-        self._sampler = PatchSampler([np.asarray(image)[None] for image in gray], patch, device)
+        images = [_at_least(np.asarray(image), patch)[None] for image in gray]
+        self._sampler = PatchSampler(images, patch, device)
         self._corruption = NoiseCorruption()
 
     def __call__(self, count: int, generator: torch.Generator) -> Batch:
@@ -33,3 +35,8 @@ class Rehearsal:
         noisy, std = self._corruption(clean, generator)
         weights = 0.1 / (std.mean((1, 2, 3), keepdim=True) + _LEAST_NOISE).sqrt()
         return torch.cat([noisy, std], 1), clean, weights.expand_as(clean)
+
+
+def _at_least(image: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
+    """An image, continued by its mirror image where it is smaller than a patch."""
+    return np.pad(image, [(0, max(0, side - length)) for length in image.shape], "symmetric")

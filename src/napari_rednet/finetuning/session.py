@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -228,7 +229,7 @@ def _batches(plan: Plan, device: torch.device) -> Callable[[torch.Generator], Ba
     side = plan.patch + 2 * plan.method.margin
     images = [np.stack([e.rows[name] for name in names]) for e in plan.training]
     sampler = PatchSampler(images, side, device)
-    rehearsed = round(_REHEARSED * plan.batch) if plan.rehearses else 0
+    rehearsed = _rehearsed(plan)
     rehearsal = Rehearsal(plan.patch, device) if rehearsed else None
 
     def make_batch(generator: torch.Generator) -> Batch:
@@ -243,12 +244,29 @@ def _batches(plan: Plan, device: torch.device) -> Callable[[torch.Generator], Ba
     return make_batch
 
 
+def _rehearsed(plan: Plan) -> int:
+    """How many patches of a batch are photographs: some, unless there is only one."""
+    if not plan.rehearses or plan.batch == 1:
+        return 0
+    return max(1, round(_REHEARSED * plan.batch))
+
+
 def _identity(plan: Plan) -> str:
     """What a checkpoint has to agree with to be continued: all but the length."""
-    pixels = sum(e.rows["image"].size for e in plan.training)
-    total = sum(float(e.rows["image"].sum(dtype=np.float64)) for e in plan.training)
     config = plan.config
     return (
-        f"{plan.method_name} for {plan.base.task} from {plan.base.name}, {pixels} pixels of sum "
-        f"{total:.3f}, {plan.batch} x {plan.patch}, rate {config.rate:g}, seed {config.seed}"
+        f"{plan.method_name} for {plan.base.task} from {plan.base.name}, images and weights "
+        f"{_fingerprint(plan)}, {plan.batch} x {plan.patch}, rate {config.rate:g}, "
+        f"seed {config.seed}"
     )
+
+
+def _fingerprint(plan: Plan) -> str:
+    """Of all that is learnt from, and of the weights that the training starts from."""
+    digest = hashlib.sha256()
+    for example in plan.training:
+        for name in plan.method.rows:
+            digest.update(np.ascontiguousarray(example.rows[name]).data)
+    for value in plan.base.network.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:12]

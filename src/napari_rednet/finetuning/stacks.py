@@ -66,6 +66,10 @@ class Window:
         return height * width
 
 
+NumberedWindow = tuple[int, Window]
+"""A window and the number of its stack."""
+
+
 def as_stacks(name: str, images: Any, channel_axis: int | None) -> list[Stack]:
     """Check what an argument holds and return its stacks.
 
@@ -148,14 +152,19 @@ def windows(stacks: Sequence[Stack]) -> list[list[Window]]:
     pixels = sum(window.size for part in whole for window in part)
     if pixels <= _MOST_PIXELS:
         return whole
-    step = -(-pixels // _MOST_PIXELS)
-    return [_every(step, [b for w in part for b in _boxes(w)]) for part in whole]
+    boxes = [(i, box) for i, part in enumerate(whole) for w in part for box in _boxes(w)]
+    chosen: list[list[Window]] = [[] for _ in stacks]
+    for number, box in _one_of_every(-(-pixels // _MOST_PIXELS), boxes):
+        chosen[number].append(box)
+    return chosen
 
 
-def _every(step: int, boxes: list[Window]) -> list[Window]:
-    """One of every `step` boxes, at different places of planes that follow each other."""
-    groups = [boxes[i : i + step] for i in range(0, len(boxes), step)]
-    return [group[number % len(group)] for number, group in enumerate(groups)]
+def _one_of_every(count: int, boxes: Sequence[NumberedWindow]) -> Iterator[NumberedWindow]:
+    """One of every `count` boxes, at random: a fixed step would meet the same places of planes."""
+    random = np.random.default_rng(0)
+    for start in range(0, len(boxes), count):
+        group = boxes[start : start + count]
+        yield group[int(random.integers(len(group)))]
 
 
 def _whole(stack: Stack, key: PlaneKey) -> Window:

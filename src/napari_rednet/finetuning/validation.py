@@ -21,6 +21,7 @@ _MULTIPLE = 12
 _SIDE = 156
 _MOST_CASES = 24
 _DRAWS = 2
+_FEWEST_KNOWN = 0.1
 _STEP = 0.5
 
 
@@ -47,12 +48,17 @@ class Validation:
 
     Where targets are noisy, the difference of two squared errors is still that of the errors to
     the clean image, since the noise is the same for both; only what it is a share of has to
-    be estimated.
+    be estimated. Where the only targets are the very pixels that are restored, the error is
+    estimated by Stein's formula [1]_, from the noise that passes into the result.
 
     Parameters
     ----------
     has_clean_targets : bool
         Whether the targets of the method are free of noise.
+
+    References
+    ----------
+    .. [1] S. Ramani, T. Blu, M. Unser, "Monte-Carlo SURE", IEEE Trans. Image Process. 17 (2008).
     """
 
     def __init__(
@@ -68,26 +74,33 @@ class Validation:
         self._dtype = training_dtype(device)
         self._has_clean_targets = has_clean_targets
         generator = torch.Generator().manual_seed(0)
-        squares = _evenly([s for e in held_out for s in _squares(e, method.margin)], _MOST_CASES)
-        self._cases = [
-            method(_as_patches(square, method), generator)
-            for square in squares
-            for _ in range(1 if has_clean_targets else _DRAWS)
+        squares = [s for e in held_out for s in _squares(e, method.margin)]
+        known = [s for s in squares if s.rows["weight"].mean() >= _FEWEST_KNOWN] or squares
+        squares = _evenly(known, _MOST_CASES)
+        draws = 1 if has_clean_targets or method.is_single else _DRAWS
+        self._cases = [_case(s, method, generator) for s in squares for _ in range(draws)]
+        self._signs = [
+            _random_signs(case[1], generator) if method.is_single else None for case in self._cases
         ]
         self._base = base.to(device)
         contrasts = [float(self._restore(base, case[0]).std()) for case in self._cases]
         self._shown = int(np.argmax(contrasts))
-        self._base_errors = [self._error(base, case) for case in self._cases]
+        self._base_errors = self._errors(base)
         self._units = [
             max(error, 1e-9) if has_clean_targets else self._expected_error(case, generator)
             for error, case in zip(self._base_errors, self._cases, strict=True)
         ]
 
+    def _errors(self, network: RedNet) -> list[float]:
+        cases = zip(self._cases, self._signs, strict=True)
+        return [self._error(network, case, signs) for case, signs in cases]
+
     def __call__(self, network: RedNet) -> float:
         """Mean gain in dB over the base; an estimate where targets are noisy."""
         gains = []
-        for case, error, unit in zip(self._cases, self._base_errors, self._units, strict=True):
-            change = (self._error(network, case) - error) / unit
+        errors = self._errors(network)
+        for now, before, unit in zip(errors, self._base_errors, self._units, strict=True):
+            change = (now - before) / unit
             gains.append(-10 * np.log10(max(1 + change, 1e-3)))
         return float(np.mean(gains))
 
@@ -107,11 +120,25 @@ class Validation:
             restored: Tensor = network(seen)
         return restored.float().cpu()
 
-    def _error(self, network: RedNet, case: Batch) -> float:
+    def _error(self, network: RedNet, case: Batch, signs: Tensor | None) -> float:
+        """Mean squared difference from the targets.
+
+        With `signs`, the targets are the noisy image itself, and Stein's term is added for the
+        noise that passes from the image into the result.
+        """
         inputs, targets, weights = case
         weights = weights.expand_as(targets)
-        squares = weights * (self._restore(network, inputs) - targets).square()
-        return float(squares.sum() / weights.sum().clamp(min=1e-9))
+        restored = self._restore(network, inputs)
+        squares = (restored - targets).square()
+        if signs is not None:
+            passed = self._nudged(network, inputs, signs) - restored
+            squares = squares + 2 * inputs[:, 1:] * signs * passed / _STEP
+        return float((weights * squares).sum() / weights.sum().clamp(min=1e-9))
+
+    def _nudged(self, network: RedNet, inputs: Tensor, signs: Tensor) -> Tensor:
+        """What is made of an image with a little more noise."""
+        image, std = inputs[:, :1], inputs[:, 1:]
+        return self._restore(network, torch.cat([image + _STEP * std * signs, std], 1))
 
     def _expected_error(self, case: Batch, generator: torch.Generator) -> float:
         """Mean squared error of the base, from the noise that it lets through.
@@ -120,12 +147,24 @@ class Validation:
         by the pixel itself: Tweedie's formula, with the derivative by finite differences.
         """
         inputs = case[0]
-        image, std = inputs[:, :1], inputs[:, 1:]
-        signs = torch.randint(2, image.shape, generator=generator) * 2.0 - 1
-        nudged = torch.cat([image + _STEP * std * signs, std], 1)
-        change = self._restore(self._base, nudged) - self._restore(self._base, inputs)
+        std = inputs[:, 1:]
+        signs = _random_signs(std, generator)
+        change = self._nudged(self._base, inputs, signs) - self._restore(self._base, inputs)
         variance = float(std.square().mean())
         return max(float((std * signs * change).mean()) / _STEP, 1e-3 * variance, 1e-9)
+
+
+def _case(square: Example, method: Method, generator: torch.Generator) -> Batch:
+    patches = _as_patches(square, method)
+    if not method.is_single:
+        return method(patches, generator)
+    # As it will be used, with nothing hidden and in full resolution.
+    image = patches["image"]
+    return torch.cat([image, patches["std"]], 1), image, patches["weight"]
+
+
+def _random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randint(2, like.shape, generator=generator) * 2.0 - 1
 
 
 def _squares(example: Example, margin: int) -> list[Example]:
