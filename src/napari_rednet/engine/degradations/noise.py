@@ -17,6 +17,9 @@ def add_noise(clean: Tensor, std: Tensor | float, generator: torch.Generator) ->
     """Add Gaussian noise of a standard deviation that may differ from pixel to pixel."""
     return clean + std * normal(clean, generator)
 
+# Of the range: 16 million photons at its upper end, whose noise cannot be seen.
+_LEAST_GAIN = 2.0**-24
+
 
 @dataclass(frozen=True)
 class NoiseCorruption:
@@ -97,8 +100,10 @@ class CameraNoise:
         # The range of a noisy image is wider than that of its signal.
         brightest = 1 - 0.5 * uniform(clean, generator) ** 2
         signal = offset + clean * (brightest - offset).clamp(min=0.1)
-        std = poisson_gaussian_std(signal - offset, gain, read_noise)
-        noisy = add_noise(signal, std, generator)
+        # Photons are counted: their noise is skewed, and a network notices.
+        photon = gain.clamp(min=_LEAST_GAIN)
+        light = photon * torch.poisson((signal - offset) / photon, generator)
+        noisy = add_noise(offset + light, read_noise, generator)
         estimate = poisson_gaussian_std(smooth_signal(noisy) - offset, gain, read_noise)
         error = torch.exp(self.map_error * normal(brightest, generator))
         return torch.cat([noisy, estimate * error], 1), signal
