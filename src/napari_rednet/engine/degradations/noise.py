@@ -17,6 +17,7 @@ def add_noise(clean: Tensor, std: Tensor | float, generator: torch.Generator) ->
     """Add Gaussian noise of a standard deviation that may differ from pixel to pixel."""
     return clean + std * normal(clean, generator)
 
+
 # Of the range: 16 million photons at its upper end, whose noise cannot be seen.
 _LEAST_GAIN = 2.0**-24
 
@@ -102,7 +103,7 @@ class CameraNoise:
         signal = offset + clean * (brightest - offset).clamp(min=0.1)
         # Photons are counted: their noise is skewed, and a network notices.
         photon = gain.clamp(min=_LEAST_GAIN)
-        light = photon * torch.poisson((signal - offset) / photon, generator)
+        light = photon * torch.poisson((signal - offset).clamp(min=0) / photon, generator)
         noisy = add_noise(offset + light, read_noise, generator)
         estimate = poisson_gaussian_std(smooth_signal(noisy) - offset, gain, read_noise)
         error = torch.exp(self.map_error * normal(brightest, generator))
