@@ -91,6 +91,7 @@ class Validation:
         contrasts = [float(self._restore(base, case[0]).std()) for case in self._cases]
         self._shown = int(np.argmax(contrasts))
         self._base_errors, self._base_passed = self._errors(base)
+        self._noise = np.array([_noise_variance(case) for case in self._cases])
         self._units = np.array(
             [
                 max(error, 1e-9) if has_clean_targets else self._expected_error(case, generator)
@@ -108,8 +109,12 @@ class Validation:
         """Mean gain in dB over the base; an estimate where targets are noisy."""
         errors, passed = self._errors(network)
         doubt = _NOISE_ERROR * np.abs(passed - self._base_passed)
-        change = (errors - self._base_errors + doubt) / self._units
-        return float(np.mean(-10 * np.log10(np.maximum(1 + change, 1e-3))))
+        change = (errors - self._base_errors + doubt) / self._noise
+        unit = self._units / self._noise
+        if not self._has_clean_targets:
+            # Estimates of single squares are too uncertain to divide by.
+            change, unit = change.mean(), unit.mean()
+        return float(np.mean(-10 * np.log10(np.maximum(1 + change / unit, 1e-3))))
 
     def preview(self, network: RedNet) -> Preview:
         """What there is to see of the case with most structure."""
@@ -169,6 +174,12 @@ def _case(square: Example, method: Method, generator: torch.Generator) -> Batch:
     # As it will be used, with nothing hidden and in full resolution.
     image = patches["image"]
     return torch.cat([image, patches["std"]], 1), image, patches["weight"]
+
+
+def _noise_variance(case: Batch) -> float:
+    """Mean variance of the noise, in which errors of different images can be compared."""
+    described = case[0][:, 1:]
+    return max(float(described.square().mean()), 1e-9) if described.numel() else 1.0
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:
