@@ -271,11 +271,11 @@ def noise_levels(
 
 def noise_model(
     noise: float | None, gain: float | None, offset: float | None, read_noise: float | None
-) -> NoiseModel | None:
+) -> float | NoiseModel | None:
     """The noise that the options say; None if they do not."""
     parts = (gain, offset, read_noise)
     if all(part is None for part in parts):
-        return None if noise is None else NoiseModel(read_noise=noise)
+        return noise
     if noise is not None:
         raise ValueError("give either --noise or --gain, --offset and --read-noise")
     return NoiseModel(gain or 0.0, offset or 0.0, read_noise or 0.0)
