@@ -77,27 +77,34 @@ def inpaint_widget() -> None:
 
 
 def fine_tune_widget() -> None:
-    """The Fine-tune widget half-way on the bundled stack, and its model in use."""
+    """The Fine-tune widget half-way on a pair, and its model in use."""
     viewer = open_viewer()
-    (layer,) = viewer.open_sample("napari-rednet", "chromosomes")
-    viewer.dims.set_point(0, 20 * layer.scale[0])
+    layers = viewer.open_sample("napari-rednet", "noisy")
+    noisy, clean = sorted(layers, key=lambda layer: "noisy" not in layer.name)
+    clean.visible = False
     _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Fine-tune")
-    process_events(0.5)
-    widget.controls.minutes.value = 3
+    widget.controls.images.value = [noisy]
+    widget.controls.target.value = clean
+    widget.controls.minutes.value = 1
+    while not widget.start_button.isEnabled():
+        process_events(0.2)
+    process_events(3)  # models and devices are looked for
     widget.start_button.click()
-    while widget.is_running and widget.progress.value() < 600:
+    process_events(0.5)
+    while widget.is_running and widget.progress.value() < 700:
         process_events(0.2)
     shoot(viewer, "fine-tune-running.png")
     wait_until_idle(widget)
-    if widget.result.use.isEnabled():
-        widget.result.use.click()
-        process_events(3)
-        restore = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")[1]
-        process_events(1)
-        restore.run.native.click()
-        wait_until_idle(restore)
-        viewer.canvas.grid.enabled = True
-        viewer.canvas.grid.stride = 1
+    widget.result.use.click()
+    process_events(3)
+    _, restore = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
+    process_events(1)
+    restore.common.image.value = noisy
+    restore.run.native.click()
+    wait_until_idle(restore)
+    viewer.layers.remove(clean)
+    viewer.canvas.grid.enabled = True
+    viewer.canvas.grid.stride = 1
     shoot(viewer, "fine-tune-used.png")
     viewer.close()
 
