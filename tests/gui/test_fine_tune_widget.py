@@ -13,7 +13,7 @@ from superqt.utils import WorkerBase
 from tests.conftest import small_model
 
 import napari_rednet as nr
-from napari_rednet.widgets import fine_tune_result
+from napari_rednet.widgets import dialogs, fine_tune, fine_tune_result
 from napari_rednet.widgets.controls import FROM_FILE
 from napari_rednet.widgets.fine_tune_parts import clock
 from napari_rednet.widgets.fine_tune_run import Curve, FineTuningRun
@@ -109,6 +109,25 @@ def answer(monkeypatch, **answers):
         monkeypatch.setattr(fine_tune_result, dialog, lambda *_, given=given: given)
 
 
+def press(button, asked):
+    """Press a button of the question that is about to be asked, and note the question."""
+
+    def answer_it():
+        box = QApplication.activeModalWidget()
+        asked.append(box.text())
+        box.button(getattr(QMessageBox.StandardButton, button)).click()
+
+    QTimer.singleShot(200, answer_it)
+
+
+def start_again(widget, monkeypatch):
+    """Press Start, but say No; return what has been asked."""
+    asked = []
+    monkeypatch.setattr(fine_tune, "confirm", lambda *arguments: asked.append(arguments[-1]))
+    widget.start_button.click()
+    return asked
+
+
 # Runs ----------------------------------------------------------------------------------------
 
 
@@ -171,8 +190,9 @@ def test_stop_keeps_the_best(running, wait, qtbot, paused):
     assert can_be_shared(running) == [True] * 3
 
 
-def test_another_run_starts_afresh(tuned, wait):
+def test_another_run_starts_afresh(tuned, wait, monkeypatch):
     canvas = tuned.view._plots.canvas
+    monkeypatch.setattr(fine_tune, "confirm", lambda *_: True)
     tuned.start_button.click()
     assert can_be_shared(tuned) == [False] * 3
     wait(tuned)
@@ -180,13 +200,46 @@ def test_another_run_starts_afresh(tuned, wait):
     assert tuned.view.layout().count() == 1
 
 
-def test_a_model_that_is_no_better_is_not_offered(running, wait):
+def test_start_asks_before_it_drops_a_model(tuned, wait):
+    asked, model = [], tuned._model
+    press("No", asked)
+    tuned.start_button.click()
+    assert not tuned.is_running
+    assert tuned._model is model
+    assert can_be_shared(tuned) == [True] * 3
+    press("Yes", asked)
+    tuned.start_button.click()
+    assert tuned.is_running
+    assert can_be_shared(tuned) == [False] * 3
+    assert len(asked) == 2
+    assert all("“cells-tuned” has not been saved or used" in question for question in asked)
+    wait(tuned)
+
+
+@pytest.mark.parametrize("way", ["use", "save", "export"])
+def test_start_does_not_ask_about_a_model_that_is_kept(
+    tuned, wait, monkeypatch, tmp_path, qtbot, way
+):
+    answer(monkeypatch, ask_path=tmp_path / ("m.onnx" if way == "export" else "m.safetensors"))
+    getattr(tuned.result, way).click()
+    qtbot.waitUntil(lambda: can_be_shared(tuned) == [True] * 3, timeout=LONG)
+    tuned.controls.model_name.value = "renamed meanwhile"
+    assert start_again(tuned, monkeypatch) == []
+    assert tuned.is_running
+    wait(tuned)
+    assert len(start_again(tuned, monkeypatch)) == 1  # the next model is another one
+    assert not tuned.is_running
+
+
+def test_a_model_that_is_no_better_is_not_offered(running, wait, monkeypatch):
     running._run.status = None
     running._run._follow = lambda *_: None
     running.stop_button.click()
     wait(running)
     assert "Nothing better" in running.text.text()
     assert can_be_shared(running) == [False] * 3
+    assert start_again(running, monkeypatch) == []
+    assert running.is_running
 
 
 def test_removing_a_layer_stops(viewer, running, wait, notifications):
@@ -262,11 +315,11 @@ def test_use_now_asks_before_it_replaces(tuned, dock, monkeypatch):
     before = nr.add_model(small_model("denoise"), "my cells").path
     content = before.read_bytes()
     tuned.controls.model_name.value = "my cells"
-    answer(monkeypatch, confirm_replacing=False)
+    answer(monkeypatch, confirm=False)
     tuned.result.use.click()
     assert before.read_bytes() == content
     assert denoise.common.model.value == "fast"
-    answer(monkeypatch, confirm_replacing=True)
+    answer(monkeypatch, confirm=True)
     tuned.result.use.click()
     assert before.read_bytes() != content
     assert denoise.common.model.value == "my cells"
@@ -299,6 +352,7 @@ def test_errors_of_writing_are_shown(tuned, monkeypatch, tmp_path, qtbot, notifi
     tuned.result.export.click()
     qtbot.waitUntil(lambda: len(notifications()) > 1, timeout=LONG)
     qtbot.waitUntil(lambda: can_be_shared(tuned) == [True] * 3, timeout=LONG)
+    assert len(start_again(tuned, monkeypatch)) == 1
 
 
 def test_dialogs_can_be_cancelled(tuned, monkeypatch, notifications):
@@ -307,14 +361,15 @@ def test_dialogs_can_be_cancelled(tuned, monkeypatch, notifications):
     tuned.result.export.click()
     assert can_be_shared(tuned) == [True] * 3
     assert notifications() == []
+    assert len(start_again(tuned, monkeypatch)) == 1
 
 
 def test_the_question_gives_what_the_user_says(widget):
+    asked = []
     for button, answered in (("Yes", True), ("No", False)):
-        standard = getattr(QMessageBox.StandardButton, button)
-        click = lambda standard=standard: QApplication.activeModalWidget().button(standard).click()  # noqa: E731
-        QTimer.singleShot(200, click)
-        assert fine_tune_result.confirm_replacing(widget, "cells") is answered
+        press(button, asked)
+        assert dialogs.confirm(widget, "Use a model", "Replace it?") is answered
+    assert asked == ["Replace it?"] * 2
 
 
 @pytest.mark.parametrize(
@@ -326,7 +381,7 @@ def test_the_question_gives_what_the_user_says(widget):
     ],
 )
 def test_files_get_a_suffix(tmp_path, typed, chosen, expected):
-    path = fine_tune_result.with_suffix(tmp_path / typed, chosen)
+    path = dialogs.with_suffix(tmp_path / typed, chosen)
     assert path == tmp_path / expected
 
 

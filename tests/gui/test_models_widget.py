@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 from tests.conftest import small_model
 
 import napari_rednet as nr
-from napari_rednet.widgets import DenoiseWidget, ModelsWidget, model_events, models
+from napari_rednet.widgets import DenoiseWidget, ModelsWidget, dialogs, model_events, models
 from napari_rednet.widgets.controls import FROM_FILE
 from napari_rednet.zoo import user_models_folder
 
@@ -132,7 +132,7 @@ def test_clicks_add_rename_and_remove(make_napari_viewer, qtbot, monkeypatch, tm
     click(widget.rename_button)
     assert widget.selected.name == "nuclei"
     assert os.listdir(user_models_folder()) == ["nuclei.safetensors"]
-    answer(monkeypatch, confirm_removal=True)
+    answer(monkeypatch, confirm=True)
     click(widget.remove_button)
     assert os.listdir(user_models_folder()) == []
     assert "nuclei" not in [name for name, *_ in rows(widget)]
@@ -140,7 +140,7 @@ def test_clicks_add_rename_and_remove(make_napari_viewer, qtbot, monkeypatch, tm
 
 def test_dialogs_can_be_cancelled(mine, widget, monkeypatch, tmp_path, notifications):
     widget.select("my cells")
-    answer(monkeypatch, ask_file=None, ask_name=None, confirm_removal=False)
+    answer(monkeypatch, ask_file=None, ask_name=None, confirm=False)
     for button in (widget.add_button, widget.rename_button, widget.remove_button):
         button.click()
     answer(monkeypatch, ask_file=saved(tmp_path))
@@ -168,13 +168,13 @@ def test_the_dialogs_give_what_the_user_says(widget):
         dialog.accept()
 
     when_asked(type_name)
-    assert models.ask_name(widget, "Rename a model", "cells") == "cells 2"
+    assert dialogs.ask_name(widget, "Rename a model", "cells") == "cells 2"
     when_asked(lambda dialog: dialog.reject())
-    assert models.ask_name(widget, "Rename a model", "cells") is None
+    assert dialogs.ask_name(widget, "Rename a model", "cells") is None
     for button, answered in (("Yes", True), ("No", False)):
         standard = getattr(QMessageBox.StandardButton, button)
         when_asked(lambda dialog, standard=standard: dialog.button(standard).click())
-        assert models.confirm_removal(widget, "cells") is answered
+        assert dialogs.confirm(widget, "Remove a model", "Remove it?") is answered
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_damaged_files_are_refused(widget, monkeypatch, tmp_path, notifications)
 def test_a_model_whose_file_has_vanished_is_reported(mine, widget, monkeypatch, notifications):
     widget.select("my cells")
     mine.path.unlink()
-    answer(monkeypatch, confirm_removal=True)
+    answer(monkeypatch, confirm=True)
     widget.remove_button.click()
     (message,) = notifications()
     assert "no model 'my cells'" in message

@@ -69,6 +69,75 @@ class ChoiceBox(ComboBox):
             self.changed.emit(self.value)
 
 
+class ModelControls:
+    """Controls of the model and of where it computes.
+
+    Parameters
+    ----------
+    label, tooltip : str
+        Of the choice of the model.
+
+    Attributes
+    ----------
+    model, device : ChoiceBox
+        Both offer what there is; the model may come from a file, too.
+    model_file : FileEdit
+        That file; hidden unless it is asked for.
+    """
+
+    def __init__(self, label: str, tooltip: str) -> None:
+        self._choices = Choices([(DEFAULT_MODEL, DEFAULT_MODEL)], [DEFAULT_DEVICE])
+        self.model = ChoiceBox(
+            name="model",
+            label=label,
+            choices=lambda _: [*self._choices.models, (FROM_FILE, FROM_FILE)],
+            tooltip=tooltip,
+        )
+        self.model_file = FileEdit(
+            name="model_file",
+            label="File",
+            filter="*.safetensors",
+            tooltip="A model file (.safetensors).",
+            visible=False,
+        )
+        self.device = ChoiceBox(
+            name="device",
+            label="Device",
+            choices=lambda _: self._choices.devices,
+            tooltip="Where to compute. auto takes a GPU if there is one.",
+        )
+        self.model.changed.connect(self._show_file)
+
+    def offer(self, choices: Choices, model: str | None = None) -> None:
+        """Show what there is to choose from, and choose a model if one is named."""
+        self._choices = choices
+        self.model.reset_choices()
+        self.device.reset_choices()
+        if model in self.model.choices:
+            self.model.value = model
+
+    def arguments(self) -> dict[str, str]:
+        """The model, by its name or file, and the device.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if no model file has been chosen.
+        """
+        return {"model": self._name_or_path(), "device": self.device.value}
+
+    def _name_or_path(self) -> str:
+        if self.model.value != FROM_FILE:
+            return str(self.model.value)
+        path = str(self.model_file.value)
+        if not path.endswith(".safetensors"):
+            raise ValueError("choose a model file (.safetensors) under File, or another model")
+        return path
+
+    def _show_file(self) -> None:
+        self.model_file.visible = self.model.value == FROM_FILE
+
+
 class CommonControls:
     """Controls of what is restored, by which model and where.
 
@@ -79,40 +148,25 @@ class CommonControls:
     """
 
     def __init__(self, layers: Callable[..., list[Any]]) -> None:
-        self._choices = Choices([(DEFAULT_MODEL, DEFAULT_MODEL)], [DEFAULT_DEVICE])
         self.image = ChoiceBox(
             name="image",
             label="Image",
             choices=layers,
             tooltip="Layer to restore. All its planes (z, time) are restored, one by one.",
         )
-        self.model = ChoiceBox(
-            name="model",
-            label="Model",
-            choices=lambda _: [*self._choices.models, (FROM_FILE, FROM_FILE)],
-            tooltip="fast is a small network, best a larger and slower one. "
+        self._models = ModelControls(
+            "Model",
+            "fast is a small network, best a larger and slower one. "
             "Models of your own follow, or are chosen from a file.",
         )
-        self.model_file = FileEdit(
-            name="model_file",
-            label="File",
-            filter="*.safetensors",
-            tooltip="A model file (.safetensors).",
-            visible=False,
-        )
+        self.model, self.model_file = self._models.model, self._models.model_file
+        self.device = self._models.device
         self.ensemble = CheckBox(
             name="ensemble",
             label="",
             text="Ensemble (8 orientations)",
             tooltip="Average over 8 orientations of the image: a little better, 8 times slower.",
         )
-        self.device = ChoiceBox(
-            name="device",
-            label="Device",
-            choices=lambda _: self._choices.devices,
-            tooltip="Where to compute. auto takes a GPU if there is one.",
-        )
-        self.model.changed.connect(self._show_file)
 
     @property
     def source(self) -> list[Widget]:
@@ -126,27 +180,8 @@ class CommonControls:
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
         """Show what there is to choose from, and choose a model if one is named."""
-        self._choices = choices
-        self.model.reset_choices()
-        self.device.reset_choices()
-        if model in self.model.choices:
-            self.model.value = model
+        self._models.offer(choices, model)
 
     def arguments(self) -> dict[str, Any]:
         """What the controls say, as arguments of the restoration functions."""
-        return {
-            "model": self._model(),
-            "ensemble": self.ensemble.value,
-            "device": self.device.value,
-        }
-
-    def _model(self) -> str:
-        if self.model.value != FROM_FILE:
-            return str(self.model.value)
-        path = str(self.model_file.value)
-        if not path.endswith(".safetensors"):
-            raise ValueError("choose a model file (.safetensors) under File, or another model")
-        return path
-
-    def _show_file(self) -> None:
-        self.model_file.visible = self.model.value == FROM_FILE
+        return {**self._models.arguments(), "ensemble": self.ensemble.value}

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.controls import Choices, find_choices
+from napari_rednet.widgets.dialogs import confirm, make_button, shown_errors
 from napari_rednet.widgets.fine_tune_controls import FineTuneControls
 from napari_rednet.widgets.fine_tune_parts import (
     Scrolling,
@@ -28,15 +29,14 @@ from napari_rednet.widgets.fine_tune_parts import (
     outcome_text,
     progress_text,
 )
-from napari_rednet.widgets.fine_tune_result import ResultButtons, make_button, shown_errors
-from napari_rednet.widgets.fine_tune_run import FineTuningRun
+from napari_rednet.widgets.fine_tune_result import ResultButtons
+from napari_rednet.widgets.fine_tune_run import PER_MILLE, FineTuningRun
 from napari_rednet.widgets.fine_tune_view import FineTuneView
 from napari_rednet.widgets.worker import StepsWorker, compute_in_background, start_worker
 
 if TYPE_CHECKING:
     from napari_rednet.zoo import Model
 
-_PER_MILLE = 1000
 _NARROW = 3
 
 
@@ -106,6 +106,8 @@ class FineTuneWidget(QWidget):
     def _start(self) -> None:
         with shown_errors():
             run = FineTuningRun(self.controls.arguments())
+            if not self._may_drop_model():
+                return
             self._sources, self._model, self._run = self.controls.layers, None, run
             self._worker = start_worker(
                 run.steps,
@@ -182,6 +184,19 @@ class FineTuneWidget(QWidget):
 
         return replace(self._model, name=check_name(self.controls.model_name.value.strip()))
 
+    @property
+    def _has_better_model(self) -> bool:
+        return self._model is not None and best_gain(self._run) > 0
+
+    def _may_drop_model(self) -> bool:
+        model = self._model
+        if model is None or not self._has_better_model or self.result.has_kept(model):
+            return True
+        question = (
+            f"Start again? The model “{model.name}” has not been saved or used, and will be lost."
+        )
+        return confirm(self, "Fine-tune", question)
+
     # The window ----------------------------------------------------------------------------
 
     def _arrange(self) -> None:
@@ -244,7 +259,7 @@ class FineTuneWidget(QWidget):
         paused = goes_on and run is not None and run.is_paused
         self.pause_button.setText("Resume" if paused else "Pause")
         self.controls.native.setEnabled(not running)
-        self.result.set_ready(not running and self._model is not None and best_gain(run) > 0)
+        self.result.set_ready(not running and self._has_better_model)
 
     def _show_running(self) -> None:
         self.progress.setMaximum(0)  # busy, of unknown length
@@ -254,7 +269,7 @@ class FineTuneWidget(QWidget):
 
     def _show_idle(self) -> None:
         self.progress.hide()
-        self.progress.setMaximum(_PER_MILLE)
+        self.progress.setMaximum(PER_MILLE)
         self._show_what_can_be_done()
 
     def _show_text(self) -> None:

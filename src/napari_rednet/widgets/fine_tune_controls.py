@@ -7,18 +7,12 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from magicgui.widgets import Container, FileEdit, FloatSpinBox, LineEdit, Select, SpinBox
+from magicgui.widgets import Container, FloatSpinBox, LineEdit, Select, SpinBox
 from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QAbstractItemView, QSizePolicy
 
-from napari_rednet.widgets.controls import (
-    DEFAULT_DEVICE,
-    DEFAULT_MODEL,
-    FROM_FILE,
-    ChoiceBox,
-    Choices,
-)
+from napari_rednet.widgets.controls import FROM_FILE, ChoiceBox, Choices, ModelControls
 from napari_rednet.widgets.fine_tune_ways import (
     TAKES_TARGETS,
     Given,
@@ -84,7 +78,6 @@ class FineTuneControls(Container):
         # magicgui aligns fields by labels that it measures without napari's larger font.
         self.native.setStyleSheet("QLabel { min-width: 6em; }")
         self.margins = (0, 0, 0, 0)
-        self._choices = Choices([(DEFAULT_MODEL, DEFAULT_MODEL)], [DEFAULT_DEVICE])
         self._suggested = ""
         self._make_sources(layers)
         self._make_model()
@@ -130,19 +123,16 @@ class FineTuneControls(Container):
             "targets": None if target is None else _arrays([target]),
             "channel_axis": self._channel_axis(),
             "task": self.task.value,
-            "model": self._model(),
+            **self._models.arguments(),
             "method": self._method,
             "minutes": self.minutes.value,
             "steps": self.steps.value if in_steps else None,
-            "device": self.device.value,
             "name": check_name(self.model_name.value.strip()),
         }
 
     def offer(self, choices: Choices) -> None:
         """Show what there is to choose from."""
-        self._choices = choices
-        self.model.reset_choices()
-        self.device.reset_choices()
+        self._models.offer(choices)
         self._show()
 
     def set_theme(self, name: str) -> None:
@@ -174,14 +164,6 @@ class FineTuneControls(Container):
             raise ValueError("some of the layers are in colour and some are not; choose either")
         return axes.pop()
 
-    def _model(self) -> str:
-        if self.model.value != FROM_FILE:
-            return str(self.model.value)
-        path = str(self.model_file.value)
-        if not path.endswith(".safetensors"):
-            raise ValueError("choose a model file (.safetensors) under File, or another model")
-        return path
-
     # The window ----------------------------------------------------------------------------
 
     def _make_sources(self, layers: Callable[[], list[Image]]) -> None:
@@ -207,19 +189,11 @@ class FineTuneControls(Container):
         )
 
     def _make_model(self) -> None:
-        self.model = ChoiceBox(
-            name="model",
-            label="Base model",
-            choices=lambda _: [*self._choices.models, (FROM_FILE, FROM_FILE)],
-            tooltip="The model to start from. fast learns several times as fast as best.",
+        self._models = ModelControls(
+            "Base model", "The model to start from. fast learns several times as fast as best."
         )
-        self.model_file = FileEdit(
-            name="model_file",
-            label="File",
-            filter="*.safetensors",
-            tooltip="A model file (.safetensors).",
-            visible=False,
-        )
+        self.model, self.model_file = self._models.model, self._models.model_file
+        self.device = self._models.device
         self.method = ChoiceBox(
             name="method",
             label="Method",
@@ -250,12 +224,6 @@ class FineTuneControls(Container):
             labels=False,
         )
         self.length.margins = (0, 0, 0, 0)
-        self.device = ChoiceBox(
-            name="device",
-            label="Device",
-            choices=lambda _: self._choices.devices,
-            tooltip="Where to compute. auto takes a GPU if there is one.",
-        )
         self.model_name = LineEdit(
             name="model_name",
             label="Name",
@@ -270,7 +238,6 @@ class FineTuneControls(Container):
         """Show what matters for what is chosen."""
         is_in_steps = self.unit.value == STEPS
         self.target.visible = self.task.value in TAKES_TARGETS
-        self.model_file.visible = self.model.value == FROM_FILE
         self.method.visible = self.task.value == "denoise"
         self.minutes.visible, self.steps.visible = not is_in_steps, is_in_steps
         with self.method.changed.blocked():

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMessageBox, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_rednet.errors import RednetError
 from napari_rednet.widgets import model_events
+from napari_rednet.widgets.dialogs import ask_path, confirm, make_button, shown_errors
 from napari_rednet.widgets.fine_tune_controls import TASKS
 from napari_rednet.widgets.worker import Steps, start_worker
 
@@ -41,6 +41,7 @@ class ResultButtons(QWidget):
         self._viewer = viewer
         self._take_model = take_model
         self._is_ready = self._is_exporting = False
+        self._kept: WeakSet[Any] = WeakSet()  # networks: the names of models may change
         self.use = make_button(
             "Use now", "Put the model among your models and choose it where they are offered."
         )
@@ -66,15 +67,21 @@ class ResultButtons(QWidget):
             button.setEnabled(is_ready)
         self.export.setEnabled(is_ready and not self._is_exporting)
 
+    def has_kept(self, model: Model) -> bool:
+        """Whether a model is among the user's or in a file, so that it can be found again."""
+        return model.network in self._kept
+
     def _use(self) -> None:
         from napari_rednet.zoo import add_model
 
         with shown_errors():
             model = self._take_model()
             is_taken = model.name in _own_names()
-            if is_taken and not confirm_replacing(self, model.name):
+            question = f"There is a model “{model.name}” among yours already. Replace it?"
+            if is_taken and not confirm(self, "Use a model", question):
                 return
             add_model(model, overwrite=is_taken)
+            self._kept.add(model.network)
             self._open_window(model.task)
             model_events.chosen.emit(model.task, model.name)
 
@@ -92,7 +99,7 @@ class ResultButtons(QWidget):
             path = ask_path(self, "Save the model", f"{model.name}.safetensors", _MODEL_FILES)
             if path is not None:
                 model.save(path)
-                show_info(f"{model.name} is saved to {path}")
+                self._take_note(model, f"saved to {path}")
 
     def _export(self) -> None:
         with shown_errors():
@@ -108,50 +115,18 @@ class ResultButtons(QWidget):
             partial(_export_steps, model, path),
             f"Exporting {model.name}",
             on_progress=lambda _: None,
-            on_result=lambda _: show_info(f"{model.name} is exported to {path}"),
+            on_result=lambda _: self._take_note(model, f"exported to {path}"),
             on_end=self._end_export,
         )
+
+    def _take_note(self, model: Model, what: str) -> None:
+        self._kept.add(model.network)
+        show_info(f"{model.name} is {what}")
 
     def _end_export(self) -> None:
         self._is_exporting = False
         if isalive(self):
             self.set_ready(self._is_ready)
-
-
-def ask_path(parent: QWidget, title: str, suggested: str, filters: str) -> Path | None:
-    """Where the user wants a file, with a suffix of the filter; None if the dialog is cancelled."""
-    path, chosen = QFileDialog.getSaveFileName(parent, title, suggested, filters)
-    return with_suffix(Path(path), chosen) if path else None
-
-
-def with_suffix(path: Path, chosen: str) -> Path:
-    """A path with the suffix of the chosen filter, such as "ONNX (*.onnx)", unless it has one."""
-    suffix = chosen.rpartition("*")[2].rstrip(")")
-    known = (".safetensors", ".zip", ".onnx")
-    return path if path.suffix in known else path.with_name(path.name + suffix)
-
-
-def confirm_replacing(parent: QWidget, name: str) -> bool:
-    """Whether the user really wants to replace a model."""
-    question = f"There is a model “{name}” among yours already. Replace it?"
-    answer = QMessageBox.question(parent, "Use a model", question)
-    return bool(answer == QMessageBox.StandardButton.Yes)
-
-
-@contextmanager
-def shown_errors() -> Iterator[None]:
-    """Show what went wrong, in words."""
-    try:
-        yield
-    except (RednetError, ValueError) as error:
-        show_error(str(error))
-
-
-def make_button(text: str, tooltip: str) -> QPushButton:
-    """A button that explains itself."""
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button
 
 
 def _own_names() -> set[str]:

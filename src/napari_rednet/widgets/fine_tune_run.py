@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 Points = list[tuple[float, float]]
 
+PER_MILLE = 1000
+
 _MOST_POINTS = 1000
-_PER_MILLE = 1000
 _SECONDS_OF_REST = 0.05
 
 
@@ -130,12 +131,12 @@ class FineTuningRun:
         self.status = status
 
     def _report(self, status: FineTuningStatus) -> Steps:
-        done = round(_PER_MILLE * status.fraction)
-        yield done, _PER_MILLE
+        done = round(PER_MILLE * status.fraction)
+        yield done, PER_MILLE
         while self.is_paused and not self.is_stopped:
             self.is_resting = True
             time.sleep(_SECONDS_OF_REST)
-            yield done, _PER_MILLE  # a place to cancel
+            yield done, PER_MILLE  # a place to cancel
         self.is_resting = False
 
 

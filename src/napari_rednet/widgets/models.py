@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QFileDialog,
     QHBoxLayout,
     QHeaderView,
-    QInputDialog,
-    QMessageBox,
-    QPushButton,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_rednet.errors import RednetError
 from napari_rednet.widgets import model_events
+from napari_rednet.widgets.dialogs import ask_file, ask_name, confirm, make_button, shown_errors
 from napari_rednet.widgets.worker import compute_in_background
 
 if TYPE_CHECKING:
@@ -35,7 +27,6 @@ if TYPE_CHECKING:
 _COLUMNS = ("Name", "Task", "Origin")
 _ORIGINS = {"installed": "installed", "user": "mine"}
 _SHOWN_ROWS = 6
-_DIALOG_WIDTH = 360
 
 
 class ModelsWidget(QWidget):
@@ -45,9 +36,9 @@ class ModelsWidget(QWidget):
         super().__init__()
         self._models: list[ModelInfo] = []
         self.table = _make_table()
-        self.add_button = _make_button("Add file…", "Copy a model file into your models.")
-        self.rename_button = _make_button("Rename…", "Rename the selected model of your own.")
-        self.remove_button = _make_button("Remove…", "Delete the selected model of your own.")
+        self.add_button = make_button("Add file…", "Copy a model file into your models.")
+        self.rename_button = make_button("Rename…", "Rename the selected model of your own.")
+        self.remove_button = make_button("Remove…", "Delete the selected model of your own.")
         self._arrange()
         self._connect()
         self._find_models()
@@ -70,7 +61,7 @@ class ModelsWidget(QWidget):
         from napari_rednet.zoo import add_model
         from napari_rednet.zoo.registry import describe
 
-        with _shown_errors():
+        with shown_errors():
             path = ask_file(self)
             if path is None:
                 return
@@ -86,15 +77,18 @@ class ModelsWidget(QWidget):
             return
         name = ask_name(self, "Rename a model", info.name)
         if name not in (None, info.name):
-            with _shown_errors():
+            with shown_errors():
                 self.select(rename_model(info.name, name).name)
 
     def _remove(self) -> None:
         from napari_rednet.zoo import remove_model
 
         info = self.selected
-        if info is not None and confirm_removal(self, info.name):
-            with _shown_errors():
+        if info is None:
+            return
+        question = f"Remove the model “{info.name}”? Its file will be deleted."
+        if confirm(self, "Remove a model", question):
+            with shown_errors():
                 remove_model(info.name)
 
     # The window ----------------------------------------------------------------------------
@@ -145,45 +139,6 @@ class ModelsWidget(QWidget):
         self.add_button.setEnabled(bool(self._models))
         self.rename_button.setEnabled(own)
         self.remove_button.setEnabled(own)
-
-
-def ask_file(parent: QWidget) -> Path | None:
-    """A model file that the user chooses; None if the dialog is cancelled."""
-    path, _ = QFileDialog.getOpenFileName(parent, "Add a model", "", "Models (*.safetensors)")
-    return Path(path) if path else None
-
-
-def ask_name(parent: QWidget, title: str, suggested: str) -> str | None:
-    """A name that the user types; None if the dialog is cancelled."""
-    dialog = QInputDialog(parent)
-    dialog.setWindowTitle(title)
-    dialog.setLabelText("Name:")
-    dialog.setTextValue(suggested)
-    dialog.resize(_DIALOG_WIDTH, dialog.sizeHint().height())
-    accepted = bool(dialog.exec())
-    dialog.deleteLater()
-    return dialog.textValue().strip() if accepted else None
-
-
-def confirm_removal(parent: QWidget, name: str) -> bool:
-    """Whether the user really wants to lose a model."""
-    question = f"Remove the model “{name}”? Its file will be deleted."
-    answer = QMessageBox.question(parent, "Remove a model", question)
-    return bool(answer == QMessageBox.StandardButton.Yes)
-
-
-@contextmanager
-def _shown_errors() -> Iterator[None]:
-    try:
-        yield
-    except (RednetError, ValueError) as error:
-        show_error(str(error))
-
-
-def _make_button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button
 
 
 def _make_item(text: str, info: ModelInfo) -> QTableWidgetItem:
