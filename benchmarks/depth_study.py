@@ -53,7 +53,7 @@ def main(
         network = NetworkConfig(layers=layers, features=features, in_channels=2, skips=skips)
         recipe = _recipe(network, data, steps, seed)
         runs[layers, skips] = list(_train(recipe, data.parent, validation, str(where)))
-        typer.echo(f"{_name(layers, skips)}: {runs[layers, skips][-1].psnr:.2f} dB")
+        typer.echo(f"{_name(layers, skips)}: {runs[layers, skips][-1].score:.2f} dB")
     notes = [
         f"Gaussian noise of standard deviation 0 to {_STD} gray levels, told to the network; "
         f"stride 1, {features} feature maps, {steps} steps of 8 patches of 48 x 48, AdamW with "
@@ -102,7 +102,7 @@ def _tables(runs: Runs) -> list[Table]:
     loss = Table("Training loss", columns)
     for key, run in runs.items():
         psnr.rows.append(
-            [_name(*key), *[f"{run[i].psnr:.2f}" for i in shown], f"{run[-1].minutes:.1f}"]
+            [_name(*key), *[f"{run[i].score:.2f}" for i in shown], f"{run[-1].minutes:.1f}"]
         )
         loss.rows.append([_name(*key), *[f"{1000 * run[i].loss:.3f}" for i in shown]])
     return [psnr, loss]
@@ -114,7 +114,7 @@ def _append_findings(out: Path, runs: Runs) -> None:
     _plot(runs, picture)
     lines = ["## What skips are worth", "", f"![Curves](../images/{picture.name})", ""]
     for layers in _LAYERS:
-        gain = runs[layers, True][-1].psnr - runs[layers, False][-1].psnr
+        gain = runs[layers, True][-1].score - runs[layers, False][-1].score
         lines.append(f"- RED{layers}: {gain:+.2f} dB at the end.")
     with out.open("a", encoding="utf-8") as file:
         file.write("\n" + "\n".join(lines) + "\n")
@@ -130,7 +130,7 @@ def _plot(runs: Runs, path: Path) -> None:
             "linestyle": "-" if skips else ":",
         }
         steps = [status.step for status in run]
-        left.plot(steps, [status.psnr for status in run], **style)
+        left.plot(steps, [status.score for status in run], **style)
         right.plot(steps, [1000 * status.loss for status in run], **style)
     left.set(xlabel="step", ylabel="PSNR in dB")
     right.set(xlabel="step", ylabel="training loss × 1000", yscale="log")

@@ -10,7 +10,15 @@ from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.finetuning.choice import SINGLE
 from napari_rednet.finetuning.session import FineTuning
 from napari_rednet.finetuning.validation import Validation
-from tests.finetuning.conftest import clean_image, prepared, tiny, tuned, weights_of, with_noise
+from tests.finetuning.conftest import (
+    clean_image,
+    go_to,
+    prepared,
+    tiny,
+    tuned,
+    weights_of,
+    with_noise,
+)
 from tests.test_cli import call
 
 CLEAN = clean_image().astype(np.uint8)
@@ -141,9 +149,7 @@ def interrupted(folder):
     model = nr.load_model(folder / "tiny.safetensors")
     options = {"model": model, "steps": 40, "folder": folder / "out.training"}
     run = prepared(NOISY, **options).run()
-    next(run)
-    next(run)
-    run.close()
+    go_to(20, run).close()
     return folder
 
 
@@ -172,10 +178,10 @@ def test_a_stopped_training_keeps_the_best(folder, monkeypatch):
     run = FineTuning.run
 
     def stopped(self):
-        statuses = run(self)
-        yield next(statuses)
-        yield next(statuses)
-        raise KeyboardInterrupt
+        for status in run(self):
+            yield status
+            if status.step == 20:
+                raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(FineTuning, "run", stopped)

@@ -71,7 +71,7 @@ def test_each_task_is_trained_as_its_recipe_says(task, folder):
     statuses, model = trained(folder, recipe_of(folder, task))
     assert [status.step for status in statuses] == [3]
     assert np.isfinite([statuses[0].loss, statuses[0].gradient_norm]).all()
-    assert 5 < statuses[0].psnr < 60
+    assert 5 < statuses[0].score < 60
     assert (model.task, model.name, model.info["steps"]) == (task, "small", 3)
     assert model.info["samples"] == 6
     restored = VERBS[task](np.ones((20, 30)), model=model)
@@ -165,31 +165,31 @@ def test_held_out_images_are_not_trained_on(folder):
     (folder / "clean" / "b.tif").rename(folder / "others" / "b.tif")
     tifffile.imwrite(folder / "clean" / "b.tif", tifffile.imread(folder / "others" / "b.tif"))
     statuses, model = trained(folder, recipe_of(folder, "deblock"), validation=folder / "others")
-    assert np.isfinite(statuses[0].psnr)
+    assert np.isfinite(statuses[0].score)
     states = [m.network.state_dict().values() for m in (expected, model)]
     assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
 
 def test_held_out_images_measure_the_progress(folder):
-    held = [trained(folder, recipe_of(folder, "deblock"))[0][0].psnr for _ in range(2)]
+    held = [trained(folder, recipe_of(folder, "deblock"))[0][0].score for _ in range(2)]
     assert held[0] == held[1]
-    given = trained(folder, recipe_of(folder, "deblock"), validation=folder / "clean")[0][0].psnr
+    given = trained(folder, recipe_of(folder, "deblock"), validation=folder / "clean")[0][0].score
     assert held[0] != given
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_without_held_out_images_nothing_is_measured(task, folder):
     statuses, _ = trained(folder, recipe_of(folder, task, **{"held_out = 3": "held_out = 0"}))
-    assert np.isnan(statuses[0].psnr)
+    assert np.isnan(statuses[0].score)
 
 
 def test_images_too_small_to_measure_on_are_left_out(folder):
     (folder / "small").mkdir()
     tifffile.imwrite(folder / "small" / "a.tif", data.camera()[:100, :300])
     statuses, _ = trained(folder, recipe_of(folder, "deblock"), validation=folder / "small")
-    assert np.isnan(statuses[0].psnr)
+    assert np.isnan(statuses[0].score)
     statuses, _ = trained(folder, recipe_of(folder, "denoise"), validation=folder / "small")
-    assert np.isfinite(statuses[0].psnr)
+    assert np.isfinite(statuses[0].score)
 
 
 def test_only_pixels_of_some_weight_are_measured():

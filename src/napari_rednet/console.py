@@ -17,6 +17,12 @@ console = Console(stderr=True)
 """Messages and bars go to standard error, so that results can be piped."""
 
 
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a message as it is: file names may hold what rich takes for markup."""
+    if not quiet:
+        console.print(escape(text), soft_wrap=True, highlight=False)
+
+
 def run_with_bar(steps: Steps, name: str, *, quiet: bool) -> Any:
     """Run steps to the end under a bar with the remaining time."""
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_rednet.console import run_with_bar
+from napari_rednet.engine.intensity import PERCENTILES
 from napari_rednet.errors import RednetError
 from napari_rednet.sample_data import chromosomes_layer, sample_path
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _PLANE = 20
 _STD = 25.0
-_SHOWN_PERCENTILES = (0.5, 99.8)
 
 
 def run_demo(folder: Path, device: str = "auto") -> None:
@@ -67,7 +67,7 @@ def show_demo(device: str = "auto") -> None:
     viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
     stack, options, _ = chromosomes_layer()[0]
     # The same contrast for both, or the difference would be one of display.
-    options["contrast_limits"] = tuple(np.percentile(stack, _SHOWN_PERCENTILES))
+    options["contrast_limits"] = tuple(np.percentile(stack, PERCENTILES))
     viewer.add_image(stack, **options)
     restored = run_with_bar(denoise_steps(stack, device=device), "denoise", quiet=False)
     viewer.add_image(restored, **{**options, "name": "chromosomes denoised"})
@@ -84,7 +84,7 @@ def save_before_after(
     """Write two planes side by side as an 8-bit PNG, under the same contrast."""
     from skimage.io import imsave
 
-    low, high = np.percentile(before, _SHOWN_PERCENTILES)
+    low, high = np.percentile(before, PERCENTILES)
     gap = np.full((before.shape[0], 4), high)
     pair = np.concatenate([before, gap, after], axis=1).repeat(zoom, 0).repeat(zoom, 1)
     gray = np.clip((pair - low) / (high - low), 0, 1) * 255

@@ -10,19 +10,13 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.degradations import (
-    EnlargementCorruption,
-    HoleCorruption,
-    JpegCorruption,
-    NoiseCorruption,
-)
+from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseCorruption
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
@@ -43,16 +37,6 @@ from napari_rednet.training_batches import (
 from napari_rednet.zoo import Model, load_model_for
 from napari_rednet.zoo.model import TASKS
 
-AnyCorruption = NoiseCorruption | EnlargementCorruption | JpegCorruption | HoleCorruption
-
-_CORRUPTIONS: Mapping[str, type[AnyCorruption]] = MappingProxyType(
-    {
-        "denoise": NoiseCorruption,
-        "super_resolve": EnlargementCorruption,
-        "deblock": JpegCorruption,
-        "inpaint": HoleCorruption,
-    }
-)
 # What a file that is no recipe leads to; errors of TOML are a kind of ValueError.
 _WRONG = (OSError, KeyError, TypeError, AttributeError, ValueError)
 # A multiple of every scale of super-resolution.
@@ -104,7 +88,7 @@ class Recipe:
     training: TrainingConfig
     images: tuple[ImageFolder, ...]
     pairs: tuple[PairFolders, ...]
-    corruption: AnyCorruption
+    corruption: NoiseCorruption | AnyCorruption
     patches: PatchShape
     start: Start | None = None
     validation_stds: tuple[float, ...] = (25.0,)
@@ -139,6 +123,7 @@ def _recipe(values: dict[str, Any]) -> Recipe:
     training = dict(values["training"])
     own = {key: training.pop(key) for key in ("patch", "batch") if key in training}
     stds = tuple(training.pop("validation_stds", (25.0,)))
+    corruption = NoiseCorruption if task == "denoise" else CORRUPTIONS[task]
     folders = [_with_tuples(entry) for entry in values["images"]]
     return Recipe(
         name=values["name"],
@@ -147,7 +132,7 @@ def _recipe(values: dict[str, Any]) -> Recipe:
         training=TrainingConfig(**training),
         images=tuple(ImageFolder(**entry) for entry in folders),
         pairs=tuple(PairFolders(**entry) for entry in values.get("pairs", [])),
-        corruption=_CORRUPTIONS[task](**_with_tuples(values.get("corruption", {}))),
+        corruption=corruption(**_with_tuples(values.get("corruption", {}))),
         patches=PatchShape(**own),
         start=Start(**values["start"]) if "start" in values else None,
         validation_stds=stds,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.degradations import NoiseCorruption
+from napari_rednet.engine.degradations import NoiseCorruption, evened_weights
 from napari_rednet.engine.intensity import measure_range
 from napari_rednet.engine.noise_map import smooth_signal
 from napari_rednet.engine.patches import PatchSampler
@@ -23,7 +23,6 @@ from napari_rednet.noise import fit_noise
 
 FloatArray = npt.NDArray[np.float32]
 Corruption = Callable[[Tensor, torch.Generator], Batch]
-_SMALLEST_MEAN_NOISE = 0.02
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,7 @@ class DenoisingBatches:
             noisy = torch.where(is_real, real[:, 1:2], noisy)
             real_std = real[:, 2:] * torch.exp(self._corruption.map_error * error)
             std = torch.where(is_real, real_std, std)
-        weights = 0.1 / (std.mean((1, 2, 3), keepdim=True) + _SMALLEST_MEAN_NOISE).sqrt()
-        return torch.cat([noisy, std], 1), clean, weights
+        return torch.cat([noisy, std], 1), clean, evened_weights(std)
 
 
 def vary_contrast(clean: Tensor, generator: torch.Generator) -> Tensor:

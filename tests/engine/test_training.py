@@ -134,7 +134,7 @@ def test_validation_sees_the_averaged_weights():
         return 12.5
 
     trainer = make_trainer(CONFIG, validate=validate)
-    assert [status.psnr for status in trainer.run()] == [12.5] * 3
+    assert [status.score for status in trainer.run()] == [12.5] * 3
     assert torch.equal(seen[-1], weights(trainer))
     raw = torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
     assert not torch.equal(seen[-1], raw)
@@ -241,7 +241,7 @@ def test_checks_are_spread_over_the_length(checks):
     config = replace(CONFIG, steps=120, interval=5, check_interval=1000, checks=checks)
     statuses = list(make_trainer(config, validate=validate).run())
     assert len(statuses) == 24
-    assert [s.step for s in statuses if s.psnr == 0] == [
+    assert [s.step for s in statuses if s.score == 0] == [
         120 * (i + 1) // checks for i in range(checks)
     ]
     assert len(seen) == checks + 1

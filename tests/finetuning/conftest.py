@@ -1,5 +1,7 @@
 """Tiny networks, real images, and short trainings of the one on the other."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from skimage import data
@@ -7,9 +9,12 @@ from skimage import data
 import napari_rednet as nr
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.finetuning import prepare_fine_tuning
+from napari_rednet.finetuning.planning import Given, as_clean
 from napari_rednet.zoo import TASKS, Model
 
 STD = 20.0
+
+clean_settings = partial(as_clean, "inpaint")
 
 
 def tiny(task="denoise", seed=0):
@@ -17,6 +22,11 @@ def tiny(task="denoise", seed=0):
     network = RedNet(NetworkConfig(layers=6, features=8, in_channels=TASKS[task].in_channels))
     initialize(network, torch.Generator().manual_seed(seed))
     return Model("tiny", task, network.eval().requires_grad_(False))
+
+
+def noisy_settings(noise=None):
+    """How noisy images are presented, with the noise of each channel if it is known."""
+    return Given(None, None, noise).as_noisy
 
 
 def clean_image():
@@ -43,6 +53,14 @@ def tuned(*images, **changes):
 
 def prepared(*images, **changes):
     return prepare_fine_tuning(*images, **options(**changes))
+
+
+def go_to(step, run):
+    """Take a run to a step that it reports; on a slow machine it reports others on the way."""
+    for status in run:
+        if status.step == step:
+            return run
+    raise AssertionError(f"the run ended before step {step}")
 
 
 def weights_of(model):

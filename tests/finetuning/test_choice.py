@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
 from skimage import data
-from tests.finetuning.conftest import STD, clean_image, frames_of, prepared, with_noise
+from tests.finetuning.conftest import (
+    STD,
+    clean_image,
+    frames_of,
+    noisy_settings,
+    prepared,
+    with_noise,
+)
 
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.finetuning import METHODS
 from napari_rednet.finetuning.choice import SINGLE, choose_method, repeating_axis
-from napari_rednet.finetuning.examples import noisy_settings
 from napari_rednet.finetuning.stacks import as_stacks
 from napari_rednet.zoo import TASKS
 
@@ -17,7 +23,7 @@ SCENES = np.stack([data.camera()[y : y + 160, x : x + 180] for y, x in ((0, 0), 
 FITTING = {
     ("denoise", True, True): ("paired", "clean"),
     ("denoise", False, True): ("clean",),
-    ("denoise", True, False): (None, "neighbors", "blind-spot", "subsampled"),
+    ("denoise", True, False): (None, "neighbors", "pseudo-clean", "blind-spot", "subsampled"),
     ("deblock", True, True): ("paired",),
     **{(task, True, False): ("clean",) for task in ("super_resolve", "deblock", "inpaint")},
 }
@@ -46,7 +52,7 @@ def axis_of(*arrays, channel_axis=None, noise=None):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_repeated_frames_are_found_whatever_else_there_is(known):
-    noise = [NoiseModel(read_noise=STD)] * 2 if known else None
+    noise = NoiseModel(read_noise=STD) if known else None
     frames = np.stack([frames_of(scene, 3) for scene in SCENES])
     assert axis_of(frames, noise=noise) == 1
     assert axis_of(frames.swapaxes(0, 1), noise=noise) == 0
@@ -101,5 +107,5 @@ def test_unknown_pixels_do_not_matter():
 )
 def test_what_noisy_images_are_like_decides(images, expected):
     assert prepared(images, steps=10).plan.method_name == expected
-    for method in ("blind-spot", "subsampled"):
+    for method in ("pseudo-clean", "blind-spot", "subsampled"):
         assert prepared(images, method=method, steps=10).plan.method_name == method

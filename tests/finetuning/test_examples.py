@@ -1,20 +1,20 @@
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.finetuning.conftest import clean_image, frames_of, prepared, with_noise
+from tests.finetuning.conftest import clean_image, frames_of, noisy_settings, prepared, with_noise
 
 import napari_rednet as nr
 from napari_rednet.engine.images import PlaneKey
 from napari_rednet.finetuning.examples import (
     Example,
-    clean_settings,
-    noisy_settings,
     read_examples,
     split,
 )
+from napari_rednet.finetuning.planning import as_clean
 from napari_rednet.finetuning.stacks import Window, as_stacks
 
 CLEAN = clean_image()
@@ -140,12 +140,16 @@ def test_what_is_learnt_from_is_what_denoise_presents():
     assert shown == pytest.approx(expected, rel=0.05)
 
 
-def test_photographs_are_presented_as_such():
-    image = CLEAN.astype(np.uint8) // 2
-    (example,) = read_examples(as_stacks("images", image, None), clean_settings)
-    np.testing.assert_allclose(example.rows["image"], image / 255, rtol=1e-6)
-    (example,) = read_examples(as_stacks("images", image.astype(np.uint16), None), clean_settings)
-    assert example.rows["image"].max() > 0.95
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("task", ["deblock", "super_resolve", "inpaint", "denoise"])
+def test_good_images_are_presented_as_the_task_presents_bad_ones(task, dtype):
+    """By their range; only a coder's steps are in gray levels."""
+    image = (CLEAN // 2).astype(dtype)
+    (example,) = read_examples(as_stacks("images", image, None), partial(as_clean, task))
+    if task == "deblock" and dtype == np.uint8:
+        np.testing.assert_allclose(example.rows["image"], image / 255, rtol=1e-6)
+    else:
+        assert example.rows["image"].max() > 0.95
 
 
 # Registration ------------------------------------------------------------------------------

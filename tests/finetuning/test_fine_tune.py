@@ -16,6 +16,7 @@ from tests.finetuning.conftest import (
     best_of,
     clean_image,
     frames_of,
+    go_to,
     options,
     prepared,
     tiny,
@@ -25,6 +26,7 @@ from tests.finetuning.conftest import (
 )
 
 import napari_rednet as nr
+from napari_rednet.engine.checkpoints import read_rows
 from napari_rednet.engine.degradations import JpegCorruption
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.finetuning import session
@@ -39,9 +41,13 @@ DENOISING = {
     "paired": (NOISY, CLEAN),
     "clean": (None, CLEAN),
     "neighbors": (frames_of(CLEAN, 3), None),
+    "pseudo-clean": (NOISY, None),
     "blind-spot": (NOISY, None),
     "subsampled": (NOISY, None),
 }
+
+
+NOISY_TARGETS = ("neighbors", "blind-spot", "subsampled")
 
 
 # What is learnt ----------------------------------------------------------------------------
@@ -52,7 +58,7 @@ def learnt(way):
     if way == "clean of other scenes":
         return tuned(OTHER_NOISY, CLEAN, method="clean")
     # Noisy targets teach factors and offsets alone, which are few and can move fast.
-    rate = 0.1 if way in FROM_NOISY else 2e-3
+    rate = 0.1 if way in NOISY_TARGETS else 2e-3
     return tuned(*DENOISING[way], method=way, rate=rate)
 
 
@@ -65,7 +71,7 @@ def test_every_way_to_learn_denoises_better(way):
     assert after > before + (0.5 if way in FROM_NOISY else 1)
 
 
-@pytest.mark.parametrize("way", ["neighbors", "blind-spot", "subsampled"])
+@pytest.mark.parametrize("way", [*NOISY_TARGETS, "pseudo-clean"])
 def test_noisy_images_alone_do_not_shift_the_mean(way):
     restored = nr.denoise(NOISY, model=learnt(way))
     assert restored.mean() == pytest.approx(NOISY.mean(), abs=0.01 * 255)
@@ -123,7 +129,7 @@ def test_other_gain_and_offset_of_targets_change_nothing():
     np.testing.assert_allclose(*restored, atol=0.05)
 
 
-@pytest.mark.parametrize("method", ["paired", "blind-spot", "subsampled"])
+@pytest.mark.parametrize("method", ["paired", "pseudo-clean", "blind-spot", "subsampled"])
 def test_pixels_that_are_not_finite_teach_nothing(method):
     models = []
     for value in (np.nan, np.inf):
@@ -415,9 +421,7 @@ def test_a_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path):
     whole = prepared(NOISY, CLEAN, **LENGTH)
     list(whole.run())
     run = prepared(NOISY, CLEAN, folder=tmp_path, **LENGTH).run()
-    next(run)
-    next(run)
-    run.close()
+    go_to(20, run).close()
     resumed = prepared(NOISY, CLEAN, folder=tmp_path, resume=True, **LENGTH)
     assert resumed.trainer.step == 20
     list(resumed.run())
@@ -428,9 +432,7 @@ def test_a_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path):
 def test_resuming_keeps_a_best_model_that_is_never_reached_again(tmp_path, monkeypatch):
     seen = script_scores(monkeypatch, [0.0, 5.0, 1.0, 1.0])
     run = prepared(NOISY, CLEAN, folder=tmp_path, **LENGTH).run()
-    next(run)
-    next(run)
-    run.close()
+    go_to(20, run).close()
     resumed = prepared(NOISY, CLEAN, folder=tmp_path, resume=True, **LENGTH)
     list(resumed.run())
     assert torch.equal(best_of(resumed), seen[1])
@@ -455,7 +457,8 @@ from pathlib import Path
 from tests.finetuning.test_fine_tune import CLEAN, LENGTH, NOISY, prepared
 tuning = prepared(NOISY, CLEAN, folder=Path(sys.argv[1]), resume=True, **LENGTH)
 for status in tuning.run():
-    print(status.step, flush=True)
+    if status.is_check:
+        print(status.step, flush=True)
 """
 
 
@@ -488,7 +491,7 @@ def test_a_killed_process_is_resumed_to_the_same_end(tmp_path):
 )
 def test_another_training_is_not_continued(other, tmp_path):
     given = {"images": NOISY, "targets": CLEAN, "folder": tmp_path, **LENGTH}
-    next(prepared(**given).run())
+    go_to(10, prepared(**given).run()).close()
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(nr.TrainingError, match="another training"):
         prepared(**{**given, "resume": True, **other})
@@ -496,11 +499,29 @@ def test_another_training_is_not_continued(other, tmp_path):
 
 
 def test_a_training_is_not_overwritten(tmp_path):
-    next(prepared(NOISY, CLEAN, folder=tmp_path, **LENGTH).run())
+    go_to(10, prepared(NOISY, CLEAN, folder=tmp_path, **LENGTH).run()).close()
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(ValueError, match="holds a training; resume it"):
         tuned(NOISY, CLEAN, folder=tmp_path, **LENGTH)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_training_is_lost_when_another_one_begins_in_its_place(tmp_path):
+    """Not before: wrong arguments leave it as it is."""
+    given = {"images": NOISY, "targets": CLEAN, "folder": tmp_path, **LENGTH}
+    go_to(10, prepared(**given).run()).close()
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(ValueError, match="patch"):
+        tuned(**given, overwrite=True, patch=4096)
+    another = prepared(**given, overwrite=True, seed=5)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    run = another.run()
+    go_to(10, run)
+    assert (tmp_path / "checkpoint.pt").read_bytes() != before
+    for _ in run:
+        pass
+    steps = [row["step"] for row in read_rows(tmp_path / "log.csv")]
+    assert steps == sorted(set(steps))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
@@ -527,7 +548,7 @@ def test_a_full_disk_does_not_end_the_training(error, tmp_path, monkeypatch):
     expected = tuned(NOISY, CLEAN, **LENGTH)
     tuning = prepared(NOISY, CLEAN, folder=tmp_path, **LENGTH)
     run = tuning.run()
-    next(run)
+    go_to(10, run)
     before = (tmp_path / "checkpoint.pt").read_bytes()
 
     def fail(state, path):
@@ -545,7 +566,7 @@ def test_a_full_disk_does_not_end_the_training(error, tmp_path, monkeypatch):
 def test_a_model_that_cannot_be_kept_does_not_end_the_training(tmp_path, monkeypatch):
     tuning = prepared(NOISY, CLEAN, folder=tmp_path, **LENGTH)
     run = tuning.run()
-    next(run)
+    go_to(10, run)
     before = (tmp_path / "best.safetensors").read_bytes()
 
     def fail(*_):
@@ -621,7 +642,7 @@ def test_super_resolution_says_which_patches_it_takes():
 @pytest.mark.parametrize("other", [{"targets": CLEAN[::-1]}, {"noise": 50.0}, {"model": "other"}])
 def test_a_training_on_other_targets_is_not_continued(other, tmp_path):
     given = {"images": NOISY, "targets": CLEAN + NOISY[::-1], "folder": tmp_path, **LENGTH}
-    next(prepared(**given).run())
+    go_to(10, prepared(**given).run()).close()
     if "model" in other:
         other = {"model": tiny(seed=1)}
     with pytest.raises(nr.TrainingError, match="another training"):

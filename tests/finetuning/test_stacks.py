@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage import data
 from skimage.io import imsave
+from tests.finetuning.conftest import clean_settings, noisy_settings
 
 import napari_rednet as nr
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.finetuning import stacks as module
-from napari_rednet.finetuning.examples import clean_settings, noisy_settings, read_examples
+from napari_rednet.finetuning.examples import read_examples
 from napari_rednet.finetuning.stacks import Stack, as_stacks, windows
 
 # (channels, z, y, x), all planes different.
@@ -106,7 +107,11 @@ def test_a_list_keeps_its_order_and_every_dtype():
     found = examples_of(images)
     assert [e.stack for e in found] == [0, 1, 2, 2, 2]
     assert [e.shape for e in found] == [(80, 96), (50, 96), *[(80, 96)] * 3]
-    np.testing.assert_allclose(found[2].rows["image"], images[2][0] / 255, rtol=1e-6)
+    shown = [
+        np.corrcoef(e.rows["image"].ravel(), plane.ravel())[0, 1]
+        for e, plane in zip(found, [*images[:2], *images[2]], strict=True)
+    ]
+    assert min(shown) > 0.999
 
 
 @pytest.mark.parametrize(

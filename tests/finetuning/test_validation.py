@@ -3,11 +3,11 @@ import pytest
 import torch
 from skimage import data
 from tests.conftest import seeded
-from tests.finetuning.conftest import clean_image, frames_of, weights_of, with_noise
+from tests.finetuning.conftest import clean_image, frames_of, noisy_settings, weights_of, with_noise
 
 import napari_rednet as nr
 from napari_rednet.finetuning import prepare_fine_tuning
-from napari_rednet.finetuning.examples import noisy_settings, read_examples
+from napari_rednet.finetuning.examples import read_examples
 from napari_rednet.finetuning.methods import BlindSpot, Neighbors, Paired, Subsampled
 from napari_rednet.finetuning.stacks import as_stacks
 from napari_rednet.finetuning.validation import Validation
@@ -45,8 +45,7 @@ def held_out(method):
 
 def gain(method, network, base):
     kind = METHODS.get(method, Paired())
-    is_clean = method == "paired"
-    validation = Validation(held_out(method), kind, base, CPU, has_clean_targets=is_clean)
+    validation = Validation(held_out(method), kind, base, CPU)
     assert validation(base) == 0
     return validation(network)
 
@@ -89,7 +88,7 @@ def test_gains_of_clean_targets_are_those_of_the_errors(fast):
 
 def test_the_draws_are_always_the_same(fast):
     worse = disturbed(fast, 0.1)
-    validation = Validation(held_out("blind-spot"), BlindSpot(), fast, CPU, has_clean_targets=False)
+    validation = Validation(held_out("blind-spot"), BlindSpot(), fast, CPU)
     torch.manual_seed(1)
     first = validation(worse)
     torch.manual_seed(2)
@@ -103,7 +102,7 @@ def test_unknown_pixels_are_not_measured(fast):
         (example,) = held_out("paired")
         example.rows["weight"][50:90] = 0
         example.rows["target"][50:90] = value
-        validation = Validation([example], Paired(), fast, CPU, has_clean_targets=True)
+        validation = Validation([example], Paired(), fast, CPU)
         found.append(validation(worse))
     assert found[0] == found[1]
 
@@ -127,7 +126,7 @@ def test_empty_squares_do_not_outweigh_the_others(fast):
     found = []
     for part in (example.part(slice(None), slice(0, side)), example):
         worse = disturbed(fast, 0.1)
-        validation = Validation([part], Paired(), worse, CPU, has_clean_targets=True)
+        validation = Validation([part], Paired(), worse, CPU)
         found.append(validation(fast))
     assert found[0] > 1
     assert found[1] > 0.3 * found[0]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_rednet.cli.options import reported_errors
-from napari_rednet.console import console
+from napari_rednet.console import say
 
 
 def export_model(
@@ -47,4 +47,4 @@ def export_model(
             description=description,
             tags=tag or (),
         )
-        console.print(f"written: {out}", soft_wrap=True)
+        say(f"written: {out}")

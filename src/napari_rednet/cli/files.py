@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_rednet.console import console, run_with_bar
+from napari_rednet.console import run_with_bar, say
 from napari_rednet.errors import ImageFileError
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def restore_file(
     with tiff_writer(target, image, scale) as out:
         steps = make_steps(image.data, channel_axis=image.channel_axis, out=out)
         run_with_bar(steps, source.name, quiet=quiet)
-    if not quiet:
-        console.print(f"written: {target}", soft_wrap=True)
+    say(f"written: {target}", quiet=quiet)
 
 
 def read_mask(path: Path) -> Any:

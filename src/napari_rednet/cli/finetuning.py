@@ -12,15 +12,22 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from napari_rednet.cli.options import Device, Quiet, reported_errors
+from napari_rednet.cli.options import (
+    Device,
+    Gain,
+    Model,
+    Noise,
+    Offset,
+    Quiet,
+    ReadNoise,
+    reported_errors,
+)
 from napari_rednet.cli.restoring import noise_model
-from napari_rednet.console import console
+from napari_rednet.console import console, say
 from napari_rednet.errors import ModelError
 
 if TYPE_CHECKING:
     from napari_rednet.finetuning.session import FineTuning, FineTuningStatus
-
-_PER_MILLE = 1000
 
 
 def fine_tune(
@@ -36,22 +43,22 @@ def fine_tune(
     task: Annotated[
         str, typer.Option(help="denoise, super_resolve, deblock or inpaint.")
     ] = "denoise",
-    model: Annotated[str, typer.Option(help="Model to start from: a name or a file.")] = "fast",
+    model: Model = "fast",
     minutes: Annotated[float, typer.Option(help="How long to train.")] = 10.0,
     steps: Annotated[int | None, typer.Option(help="Length in steps instead.")] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="paired, clean, neighbors, blind-spot or subsampled; see the tutorial."),
+        typer.Option(
+            help="paired, clean, neighbors, pseudo-clean, blind-spot or subsampled: see the docs."
+        ),
     ] = None,
     channel_axis: Annotated[
         int | None, typer.Option(help="Axis of the channels, if the files do not say.")
     ] = None,
-    noise: Annotated[
-        float | None, typer.Option(help="Standard deviation of the noise, if it is known.")
-    ] = None,
-    gain: Annotated[float | None, typer.Option(help="Image units per photon.")] = None,
-    offset: Annotated[float | None, typer.Option(help="Signal without light.")] = None,
-    read_noise: Annotated[float | None, typer.Option(help="Noise without light.")] = None,
+    noise: Noise = None,
+    gain: Gain = None,
+    offset: Offset = None,
+    read_noise: ReadNoise = None,
     batch: Annotated[int | None, typer.Option(help="Patches of a batch.")] = None,
     patch: Annotated[int, typer.Option(help="Side of the patches in pixels.")] = 64,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -62,7 +69,9 @@ def fine_tune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted training.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the model file.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the model file and its training.")
+    ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -72,16 +81,10 @@ def fine_tune(
     stops and keeps the best model; after anything worse, --resume goes on. Checkpoint and log lie
     in a folder beside the model.
     """
-    from napari_rednet.engine.checkpoints import CHECKPOINT, LOG
     from napari_rednet.finetuning import prepare_fine_tuning
 
     with reported_errors(), _printed_warnings():
         _check_out(out, force=force or resume)
-        folder = out.with_suffix(".training")
-        if force and not resume:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
-            (folder / LOG).unlink(missing_ok=True)
-        known = noise_model(noise, gain, offset, read_noise)
         tuning = prepare_fine_tuning(
             stacks or None,
             targets or None,
@@ -90,7 +93,7 @@ def fine_tune(
             minutes=minutes,
             steps=steps,
             channel_axis=channel_axis,
-            noise=known,
+            noise=noise_model(noise, gain, offset, read_noise),
             method=method,
             batch=batch,
             patch=patch,
@@ -98,13 +101,14 @@ def fine_tune(
             seed=seed,
             device=device,
             name=name or out.stem,
-            folder=folder,
+            folder=out.with_suffix(".training"),
             resume=resume,
+            overwrite=force,
         )
-        _say(_start(tuning), quiet=quiet)
+        say(_start(tuning), quiet=quiet)
         _train(tuning, quiet=quiet)
         tuning.model().save(out)
-        _say(f"{_end(tuning)}; written: {out}", quiet=quiet)
+        say(f"{_end(tuning)}; written: {out}", quiet=quiet)
 
 
 def _check_out(out: Path, *, force: bool) -> None:
@@ -141,16 +145,14 @@ def _train(tuning: FineTuning, *, quiet: bool) -> None:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=quiet) as bar:
-        task = bar.add_task("training", total=_PER_MILLE)
+        task = bar.add_task("training", total=1.0)
         try:
             for status in tuning.run():
-                bar.update(
-                    task, completed=_PER_MILLE * status.fraction, description=_describe(status)
-                )
+                bar.update(task, completed=status.fraction, description=_describe(status))
                 if status.is_check and not console.is_terminal:
-                    _say(_describe(status), quiet=quiet)
+                    say(_describe(status), quiet=quiet)
         except KeyboardInterrupt:
-            _say("stopped; the best model is kept", quiet=quiet)
+            say("stopped; the best model is kept", quiet=quiet)
 
 
 def _describe(status: FineTuningStatus) -> str:
@@ -174,8 +176,3 @@ def _printed_warnings() -> Iterator[None]:
         warnings.simplefilter("always")
         warnings.showwarning = show
         yield
-
-
-def _say(text: str, *, quiet: bool) -> None:
-    if not quiet:
-        console.print(escape(text), soft_wrap=True, highlight=False)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from napari_rednet.cli.options import reported_errors
-from napari_rednet.console import console
+from napari_rednet.console import say
 
 app = typer.Typer(help="List the models; add, rename and remove your own.")
 
@@ -49,7 +49,7 @@ def add(
 
     with reported_errors():
         info = add_model(file, name, overwrite=force)
-    _say(f"{info.name} has been added to the models for {info.task}")
+    say(f"{info.name} has been added to the models for {info.task}")
 
 
 @app.command()
@@ -62,7 +62,7 @@ def rename(
 
     with reported_errors():
         rename_model(old, new)
-    _say(f"{old} is now called {new}")
+    say(f"{old} is now called {new}")
 
 
 @app.command()
@@ -79,7 +79,7 @@ def remove(
         if not yes:
             typer.confirm(f"Delete {path}?", abort=True)
         remove_model(name)
-    _say(f"{name} has been removed")
+    say(f"{name} has been removed")
 
 
 @app.command()
@@ -88,7 +88,3 @@ def folder() -> None:
     from napari_rednet.zoo import user_models_folder
 
     typer.echo(user_models_folder())
-
-
-def _say(text: str) -> None:
-    console.print(escape(text), highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_rednet.cli.options import Device, reported_errors
-from napari_rednet.console import console
+from napari_rednet.console import console, say
 
 
 def train(
@@ -36,16 +36,16 @@ def train(
             raise ValueError(f"{folder} holds a training; add --resume, or remove it")
         training = RecipeTraining(plan, data, folder, validation=validation, device=device)
         if resume and training.trainer.resume():
-            console.print(f"resumed at step {training.trainer.step}")
+            say(f"resumed at step {training.trainer.step}")
         for status in training.run():
             console.print(
                 f"step {status.step:7d}  {status.minutes:6.1f} min  {status.fraction:4.0%}  "
-                f"loss {status.loss:.6f}  PSNR {status.psnr:.3f} dB  "
+                f"loss {status.loss:.6f}  PSNR {status.score:.3f} dB  "
                 f"{status.samples_per_second:.0f} patches/s",
                 soft_wrap=True,
             )
             training.model().save(folder / f"{plan.name}.safetensors")
-        console.print(f"written: {folder / plan.name}.safetensors", soft_wrap=True)
+        say(f"written: {folder / plan.name}.safetensors")
 
 
 def demo(

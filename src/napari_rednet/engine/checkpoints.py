@@ -32,6 +32,12 @@ def prepare_folder(folder: Path) -> None:
         raise TrainingError(f"the training cannot be kept in {folder}: {error}") from error
 
 
+def start_anew(folder: Path) -> None:
+    """Remove what an earlier training in the folder would be resumed from."""
+    for name in (CHECKPOINT, LOG):
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint beside `path` and rename it, so that `path` is whole or the one before.
 

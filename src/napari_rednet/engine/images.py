@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.engine.intensity import IntensityRange
+
+Item = TypeVar("Item")
 
 _WINDOW = 512
 _MOST_WINDOWS = 12
@@ -109,13 +111,13 @@ class PlaneLayout:
         """
         keys = [key for key in self.planes() if key.channel == channel]
         boxes = [(r, c) for r in _spread(self.plane_shape[0]) for c in _spread(self.plane_shape[1])]
-        planes = keys if len(boxes) * len(keys) <= _MOST_WINDOWS else _evenly(keys)
+        planes = keys if len(boxes) * len(keys) <= _MOST_WINDOWS else evenly(keys)
         per_plane = max(1, _MOST_WINDOWS // max(1, len(planes)))
         chosen = []
         for i, key in enumerate(planes):
             # Neighbouring planes look at different places.
             turn = [boxes[(i * per_plane + j) % len(boxes)] for j in range(len(boxes))]
-            chosen += [key.window(*box) for box in _evenly(turn, per_plane)]
+            chosen += [key.window(*box) for box in evenly(turn, per_plane)]
         return chosen
 
 
@@ -128,7 +130,7 @@ def _spread(length: int) -> list[slice]:
     return [slice(int(s), int(s) + _WINDOW) for s in starts]
 
 
-def _evenly(items: Sequence[Any], count: int = _MOST_WINDOWS) -> list[Any]:
+def evenly(items: Sequence[Item], count: int = _MOST_WINDOWS) -> list[Item]:
     """At most `count` of the items, evenly spaced."""
     if len(items) <= count:
         return list(items)

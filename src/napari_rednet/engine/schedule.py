@@ -61,7 +61,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """One row of the training log; `psnr` is what the validation found, NaN between checks."""
+    """One row of the training log; `score` is what the validation found, NaN between checks."""
 
     step: int
     minutes: float
@@ -70,4 +70,4 @@ class TrainingStatus:
     gradient_norm: float
     rate: float
     samples_per_second: float
-    psnr: float
+    score: float

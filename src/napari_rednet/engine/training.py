@@ -21,6 +21,7 @@ from napari_rednet.engine.checkpoints import (
     drop_rows_after,
     prepare_folder,
     read_checkpoint,
+    start_anew,
     write_checkpoint,
 )
 from napari_rednet.engine.devices import training_dtype
@@ -72,7 +73,7 @@ class Trainer:
         self.average.load_state_dict(network.state_dict())
         self.config = config
         self.step = 0
-        self.seconds = 0.0
+        self.seconds = self._clock_start = 0.0
         self.best: Weights = _copied(self.average)
         self.best_score = -math.inf
         self._make_batch = make_batch
@@ -107,6 +108,8 @@ class Trainer:
         """Train to the end, yielding a status every `interval` steps and at the end."""
         if self._folder is not None:
             prepare_folder(self._folder)
+            if self.step == 0:
+                start_anew(self._folder)
         if self.step == 0 and self._validate is not None:
             self._score()
         while not self.is_done:
@@ -116,45 +119,53 @@ class Trainer:
 
     def _run_interval(self) -> TrainingStatus | None:
         """Train for an interval; None if it had to be taken back."""
+        begun = self.seconds
+        # What passes between intervals does not count.
+        self._clock_start = time.perf_counter() - begun
+        samples, loss, norm = self._train_interval()
+        if not math.isfinite(loss):
+            self._restart(loss)
+            return None
+        speed = samples / (self._read_clock() - begun)
+        is_check = self._is_check_due()
+        if is_check and not self._is_sound():
+            self._restart(math.nan)
+            return None
+        score = self._score() if is_check and self._validate else math.nan
+        status = TrainingStatus(
+            step=self.step,
+            # Checks take time that the user waits for.
+            minutes=self._read_clock() / 60,
+            fraction=self.fraction,
+            loss=loss,
+            gradient_norm=norm,
+            rate=self._rate(),
+            samples_per_second=speed,
+            score=score,
+        )
+        if is_check:
+            self._keep(status)
+        return status
+
+    def _train_interval(self) -> tuple[int, float, float]:
+        """Take steps until a report is due: samples, mean loss, mean norm of the gradient."""
+        begun, samples = self.seconds, 0
         losses: list[Tensor] = []
         norms: list[Tensor] = []
-        begun = self.seconds
-        started = time.perf_counter()
-        samples = 0
         while self.fraction < 1.0 and not (losses and self._is_report_due(self.seconds - begun)):
             loss, norm, count = self._train_step()
             losses.append(loss)
             norms.append(norm)
             samples += count
             self.step += 1
-            self.seconds = begun + time.perf_counter() - started
-        mean_loss = float(torch.stack(losses).mean())
-        if not math.isfinite(mean_loss):
-            self._restart(mean_loss)
-            return None
-        # The loss was waited for above, so that the clock covers the device's work.
-        self.seconds = begun + time.perf_counter() - started
-        speed = samples / (self.seconds - begun)
-        is_check = self._is_check_due()
-        if is_check and not self._is_sound():
-            self._restart(math.nan)
-            return None
-        score = self._score() if is_check and self._validate else math.nan
-        # Checks take time that the user waits for.
-        self.seconds = begun + time.perf_counter() - started
-        status = TrainingStatus(
-            step=self.step,
-            minutes=self.seconds / 60,
-            fraction=self.fraction,
-            loss=mean_loss,
-            gradient_norm=float(torch.stack(norms).mean()),
-            rate=self._rate(),
-            samples_per_second=speed,
-            psnr=score,
-        )
-        if is_check:
-            self._keep(status)
-        return status
+            self._read_clock()
+        # Taking the numbers off a device waits for its work, which the clock has to cover.
+        return samples, float(torch.stack(losses).mean()), float(torch.stack(norms).mean())
+
+    def _read_clock(self) -> float:
+        """Seconds of training so far."""
+        self.seconds = time.perf_counter() - self._clock_start
+        return self.seconds
 
     def _train_step(self) -> tuple[Tensor, Tensor, int]:
         for group in self._optimizer.param_groups:

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from napari_rednet.finetuning.examples import SettingsOf
 from napari_rednet.finetuning.stacks import Stack
 
-METHODS = ("paired", "clean", "neighbors", "blind-spot", "subsampled")
+METHODS = ("paired", "clean", "neighbors", "pseudo-clean", "blind-spot", "subsampled")
 """The ways to learn; see `fine_tune`."""
 
 FROM_NOISY = METHODS[2:]
-SINGLE = "blind-spot"
+SINGLE = "pseudo-clean"
 """What is taken for noisy images that have no neighbours of the same scene."""
 
 _SAME_SCENE = 1.2

@@ -41,6 +41,7 @@ def fine_tune(
     name: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool | Progress = False,
 ) -> Model:
     """Adapt a model to images like one's own.
@@ -71,11 +72,12 @@ def fine_tune(
     noise : float, NoiseModel, or a sequence of one of them per channel, optional
         Noise of noisy images, in their units, if it is known; it is estimated otherwise. With
         targets alone: the noise to add, in units of the targets. If None, noise of many levels.
-    method : {'paired', 'clean', 'neighbors', 'blind-spot', 'subsampled'}, optional
+    method : {'paired', 'clean', 'neighbors', 'pseudo-clean', 'blind-spot', 'subsampled'}, optional
         Another way to learn than the one chosen. 'clean', with both given: `images` need not show
         the scenes of `targets`, they only tell the noise. 'neighbors' (Noise2Noise [1]_):
-        neighbouring planes show the same scene. 'blind-spot' (Noise2Void [2]_) and 'subsampled'
-        (Neighbor2Neighbor [3]_) learn from single noisy images.
+        neighbouring planes show the same scene. The others learn from single noisy images:
+        'pseudo-clean' (Restore from restored [4]_) from what the base model makes of them,
+        'blind-spot' (Noise2Void [2]_) and 'subsampled' (Neighbor2Neighbor [3]_) from their pixels.
     batch : int, optional
         Patches of a batch; 8, or 32 for methods whose targets are noisy, if not given.
     patch : int
@@ -92,6 +94,8 @@ def fine_tune(
         Where checkpoint, log, best and last model are kept, so that the training can be resumed.
     resume : bool
         Go on from the checkpoint in `folder`.
+    overwrite : bool
+        Start anew although `folder` holds a training, which is lost when this one begins.
     progress : bool or callable
         True shows a progress bar; a callable receives (per mille done, 1000).
 
@@ -115,6 +119,7 @@ def fine_tune(
     .. [1] J. Lehtinen et al., "Noise2Noise", ICML 2018.
     .. [2] A. Krull, T.-O. Buchholz, F. Jug, "Noise2Void", CVPR 2019.
     .. [3] T. Huang et al., "Neighbor2Neighbor", CVPR 2021.
+    .. [4] S. Lee et al., "Restore from restored", arXiv:2003.04721.
 
     Examples
     --------
@@ -143,6 +148,7 @@ def fine_tune(
         name=name,
         folder=folder,
         resume=resume,
+        overwrite=overwrite,
     )
     drain(_as_steps(tuning), progress, "fine-tune")
     if tuning.trainer.best_score <= 0:
@@ -172,6 +178,7 @@ def prepare_fine_tuning(
     name: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> FineTuning:
     """`fine_tune`, step by step: arguments are checked and images read, nothing is learnt yet.
 
@@ -195,8 +202,9 @@ def prepare_fine_tuning(
         None if images is None else as_stacks("images", images, channel_axis),
         None if targets is None else as_stacks("targets", targets, channel_axis),
         noise,
+        device,
     )
-    kept = _check_folder(folder, resume)
+    kept = _check_folder(folder, resume, overwrite)
     plan = make_plan(given, chosen, base, schedule, name or f"{base.name}-tuned")
     tuning = FineTuning(plan, device, kept)
     if resume:
@@ -227,7 +235,9 @@ def _schedule(
     return Schedule(minutes, steps, rate, check_count("seed", seed, 0), batch, patch)
 
 
-def _check_folder(folder: str | os.PathLike[str] | None, resume: bool) -> Path | None:
+def _check_folder(
+    folder: str | os.PathLike[str] | None, resume: bool, overwrite: bool
+) -> Path | None:
     from napari_rednet.engine.checkpoints import CHECKPOINT, prepare_folder
 
     if folder is None:
@@ -236,6 +246,6 @@ def _check_folder(folder: str | os.PathLike[str] | None, resume: bool) -> Path |
         return None
     path = Path(folder)
     prepare_folder(path)
-    if (path / CHECKPOINT).exists() and not resume:
-        raise ValueError(f"{path} holds a training; resume it, or remove it")
+    if (path / CHECKPOINT).exists() and not resume and not overwrite:
+        raise ValueError(f"{path} holds a training; resume it, or overwrite it")
     return path

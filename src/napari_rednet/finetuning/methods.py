@@ -7,6 +7,9 @@ References
    CVPR 2019; J. Batson, L. Royer, "Noise2Self", ICML 2019.
 .. [3] T. Huang et al., "Neighbor2Neighbor: self-supervised denoising from single noisy images",
    CVPR 2021.
+.. [4] S. Lee et al., "Restore from restored: single image denoising with pseudo clean image",
+   arXiv:2003.04721.
+.. [5] M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from napari_rednet.engine.training import Batch
 Patches = Mapping[str, Tensor]
 """Rows of examples by name, (N, 1, Y, X) each."""
 
-AnyCorruption = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
+Corruption = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
 """From clean images to inputs, targets and, perhaps, weights in the loss."""
 
 _MAP_ERROR = 0.1
@@ -38,14 +41,20 @@ class Method(Protocol):
     ----------
     rows : tuple of str
         Which rows of the examples it needs.
+    has_clean_targets : bool
+        Whether targets are free of noise, or taken for it.
     is_single : bool
         Whether targets are the very pixels of the noisy image that is to be restored.
+    reach : float
+        How far the result goes from the base (0) to what was learnt (1).
     margin : int
         Pixels at each side of a patch that it cuts off.
     """
 
     rows: ClassVar[tuple[str, ...]]
+    has_clean_targets: ClassVar[bool]
     is_single: ClassVar[bool]
+    reach: ClassVar[float]
 
     @property
     def margin(self) -> int:
@@ -61,8 +70,10 @@ class Paired:
 
     is_told_noise: bool = True
     rows: ClassVar[tuple[str, ...]] = ("image", "std", "target", "weight")
+    has_clean_targets: ClassVar[bool] = True
     is_single: ClassVar[bool] = False
-    margin: int = 0
+    reach: ClassVar[float] = 1.0
+    margin: ClassVar[int] = 0
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""
@@ -77,10 +88,12 @@ class Paired:
 class Corrupted:
     """Clean images, corrupted as the task has it."""
 
-    corruption: AnyCorruption
+    corruption: Corruption
     margin: int = 0
     rows: ClassVar[tuple[str, ...]] = ("image", "weight")
+    has_clean_targets: ClassVar[bool] = True
     is_single: ClassVar[bool] = False
+    reach: ClassVar[float] = 1.0
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""
@@ -91,12 +104,35 @@ class Corrupted:
 
 
 @dataclass(frozen=True)
+class PseudoClean:
+    """Restore from restored [4]: the base's own results, under the noise of the images.
+
+    Real noise is never seen. Half-way between the base and what was learnt [5] most of the gain
+    is left, and little of what made single images worse.
+    """
+
+    corruption: Corruption
+    rows: ClassVar[tuple[str, ...]] = ("restored", "weight")
+    has_clean_targets: ClassVar[bool] = True
+    is_single: ClassVar[bool] = False
+    reach: ClassVar[float] = 0.5
+    margin: ClassVar[int] = 0
+
+    def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
+        """See `Method`."""
+        inputs, targets = self.corruption(patches["restored"], generator)
+        return inputs, targets, patches["weight"]
+
+
+@dataclass(frozen=True)
 class Neighbors:
     """Noise2Noise [1]: neighbouring planes show the same scene under other noise."""
 
-    margin: int = 0
     rows: ClassVar[tuple[str, ...]] = ("image", "std", "other", "other_std", "weight")
+    has_clean_targets: ClassVar[bool] = False
     is_single: ClassVar[bool] = False
+    reach: ClassVar[float] = 1.0
+    margin: ClassVar[int] = 0
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""
@@ -116,9 +152,11 @@ class BlindSpot:
     """
 
     share: float = 0.06
-    margin: int = 0
     rows: ClassVar[tuple[str, ...]] = ("image", "std", "weight")
+    has_clean_targets: ClassVar[bool] = False
     is_single: ClassVar[bool] = True
+    reach: ClassVar[float] = 1.0
+    margin: ClassVar[int] = 0
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""
@@ -135,9 +173,11 @@ class BlindSpot:
 class Subsampled:
     """Neighbor2Neighbor [3]: of every 2 x 2 pixels one goes to the input, one to the target."""
 
-    margin: int = 0
     rows: ClassVar[tuple[str, ...]] = ("image", "std", "weight")
+    has_clean_targets: ClassVar[bool] = False
     is_single: ClassVar[bool] = True
+    reach: ClassVar[float] = 1.0
+    margin: ClassVar[int] = 0
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
         """See `Method`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
@@ -15,22 +16,19 @@ from torch import Tensor
 
 from napari_rednet.arguments import Noise, noise_per_channel
 from napari_rednet.engine.degradations import (
+    CORRUPTIONS,
     CameraNoise,
     EnlargementCorruption,
-    HoleCorruption,
-    JpegCorruption,
     NoiseCorruption,
 )
-from napari_rednet.engine.intensity import PERCENTILES, measure_range
+from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.intensity import PERCENTILES
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.schedule import TrainingConfig
-from napari_rednet.finetuning.choice import FROM_NOISY, SINGLE, repeating_axis
+from napari_rednet.finetuning.choice import SINGLE, repeating_axis
 from napari_rednet.finetuning.examples import (
     Example,
-    SettingsOf,
-    clean_settings,
-    noisy_settings,
     read_examples,
     split,
 )
@@ -40,10 +38,14 @@ from napari_rednet.finetuning.methods import (
     Method,
     Neighbors,
     Paired,
+    PseudoClean,
     Subsampled,
 )
+from napari_rednet.finetuning.pseudo_clean import with_restored
 from napari_rednet.finetuning.session import Plan
 from napari_rednet.finetuning.stacks import Stack
+from napari_rednet.restoration.denoise import denoise_settings
+from napari_rednet.restoration.presentation import as_coded, by_range
 from napari_rednet.zoo import Model
 
 # Peak learning rate and patches of a batch. Noisy targets make noisy gradients, which only small
@@ -51,6 +53,7 @@ from napari_rednet.zoo import Model
 _RATES = {
     "paired": 3e-4,
     "clean": 3e-4,
+    "pseudo-clean": 3e-4,
     "neighbors": 1e-4,
     "blind-spot": 1e-4,
     "subsampled": 1e-4,
@@ -72,19 +75,19 @@ class Schedule:
     batch: int | None
     patch: int
 
-    def batch_of(self, method: str) -> int:
+    def batch_of(self, method: Method) -> int:
         """Patches of a batch."""
         if self.batch is not None:
             return self.batch
-        return _BATCH_OF_NOISY if method in FROM_NOISY else _BATCH
+        return _BATCH if method.has_clean_targets else _BATCH_OF_NOISY
 
-    def config(self, method: str) -> TrainingConfig:
+    def config(self, name: str, method: Method) -> TrainingConfig:
         """The configuration of the training loop."""
         return TrainingConfig(
             steps=self.steps,
             minutes=None if self.steps is not None else self.minutes,
-            rate=_RATES[method] if self.rate is None else self.rate,
-            factors_only=method in FROM_NOISY,
+            rate=_RATES[name] if self.rate is None else self.rate,
+            factors_only=not method.has_clean_targets,
             warm_up=50,
             interval=10,
             pulse=_PULSE,
@@ -97,11 +100,15 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Given:
-    """What the user gives: images, clean targets, and what is known of the noise."""
+    """What the user gives: images, clean targets, what is known of the noise, and a device."""
 
     images: Sequence[Stack] | None
     targets: Sequence[Stack] | None
     noise: Noise | Sequence[Noise] | None = None
+    device: str = "auto"
+    _measured: dict[tuple[Stack, int], ChannelSettings] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         for stack in [*(self.images or []), *(self.targets or [])]:
@@ -126,22 +133,31 @@ class Given:
                     f"({target.name}) for {image.layout.shape} ({image.name})"
                 )
 
-    def noisy_settings(self) -> SettingsOf:
-        """How noisy images are presented."""
-
-        def settings(stack: Stack, channel: int) -> ChannelSettings:
+    def as_noisy(self, stack: Stack, channel: int) -> ChannelSettings:
+        """How `denoise` presents a noisy image; measured once, since that takes time."""
+        key = stack, channel
+        if key not in self._measured:
             known = noise_per_channel(self.noise, stack.layout)
-            return noisy_settings(known)(stack, channel)
+            noise = None if known is None else known[channel]
+            self._measured[key] = denoise_settings(stack.samples(channel), noise, 1.0)
+        return self._measured[key]
 
-        return settings
+    def cameras(self) -> list[NoiseModel]:
+        """The noise of all channels of which it is known, in the network's units."""
+        if self.images is None and self.noise is None:
+            return []
+        # Clean targets are to get the noise that is given.
+        stacks = self.images or self.targets or []
+        settings = [self.as_noisy(s, c) for s in stacks for c in range(s.layout.channels)]
+        return [s.noise.normalized(s.scale.low, s.scale.span) for s in settings if s.noise]
 
 
 def make_plan(given: Given, method: str | None, base: Model, schedule: Schedule, name: str) -> Plan:
     """Read the images and choose the way to learn, where that depends on them."""
-    check_patch(base.task, schedule.patch)
+    _check_patch(base.task, schedule.patch)
     axis = None
     if method in (None, "neighbors"):
-        axis = repeating_axis(given.images or [], given.noisy_settings())
+        axis = repeating_axis(given.images or [], given.as_noisy)
         if axis is None and method is not None:
             raise ValueError(
                 "neighboring planes do not show the same scene, or there is only one; "
@@ -160,16 +176,15 @@ def make_plan(given: Given, method: str | None, base: Model, schedule: Schedule,
         method_name=method,
         training=training,
         held_out=held_out,
-        has_clean_targets=method in ("paired", "clean"),
-        config=schedule.config(method),
-        batch=schedule.batch_of(method),
+        config=schedule.config(method, taught),
+        batch=schedule.batch_of(taught),
         patch=schedule.patch,
-        rehearses=base.task == "denoise" and method not in FROM_NOISY,
+        rehearses=base.task == "denoise" and taught.has_clean_targets,
         info=_info(given, examples, base),
     )
 
 
-def check_patch(task: str, patch: int) -> None:
+def _check_patch(task: str, patch: int) -> None:
     """Raise unless patches can be made smaller by all factors of super-resolution."""
     corruption = EnlargementCorruption()
     side = patch + 2 * corruption.margin
@@ -180,25 +195,29 @@ def check_patch(task: str, patch: int) -> None:
 def _paired(given: Given, base: Model, _: int | None) -> tuple[list[Example], Method]:
     given.check_pairs()
     is_denoiser = base.task == "denoise"
-    settings = given.noisy_settings() if is_denoiser else clean_settings
+    settings = given.as_noisy if is_denoiser else partial(as_clean, base.task)
     examples = read_examples(given.images or [], settings, targets=given.targets)
     return examples, Paired(is_denoiser)
 
 
+def _pseudo_clean(given: Given, base: Model, _: int | None) -> tuple[list[Example], Method]:
+    examples = read_examples(given.images or [], given.as_noisy)
+    restored = with_restored(examples, base.network, resolve_device(given.device))
+    return restored, PseudoClean(CameraNoise(given.cameras()))
+
+
 def _noisy(method: Method, given: Given, axis: int | None) -> tuple[list[Example], Method]:
-    return read_examples(given.images or [], given.noisy_settings(), axis=axis), method
+    return read_examples(given.images or [], given.as_noisy, axis=axis), method
 
 
 def _clean(given: Given, base: Model, _: int | None) -> tuple[list[Example], Method]:
+    images = given.targets if base.task == "denoise" else given.images
+    examples = read_examples(images or [], partial(as_clean, base.task))
     if base.task != "denoise":
-        corruption = _CORRUPTIONS[base.task]()
-        examples = read_examples(given.images or [], clean_settings)
+        corruption = CORRUPTIONS[base.task]()
         return examples, Corrupted(corruption, corruption.margin)
-    examples = read_examples(given.targets or [], _by_range)
-    models = _noise_models(given)
-    if models:
-        return examples, Corrupted(CameraNoise(models))
-    return examples, Corrupted(_broad_noise)
+    cameras = given.cameras()
+    return examples, Corrupted(CameraNoise(cameras) if cameras else _broad_noise)
 
 
 def _broad_noise(clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -207,28 +226,10 @@ def _broad_noise(clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Ten
     return torch.cat([noisy, std], 1), clean
 
 
-def _by_range(stack: Stack, channel: int) -> ChannelSettings:
-    return ChannelSettings(measure_range(stack.samples(channel)))
-
-
-def _noise_models(given: Given) -> list[NoiseModel]:
-    """Noise of the user's cameras, in the network's units."""
-    settings = [_setting(given, stack, channel) for stack, channel in _noisy_channels(given)]
-    return [s.noise.normalized(s.scale.low, s.scale.span) for s in settings if s.noise is not None]
-
-
-def _noisy_channels(given: Given) -> list[tuple[Stack, int]]:
-    """Channels whose noise is known or can be estimated."""
-    known = given.images or (given.targets if given.noise is not None else None) or []
-    return [(stack, channel) for stack in known for channel in range(stack.layout.channels)]
-
-
-def _setting(given: Given, stack: Stack, channel: int) -> ChannelSettings:
-    """How a channel is presented; clean ones are to get the noise that is given."""
-    if given.images:
-        return given.noisy_settings()(stack, channel)
-    models = noise_per_channel(given.noise, stack.layout) or []
-    return replace(_by_range(stack, channel), noise=models[channel])
+def as_clean(task: str, stack: Stack, channel: int) -> ChannelSettings:
+    """How a good image is presented: as the function of the task presents bad ones."""
+    is_coded = task == "deblock" and stack.array.dtype == np.uint8
+    return (as_coded if is_coded else by_range)(stack.samples(channel), channel)
 
 
 def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, Any]:
@@ -244,41 +245,25 @@ def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, A
             "dtype": str(given.first.array.dtype),
         },
     }
-    scale = _by_range(given.first, 0).scale
+    scale = as_clean(base.task, given.first, 0).scale
     info["normalization"] = {
         "low": scale.low,
         "high": scale.high,
         "percentiles": list(PERCENTILES),
     }
-    if base.task == "denoise" and _noisy_channels(given):
-        info["noise_model"] = asdict(_typical_noise(given))
+    cameras = given.cameras() if base.task == "denoise" else []
+    if cameras:
+        typical = np.median([astuple(camera) for camera in cameras], axis=0)
+        info["noise_model"] = asdict(NoiseModel(*map(float, typical)))
     return info
 
 
-def _typical_noise(given: Given) -> NoiseModel:
-    """The median of the noise of all channels, for images whose range is 0 to 1."""
-    values = []
-    for stack, channel in _noisy_channels(given):
-        noise, scale = _setting(given, stack, channel).noise, _by_range(stack, channel).scale
-        if noise is not None:
-            values.append(astuple(noise.normalized(scale.low, scale.span)))
-    return NoiseModel(*map(float, np.median(values, axis=0)))
-
-
-_CORRUPTIONS: Mapping[str, type[EnlargementCorruption | JpegCorruption | HoleCorruption]] = (
-    MappingProxyType(
-        {
-            "super_resolve": EnlargementCorruption,
-            "deblock": JpegCorruption,
-            "inpaint": HoleCorruption,
-        }
-    )
-)
 _METHODS: Mapping[str, Callable[[Given, Model, int | None], tuple[list[Example], Method]]] = (
     MappingProxyType(
         {
             "paired": _paired,
             "clean": _clean,
+            "pseudo-clean": _pseudo_clean,
             "neighbors": lambda given, _, axis: _noisy(Neighbors(), given, axis),
             "blind-spot": lambda given, _, axis: _noisy(BlindSpot(), given, axis),
             "subsampled": lambda given, _, axis: _noisy(Subsampled(), given, axis),

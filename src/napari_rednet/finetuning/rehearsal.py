@@ -6,13 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_rednet.engine.degradations import NoiseCorruption
+from napari_rednet.engine.degradations import NoiseCorruption, evened_weights
 from napari_rednet.engine.patches import PatchSampler
 from napari_rednet.engine.training import Batch
 
 # They come with scikit-image, so that nothing has to be downloaded.
 _PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel")
-_LEAST_NOISE = 0.02
 
 
 class Rehearsal:
@@ -33,8 +32,7 @@ class Rehearsal:
         """Draw `count` noisy patches with their noise maps."""
         clean = self._sampler.sample(count, generator)
         noisy, std = self._corruption(clean, generator)
-        weights = 0.1 / (std.mean((1, 2, 3), keepdim=True) + _LEAST_NOISE).sqrt()
-        return torch.cat([noisy, std], 1), clean, weights.expand_as(clean)
+        return torch.cat([noisy, std], 1), clean, evened_weights(std).expand_as(clean)
 
 
 def _at_least(image: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:

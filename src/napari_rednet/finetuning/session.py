@@ -82,8 +82,6 @@ class Plan:
         What messages and the model file call it.
     training, held_out : sequence of Example
         What is learnt from, and what measures the progress.
-    has_clean_targets : bool
-        Whether the targets of the method are free of noise.
     config : TrainingConfig
         Length, rate, seed.
     batch, patch : int
@@ -100,7 +98,6 @@ class Plan:
     method_name: str
     training: Sequence[Example]
     held_out: Sequence[Example]
-    has_clean_targets: bool
     config: TrainingConfig
     batch: int
     patch: int
@@ -128,20 +125,14 @@ class FineTuning:
         self.plan = plan
         self.device = resolve_device(device)
         self.folder = folder
-        base = _copy(plan.base.network)
-        self._validation = Validation(
-            plan.held_out,
-            plan.method,
-            base,
-            self.device,
-            has_clean_targets=plan.has_clean_targets,
-        )
+        self._base = _copy(plan.base.network).to(self.device)
+        self._validation = Validation(plan.held_out, plan.method, self._base, self.device)
         self.trainer = Trainer(
             _copy(plan.base.network).requires_grad_(True),
             _batches(plan, self.device),
             plan.config,
             self.device,
-            validate=self._validation,
+            validate=lambda network: self._validation(self._kept(network.state_dict())),
             folder=folder,
             identity=_identity(plan),
         )
@@ -159,7 +150,7 @@ class FineTuning:
     def run(self) -> Iterator[FineTuningStatus]:
         """Train, yielding a status about every second; stop iterating to stop."""
         for status in self.trainer.run():
-            if math.isfinite(status.psnr):
+            if math.isfinite(status.score):
                 self._keep_models()
             yield FineTuningStatus(
                 step=status.step,
@@ -167,7 +158,7 @@ class FineTuning:
                 remaining_minutes=status.minutes * (1 / status.fraction - 1),
                 fraction=status.fraction,
                 loss=status.loss,
-                gain=status.psnr,
+                gain=status.score,
                 best_gain=self.trainer.best_score,
                 samples_per_second=status.samples_per_second,
             )
@@ -182,15 +173,21 @@ class FineTuning:
 
     def preview(self) -> Preview:
         """A held-out part of an image, before and after."""
-        return self._validation.preview(self.trainer.average)
+        return self._validation.preview(self._kept(self.trainer.average.state_dict()))
 
     def _as_model(self, weights: Mapping[str, torch.Tensor]) -> Model:
-        network = RedNet(self.plan.base.config)
-        network.load_state_dict({name: value.cpu() for name, value in weights.items()})
         info = {**self.plan.info, "training": self._summary()}
-        return Model(
-            self.plan.name, self.plan.base.task, network.eval().requires_grad_(False), info
-        )
+        network = self._kept(weights).cpu()
+        return Model(self.plan.name, self.plan.base.task, network, info)
+
+    def _kept(self, weights: Mapping[str, torch.Tensor]) -> RedNet:
+        """What is made of the weights that were learnt: as far from the base as the method goes."""
+        network = _copy(self._base).to(self.device)
+        reach = self.plan.method.reach
+        for name, value in network.state_dict().items():
+            # The whole way exactly: base + 1 * (learnt - base) may round to something else.
+            value.copy_(weights[name] if reach == 1 else value.lerp(weights[name], reach))
+        return network
 
     def _summary(self) -> dict[str, Any]:
         config = self.plan.config
@@ -265,7 +262,8 @@ def _fingerprint(plan: Plan) -> str:
     """Of all that is learnt from, and of the weights that the training starts from."""
     digest = hashlib.sha256()
     for example in plan.training:
-        for name in plan.method.rows:
+        # What the base restored follows from the rest, and differs a little between devices.
+        for name in sorted(example.rows.keys() - {"restored"}):
             digest.update(np.ascontiguousarray(example.rows[name]).data)
     for value in plan.base.network.state_dict().values():
         digest.update(value.numpy().tobytes())

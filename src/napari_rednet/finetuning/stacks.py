@@ -20,10 +20,10 @@ from napari_rednet.execution import sample_windows
 # Enough to learn one kind of image from; as half-precision numbers they fit into any memory.
 _MOST_PIXELS = 2**25
 _BOX = 512
-_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key of dictionaries, and arrays do not compare
 class Stack:
     """An array to learn from and its axes.
 
@@ -117,16 +117,18 @@ def _stacks_of(name: str, item: Any, channel_axis: int | None) -> Iterator[Stack
 def _image_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    from napari_rednet.io.tiff import SUFFIXES
+
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*SUFFIXES, *_PICTURES))
     if not found:
         raise ImageFileError(f"there are no images in {path}")
     return found
 
 
 def _read_stack(path: Path, channel_axis: int | None) -> Stack:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        from napari_rednet.io.tiff import read_tiff
+    from napari_rednet.io.tiff import SUFFIXES, read_tiff
 
+    if path.suffix.lower() in SUFFIXES:
         image = read_tiff(path)
         found, values = image.channel_axis, image.data
     else:

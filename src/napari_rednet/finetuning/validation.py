@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from napari_rednet.engine.devices import training_dtype
+from napari_rednet.engine.images import evenly
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.training import Batch
 from napari_rednet.finetuning.examples import Example
-from napari_rednet.finetuning.methods import Method
+from napari_rednet.finetuning.methods import Method, PseudoClean
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -25,6 +26,7 @@ _MOST_CASES = 24
 _DRAWS = 2
 _FEWEST_KNOWN = 0.1
 _STEP = 0.05
+_TINY = 1e-9
 # How much the noise model is trusted: what an error of it explains is no gain.
 _NOISE_ERROR = 0.15
 
@@ -55,11 +57,6 @@ class Validation:
     be estimated. Where the only targets are the very pixels that are restored, the error is
     estimated by Stein's formula [1]_, from the noise that passes into the result.
 
-    Parameters
-    ----------
-    has_clean_targets : bool
-        Whether the targets of the method are free of noise.
-
     References
     ----------
     .. [1] S. Ramani, T. Blu, M. Unser, "Monte-Carlo SURE", IEEE Trans. Image Process. 17 (2008).
@@ -71,33 +68,30 @@ class Validation:
         method: Method,
         base: RedNet,
         device: torch.device,
-        *,
-        has_clean_targets: bool,
     ) -> None:
         self._device = device
         # Stein's term is a small difference, which bfloat16 would drown.
         self._dtype = torch.float32 if method.is_single else training_dtype(device)
-        self._has_clean_targets = has_clean_targets
+        self._has_clean_targets = method.has_clean_targets
         generator = torch.Generator().manual_seed(0)
         squares = [s for e in held_out for s in _squares(e, method.margin)]
         known = [s for s in squares if s.rows["weight"].mean() >= _FEWEST_KNOWN] or squares
-        squares = _evenly(known, _MOST_CASES)
-        draws = 1 if has_clean_targets or method.is_single else _DRAWS
-        self._cases = [_case(s, method, generator) for s in squares for _ in range(draws)]
+        squares = evenly(known, _MOST_CASES)
+        draws = 1 if method.has_clean_targets or method.is_single else _DRAWS
+        squares = [s for s in squares for _ in range(draws)]
+        self._cases = [_case(s, method, generator) for s in squares]
         self._signs = [
             _random_signs(case[1], generator) if method.is_single else None for case in self._cases
         ]
         self._base = base.to(device)
         contrasts = [float(self._restore(base, case[0]).std()) for case in self._cases]
-        self._shown = int(np.argmax(contrasts))
+        shown = int(np.argmax(contrasts))
+        self._shown = _shown(squares[shown], self._cases[shown], method)
         self._base_errors, self._base_passed = self._errors(base)
-        self._noise = np.array([_noise_variance(case) for case in self._cases])
-        self._units = np.array(
-            [
-                max(error, 1e-9) if has_clean_targets else self._expected_error(case, generator)
-                for error, case in zip(self._base_errors, self._cases, strict=True)
-            ]
-        )
+        if not method.has_clean_targets:
+            self._noise = np.array([_noise_variance(case) for case in self._cases])
+            expected = [self._expected_error(case, generator) for case in self._cases]
+            self._expected = float(np.mean(expected / self._noise))
 
     def _errors(self, network: RedNet) -> tuple[FloatArray, FloatArray]:
         """Mean squared error of every case, and what of it is Stein's term."""
@@ -108,20 +102,20 @@ class Validation:
     def __call__(self, network: RedNet) -> float:
         """Mean gain in dB over the base; an estimate where targets are noisy."""
         errors, passed = self._errors(network)
+        if self._has_clean_targets:
+            ratios = np.maximum(errors, _TINY) / np.maximum(self._base_errors, _TINY)
+            return float(np.mean(_decibels(ratios)))
         doubt = _NOISE_ERROR * np.abs(passed - self._base_passed)
-        change = (errors - self._base_errors + doubt) / self._noise
-        unit = self._units / self._noise
-        if not self._has_clean_targets:
-            # Estimates of single squares are too uncertain to divide by.
-            change, unit = change.mean(), unit.mean()
-        return float(np.mean(-10 * np.log10(np.maximum(1 + change / unit, 1e-3))))
+        # Estimates of single squares are too uncertain to divide by.
+        change = np.mean((errors - self._base_errors + doubt) / self._noise)
+        return float(_decibels(1 + change / self._expected))
 
     def preview(self, network: RedNet) -> Preview:
         """What there is to see of the case with most structure."""
-        inputs, targets, _ = self._cases[self._shown]
+        inputs, targets = self._shown
         images = [inputs[:, :1], self._restore(self._base, inputs), self._restore(network, inputs)]
         before, base, now = (image[0, 0].cpu().numpy() for image in images)
-        target = targets[0, 0].numpy() if self._has_clean_targets else None
+        target = None if targets is None else targets[0, 0].numpy()
         return Preview(before, base, now, target)
 
     @torch.no_grad()
@@ -164,7 +158,7 @@ class Validation:
         signs = _random_signs(std, generator)
         change = self._nudged(self._base, inputs, signs) - self._restore(self._base, inputs)
         variance = float(std.square().mean())
-        return max(float((std * signs * change).mean()) / _STEP, 1e-3 * variance, 1e-9)
+        return max(float((std * signs * change).mean()) / _STEP, 1e-3 * variance, _TINY)
 
 
 def _case(square: Example, method: Method, generator: torch.Generator) -> Batch:
@@ -172,18 +166,33 @@ def _case(square: Example, method: Method, generator: torch.Generator) -> Batch:
     if not method.is_single:
         return method(patches, generator)
     # As it will be used, with nothing hidden and in full resolution.
-    image = patches["image"]
-    return torch.cat([image, patches["std"]], 1), image, patches["weight"]
+    return _noisy_inputs(square), patches["image"], patches["weight"]
+
+
+def _decibels(ratio: FloatArray | np.floating) -> FloatArray:
+    """Gain for errors that are a share of what they were."""
+    return np.asarray(-10 * np.log10(np.maximum(ratio, 1e-3)))
+
+
+def _shown(square: Example, case: Batch, method: Method) -> tuple[Tensor, Tensor | None]:
+    """What the user gets to see: a case, or the user's own image where that made the case."""
+    if isinstance(method, PseudoClean):
+        return _noisy_inputs(square), None
+    return case[0], case[1] if method.has_clean_targets else None
+
+
+def _noisy_inputs(square: Example) -> Tensor:
+    rows = [np.asarray(square.rows[name], np.float32) for name in ("image", "std")]
+    return torch.from_numpy(np.stack(rows))[None]
 
 
 def _noise_variance(case: Batch) -> float:
     """Mean variance of the noise, in which errors of different images can be compared."""
-    described = case[0][:, 1:]
-    return max(float(described.square().mean()), 1e-9) if described.numel() else 1.0
+    return max(float(case[0][:, 1:].square().mean()), _TINY)
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:
-    return float((weights * values).sum() / weights.sum().clamp(min=1e-9))
+    return float((weights * values).sum() / weights.sum().clamp(min=_TINY))
 
 
 def _random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -201,12 +210,6 @@ def _squares(example: Example, margin: int) -> list[Example]:
         for y in range(0, height - side + 1, side)
         for x in range(0, width - side + 1, side)
     ]
-
-
-def _evenly(items: Sequence[Example], count: int) -> list[Example]:
-    if len(items) <= count:
-        return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
 
 
 def _as_patches(example: Example, method: Method) -> dict[str, Tensor]:

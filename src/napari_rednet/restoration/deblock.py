@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb
-from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
-from napari_rednet.restoration.presentation import by_range
+from napari_rednet.restoration.presentation import as_coded, by_range
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import ModelLike
-    from napari_rednet.engine.planes import ChannelSettings
 
 
 def deblock(
@@ -106,14 +102,7 @@ def deblock_steps(
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("deblock", model, ensemble, tile, device)
     check_out(out, array)
-    # The coder's steps are in gray levels of 8 bits, whatever part of them the image uses.
-    settings = _as_coded if array.dtype == np.uint8 else by_range
+    settings = as_coded if array.dtype == np.uint8 else by_range
     return restoration_steps(
         Job(layout, options.restorer, settings, is_color=bool(rgb)), array, out
     )
-
-
-def _as_coded(_windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
-    from napari_rednet.engine.planes import ChannelSettings
-
-    return ChannelSettings(IntensityRange(0, 255))

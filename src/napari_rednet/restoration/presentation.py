@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.intensity import measure_range
+from napari_rednet.engine.intensity import IntensityRange, measure_range
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
@@ -19,3 +19,10 @@ def by_range(windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> Chann
     from napari_rednet.engine.planes import ChannelSettings
 
     return ChannelSettings(measure_range(windows))
+
+
+def as_coded(_windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
+    """Settings for 8-bit images: a coder's steps are in gray levels, whatever part is used."""
+    from napari_rednet.engine.planes import ChannelSettings
+
+    return ChannelSettings(IntensityRange(0, 255))

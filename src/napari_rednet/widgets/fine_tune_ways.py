@@ -12,6 +12,7 @@ _METHODS = {
     "paired": "pairs with the target",
     "clean": "the clean target alone",
     "neighbors": "neighbouring planes",
+    "pseudo-clean": "restored images",
     "blind-spot": "blind spot",
     "subsampled": "subsampled pixels",
 }
@@ -19,6 +20,7 @@ _WAYS = {
     "paired": "Learns from pairs: an image and its clean target.",
     "clean": "Learns from clean images, which it makes noisy itself.",
     "neighbors": "Learns from noisy images alone: neighbouring planes of the same scene.",
+    "pseudo-clean": "Learns from noisy images alone: what the base model makes of them.",
     "blind-spot": "Learns from noisy images alone: hidden pixels.",
     "subsampled": "Learns from noisy images alone: neighbouring pixels.",
     None: "Learns from noisy images alone.",

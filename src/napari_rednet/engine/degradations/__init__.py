@@ -5,16 +5,37 @@ a `torch.Generator` of the same device, so that a seed gives the same corruption
 Training, sample data, tests and benchmarks share them.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from napari_rednet.engine.degradations.blurring import blur
 from napari_rednet.engine.degradations.draws import smooth_field
 from napari_rednet.engine.degradations.holes import HoleCorruption
 from napari_rednet.engine.degradations.jpeg import JpegCorruption, code_jpeg
 from napari_rednet.engine.degradations.masks import MASKS, draw_mask
-from napari_rednet.engine.degradations.noise import CameraNoise, NoiseCorruption, add_noise
+from napari_rednet.engine.degradations.noise import (
+    CameraNoise,
+    NoiseCorruption,
+    add_noise,
+    evened_weights,
+)
 from napari_rednet.engine.degradations.resampling import EnlargementCorruption, resample
 
+AnyCorruption = EnlargementCorruption | JpegCorruption | HoleCorruption
+
+CORRUPTIONS: Mapping[str, type[AnyCorruption]] = MappingProxyType(
+    {
+        "super_resolve": EnlargementCorruption,
+        "deblock": JpegCorruption,
+        "inpaint": HoleCorruption,
+    }
+)
+"""What the models of the tasks besides denoising learn to undo."""
+
 __all__ = [
+    "CORRUPTIONS",
     "MASKS",
+    "AnyCorruption",
     "CameraNoise",
     "EnlargementCorruption",
     "HoleCorruption",
@@ -24,6 +45,7 @@ __all__ = [
     "blur",
     "code_jpeg",
     "draw_mask",
+    "evened_weights",
     "resample",
     "smooth_field",
 ]

@@ -18,6 +18,12 @@ def add_noise(clean: Tensor, std: Tensor | float, generator: torch.Generator) ->
     return clean + std * normal(clean, generator)
 
 
+def evened_weights(std: Tensor) -> Tensor:
+    """Weights in the loss that make up for strong noise having large errors: (N, 1, 1, 1)."""
+    return 0.1 / (std.mean((1, 2, 3), keepdim=True) + _SMALLEST_MEAN_NOISE).sqrt()
+
+
+_SMALLEST_MEAN_NOISE = 0.02
 # Of the range: 16 million photons at its upper end, whose noise cannot be seen.
 _LEAST_GAIN = 2.0**-24
 

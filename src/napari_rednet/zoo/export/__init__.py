@@ -1,6 +1,5 @@
 """Models for other programs: a bare ONNX graph, or a package for bioimage.io."""
 
-from napari_rednet.zoo.export.contents import LICENSE
 from napari_rednet.zoo.export.writing import export_model
 
-__all__ = ["LICENSE", "export_model"]
+__all__ = ["export_model"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from napari_rednet.engine.intensity import PERCENTILES
 from napari_rednet.errors import ModelError
 from napari_rednet.zoo.export.contents import Contents
 from napari_rednet.zoo.export.files import optional_package, write_whole
@@ -17,7 +18,7 @@ from napari_rednet.zoo.export.graph import OPSET
 from napari_rednet.zoo.export.onnx import onnx_bytes
 from napari_rednet.zoo.export.readme import CITATION, DOI
 from napari_rednet.zoo.export.sample import SMALLEST_SIDE
-from napari_rednet.zoo.export.tasks import EPSILON, IMAGE, MASK, PERCENTILES, RESTORED, Array
+from napari_rednet.zoo.export.tasks import EPSILON, IMAGE, MASK, RESTORED, Array
 
 # The format wants an author; none is made up.
 _NO_AUTHOR = "author not named, made with napari-rednet"

@@ -17,9 +17,6 @@ from napari_rednet.zoo.export.tasks import INTERFACES, Interface
 if TYPE_CHECKING:
     from napari_rednet.zoo.model import Model
 
-LICENSE = "BSD-3-Clause"
-"""Of the package and its weights."""
-
 
 @dataclass(frozen=True)
 class Contents:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from napari_rednet.zoo.export.tasks import EPSILON, IMAGE, PERCENTILES, RESTORED
+from napari_rednet.engine.intensity import PERCENTILES
+from napari_rednet.zoo.export.tasks import EPSILON, IMAGE, RESTORED
 
 if TYPE_CHECKING:
     from napari_rednet.zoo.export.contents import Contents

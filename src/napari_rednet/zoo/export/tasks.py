@@ -8,12 +8,12 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.intensity import PERCENTILES
+
 Array = npt.NDArray[np.float32]
 
 IMAGE, MASK, RESTORED = "image", "mask", "restored"
 """Names of the inputs and of the output."""
-PERCENTILES = (0.5, 99.8)
-"""Those that `engine.intensity` measures the range by."""
 EPSILON = 1e-6
 """What bioimage.io adds to a range, against division by 0."""
 
