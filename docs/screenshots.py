@@ -77,15 +77,12 @@ def inpaint_widget() -> None:
 
 
 def fine_tune_widget() -> None:
-    """The Fine-tune widget half-way on a pair, and its model in use."""
+    """The Fine-tune widget half-way on a real noisy stack, and its model in use."""
     viewer = open_viewer()
-    layers = viewer.open_sample("napari-rednet", "noisy")
-    noisy, clean = sorted(layers, key=lambda layer: "noisy" not in layer.name)
-    clean.visible = False
+    (noisy,) = viewer.open_sample("napari-rednet", "chromosomes")
     _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Fine-tune")
     widget.controls.images.value = [noisy]
-    widget.controls.target.value = clean
-    widget.controls.minutes.value = 1
+    widget.controls.minutes.value = 2
     while not widget.start_button.isEnabled():
         process_events(0.2)
     process_events(3)  # models and devices are looked for
@@ -102,7 +99,6 @@ def fine_tune_widget() -> None:
     restore.common.image.value = noisy
     restore.run.native.click()
     wait_until_idle(restore)
-    viewer.layers.remove(clean)
     viewer.canvas.grid.enabled = True
     viewer.canvas.grid.stride = 1
     shoot(viewer, "fine-tune-used.png")
