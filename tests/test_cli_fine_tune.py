@@ -7,7 +7,6 @@ from skimage.io import imsave
 
 import napari_rednet as nr
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.finetuning.choice import SINGLE
 from napari_rednet.finetuning.session import FineTuning
 from napari_rednet.finetuning.validation import Validation
 from tests.finetuning.conftest import (
@@ -57,7 +56,7 @@ def expected(folder, *images, **changes):
 def test_a_file_becomes_a_model(folder):
     code, text = fine_tune(folder, "noisy.tif")
     assert code == 0, text
-    assert f"tiny learns from 1 images ({SINGLE}), 1 held out" in text
+    assert "tiny learns from 1 images (pseudo-clean), 1 held out" in text
     assert "best model: +" in text
     assert "dB over tiny" in text
     model = nr.load_model(folder / "out.safetensors")

@@ -12,18 +12,18 @@ from tests.finetuning.conftest import (
 
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.finetuning import METHODS
-from napari_rednet.finetuning.choice import SINGLE, choose_method, repeating_axis
+from napari_rednet.finetuning.choice import choose_method, repeating_axis
 from napari_rednet.finetuning.stacks import as_stacks
 from napari_rednet.zoo import TASKS
 
 CLEAN = clean_image()
 SCENES = np.stack([data.camera()[y : y + 160, x : x + 180] for y, x in ((0, 0), (300, 200))])
 
-# What goes with what: the first is what is chosen, None where it depends on the images.
+# What goes with what: the first is what is chosen.
 FITTING = {
     ("denoise", True, True): ("paired", "clean"),
     ("denoise", False, True): ("clean",),
-    ("denoise", True, False): (None, "neighbors", "pseudo-clean", "blind-spot", "subsampled"),
+    ("denoise", True, False): ("pseudo-clean", "neighbors", "blind-spot", "subsampled"),
     ("deblock", True, True): ("paired",),
     **{(task, True, False): ("clean",) for task in ("super_resolve", "deblock", "inpaint")},
 }
@@ -95,17 +95,15 @@ def test_unknown_pixels_do_not_matter():
     assert axis_of(frames) == 0
 
 
-@pytest.mark.parametrize(
-    ("images", "expected"),
-    [
-        (frames_of(CLEAN, 3), "neighbors"),
-        (with_noise(SCENES), SINGLE),
-        (with_noise(CLEAN), SINGLE),
-        ([with_noise(CLEAN), with_noise(CLEAN[:90], 1)], SINGLE),
-        ([with_noise(SCENES), with_noise(CLEAN)], SINGLE),
-    ],
-)
-def test_what_noisy_images_are_like_decides(images, expected):
-    assert prepared(images, steps=10).plan.method_name == expected
-    for method in ("pseudo-clean", "blind-spot", "subsampled"):
+@pytest.mark.parametrize("images", [frames_of(CLEAN, 3), with_noise(SCENES), with_noise(CLEAN)])
+def test_noisy_images_are_restored_first_unless_another_way_is_asked_for(images):
+    assert prepared(images, steps=10).plan.method_name == "pseudo-clean"
+    for method in ("blind-spot", "subsampled"):
         assert prepared(images, method=method, steps=10).plan.method_name == method
+
+
+def test_neighbours_have_to_show_the_same_scene():
+    assert prepared(frames_of(CLEAN, 3), method="neighbors", steps=10).plan.training
+    for images in (with_noise(SCENES), [with_noise(SCENES), frames_of(CLEAN, 3)]):
+        with pytest.raises(ValueError, match="do not show the same scene"):
+            prepared(images, method="neighbors")

@@ -11,18 +11,16 @@ import numpy.typing as npt
 from napari_rednet.finetuning.examples import SettingsOf
 from napari_rednet.finetuning.stacks import Stack
 
-METHODS = ("paired", "clean", "neighbors", "pseudo-clean", "blind-spot", "subsampled")
+METHODS = ("paired", "clean", "pseudo-clean", "neighbors", "blind-spot", "subsampled")
 """The ways to learn; see `fine_tune`."""
 
 FROM_NOISY = METHODS[2:]
-SINGLE = "pseudo-clean"
-"""What is taken for noisy images that have no neighbours of the same scene."""
 
 _SAME_SCENE = 1.2
 
 
-def choose_method(task: str, method: str | None, *, images: bool, targets: bool) -> str | None:
-    """The way to learn for what is given; None if it depends on the images.
+def choose_method(task: str, method: str | None, *, images: bool, targets: bool) -> str:
+    """The way to learn for what is given.
 
     Raises
     ------
@@ -39,7 +37,7 @@ def choose_method(task: str, method: str | None, *, images: bool, targets: bool)
             f"{task} learns from clean images alone, given as images, and makes its own bad ones"
         )
     if method is None:
-        return possible[0] if len(possible) == 1 or targets else None
+        return possible[0]
     if method not in possible:
         raise ValueError(
             f"method {method!r} does not go with what is given; possible: {', '.join(possible)}"

@@ -72,12 +72,12 @@ def fine_tune(
     noise : float, NoiseModel, or a sequence of one of them per channel, optional
         Noise of noisy images, in their units, if it is known; it is estimated otherwise. With
         targets alone: the noise to add, in units of the targets. If None, noise of many levels.
-    method : {'paired', 'clean', 'neighbors', 'pseudo-clean', 'blind-spot', 'subsampled'}, optional
+    method : {'paired', 'clean', 'pseudo-clean', 'neighbors', 'blind-spot', 'subsampled'}, optional
         Another way to learn than the one chosen. 'clean', with both given: `images` need not show
-        the scenes of `targets`, they only tell the noise. 'neighbors' (Noise2Noise [1]_):
-        neighbouring planes show the same scene. The others learn from single noisy images:
-        'pseudo-clean' (Restore from restored [4]_) from what the base model makes of them,
-        'blind-spot' (Noise2Void [2]_) and 'subsampled' (Neighbor2Neighbor [3]_) from their pixels.
+        the scenes of `targets`, they only tell the noise. From noisy images alone: 'pseudo-clean'
+        (Restore from restored [1]_), which is chosen, learns from what the base model makes of
+        them; 'neighbors' (Noise2Noise [2]_) from neighbouring planes of the same scene;
+        'blind-spot' (Noise2Void [3]_) and 'subsampled' (Neighbor2Neighbor [4]_) from their pixels.
     batch : int, optional
         Patches of a batch; 8, or 32 for methods whose targets are noisy, if not given.
     patch : int
@@ -116,10 +116,10 @@ def fine_tune(
 
     References
     ----------
-    .. [1] J. Lehtinen et al., "Noise2Noise", ICML 2018.
-    .. [2] A. Krull, T.-O. Buchholz, F. Jug, "Noise2Void", CVPR 2019.
-    .. [3] T. Huang et al., "Neighbor2Neighbor", CVPR 2021.
-    .. [4] S. Lee et al., "Restore from restored", arXiv:2003.04721.
+    .. [1] S. Lee et al., "Restore from restored", arXiv:2003.04721.
+    .. [2] J. Lehtinen et al., "Noise2Noise", ICML 2018.
+    .. [3] A. Krull, T.-O. Buchholz, F. Jug, "Noise2Void", CVPR 2019.
+    .. [4] T. Huang et al., "Neighbor2Neighbor", CVPR 2021.
 
     Examples
     --------

@@ -26,7 +26,7 @@ from napari_rednet.engine.intensity import PERCENTILES
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.schedule import TrainingConfig
-from napari_rednet.finetuning.choice import SINGLE, repeating_axis
+from napari_rednet.finetuning.choice import repeating_axis
 from napari_rednet.finetuning.examples import (
     Example,
     read_examples,
@@ -152,20 +152,10 @@ class Given:
         return [s.noise.normalized(s.scale.low, s.scale.span) for s in settings if s.noise]
 
 
-def make_plan(given: Given, method: str | None, base: Model, schedule: Schedule, name: str) -> Plan:
-    """Read the images and choose the way to learn, where that depends on them."""
+def make_plan(given: Given, method: str, base: Model, schedule: Schedule, name: str) -> Plan:
+    """Read the images and plan what to learn from them."""
     _check_patch(base.task, schedule.patch)
-    axis = None
-    if method in (None, "neighbors"):
-        axis = repeating_axis(given.images or [], given.as_noisy)
-        if axis is None and method is not None:
-            raise ValueError(
-                "neighboring planes do not show the same scene, or there is only one; "
-                f"take {SINGLE!r}"
-            )
-        method = SINGLE if axis is None else "neighbors"
-    maker = _METHODS[method]
-    examples, taught = maker(given, base, axis)
+    examples, taught = _METHODS[method](given, base)
     side = schedule.patch + 2 * taught.margin
     # Neighbours share a plane: held-out ones would be trained on.
     training, held_out = split(examples, side, by_planes=method != "neighbors")
@@ -192,7 +182,7 @@ def _check_patch(task: str, patch: int) -> None:
         raise ValueError(f"patch must be 64, 76, 88 or so (12 n + 4) for {task}, got {patch}")
 
 
-def _paired(given: Given, base: Model, _: int | None) -> tuple[list[Example], Method]:
+def _paired(given: Given, base: Model) -> tuple[list[Example], Method]:
     given.check_pairs()
     is_denoiser = base.task == "denoise"
     settings = given.as_noisy if is_denoiser else partial(as_clean, base.task)
@@ -200,17 +190,26 @@ def _paired(given: Given, base: Model, _: int | None) -> tuple[list[Example], Me
     return examples, Paired(is_denoiser)
 
 
-def _pseudo_clean(given: Given, base: Model, _: int | None) -> tuple[list[Example], Method]:
+def _pseudo_clean(given: Given, base: Model) -> tuple[list[Example], Method]:
     examples = read_examples(given.images or [], given.as_noisy)
     restored = with_restored(examples, base.network, resolve_device(given.device))
     return restored, PseudoClean(CameraNoise(given.cameras()))
 
 
-def _noisy(method: Method, given: Given, axis: int | None) -> tuple[list[Example], Method]:
-    return read_examples(given.images or [], given.as_noisy, axis=axis), method
+def _neighbors(given: Given, _: Model) -> tuple[list[Example], Method]:
+    axis = repeating_axis(given.images or [], given.as_noisy)
+    if axis is None:
+        raise ValueError(
+            "neighboring planes do not show the same scene, or there is only one; leave method out"
+        )
+    return read_examples(given.images or [], given.as_noisy, axis=axis), Neighbors()
 
 
-def _clean(given: Given, base: Model, _: int | None) -> tuple[list[Example], Method]:
+def _single(method: Method, given: Given, _: Model) -> tuple[list[Example], Method]:
+    return read_examples(given.images or [], given.as_noisy), method
+
+
+def _clean(given: Given, base: Model) -> tuple[list[Example], Method]:
     images = given.targets if base.task == "denoise" else given.images
     examples = read_examples(images or [], partial(as_clean, base.task))
     if base.task != "denoise":
@@ -258,15 +257,13 @@ def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, A
     return info
 
 
-_METHODS: Mapping[str, Callable[[Given, Model, int | None], tuple[list[Example], Method]]] = (
-    MappingProxyType(
-        {
-            "paired": _paired,
-            "clean": _clean,
-            "pseudo-clean": _pseudo_clean,
-            "neighbors": lambda given, _, axis: _noisy(Neighbors(), given, axis),
-            "blind-spot": lambda given, _, axis: _noisy(BlindSpot(), given, axis),
-            "subsampled": lambda given, _, axis: _noisy(Subsampled(), given, axis),
-        }
-    )
+_METHODS: Mapping[str, Callable[[Given, Model], tuple[list[Example], Method]]] = MappingProxyType(
+    {
+        "paired": _paired,
+        "clean": _clean,
+        "pseudo-clean": _pseudo_clean,
+        "neighbors": _neighbors,
+        "blind-spot": partial(_single, BlindSpot()),
+        "subsampled": partial(_single, Subsampled()),
+    }
 )

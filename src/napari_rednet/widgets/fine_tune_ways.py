@@ -11,8 +11,8 @@ from napari.layers import Image
 _METHODS = {
     "paired": "pairs with the target",
     "clean": "the clean target alone",
-    "neighbors": "neighbouring planes",
     "pseudo-clean": "restored images",
+    "neighbors": "neighbouring planes",
     "blind-spot": "blind spot",
     "subsampled": "subsampled pixels",
 }
@@ -23,7 +23,6 @@ _WAYS = {
     "pseudo-clean": "Learns from noisy images alone: what the base model makes of them.",
     "blind-spot": "Learns from noisy images alone: hidden pixels.",
     "subsampled": "Learns from noisy images alone: neighbouring pixels.",
-    None: "Learns from noisy images alone.",
 }
 _FROM_GOOD = "Learns from good images, which it makes worse itself."
 TAKES_TARGETS = ("denoise", "deblock")
@@ -70,7 +69,7 @@ def _find_problem(given: Given) -> str:
     return ""
 
 
-def _choose(given: Given, method: str | None) -> str | None:
+def _choose(given: Given, method: str | None) -> str:
     from napari_rednet.finetuning.choice import choose_method
 
     has_images, has_target = bool(given.images), given.target is not None
