@@ -28,8 +28,8 @@ from napari_rednet.engine.network import RedNet, initialize, red20, red30
 from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
-from napari_rednet.engine.tiling import Strip, column_strips
-from napari_rednet.execution import Job, planes
+from napari_rednet.engine.tiling import Strip, cut_into_strips
+from napari_rednet.execution import Job, plane_keys, plane_of
 from napari_rednet.zoo import load_model_for
 
 STREAM = "row streaming"
@@ -173,7 +173,8 @@ def _stream(restorer: Restorer, image: Array) -> Array:
     """All that `denoise` does with a plane once the noise is known."""
     target = np.empty_like(image)
     job = Job(PlaneLayout(image.shape), lambda: restorer, lambda *_: _settings(image.dtype))
-    (plane,) = planes(job, image, target, [_settings(image.dtype)])
+    (keys,) = plane_keys(job)
+    plane = plane_of(job, keys, image, target, [_settings(image.dtype)])
     for _ in restorer.restore(plane):
         pass
     return target
@@ -201,7 +202,7 @@ def _tiled(network: RedNet, inputs: Tensor, side: int, dtype: torch.dtype) -> Te
 
 def _strips(network: RedNet, length: int, side: int) -> list[Strip]:
     config = network.config
-    return column_strips(length, side, config.receptive_radius, config.stride)
+    return cut_into_strips(length, side, config.receptive_radius, config.stride)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     ModelLike = str | os.PathLike[str] | Model
 
 Noise = float | NoiseModel
+Memory = int | str
 
 SCALES = (2, 3, 4)
 """The factors of super-resolution that the models are trained for."""
+_LEAST_MEMORY = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,15 @@ class Options:
         Cap of what is held at once, in pixels.
     device : str
         As given by the user; it exists.
+    memory : int or None
+        Cap of what the process holds, in bytes.
     """
 
     model: Model
     ensemble: bool
     tile: int | None
     device: str
+    memory: int | None = None
 
     def restorer(self) -> Restorer:
         """A fresh runner for these options."""
@@ -60,7 +66,7 @@ class Options:
         from napari_rednet.engine.inference import Restorer
 
         device = resolve_device(self.device)
-        return Restorer(self.model.network, device, self.ensemble, self.tile)
+        return Restorer(self.model.network, device, self.ensemble, self.tile, self.memory)
 
     def inpainter(self) -> Inpainter:
         """A fresh runner that fills holes."""
@@ -111,7 +117,12 @@ def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
 
 
 def check_options(
-    task: str, model: ModelLike, ensemble: bool, tile: int | None, device: str
+    task: str,
+    model: ModelLike,
+    ensemble: bool,
+    tile: int | None,
+    device: str,
+    memory: Memory | None = None,
 ) -> Options:
     """Check the options that all tasks share, and load the model."""
     from napari_rednet.engine.devices import resolve_device
@@ -122,7 +133,31 @@ def check_options(
     if not isinstance(ensemble, (bool, np.bool_)):
         raise TypeError(f"ensemble must be True or False, got {ensemble!r}")
     resolve_device(device)
-    return Options(load_model_for(task, model), bool(ensemble), tile, device)
+    bound = None if memory is None else check_memory(memory)
+    return Options(load_model_for(task, model), bool(ensemble), tile, device, bound)
+
+
+def check_memory(memory: Any) -> int:
+    """Return an amount of memory in bytes, or raise if it is none.
+
+    Parameters
+    ----------
+    memory : int or str
+        Bytes, or a number with a unit of 1000 or 1024: '1.5GB', '800 MB', '2GiB'.
+    """
+    if isinstance(memory, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", memory, re.IGNORECASE)
+        if found is None:
+            raise ValueError(f"memory must be such as '2GB' or a number of bytes, got {memory!r}")
+        base = 1024 if found[3] else 1000
+        memory = float(found[1]) * base ** " kmgt".index(found[2].lower() or " ")
+    check_number("memory", memory)
+    if memory < _LEAST_MEMORY:
+        raise ValueError(
+            f"memory must be at least {_LEAST_MEMORY / 1e6:.0f}MB, which the libraries alone "
+            f"need, got {memory / 1e6:.0f}MB"
+        )
+    return int(memory)
 
 
 def check_out(out: Any, image: Any, shape: tuple[int, ...] | None = None) -> None:

@@ -6,7 +6,7 @@ from tests.conftest import random_network
 
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.engine.streaming import RowStream, StreamableNetwork, stream_bytes
-from napari_rednet.engine.tiling import column_strips
+from napari_rednet.engine.tiling import cut_into_strips
 
 CPU = torch.device("cpu")
 CONFIGS = [
@@ -48,7 +48,7 @@ def test_strips_join_without_a_seam(network, width, side):
     config = network.config
     parts = [
         stream(network, image[..., strip.read], 8)[..., strip.inner]
-        for strip in column_strips(width, side, config.receptive_radius, config.stride)
+        for strip in cut_into_strips(width, side, config.receptive_radius, config.stride)
     ]
     torch.testing.assert_close(torch.cat(parts, 3), network(image), atol=1e-5, rtol=1e-5)
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_rednet.engine.tiling import choose_tiling, column_strips
+from napari_rednet.engine.tiling import choose_tiling, cut_into_strips
 
 
 @given(
@@ -11,7 +11,7 @@ from napari_rednet.engine.tiling import choose_tiling, column_strips
     stride=st.sampled_from([1, 2]),
 )
 def test_strips_cover_each_column_once(width, side, margin, stride):
-    strips = column_strips(width, side, margin, stride)
+    strips = cut_into_strips(width, side, margin, stride)
     kept = [column for strip in strips for column in range(strip.keep.start, strip.keep.stop)]
     assert kept == list(range(width))
     for strip in strips:

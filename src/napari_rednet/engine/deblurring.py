@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.planes import Plane
 from napari_rednet.engine.runner import NetworkRunner
-from napari_rednet.engine.tiling import SMALLEST_SIDE, Strip, column_strips
+from napari_rednet.engine.tiling import SMALLEST_SIDE, Strip, cut_into_strips
 from napari_rednet.engine.unknown_pixels import fill_image
 from napari_rednet.errors import DeviceMemoryError
 
@@ -53,6 +54,7 @@ class Deblurrer:
     iterations: int = 8
     ensemble: bool = False
     tile: int | None = None
+    row_margin: ClassVar[int | None] = None
     _runner: NetworkRunner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ class Deblurrer:
         return max(SMALLEST_SIDE, side // 2)
 
     def _restore_in_blocks(self, plane: Plane, side: int) -> Iterator[int]:
-        rows, columns = (column_strips(n, side, self.margin) for n in plane.shape)
+        rows, columns = (cut_into_strips(n, side, self.margin) for n in plane.shape)
         finished = 0
         for block in product(rows, columns):
             size = block[0].kept * block[1].kept

@@ -67,6 +67,11 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def used_memory() -> int:
+    """Bytes of the computer's memory that this process holds."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def _has_native_bfloat16() -> bool:
     # Emulated bfloat16 is slower than float32, so only the instruction sets count.
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.devices import fast_dtype, free_memory
+from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
 from napari_rednet.engine.images import from_network, to_network
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_map import RADIUS, poisson_gaussian_std, smooth_band
@@ -21,7 +21,7 @@ from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.streaming import RowStream, stream_bytes
-from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, column_strips
+from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, cut_into_strips
 from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
@@ -47,6 +47,8 @@ class Restorer:
         Average over the 8 orientations.
     tile : int, optional
         Upper limit for the columns and rows held at once. None chooses from the free memory.
+    memory : int, optional
+        Upper limit, in bytes, for what the process holds of the computer's memory.
     dtype : torch.dtype, optional
         Precision; the device's fastest good one if not given.
     """
@@ -55,6 +57,7 @@ class Restorer:
     device: torch.device
     ensemble: bool = False
     tile: int | None = None
+    memory: int | None = None
     dtype: torch.dtype | None = None
     runner: NetworkRunner = field(init=False)
 
@@ -95,10 +98,15 @@ class Restorer:
         """Pixels around a pixel that its result depends on, the noise map's included."""
         return self.network.config.receptive_radius + RADIUS
 
+    @property
+    def row_margin(self) -> int:
+        """Rows that are restored with a segment and thrown away."""
+        return self.margin
+
     def _strip_at(self, start: int, width: int, tiling: Tiling) -> Strip:
         stride = self.network.config.stride
-        strips = column_strips(width, tiling.side, self.margin, stride)
-        strip = next(s for s in strips if s.keep.stop > start)
+        found = cut_into_strips(width, tiling.side, self.margin, stride)
+        strip = next(s for s in found if s.keep.stop > start)
         # After a change of tiling, a strip may begin before what is finished.
         return Strip(strip.read, slice(start, strip.keep.stop))
 
@@ -130,7 +138,10 @@ class Restorer:
     def _budget(self) -> int:
         """Bytes to use: a good part of what is free, but no more than a CPU has any use for."""
         free = free_memory(self.device)
-        return min(free // 4, _CPU_BUDGET) if self.device.type == "cpu" else free // 2
+        if self.device.type != "cpu":
+            return free // 2
+        allowed = free if self.memory is None else min(free, self.memory - used_memory())
+        return min(max(0, allowed) // 4, _CPU_BUDGET)
 
     @torch.inference_mode()
     def _restore_strip(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,8 @@ class Inpainter:
     restorer : Restorer
         Runs a network whose inputs are a filled image and its mask.
     """
+
+    row_margin: ClassVar[int | None] = None
 
     def __init__(self, restorer: Restorer) -> None:
         self._restorer = restorer

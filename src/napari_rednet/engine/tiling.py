@@ -11,7 +11,7 @@ SMALLEST_SIDE = 64
 
 @dataclass(frozen=True)
 class Strip:
-    """Columns of a plane that are streamed together.
+    """Columns, or rows, of a plane that are restored together.
 
     ::
 
@@ -28,31 +28,31 @@ class Strip:
 
     @property
     def width(self) -> int:
-        """Columns that are read."""
+        """Columns, or rows, that are read."""
         return int(self.read.stop - self.read.start)
 
     @property
     def kept(self) -> int:
-        """Columns that are kept."""
+        """Columns, or rows, that are kept."""
         return int(self.keep.stop - self.keep.start)
 
     @property
     def inner(self) -> slice:
-        """The kept columns, counted from the first one read."""
+        """What is kept, counted from the first that is read."""
         return slice(self.keep.start - self.read.start, self.keep.stop - self.read.start)
 
 
-def column_strips(width: int, side: int, margin: int, stride: int = 1) -> list[Strip]:
-    """Cut a plane into strips that keep at most `side` columns each.
+def cut_into_strips(length: int, side: int, margin: int, stride: int = 1) -> list[Strip]:
+    """Cut a plane into strips that keep at most `side` columns, or rows, each.
 
     Parameters
     ----------
-    width : int
-        Columns of the plane.
+    length : int
+        Columns, or rows, of the plane.
     side : int
-        Columns to keep per strip; rounded down to a multiple of `stride`, but at least `stride`.
+        How many to keep per strip; rounded down to a multiple of `stride`, but at least `stride`.
     margin : int
-        Columns to read on both sides of those kept: how far a result depends on its input.
+        What to read on both sides of those kept: how far a result depends on its input.
     stride : int
         Of the network: a strip has to sample the columns that the whole plane would.
     """
@@ -60,10 +60,10 @@ def column_strips(width: int, side: int, margin: int, stride: int = 1) -> list[S
     step = max(side // stride, 1) * stride
     return [
         Strip(
-            slice(max(0, start - margin), min(width, start + step + margin)),
-            slice(start, min(width, start + step)),
+            slice(max(0, start - margin), min(length, start + step + margin)),
+            slice(start, min(length, start + step)),
         )
-        for start in range(0, width, step)
+        for start in range(0, length, step)
     ]
 
 

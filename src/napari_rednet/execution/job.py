@@ -1,11 +1,10 @@
-"""Run a model over all planes of an array, at once or lazily, step by step."""
+"""What is to be restored, plane by plane, whatever array it lies in."""
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
         ReadWindow,
         WriteWindow,
     )
-
-Progress = Callable[[int, int], None]
-Steps = Generator[tuple[int, int], None, Any]
-"""A run that yields (pixels done, pixels in all) and returns the restored image."""
 
 SettingsOf = Callable[[Sequence[npt.NDArray[Any]], int], "ChannelSettings"]
 """From the sample windows of a channel, and its number, to its settings."""
@@ -64,87 +59,39 @@ class Job:
         return self.layout.enlarged(self.scale).shape
 
 
-def drain(steps: Steps, progress: bool | Progress, description: str) -> Any:
-    """Run `steps` to the end and return its result, reporting progress as asked."""
-    if progress is True:
-        return _drain_with_bar(steps, description)
-    report = progress if callable(progress) else None
-    while True:
-        try:
-            done, total = next(steps)
-        except StopIteration as end:
-            return end.value
-        if report is not None:
-            report(done, total)
+PlaneKeys = tuple[PlaneKey, ...]
+"""The key of a plane; those of its channels if they are colours."""
 
 
-def _drain_with_bar(steps: Steps, description: str) -> Any:
-    from tqdm.auto import tqdm
-
-    with tqdm(desc=description, unit="px", unit_scale=True) as bar:
-
-        def report(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return drain(steps, report, description)
+def plane_keys(job: Job) -> Iterator[PlaneKeys]:
+    """The planes of a job, in order."""
+    if job.is_color:
+        yield from job.layout.color_planes()
+    else:
+        yield from ((key,) for key in job.layout.planes())
 
 
-def restoration_steps(job: Job, array: Any, out: Any, mask: Any = None) -> Steps:
-    """Restore all planes of `array` into `out`, or into a new array; lazily for dask arrays.
-
-    Parameters
-    ----------
-    mask : array, optional
-        Bool, of the array's shape: which pixels are missing.
-    """
-    if is_dask(array):
-        return _lazy_steps(job, array, out, mask)
-    return _eager_steps(job, array, out, mask)
-
-
-def _eager_steps(job: Job, array: Any, out: Any, mask: Any) -> Steps:
-    if out is None:
-        out = np.empty(job.shape, array.dtype)
-    total = math.prod(job.shape)
-    if total == 0:
-        return out
-    settings = [job.settings_of(w, c) for c, w in enumerate(_all_samples(job, array, mask))]
-    restorer = job.make_restorer()
-    before = 0
-    for plane in planes(job, array, out, settings, mask):
-        share = job.layout.channels if job.is_color else 1
-        for pixels in restorer.restore(plane):
-            yield before + share * pixels, total
-        before += share * math.prod(plane.shape)
-    return out
-
-
-def planes(
-    job: Job, source: Any, target: Any, settings: Sequence[ChannelSettings], mask: Any = None
-) -> Iterator[Plane]:
-    """The planes of an array, to be restored into the same places of another."""
+def plane_of(
+    job: Job,
+    keys: PlaneKeys,
+    source: Any,
+    target: Any,
+    settings: Sequence[ChannelSettings],
+    mask: Any = None,
+) -> Plane:
+    """A plane of an array, to be restored into the same place of another."""
     from napari_rednet.engine.color import luminance_plane
     from napari_rednet.engine.planes import Plane
 
-    large = job.layout.enlarged(job.scale)
+    shape = job.layout.enlarged(job.scale).plane_shape
     dtype = np.dtype(source.dtype)
+    read = [_reader(job, source, key) for key in keys]
+    write = [_writer(target, key) for key in keys]
     if job.is_color:
-        for keys in job.layout.color_planes():
-            read = [_reader(job, source, key) for key in keys]
-            write = [_writer(target, key) for key in keys]
-            yield luminance_plane(large.plane_shape, dtype, read, write, settings[0])
-        return
-    for key in job.layout.planes():
-        read_mask = None if mask is None else _window_reader(mask, key)
-        yield Plane(
-            large.plane_shape,
-            dtype,
-            _reader(job, source, key),
-            _writer(target, key),
-            settings[key.channel],
-            read_mask,
-        )
+        return luminance_plane(shape, dtype, read, write, settings[0])
+    (key,) = keys
+    read_mask = None if mask is None else _window_reader(mask, key)
+    return Plane(shape, dtype, read[0], write[0], settings[key.channel], read_mask)
 
 
 def _reader(job: Job, source: Any, key: PlaneKey) -> ReadWindow:
@@ -175,15 +122,16 @@ def sample_windows(array: Any, layout: PlaneLayout, channel: int) -> list[npt.ND
     return [_native(array[index]) for index in layout.sample_windows(channel)]
 
 
-def _all_samples(job: Job, array: Any, mask: Any) -> Iterator[list[npt.NDArray[Any]]]:
+def all_samples(job: Job, array: Any, mask: Any) -> Iterator[list[npt.NDArray[Any]]]:
     """Sample windows of each channel, or of the luminance of colours."""
-    for indices in _sampled(job):
+    for indices in sampled_windows(job):
         parts = [array[i] for i in indices]
         covers = [] if mask is None else [mask[i] for i in indices]
-        yield _as_samples(parts, covers, job.is_color)
+        yield as_samples(parts, covers, job.is_color)
 
 
-def _sampled(job: Job) -> list[list[tuple[int | slice, ...]]]:
+def sampled_windows(job: Job) -> list[list[tuple[int | slice, ...]]]:
+    """Indices of the sample windows of each channel, or of all colours."""
     channels = [job.layout.sample_windows(c) for c in range(job.layout.channels)]
     if not job.is_color:
         return channels
@@ -191,7 +139,7 @@ def _sampled(job: Job) -> list[list[tuple[int | slice, ...]]]:
     return [[i for place in zip(*channels[:3], strict=True) for i in place]]
 
 
-def _as_samples(
+def as_samples(
     parts: Sequence[Any], covers: Sequence[Any], is_color: bool
 ) -> list[npt.NDArray[Any]]:
     """Windows as they are measured: colours as luminance, missing pixels as NaN."""
@@ -215,72 +163,3 @@ def is_dask(array: Any) -> bool:
     """Whether an array is a dask array, without importing dask."""
     dask_array = sys.modules.get("dask.array")
     return dask_array is not None and isinstance(array, dask_array.Array)
-
-
-def _lazy_steps(job: Job, array: Any, out: Any, mask: Any) -> Steps:
-    """A dask array's planes as the blocks of a new one, under settings that are lazy as well."""
-    import dask.array as da
-
-    total = math.prod(job.shape)
-    if total == 0:
-        return da.zeros(job.shape, dtype=array.dtype) if out is None else out
-    restored = _restored_lazily(job, array, mask)
-    if out is None:
-        return restored
-    da.store(restored, out)
-    yield total, total
-    return out
-
-
-def _restored_lazily(job: Job, array: Any, mask: Any) -> Any:
-    import dask
-    import dask.array as da
-
-    def measure(parts: Sequence[Any], covers: Sequence[Any], channel: int) -> ChannelSettings:
-        return job.settings_of(_as_samples(parts, covers, job.is_color), channel)
-
-    settings = [
-        dask.delayed(measure)(
-            [array[i] for i in indices], [] if mask is None else [mask[i] for i in indices], c
-        )
-        for c, indices in enumerate(_sampled(job))
-    ]
-    whole = set(job.layout.spatial_axes) | ({job.layout.channel} if job.is_color else set())
-    chunks = {a: -1 if a in whole else 1 for a in range(array.ndim)}
-    parts = [array.rechunk(chunks)]
-    if mask is not None:
-        parts.append(da.asarray(mask).rechunk(chunks))
-    grown = job.layout.spatial_axes
-    return da.map_blocks(
-        _restore_block,
-        *parts,
-        job=job,
-        settings=settings,
-        dtype=array.dtype,
-        chunks=tuple(
-            tuple(n * job.scale for n in c) if a in grown else c
-            for a, c in enumerate(parts[0].chunks)
-        ),
-        meta=np.empty((0,) * array.ndim, array.dtype),
-    )
-
-
-def _restore_block(
-    block: npt.NDArray[Any],
-    mask: npt.NDArray[np.bool_] | None = None,
-    *,
-    job: Job,
-    settings: Sequence[ChannelSettings],
-    block_info: Any = None,
-) -> npt.NDArray[Any]:
-    """Restore the planes of one block of a dask array."""
-    position = block_info[0]["array-location"]
-    axis = job.layout.channel
-    part = replace(job, layout=PlaneLayout(block.shape, axis))
-    channel = 0 if axis is None or job.is_color else position[axis][0]
-    target = np.empty(part.shape, block.dtype)
-    restorer = job.make_restorer()
-    for plane in planes(part, block, target, settings[channel:], mask):
-        for _ in restorer.restore(plane):
-            pass
-    return target

@@ -11,7 +11,7 @@ from napari_rednet.execution import Job, Progress, Steps, drain, restoration_ste
 from napari_rednet.restoration.presentation import as_coded, by_range
 
 if TYPE_CHECKING:
-    from napari_rednet.arguments import ModelLike
+    from napari_rednet.arguments import Memory, ModelLike
 
 
 def deblock(
@@ -22,6 +22,7 @@ def deblock(
     rgb: bool = False,
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     progress: bool | Progress = False,
     out: Any = None,
@@ -36,7 +37,7 @@ def deblock(
     image : (..., Y, X) array
         As for `denoise`. 8-bit images are taken as they were coded; of others, the range is
         measured.
-    model, channel_axis, ensemble, tile, device, progress, out :
+    model, channel_axis, ensemble, tile, memory, device, progress, out :
         As for `denoise`.
     rgb : bool
         Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
@@ -81,6 +82,7 @@ def deblock(
         rgb=rgb,
         ensemble=ensemble,
         tile=tile,
+        memory=memory,
         device=device,
         out=out,
     )
@@ -95,12 +97,13 @@ def deblock_steps(
     rgb: bool = False,
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     out: Any = None,
 ) -> Steps:
     """`deblock`, step by step, as `denoise_steps` does for `denoise`."""
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
-    options = check_options("deblock", model, ensemble, tile, device)
+    options = check_options("deblock", model, ensemble, tile, device, memory)
     check_out(out, array)
     settings = as_coded if array.dtype == np.uint8 else by_range
     return restoration_steps(

@@ -21,7 +21,7 @@ from napari_rednet.execution import Job, Progress, Steps, drain, restoration_ste
 from napari_rednet.noise import fit_noise
 
 if TYPE_CHECKING:
-    from napari_rednet.arguments import ModelLike
+    from napari_rednet.arguments import Memory, ModelLike
     from napari_rednet.engine.planes import ChannelSettings
 
 # The strongest noise that the models are trained for, as a fraction of the network's range.
@@ -37,6 +37,7 @@ def denoise(
     channel_axis: int | None = None,
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     progress: bool | Progress = False,
     out: Any = None,
@@ -63,6 +64,9 @@ def denoise(
     tile : int, optional
         Cap in pixels for the side of what is processed at once. It changes memory and speed, not
         the result. If None, it is chosen from the free memory.
+    memory : int or str, optional
+        Cap for what the process holds of the computer's memory, libraries included: bytes, or
+        '1.5GB'. It is kept to by `out` that is not held in memory either, such as a zarr array.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
         Where to compute.
     progress : bool or callable
@@ -111,6 +115,7 @@ def denoise(
         channel_axis=channel_axis,
         ensemble=ensemble,
         tile=tile,
+        memory=memory,
         device=device,
         out=out,
     )
@@ -126,6 +131,7 @@ def denoise_steps(
     channel_axis: int | None = None,
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     out: Any = None,
 ) -> Steps:
@@ -139,7 +145,7 @@ def denoise_steps(
     array, layout = as_image(image, channel_axis)
     noises = noise_per_channel(noise, layout)
     check_number("strength", strength)
-    options = check_options("denoise", model, ensemble, tile, device)
+    options = check_options("denoise", model, ensemble, tile, device, memory)
     check_out(out, array)
 
     def settings(windows: Sequence[npt.NDArray[Any]], channel: int) -> ChannelSettings:

@@ -12,7 +12,7 @@ from napari_rednet.execution import Job, Progress, Steps, drain, is_dask, restor
 from napari_rednet.restoration.presentation import by_range
 
 if TYPE_CHECKING:
-    from napari_rednet.arguments import ModelLike
+    from napari_rednet.arguments import Memory, ModelLike
     from napari_rednet.engine.images import PlaneLayout
 
 _MOST_PLANES = 12
@@ -26,6 +26,7 @@ def inpaint(
     channel_axis: int | None = None,
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     progress: bool | Progress = False,
     out: Any = None,
@@ -40,7 +41,7 @@ def inpaint(
         What is missing: true, or not 0. Either one mask for all planes, or of the image's shape,
         with or without the channel axis; axes other than Y and X may have the length 1. If None,
         the dead and hot pixels and lines of the camera are found (`find_defects`).
-    model, channel_axis, ensemble, tile, device, progress, out :
+    model, channel_axis, ensemble, tile, memory, device, progress, out :
         As for `denoise`.
 
     Returns
@@ -80,6 +81,7 @@ def inpaint(
         channel_axis=channel_axis,
         ensemble=ensemble,
         tile=tile,
+        memory=memory,
         device=device,
         out=out,
     )
@@ -94,13 +96,14 @@ def inpaint_steps(
     channel_axis: int | None = None,
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     out: Any = None,
 ) -> Steps:
     """`inpaint`, step by step, as `denoise_steps` does for `denoise`."""
     array, layout = as_image(image, channel_axis)
     cover = None if mask is None else as_mask(mask, layout)
-    options = check_options("inpaint", model, ensemble, tile, device)
+    options = check_options("inpaint", model, ensemble, tile, device, memory)
     check_out(out, array)
     job = Job(layout, options.inpainter, by_range)
     return _steps(job, array, out, cover)

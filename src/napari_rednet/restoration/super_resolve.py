@@ -9,7 +9,7 @@ from napari_rednet.execution import Job, Progress, Steps, drain, restoration_ste
 from napari_rednet.restoration.presentation import by_range
 
 if TYPE_CHECKING:
-    from napari_rednet.arguments import ModelLike
+    from napari_rednet.arguments import Memory, ModelLike
 
 
 def super_resolve(
@@ -21,6 +21,7 @@ def super_resolve(
     rgb: bool = False,
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     progress: bool | Progress = False,
     out: Any = None,
@@ -51,6 +52,9 @@ def super_resolve(
     tile : int, optional
         Cap in pixels for the side of what is processed at once. It changes memory and speed, not
         the result. If None, it is chosen from the free memory.
+    memory : int or str, optional
+        Cap for what the process holds of the computer's memory, libraries included: bytes, or
+        '1.5GB'. It is kept to by `out` that is not held in memory either, such as a zarr array.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
         Where to compute.
     progress : bool or callable
@@ -97,6 +101,7 @@ def super_resolve(
         rgb=rgb,
         ensemble=ensemble,
         tile=tile,
+        memory=memory,
         device=device,
         out=out,
     )
@@ -112,13 +117,14 @@ def super_resolve_steps(
     rgb: bool = False,
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     out: Any = None,
 ) -> Steps:
     """`super_resolve`, step by step, as `denoise_steps` does for `denoise`."""
     factor = check_scale(scale)
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
-    options = check_options("super_resolve", model, ensemble, tile, device)
+    options = check_options("super_resolve", model, ensemble, tile, device, memory)
     job = Job(layout, options.restorer, by_range, factor, bool(rgb))
     check_out(out, array, job.shape)
     return restoration_steps(job, array, out)

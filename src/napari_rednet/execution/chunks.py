@@ -1,0 +1,190 @@
+"""Arrays in compressed chunks, read and written chunk by chunk whatever windows are asked for."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Window = tuple[slice, ...]
+ChunkIndex = tuple[int, ...]
+
+
+def chunks_of(array: Any) -> tuple[int, ...] | None:
+    """The shape of what an array stores as one piece; None if it is not made of such."""
+    chunks = getattr(array, "chunks", None)
+    if not isinstance(chunks, tuple) or not all(isinstance(c, int) for c in chunks):
+        return None
+    return chunks
+
+
+def written_chunks_of(array: Any) -> tuple[int, ...] | None:
+    """The shape of what can only be written as a whole: shards of chunks, where there are any."""
+    return getattr(array, "shards", None) or chunks_of(array)
+
+
+def chunks_in(window: Window, chunks: Sequence[int]) -> Iterator[ChunkIndex]:
+    """The chunks that a window lies in."""
+    sides = zip(window, chunks, strict=True)
+    yield from product(*(range(s.start // c, -(-s.stop // c)) for s, c in sides))
+
+
+def window_of(chunk: ChunkIndex, chunks: Sequence[int], shape: Sequence[int]) -> Window:
+    """The pixels of a chunk."""
+    sides = zip(chunk, chunks, shape, strict=True)
+    return tuple(slice(i * c, min(n, (i + 1) * c)) for i, c, n in sides)
+
+
+def as_window(index: Sequence[int | slice], shape: Sequence[int]) -> Window:
+    """An index of integers and slices as slices with both ends."""
+    pairs = zip(index, shape, strict=True)
+    return tuple(
+        slice(*i.indices(n)[:2]) if isinstance(i, slice) else slice(i, i + 1) for i, n in pairs
+    )
+
+
+def shifted(window: Window, origin: Window) -> Window:
+    """A window, counted from the first pixel of another."""
+    return tuple(
+        slice(w.start - o.start, w.stop - o.start) for w, o in zip(window, origin, strict=True)
+    )
+
+
+def overlap(one: Window, other: Window) -> Window:
+    """What two windows have in common."""
+    return tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+
+
+class ChunkReader:
+    """Reads windows of an array and keeps the chunks that they came from for the next one.
+
+    Parameters
+    ----------
+    array : array
+        With chunks.
+    capacity : int
+        How many bytes of chunks to keep; those of the last window are kept anyway.
+    """
+
+    def __init__(self, array: Any, capacity: int) -> None:
+        self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+        self.ndim = len(self.shape)
+        self._array = array
+        self._chunks = chunks_of(array) or self.shape
+        self._capacity = capacity
+        self._kept: OrderedDict[ChunkIndex, npt.NDArray[Any]] = OrderedDict()
+        self._bytes = 0
+
+    def __getitem__(self, index: Sequence[int | slice]) -> npt.NDArray[Any]:
+        """The values of a window."""
+        window = as_window(index, self.shape)
+        values = np.empty([s.stop - s.start for s in window], self.dtype)
+        needed = list(chunks_in(window, self._chunks))
+        for chunk in needed:
+            place = window_of(chunk, self._chunks, self.shape)
+            common = overlap(place, window)
+            values[shifted(common, window)] = self._read(chunk, place)[shifted(common, place)]
+        self._forget(keep=len(needed))
+        integers = tuple(0 if not isinstance(i, slice) else slice(None) for i in index)
+        return values[integers]
+
+    def _read(self, chunk: ChunkIndex, place: Window) -> npt.NDArray[Any]:
+        if chunk not in self._kept:
+            self._kept[chunk] = np.asarray(self._array[place])
+            self._bytes += self._kept[chunk].nbytes
+        self._kept.move_to_end(chunk)
+        return self._kept[chunk]
+
+    def _forget(self, keep: int) -> None:
+        while self._bytes > self._capacity and len(self._kept) > keep:
+            _, values = self._kept.popitem(last=False)
+            self._bytes -= values.nbytes
+
+
+@dataclass
+class _Open:
+    """A chunk that is being filled."""
+
+    values: npt.NDArray[Any]
+    is_known: npt.NDArray[np.bool_]
+
+
+@dataclass
+class ChunkWriter:
+    """Collects windows until a chunk is full, and writes it once.
+
+    Parameters
+    ----------
+    array : array
+        With chunks.
+    """
+
+    array: Any
+    checksums: dict[ChunkIndex, int] = field(default_factory=dict, init=False)
+    _open: dict[ChunkIndex, _Open] = field(default_factory=dict, init=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return tuple(self.array.shape)
+
+    def __setitem__(self, index: Sequence[int | slice], values: npt.NDArray[Any]) -> None:
+        """Put values into a window."""
+        window = as_window(index, self.shape)
+        block = np.asarray(values).reshape([s.stop - s.start for s in window])
+        for chunk in chunks_in(window, self._chunks):
+            self._put(chunk, window, block)
+
+    def flush(self) -> int:
+        """Write what is there of chunks that are not full; return a checksum of all since."""
+        for chunk, part in list(self._open.items()):
+            place = window_of(chunk, self._chunks, self.shape)
+            values = np.where(part.is_known, part.values, np.asarray(self.array[place]))
+            self._write(chunk, values)
+        found, self.checksums = self.checksums, {}
+        return checksum_of(found)
+
+    @property
+    def _chunks(self) -> tuple[int, ...]:
+        return written_chunks_of(self.array) or self.shape
+
+    def _put(self, chunk: ChunkIndex, window: Window, block: npt.NDArray[Any]) -> None:
+        place = window_of(chunk, self._chunks, self.shape)
+        sides = [s.stop - s.start for s in place]
+        if chunk not in self._open:
+            self._open[chunk] = _Open(np.empty(sides, self.array.dtype), np.zeros(sides, bool))
+        part, common = self._open[chunk], overlap(place, window)
+        inside = shifted(common, place)
+        part.values[inside] = block[shifted(common, window)]
+        part.is_known[inside] = True
+        if part.is_known.all():
+            self._write(chunk, part.values)
+
+    def _write(self, chunk: ChunkIndex, values: npt.NDArray[Any]) -> None:
+        self.array[window_of(chunk, self._chunks, self.shape)] = values
+        self.checksums[chunk] = zlib.crc32(np.ascontiguousarray(values).data)
+        self._open.pop(chunk, None)
+
+
+def checksum_of(chunks: dict[ChunkIndex, int]) -> int:
+    """One number for the checksums of several chunks, whatever order they were written in."""
+    return zlib.crc32(repr(sorted(chunks.items())).encode())
+
+
+def read_checksum(array: Any, windows: Sequence[Window]) -> int:
+    """The checksum of the chunks in some windows, as they are stored now."""
+    chunks = written_chunks_of(array) or tuple(array.shape)
+    found = {c for window in windows for c in chunks_in(window, chunks)}
+    sums = {}
+    for chunk in found:
+        values = np.ascontiguousarray(array[window_of(chunk, chunks, array.shape)])
+        sums[chunk] = zlib.crc32(values.data)
+    return checksum_of(sums)
