@@ -1,0 +1,22 @@
+"""OME-Zarr in and out: versions 0.4 (zarr v2) and 0.5 (zarr v3), and zarr arrays without metadata.
+
+Nothing here imports zarr or ome_zarr before a file is read or written.
+"""
+
+from napari_rednet.io.ome_zarr.conversion import as_tiff_description, as_zarr_description
+from napari_rednet.io.ome_zarr.image import ZarrImage
+from napari_rednet.io.ome_zarr.reading import SUFFIX, is_zarr, missing_chunks, read_ome_zarr
+from napari_rednet.io.ome_zarr.writing import check_places, unfinished_path, zarr_writer
+
+__all__ = [
+    "SUFFIX",
+    "ZarrImage",
+    "as_tiff_description",
+    "as_zarr_description",
+    "check_places",
+    "is_zarr",
+    "missing_chunks",
+    "read_ome_zarr",
+    "unfinished_path",
+    "zarr_writer",
+]

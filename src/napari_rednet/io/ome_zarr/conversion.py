@@ -1,0 +1,162 @@
+"""From the description of a TIFF file to that of OME-Zarr, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from napari_rednet.errors import ImageFileError
+from napari_rednet.io.ome_zarr.image import ZarrImage
+from napari_rednet.io.ome_zarr.units import unit_name, unit_symbol
+from napari_rednet.io.tiff import TiffImage
+
+_ORDER = "TCZYX"
+_TYPES = {"T": "time", "C": "channel"}
+_CHUNK = 512
+_COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
+# TIFF tags give the resolution per inch or per centimetre, which nobody uses in a microscope.
+_MICROMETERS = {2: 25400.0, 3: 10000.0}
+_OME_TIFF_DTYPES = (
+    "int8", "int16", "int32", "uint8", "uint16", "uint32",
+    "float32", "float64", "complex64", "complex128",
+)  # fmt: skip
+
+
+def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
+    """What is needed to write an image as OME-Zarr.
+
+    Of a TIFF file, `data` is a view with the axes in the order of OME-Zarr, colours as channels.
+
+    Raises
+    ------
+    ImageFileError
+        If OME-Zarr has no place for an axis of the file.
+    """
+    if isinstance(like, ZarrImage):
+        return like
+    letters = _letters(like)
+    axes = "".join(sorted(letters, key=_ORDER.index))
+    data = np.transpose(like.data, [letters.index(axis) for axis in axes])
+    calibration = _calibration(like.options)
+    pixels = [calibration.get(axis, (1.0, None)) for axis in axes]
+    return ZarrImage(
+        data,
+        axes,
+        scale=tuple(scale for scale, _ in pixels),
+        translation=(0.0,) * len(axes),
+        axes_metadata=tuple(_axis(a, unit) for a, (_, unit) in zip(axes, pixels, strict=True)),
+        version="0.5",
+        zarr_format=3,
+        chunks=(1,) * (data.ndim - 2) + tuple(min(_CHUNK, n) for n in data.shape[-2:]),
+        storage={"dimension_names": list(axes.lower())},
+        omero=_omero(like),
+        is_rgb=like.is_rgb,
+    )
+
+
+def _letters(like: TiffImage) -> str:
+    """The axes of a TIFF file, as far as OME-Zarr has names for them."""
+    if "S" in like.axes and ("C" in like.axes or like.data.shape[like.axes.index("S")] != 3):
+        raise ImageFileError(
+            "colours with transparency, or with channels besides, cannot become OME-Zarr; "
+            "write a .tif file"
+        )
+    letters = like.axes.replace("S", "C")
+    unknown = [letter for letter in letters if letter not in _ORDER]
+    if unknown:
+        raise ImageFileError(
+            f"OME-Zarr has axes for time, channels, Z, Y and X only, and the TIFF file has the "
+            f"axes {like.axes}; write a .tif file, or name its axes first, for instance in Fiji"
+        )
+    return letters
+
+
+def _axis(letter: str, unit: str | None) -> dict[str, str]:
+    axis = {"name": letter.lower(), "type": _TYPES.get(letter, "space")}
+    return {**axis, "unit": unit} if unit else axis
+
+
+def _calibration(options: Mapping[str, Any]) -> dict[str, tuple[float, str | None]]:
+    """Pixel sizes of a TIFF file and their units, for the axes where it has them."""
+    metadata = options.get("metadata") or {}
+    found = _valid(_other_calibration(options, metadata))
+    return {**found, **_valid(_ome_calibration(metadata))} if options.get("ome") else found
+
+
+def _valid(sizes: Mapping[str, tuple[Any, str | None]]) -> dict[str, tuple[float, str | None]]:
+    return {axis: (float(n), unit) for axis, (n, unit) in sizes.items() if _is_size(n)}
+
+
+def _is_size(number: Any) -> bool:
+    return isinstance(number, int | float) and math.isfinite(number) and number > 0
+
+
+def _ome_calibration(metadata: Mapping[str, Any]) -> dict[str, tuple[Any, str | None]]:
+    found = {}
+    for axis in "XYZ":
+        unit = metadata.get(f"PhysicalSize{axis}Unit", "µm")
+        found[axis] = (metadata.get(f"PhysicalSize{axis}"), unit_name(unit))
+    unit = metadata.get("TimeIncrementUnit", "s")
+    return {**found, "T": (metadata.get("TimeIncrement"), unit_name(unit))}
+
+
+def _other_calibration(
+    options: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> dict[str, tuple[Any, str | None]]:
+    """By ImageJ's metadata, and by the tags of the resolution: pixels per unit, as fractions."""
+    unit, length = unit_name(metadata.get("unit")), 1.0
+    if unit is None and options.get("resolutionunit") in _MICROMETERS:
+        unit, length = "micrometer", _MICROMETERS[options["resolutionunit"]]
+    sizes = {
+        axis: (length * below / above if above else None, unit)
+        for axis, (above, below) in zip("XY", options.get("resolution", ()), strict=False)
+    }
+    stack = {"Z": (metadata.get("spacing"), unit), "T": (metadata.get("finterval"), "second")}
+    return {**sizes, **stack}
+
+
+def _omero(like: TiffImage) -> dict[str, Any] | None:
+    """Names of channels; colours are shown over the whole range of the dtype, as TIFF does."""
+    if like.is_rgb:
+        top = float(np.iinfo(like.data.dtype).max) if like.data.dtype.kind in "iu" else 1.0
+        window = {"min": 0.0, "max": top, "start": 0.0, "end": top}
+        colors = _COLORS.items()
+        return {"channels": [{"label": n, "color": c, "window": window} for n, c in colors]}
+    metadata = like.options.get("metadata") or {}
+    names = metadata.get("Channel", {}).get("Name")
+    return {"channels": [{"label": name} for name in names]} if names else None
+
+
+def as_tiff_description(image: ZarrImage) -> TiffImage:
+    """What is needed to write an image as TIFF: as OME-TIFF, if its axes and dtype allow it.
+
+    Pixel sizes, the time between frames, and names are kept; the translation is not.
+
+    Raises
+    ------
+    ImageFileError
+        If the pixels are not numbers.
+    """
+    if image.data.dtype.kind not in "iufc":
+        raise ImageFileError(f"pixels of the type {image.data.dtype} cannot become TIFF here")
+    options: dict[str, Any] = {"photometric": "minisblack", "metadata": {"axes": image.axes}}
+    if set(image.axes) <= set(_ORDER) and image.data.dtype.name in _OME_TIFF_DTYPES:
+        options.update(ome=True, metadata=_ome_metadata(image))
+    return TiffImage(image.data, image.axes, options)
+
+
+def _ome_metadata(image: ZarrImage) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": image.axes}
+    for axis, scale, unit in zip(image.axes, image.scale, image.units, strict=True):
+        key = {"T": "TimeIncrement", "C": None}.get(axis, f"PhysicalSize{axis}")
+        symbol = unit_symbol(unit)
+        # Without a unit, OME-TIFF would take them for micrometres and seconds.
+        if key and symbol:
+            metadata |= {key: scale, f"{key}Unit": symbol}
+    axis_c = image.channel_axis
+    if axis_c is not None and len(image.channels) == image.data.shape[axis_c]:
+        metadata["Channel"] = {"Name": [n or f"{i}" for i, n in enumerate(image.channel_names)]}
+    return {**metadata, "Name": image.name} if image.name else metadata

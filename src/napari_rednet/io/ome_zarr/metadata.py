@@ -1,0 +1,92 @@
+"""The metadata of OME-Zarr: what is kept of a source, and what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from napari_rednet.io.ome_zarr.image import Grid, ZarrImage
+
+_WINDOW = ("min", "max", "start", "end")
+# For channels whose colours are not known; one alone is white.
+_COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "0000FF", "FFFF00")
+
+
+def channels_to_keep(omero: Any) -> dict[str, Any] | None:
+    """What is valid of the description of channels; one fault costs nothing else."""
+    if not isinstance(omero, Mapping) or not isinstance(omero.get("channels"), list):
+        return None
+    channels = [_valid(c) for c in omero["channels"] if isinstance(c, Mapping)]
+    return {**omero, "channels": channels}
+
+
+def _valid(channel: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(channel)
+    color, window = kept.get("color"), kept.get("window")
+    if not (isinstance(color, str) and len(color) == 6):
+        kept.pop("color", None)
+    numbers = [window.get(key) for key in _WINDOW] if isinstance(window, Mapping) else [None]
+    if not all(isinstance(number, int | float) for number in numbers):
+        kept.pop("window", None)
+    return kept
+
+
+def write_metadata(group: Any, image: ZarrImage, grids: Sequence[Grid], name: str) -> None:
+    """Describe the levels of a pyramid; windows of channels are measured on the coarsest."""
+    from ome_zarr.format import format_from_version
+    from ome_zarr.writer import write_multiscales_metadata
+
+    group.attrs.update(image.attributes)
+    notes: dict[str, Any] = {"method": "means of blocks"}
+    if image.channels:
+        channels = _completed(image, group.get(str(len(grids) - 1)))
+        notes["omero"] = {**(image.omero or {}), "channels": list(channels)}
+    write_multiscales_metadata(
+        group,
+        datasets=[_dataset(level, grid) for level, grid in enumerate(grids)],
+        fmt=format_from_version(image.version),
+        axes=[dict(axis) for axis in image.axes_metadata],
+        name=image.name or name,
+        metadata=notes,
+    )
+
+
+def _dataset(level: int, grid: Grid) -> dict[str, Any]:
+    return {
+        "path": str(level),
+        "coordinateTransformations": [
+            {"type": "scale", "scale": list(grid.scale)},
+            {"type": "translation", "translation": list(grid.translation)},
+        ],
+    }
+
+
+def _completed(image: ZarrImage, coarsest: Any) -> Iterator[dict[str, Any]]:
+    """The channels with the colours and windows that the specification asks for."""
+    colors = cycle(_COLORS if len(image.channels) > 1 else ("FFFFFF",))
+    for number, (channel, color) in enumerate(zip(image.channels, colors, strict=False)):
+        known = {"color": color, **channel}
+        if "window" not in known and coarsest is not None:
+            known["window"] = _window(_planes(image, coarsest, number))
+        yield known
+
+
+def _planes(image: ZarrImage, array: Any, channel: int) -> Iterator[Any]:
+    """The planes of a channel; those of all if there is no such channel."""
+    axis = image.channel_axis
+    for index in np.ndindex(array.shape[:-2]):
+        if axis is None or channel >= array.shape[axis] or index[axis] == channel:
+            yield np.asarray(array[index])
+
+
+def _window(planes: Iterator[Any]) -> dict[str, float]:
+    """The range of finite values, and never an empty one, which viewers refuse."""
+    finite = (plane[np.isfinite(plane)] for plane in planes)
+    extremes = [(float(p.min()), float(p.max())) for p in finite if p.size]
+    low = min((low for low, _ in extremes), default=0.0)
+    high = max((high for _, high in extremes), default=0.0)
+    high = high if high > low else low + 1
+    return {"min": low, "max": high, "start": low, "end": high}

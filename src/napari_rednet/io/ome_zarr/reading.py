@@ -1,0 +1,212 @@
+"""OME-Zarr files read: checked, described, and not loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_rednet.errors import ImageFileError
+from napari_rednet.io.ome_zarr.contents import describe_contents, ome_attributes
+from napari_rednet.io.ome_zarr.image import ZarrImage
+from napari_rednet.io.ome_zarr.metadata import channels_to_keep
+from napari_rednet.io.ome_zarr.packages import zarr_package
+
+SUFFIX = ".zarr"
+_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
+_LETTERS = {"time": "T", "channel": "C"}
+# What is written anew, or is true of the file that was read only.
+_OF_OME = {"ome", "multiscales", "omero", "labels", "image-label", "bioformats2raw.layout"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is that of zarr: by its name, or because a folder there is one."""
+    return path.suffix.lower() == SUFFIX or _has_metadata(path)
+
+
+def _has_metadata(path: Path) -> bool:
+    return any((path / mark).is_file() for mark in _MARKS)
+
+
+def read_ome_zarr(path: Path) -> ZarrImage:
+    """Read the description of an OME-Zarr image, or of a zarr array; no pixels are read.
+
+    Raises
+    ------
+    ImageFileError
+        If it is missing, damaged, of an unknown version, or holds no image with Y and X as last
+        axes.
+    """
+    zarr = zarr_package()
+    if not path.is_dir():
+        raise ImageFileError(f"{path} is no folder" if path.exists() else f"there is no {path}")
+    if not _has_metadata(path):
+        raise ImageFileError(f"{path} is no zarr: it has no metadata")
+    try:
+        node = zarr.open(store=path, mode="r")
+        image = _bare(node) if isinstance(node, zarr.Array) else _described(path, node)
+    except ImageFileError:
+        raise
+    except Exception as error:  # zarr, its codecs and ome_zarr raise many kinds
+        raise ImageFileError(f"{path} cannot be read as OME-Zarr: {_words(error)}") from error
+    if not image.axes.endswith("YX"):
+        raise ImageFileError(f"{path} has the axes {image.axes}; its last ones must be Y and X")
+    return image
+
+
+def missing_chunks(image: ZarrImage) -> tuple[int, int]:
+    """How many chunks (shards, where there are any) are not stored, of how many.
+
+    They read as the fill value. Writers leave out chunks that hold nothing else, but a chunk may
+    also be missing since it was never copied.
+    """
+    array = image.data
+    if not hasattr(array, "store"):
+        return 0, 0  # of a TIFF file that is to become OME-Zarr
+    units = zip(array.shape, image.shards or image.chunks, strict=True)
+    counts = tuple(-(-n // unit) for n, unit in units)
+    folder = Path(array.store.root) / array.path
+    # zarr's own count takes hours for a million chunks: it looks each up in a list.
+    found = (folder / array.metadata.encode_chunk_key(i) for i in np.ndindex(counts))
+    return sum(not chunk.is_file() for chunk in found), math.prod(counts)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return str(error) or type(error).__name__
+
+
+def _bare(array: Any) -> ZarrImage:
+    if array.ndim < 2:
+        raise ValueError(f"it has the shape {array.shape}, and an image has at least two axes")
+    return ZarrImage(
+        array,
+        "Q" * (array.ndim - 2) + "YX",
+        (1.0,) * array.ndim,
+        (0.0,) * array.ndim,
+        axes_metadata=(),
+        version=None,
+        **_stored(array),
+    )
+
+
+def _described(path: Path, group: Any) -> ZarrImage:
+    ome = ome_attributes(group)
+    if "multiscales" not in ome:
+        raise ImageFileError(describe_contents(path, group))
+    multiscale = ome["multiscales"][0]
+    axes, transformations = _checked(multiscale, _version(group, ome, multiscale))
+    arrays = [group[dataset["path"]] for dataset in multiscale["datasets"]]
+    array = arrays[0]
+    if array.ndim != len(axes):
+        raise ValueError(f"its {len(axes)} axes do not fit to an array of shape {array.shape}")
+    places = [_combined(t, len(axes)) for t in transformations]
+    names = [axis["name"] for axis in axes]
+    return ZarrImage(
+        array,
+        "".join(_letter(axis) for axis in axes),
+        *places[0],
+        axes_metadata=tuple(axes),
+        # What is older than 0.4 is written as 0.4.
+        version="0.4" if array.metadata.zarr_format == 2 else "0.5",
+        **_stored(array, names),
+        factors=_factors([a.shape for a in arrays], [scale for scale, _ in places]),
+        omero=channels_to_keep(ome.get("omero")),
+        name=multiscale.get("name"),
+        attributes={k: v for k, v in group.attrs.items() if k not in _OF_OME},
+    )
+
+
+def _version(group: Any, ome: Mapping[str, Any], multiscale: Mapping[str, Any]) -> str:
+    usual = "0.4" if group.metadata.zarr_format == 2 else "0.5"
+    return str(ome.get("version") or multiscale.get("version") or usual)
+
+
+def _checked(multiscale: Mapping[str, Any], version: str) -> tuple[list[Any], list[list[Any]]]:
+    """Axes, and the transformations of each level, as far as they obey the specification."""
+    from ome_zarr.axes import Axes
+    from ome_zarr.format import format_from_version
+
+    rules = format_from_version(version)
+    if "axes" not in multiscale and version not in ("0.1", "0.2"):
+        raise ValueError("it names no axes")
+    axes = Axes(multiscale.get("axes"), fmt=rules).axes
+    levels = [dataset.get("coordinateTransformations") for dataset in multiscale["datasets"]]
+    if version in ("0.1", "0.2", "0.3"):
+        return axes, [[] for _ in levels]
+    rules.validate_coordinate_transformations(len(axes), len(levels), levels)
+    common = multiscale.get("coordinateTransformations") or []
+    return axes, [level + common for level in levels]
+
+
+def _combined(
+    transformations: Sequence[Mapping[str, Any]], ndim: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """One scale and one translation that do the same as all, one after the other."""
+    scale, translation = [1.0] * ndim, [0.0] * ndim
+    for step in transformations:
+        if step["type"] == "scale":
+            scale = [a * b for a, b in zip(scale, step["scale"], strict=True)]
+            translation = [a * b for a, b in zip(translation, step["scale"], strict=True)]
+        elif step["type"] == "translation":
+            translation = [a + b for a, b in zip(translation, step["translation"], strict=True)]
+        elif step["type"] != "identity":
+            raise ValueError(f"coordinates of the type {step['type']!r} are not supported")
+    return tuple(scale), tuple(translation)
+
+
+def _letter(axis: Mapping[str, Any]) -> str:
+    name = axis["name"].upper()
+    return name if name in set("TCZYX") else _LETTERS.get(axis.get("type", ""), "Q")
+
+
+def _factors(
+    shapes: Sequence[Sequence[int]], scales: Sequence[Sequence[float]]
+) -> tuple[tuple[int, ...], ...]:
+    """How many pixels became one, along each axis, from each level to the next."""
+    steps = zip(pairwise(shapes), pairwise(scales), strict=True)
+    return tuple(
+        tuple(_factor(*axis) for axis in zip(*shape, *scale, strict=True)) for shape, scale in steps
+    )
+
+
+def _factor(before: int, after: int, fine: float, coarse: float) -> int:
+    told = max(1, round(coarse / fine))
+    # Some programs leave out a last block that is not full.
+    fits = after in (-(-before // told), before // told)
+    return told if fits else max(1, round(before / after))
+
+
+def _stored(array: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """How an array is stored, and with `names` as names of its dimensions, if it has none."""
+    storage = {
+        "filters": array.filters or None,
+        "compressors": array.compressors or None,
+        "fill_value": array.fill_value,
+        "attributes": dict(array.attrs),
+    }
+    own = _stored_v2 if array.metadata.zarr_format == 2 else _stored_v3
+    return {
+        "zarr_format": array.metadata.zarr_format,
+        "chunks": tuple(array.chunks),
+        "shards": array.shards,
+        "storage": {**storage, **own(array.metadata, array, names)},
+    }
+
+
+def _stored_v2(metadata: Any, array: Any, _: Sequence[str] | None) -> dict[str, Any]:
+    keys = {"name": "v2", "separator": metadata.dimension_separator}
+    return {"order": array.order, "chunk_key_encoding": keys}
+
+
+def _stored_v3(metadata: Any, array: Any, names: Sequence[str] | None) -> dict[str, Any]:
+    return {
+        "serializer": array.serializer,
+        "chunk_key_encoding": metadata.chunk_key_encoding,
+        "dimension_names": metadata.dimension_names or names,
+    }

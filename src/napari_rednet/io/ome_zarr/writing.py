@@ -1,0 +1,199 @@
+"""OME-Zarr written: beside its place, with its pyramid, and renamed when it is whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari_rednet.errors import ImageFileError
+from napari_rednet.io.ome_zarr.contents import ome_attributes
+from napari_rednet.io.ome_zarr.conversion import as_zarr_description
+from napari_rednet.io.ome_zarr.image import Grid, ZarrImage
+from napari_rednet.io.ome_zarr.metadata import write_metadata
+from napari_rednet.io.ome_zarr.packages import zarr_package
+from napari_rednet.io.ome_zarr.pyramid import pyramid, write_level
+from napari_rednet.io.tiff import TiffImage
+
+
+def unfinished_path(path: Path) -> Path:
+    """Where `zarr_writer` keeps what is to become `path`."""
+    return path.with_name(f".{path.name}.part")
+
+
+def check_places(source: Path, target: Path) -> None:
+    """Make sure that writing one file does not touch the other.
+
+    Raises
+    ------
+    ImageFileError
+        If they are the same, or one lies in the other.
+    """
+    read, written = source.resolve(), target.resolve()
+    if read == written or (source.exists() and target.exists() and source.samefile(target)):
+        raise ImageFileError("the output must be another file than the input")
+    if read in written.parents:
+        raise ImageFileError(f"the output {target} lies in the input {source}")
+    for place in (written, unfinished_path(written)):
+        if place == read or place in read.parents:
+            raise ImageFileError(f"the input {source} lies in {place}, which would be replaced")
+
+
+@contextmanager
+def zarr_writer(
+    path: Path, like: ZarrImage | TiffImage, scale: int = 1, *, keep_unfinished: bool = False
+) -> Iterator[Any]:
+    """Give a zarr array to fill, which becomes the OME-Zarr file `path` when all went well.
+
+    The file is stored as `like` is and has its metadata, and its shape, but for Y and X, which are
+    `scale` times longer. Its pyramid is computed at the end. It is written beside `path` and
+    renamed then, so that `path` is whole or untouched.
+
+    Parameters
+    ----------
+    like : ZarrImage or TiffImage
+        The axes of a TIFF file are put in the order of OME-Zarr, as in `as_zarr_description`.
+    keep_unfinished : bool
+        Leave what is written when the work ends early, and go on with it the next time.
+
+    Raises
+    ------
+    ImageFileError
+        If the file cannot be written.
+    """
+    image = as_zarr_description(like)
+    grids, factors = pyramid(image, scale)
+    try:
+        _check_target(path)
+        _rehearse(image, grids)
+        with _store(unfinished_path(path), keep=keep_unfinished) as store:
+            yield _opened(store, image, grids[0])
+            _finish(store, image, grids, factors, path.name.partition(".")[0])
+            _put_in_place(store.root, path)
+    except OSError as error:
+        raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _check_target(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise OSError(None, f"there is no folder {path.parent}")
+    if path.is_dir() and any(path.iterdir()) and not _is_image(path):
+        raise ImageFileError(f"{path} holds something else than one image; choose another name")
+
+
+def _is_image(path: Path) -> bool:
+    zarr = zarr_package()
+    try:
+        node = zarr.open(store=path, mode="r")
+    except (OSError, ValueError, KeyError, TypeError):  # damaged, or no zarr at all
+        return False
+    return isinstance(node, zarr.Array) or "multiscales" in ome_attributes(node)
+
+
+@contextmanager
+def _store(beside: Path, *, keep: bool) -> Iterator[Any]:
+    """A folder to write to, which is removed at the end unless it is to be kept or was renamed."""
+    from napari_rednet.io.ome_zarr.store import ClosableStore
+
+    if not keep:
+        _remove(beside)
+    store = ClosableStore(beside)
+    try:
+        yield store
+    finally:
+        store.shut()
+        if not keep:
+            _remove(beside)
+
+
+def _rehearse(image: ZarrImage, grids: list[Grid]) -> None:
+    """Write the metadata to nowhere: what is wrong with them shows before any work."""
+    if image.version is None:
+        return
+    zarr = zarr_package()
+    group = zarr.create_group(zarr.storage.MemoryStore(), zarr_format=image.zarr_format)
+    try:
+        write_metadata(group, image, grids, "rehearsal")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ImageFileError(f"the metadata are not valid in OME-Zarr: {error}") from error
+
+
+def _opened(store: Any, image: ZarrImage, grid: Grid) -> Any:
+    """The array of an unfinished file that fits, or a new one."""
+    name = "" if image.version is None else "0"
+    array = _unfinished(store, name)
+    if array is not None and _stored(array) == _wanted(image, grid):
+        return array
+    _remove(store.root)
+    if image.version is not None:
+        zarr_package().create_group(store, zarr_format=image.zarr_format)
+    return _create(store, name, image, grid.shape, image.chunks)
+
+
+def _unfinished(store: Any, name: str) -> Any:
+    try:
+        return zarr_package().open_array(store=store, path=name, mode="r+")
+    except (OSError, ValueError, KeyError, TypeError):  # none, or broken off before it was one
+        return None
+
+
+def _stored(array: Any) -> tuple[Any, ...]:
+    return array.shape, array.dtype, array.chunks, array.shards, array.metadata.zarr_format
+
+
+def _wanted(image: ZarrImage, grid: Grid) -> tuple[Any, ...]:
+    return grid.shape, image.dtype, image.chunks, image.shards, image.zarr_format
+
+
+def _create(
+    store: Any, name: str, image: ZarrImage, shape: tuple[int, ...], chunks: tuple[int, ...]
+) -> Any:
+    return zarr_package().create_array(
+        store,
+        name=name or None,
+        shape=shape,
+        dtype=image.dtype,
+        chunks=chunks,
+        shards=image.shards,
+        zarr_format=image.zarr_format,
+        overwrite=True,
+        **image.storage,
+    )
+
+
+def _finish(
+    store: Any, image: ZarrImage, grids: list[Grid], factors: list[tuple[int, ...]], name: str
+) -> None:
+    """Add the pyramid and the metadata; a bare array has neither."""
+    if image.version is None:
+        return
+    group = zarr_package().open_group(store, mode="r+", zarr_format=image.zarr_format)
+    for level, (grid, step) in enumerate(zip(grids[1:], factors, strict=True), start=1):
+        chunks = image.chunks if image.shards else tuple(map(min, image.chunks, grid.shape))
+        target = _create(store, str(level), image, grid.shape, chunks)
+        write_level(group[str(level - 1)], target, step)
+    write_metadata(group, image, grids, name)
+
+
+def _put_in_place(beside: Path, path: Path) -> None:
+    """Rename a folder over another: what was there is removed only after that."""
+    before = path.with_name(f".{path.name}.old")
+    if path.exists():
+        _remove(before)
+        path.replace(before)
+    try:
+        beside.replace(path)
+    except OSError:
+        if before.exists():
+            before.replace(path)
+        raise
+    _remove(before)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
