@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,52 +10,132 @@ from napari_rednet.console import run_with_bar, say
 from napari_rednet.errors import ImageFileError
 
 if TYPE_CHECKING:
-    from napari_rednet.execution import Steps
-    from napari_rednet.io.tiff import TiffImage
+    from napari_rednet.batch import Existing, Figures, Prepared, Work
+    from napari_rednet.io.files import OpenImage
 
 
-def open_image(source: Path, target: Path, *, force: bool) -> TiffImage:
-    """Check both paths and read the source; nothing is written yet."""
-    from napari_rednet.io.tiff import SUFFIXES, read_tiff
+@dataclass(frozen=True)
+class Places:
+    """What the arguments of a restoring command say about files.
 
-    if target.suffix.lower() not in SUFFIXES:
-        raise ImageFileError(f"the output must be a .tif or .tiff file, got {target.name}")
-    if not target.parent.is_dir():
-        raise ImageFileError(f"there is no folder {target.parent} to write to")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise ImageFileError("the output must be another file than the input")
-    if target.exists() and not force:
-        raise ImageFileError(f"{target} exists; add --force to overwrite it")
-    return read_tiff(source)
+    Parameters
+    ----------
+    paths : list of Path
+        IN and OUT; with `out`, all that is to be read.
+    out, report : Path or None
+        The folder of the results of a batch, and where its table goes if not there.
+    skip, force, resume : bool
+        What becomes of results that are there.
+    quiet : bool
+        Print nothing but errors.
+    """
+
+    paths: list[Path]
+    out: Path | None
+    report: Path | None
+    skip: bool
+    force: bool
+    resume: bool
+    quiet: bool
+
+    @property
+    def existing(self) -> Existing:
+        """What becomes of results that are there, in one word."""
+        if self.skip:
+            return "skip"
+        if self.force:
+            return "overwrite"
+        return "resume" if self.resume else "refuse"
 
 
-def restore_file(
-    image: TiffImage,
-    source: Path,
-    target: Path,
-    make_steps: Callable[..., Steps],
-    *,
-    scale: int = 1,
-    quiet: bool,
-) -> None:
-    """Run steps from an image into a file of the same description."""
-    from napari_rednet.io.tiff import tiff_writer
+def restore(places: Places, work: Work) -> None:
+    """Restore one file into another, or with --out all files of a batch."""
+    from napari_rednet.cli.batch import restore_batch
 
-    with tiff_writer(target, image, scale) as out:
-        steps = make_steps(image.data, channel_axis=image.channel_axis, out=out)
-        run_with_bar(steps, source.name, quiet=quiet)
+    if places.skip + places.force + places.resume > 1:
+        raise ValueError("give one of --skip, --force and --resume")
+    if places.out is not None:
+        restore_batch(places, places.out, work)
+        return
+    if places.skip or places.resume or places.report is not None:
+        raise ValueError("--skip, --resume and --report are for several images, with --out FOLDER")
+    source, target = _in_and_out(places.paths)
+    _restore_single(source, target, work, force=places.force, quiet=places.quiet)
+
+
+def _in_and_out(paths: list[Path]) -> tuple[Path, Path]:
+    if len(paths) != 2:
+        raise ImageFileError(
+            "name one image and the file to write, or add --out FOLDER for the results of "
+            f"several; got {len(paths)} of them"
+        )
+    return paths[0], paths[1]
+
+
+def _restore_single(source: Path, target: Path, work: Work, *, force: bool, quiet: bool) -> None:
+    from napari_rednet.batch import BatchFile, restore_file
+
+    _check_single(source, target, force=force)
+
+    def prepare(image: OpenImage) -> Prepared:
+        prepared = work.prepare(image)
+        _tell(prepared, quiet=quiet)
+        return prepared
+
+    file = BatchFile(source, target, target.name)
+    steps = restore_file(replace(work, prepare=prepare), file)
+    figures: Figures = run_with_bar(steps, source.name, quiet=quiet)
+    if figures.remark:
+        say(f"warning: {figures.remark}", quiet=quiet)
     say(f"written: {target}", quiet=quiet)
 
 
+def _check_single(source: Path, target: Path, *, force: bool) -> None:
+    """Check both paths before any work."""
+    from napari_rednet.io.files import check_output_name, check_places
+
+    check_output_name(target)
+    if _stands_for_several(source):
+        raise ImageFileError(
+            f"{source} stands for several images; add --out FOLDER for the results"
+        )
+    if not target.parent.is_dir():
+        raise ImageFileError(f"there is no folder {target.parent} to write to")
+    check_places(source, target)
+    if target.exists() and not force:
+        raise ImageFileError(f"{target} exists; add --force to overwrite it")
+
+
+def _stands_for_several(source: Path) -> bool:
+    from napari_rednet.batch.planning import is_pattern
+    from napari_rednet.io.files import is_image
+
+    if source.is_dir():
+        return not is_image(source)
+    return is_pattern(source) and not source.exists()
+
+
+def _tell(prepared: Prepared, *, quiet: bool) -> None:
+    """Print what was found in an image before it is restored."""
+    for channel, level in enumerate(prepared.noise):
+        say(
+            f"noise of channel {channel}: gain {level.gain:.4g}, offset {level.offset:.4g}, "
+            f"read noise {level.read_noise:.4g}",
+            quiet=quiet,
+        )
+    if prepared.remark:
+        say(prepared.remark, quiet=quiet)
+
+
 def read_mask(path: Path) -> Any:
-    """The mask in a TIFF or any other image file."""
+    """The mask in a TIFF, a Zarr, or any other image file."""
     import numpy as np
     from PIL import Image
 
-    from napari_rednet.io.tiff import SUFFIXES, read_tiff
+    from napari_rednet.io.files import is_image, read_image
 
-    if path.suffix.lower() in SUFFIXES:
-        return read_tiff(path).data
+    if is_image(path):
+        return np.asarray(read_image(path).data)
     try:
         with Image.open(path) as file:
             return np.asarray(file)

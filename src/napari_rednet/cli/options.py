@@ -13,8 +13,45 @@ from rich.markup import escape
 from napari_rednet.console import console
 from napari_rednet.errors import RednetError
 
-Source = Annotated[Path, typer.Argument(metavar="IN", help="TIFF or OME-TIFF to read.")]
-Target = Annotated[Path, typer.Argument(metavar="OUT", help="TIFF to write.")]
+_SEVERAL = "Several images"
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="IN... [OUT]",
+        help="The image to read and the file to write (.tif, .tiff, .zarr). With --out: any number "
+        'of images, folders, and patterns in quotes such as "folder/**/*.tif".',
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Where the results go, in the same folders and under the same names as the images.",
+        rich_help_panel=_SEVERAL,
+    ),
+]
+Skip = Annotated[
+    bool,
+    typer.Option("--skip", help="Leave results that exist as they are.", rich_help_panel=_SEVERAL),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on where a batch stopped; images or options that changed are done again.",
+        rich_help_panel=_SEVERAL,
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Table (.csv) of all images; report.csv beside the results if not given.",
+        rich_help_panel=_SEVERAL,
+    ),
+]
 Noise = Annotated[
     float | None,
     typer.Option(help="Standard deviation of Gaussian noise; estimated if not given."),
@@ -26,7 +63,7 @@ Strength = Annotated[float, typer.Option(help="Factor on the noise level.")]
 Model = Annotated[str, typer.Option(help="fast, best, a model's name or a .safetensors file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Tile = Annotated[int | None, typer.Option(help="Cap in pixels for what is held at once.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite results that exist.")]
 Ensemble = Annotated[bool, typer.Option("--ensemble", help="Mean over 8 orientations.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 

@@ -1,15 +1,15 @@
-"""Commands that restore a file."""
+"""Commands that restore files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_rednet.cli.files import open_image, read_mask, restore_file
+from napari_rednet.cli.blur import choose_psf
+from napari_rednet.cli.files import Places, read_mask, restore
 from napari_rednet.cli.options import (
     Device,
     Ensemble,
@@ -18,24 +18,27 @@ from napari_rednet.cli.options import (
     Model,
     Noise,
     Offset,
+    Out,
+    Paths,
     Quiet,
     ReadNoise,
-    Source,
+    Report,
+    Resume,
+    Skip,
     Strength,
-    Target,
     Tile,
     reported_errors,
 )
-from napari_rednet.console import console
 from napari_rednet.engine.noise_model import NoiseModel
 
 if TYPE_CHECKING:
-    from napari_rednet.io.tiff import TiffImage
+    from napari_rednet.arguments import Options
+    from napari_rednet.batch import Prepared
+    from napari_rednet.io.files import OpenImage
 
 
 def denoise(
-    source: Source,
-    target: Target,
+    paths: Paths,
     *,
     noise: Noise = None,
     gain: Gain = None,
@@ -48,29 +51,33 @@ def denoise(
     tile: Tile = None,
     force: Force = False,
     quiet: Quiet = False,
+    out: Out = None,
+    skip: Skip = False,
+    resume: Resume = False,
+    report: Report = None,
 ) -> None:
-    """Remove noise from a TIFF image or stack; axes, dtype, units and metadata are kept."""
+    """Remove noise from images or stacks; axes, dtype, units and metadata are kept."""
+    from napari_rednet.arguments import check_number, check_options
+    from napari_rednet.batch import Prepared, Work
     from napari_rednet.restoration import denoise_steps
 
     with reported_errors():
-        image = open_image(source, target, force=force)
-        levels = noise_levels(image, noise, gain, offset, read_noise)
-        make_steps = partial(
-            denoise_steps,
-            noise=levels,
-            strength=strength,
-            model=model,
-            ensemble=ensemble,
-            device=device,
-            tile=tile,
-        )
-        print_noise(levels, quiet=quiet)
-        restore_file(image, source, target, make_steps, quiet=quiet)
+        given = noise_model(noise, gain, offset, read_noise)
+        check_number("strength", strength)
+        options = check_options("denoise", model, ensemble, tile, device)
+        make_steps = partial(denoise_steps, strength=strength, **_shared(options))
+
+        def prepare(image: OpenImage) -> Prepared:
+            levels = noise_levels(image, given)
+            return Prepared(partial(make_steps, noise=levels), levels)
+
+        arguments = {"noise": repr(given), "strength": strength, "ensemble": ensemble}
+        places = Places(paths, out, report, skip, force, resume, quiet)
+        restore(places, Work("denoise", options.model, prepare, arguments))
 
 
 def super_resolve(
-    source: Source,
-    target: Target,
+    paths: Paths,
     *,
     scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
     model: Model = "fast",
@@ -79,28 +86,31 @@ def super_resolve(
     tile: Tile = None,
     force: Force = False,
     quiet: Quiet = False,
+    out: Out = None,
+    skip: Skip = False,
+    resume: Resume = False,
+    report: Report = None,
 ) -> None:
-    """Enlarge a TIFF image or stack in Y and X; the pixel size is adapted."""
-    from napari_rednet.arguments import check_scale
+    """Enlarge images or stacks in Y and X; the pixel size is adapted."""
+    from napari_rednet.arguments import check_options, check_scale
+    from napari_rednet.batch import Prepared, Work
     from napari_rednet.restoration import super_resolve_steps
 
     with reported_errors():
-        image = open_image(source, target, force=force)
-        make_steps = partial(
-            super_resolve_steps,
-            scale=check_scale(scale),
-            rgb=image.is_rgb,
-            model=model,
-            ensemble=ensemble,
-            device=device,
-            tile=tile,
-        )
-        restore_file(image, source, target, make_steps, scale=scale, quiet=quiet)
+        factor = check_scale(scale)
+        options = check_options("super_resolve", model, ensemble, tile, device)
+        make_steps = partial(super_resolve_steps, scale=factor, **_shared(options))
+
+        def prepare(image: OpenImage) -> Prepared:
+            return Prepared(partial(make_steps, rgb=image.is_rgb))
+
+        arguments = {"scale": factor, "ensemble": ensemble}
+        places = Places(paths, out, report, skip, force, resume, quiet)
+        restore(places, Work("super-resolve", options.model, prepare, arguments, factor))
 
 
 def deblock(
-    source: Source,
-    target: Target,
+    paths: Paths,
     *,
     model: Model = "fast",
     ensemble: Ensemble = False,
@@ -108,26 +118,29 @@ def deblock(
     tile: Tile = None,
     force: Force = False,
     quiet: Quiet = False,
+    out: Out = None,
+    skip: Skip = False,
+    resume: Resume = False,
+    report: Report = None,
 ) -> None:
-    """Remove JPEG artefacts from a TIFF image or stack that was coded as JPEG before."""
+    """Remove JPEG artefacts from images or stacks that were coded as JPEG before."""
+    from napari_rednet.arguments import check_options
+    from napari_rednet.batch import Prepared, Work
     from napari_rednet.restoration import deblock_steps
 
     with reported_errors():
-        image = open_image(source, target, force=force)
-        make_steps = partial(
-            deblock_steps,
-            rgb=image.is_rgb,
-            model=model,
-            ensemble=ensemble,
-            device=device,
-            tile=tile,
-        )
-        restore_file(image, source, target, make_steps, quiet=quiet)
+        options = check_options("deblock", model, ensemble, tile, device)
+        make_steps = partial(deblock_steps, **_shared(options))
+
+        def prepare(image: OpenImage) -> Prepared:
+            return Prepared(partial(make_steps, rgb=image.is_rgb))
+
+        places = Places(paths, out, report, skip, force, resume, quiet)
+        restore(places, Work("deblock", options.model, prepare, {"ensemble": ensemble}))
 
 
 def deblur(
-    source: Source,
-    target: Target,
+    paths: Paths,
     *,
     psf: Annotated[Path | None, typer.Option(help="TIFF with the image of a point.")] = None,
     gaussian: Annotated[float | None, typer.Option(help="Standard deviation in pixels.")] = None,
@@ -153,48 +166,52 @@ def deblur(
     tile: Tile = None,
     force: Force = False,
     quiet: Quiet = False,
+    out: Out = None,
+    skip: Skip = False,
+    resume: Resume = False,
+    report: Report = None,
 ) -> None:
-    """Undo a known blur of a TIFF image or stack, plane by plane; name one kind of blur."""
+    """Undo a known blur of images or stacks, plane by plane; name one kind of blur."""
+    from napari_rednet.arguments import check_count, check_number, check_options
+    from napari_rednet.batch import Prepared, Work, digest
     from napari_rednet.restoration import deblur_steps
 
     with reported_errors():
-        image = open_image(source, target, force=force)
-        if angle is not None and motion is None:
-            raise ValueError("--angle belongs to --motion, which is not given")
-        kernel = choose_psf(
-            {
-                "psf": (psf,),
-                "gaussian": (gaussian,),
-                "disk": (disk,),
-                "motion": (motion, angle or 0.0) if motion is not None else (None,),
-                "widefield": (numerical_aperture, wavelength, pixel_size),
-            }
-        )
-        levels = noise_levels(image, noise, gain, offset, read_noise)
+        widefield = (numerical_aperture, wavelength, pixel_size)
+        kernel = choose_psf(psf, gaussian, disk, motion, angle, widefield)
+        given = noise_model(noise, gain, offset, read_noise)
+        check_number("strength", strength)
+        turns = check_count("iterations", iterations)
+        options = check_options("denoise", model, ensemble, tile, device)
         make_steps = partial(
-            deblur_steps,
-            psf=kernel,
-            noise=levels,
-            strength=strength,
-            iterations=iterations,
-            model=model,
-            ensemble=ensemble,
-            device=device,
-            tile=tile,
+            deblur_steps, psf=kernel, strength=strength, iterations=turns, **_shared(options)
         )
-        print_noise(levels, quiet=quiet)
-        restore_file(image, source, target, make_steps, quiet=quiet)
+
+        def prepare(image: OpenImage) -> Prepared:
+            levels = noise_levels(image, given)
+            return Prepared(partial(make_steps, noise=levels), levels)
+
+        arguments = {
+            "psf": digest(kernel),
+            "noise": repr(given),
+            "strength": strength,
+            "iterations": turns,
+            "ensemble": ensemble,
+            # Here alone it changes the result a little.
+            "tile": tile,
+        }
+        places = Places(paths, out, report, skip, force, resume, quiet)
+        restore(places, Work("deblur", options.model, prepare, arguments))
 
 
 def inpaint(
-    source: Source,
-    target: Target,
+    paths: Paths,
     *,
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Image whose pixels that are not 0 are missing; if not given, dead and hot "
-            "pixels are found."
+            help="Image whose pixels that are not 0 are missing, in all images; if not given, dead "
+            "and hot pixels are found, in each image by itself."
         ),
     ] = None,
     model: Model = "fast",
@@ -203,91 +220,66 @@ def inpaint(
     tile: Tile = None,
     force: Force = False,
     quiet: Quiet = False,
+    out: Out = None,
+    skip: Skip = False,
+    resume: Resume = False,
+    report: Report = None,
 ) -> None:
-    """Fill missing pixels of a TIFF image or stack; known ones are kept as they are."""
+    """Fill missing pixels of images or stacks; known ones are kept as they are."""
+    from napari_rednet.arguments import check_options
+    from napari_rednet.batch import Prepared, Work, digest
     from napari_rednet.restoration import find_defects, inpaint_steps
 
     with reported_errors():
-        image = open_image(source, target, force=force)
-        if mask is None:
-            missing = find_defects(image.data, channel_axis=image.channel_axis)
-            if not quiet:
-                console.print(f"dead and hot pixels found: {missing.sum()}", highlight=False)
-        else:
-            missing = read_mask(mask)
-        make_steps = partial(
-            inpaint_steps,
-            mask=missing,
-            model=model,
-            ensemble=ensemble,
-            device=device,
-            tile=tile,
-        )
-        restore_file(image, source, target, make_steps, quiet=quiet)
+        options = check_options("inpaint", model, ensemble, tile, device)
+        make_steps = partial(inpaint_steps, **_shared(options))
+        given = None if mask is None else read_mask(mask)
+
+        def prepare(image: OpenImage) -> Prepared:
+            if given is not None:
+                return Prepared(partial(make_steps, mask=given))
+            found = find_defects(image.data, channel_axis=image.channel_axis)
+            told = f"dead and hot pixels found: {found.sum()}"
+            return Prepared(partial(make_steps, mask=found), remark=told)
+
+        arguments = {"mask": None if given is None else digest(given), "ensemble": ensemble}
+        places = Places(paths, out, report, skip, force, resume, quiet)
+        restore(places, Work("inpaint", options.model, prepare, arguments))
 
 
-def choose_psf(given: Mapping[str, tuple[Any, ...]]) -> Any:
-    """The PSF of the one kind whose parameters are given.
-
-    Raises
-    ------
-    ValueError
-        If none is given, or more than one, or not all parameters of it.
-    """
-    from napari_rednet import psf as psfs
-    from napari_rednet.io.tiff import read_tiff
-
-    kinds = [kind for kind, values in given.items() if any(v is not None for v in values)]
-    if len(kinds) != 1:
-        raise ValueError(
-            "give one of --psf, --gaussian, --disk, --motion, or --numerical-aperture with "
-            f"--wavelength and --pixel-size; got {len(kinds)} of them"
-        )
-    (kind,) = kinds
-    if any(value is None for value in given[kind]):
-        raise ValueError("--numerical-aperture, --wavelength and --pixel-size belong together")
-    if kind == "psf":
-        return read_tiff(given[kind][0]).data
-    return getattr(psfs, kind)(*given[kind])
+def _shared(options: Options) -> dict[str, Any]:
+    """The arguments that all verbs have, with the model loaded once for all files."""
+    return {
+        "model": options.model,
+        "ensemble": options.ensemble,
+        "tile": options.tile,
+        "device": options.device,
+    }
 
 
-def noise_levels(
-    image: TiffImage,
-    noise: float | None,
-    gain: float | None,
-    offset: float | None,
-    read_noise: float | None,
-) -> list[NoiseModel]:
-    """One noise model a channel, from the options or, if there are none, from the image."""
+def noise_levels(image: OpenImage, given: float | NoiseModel | None) -> list[NoiseModel]:
+    """One noise model a channel: the given one or, if there is none, from the image."""
     from napari_rednet.arguments import as_image, noise_per_channel
     from napari_rednet.restoration import estimate_noise
 
     _, layout = as_image(image.data, image.channel_axis)
-    given: Any = noise_model(noise, gain, offset, read_noise)
+    noise: Any = given
     if given is None:
-        given = estimate_noise(image.data, channel_axis=image.channel_axis)
-    return noise_per_channel(given, layout) or []
+        noise = estimate_noise(image.data, channel_axis=image.channel_axis)
+    return noise_per_channel(noise, layout) or []
 
 
 def noise_model(
     noise: float | None, gain: float | None, offset: float | None, read_noise: float | None
 ) -> float | NoiseModel | None:
     """The noise that the options say; None if they do not."""
+    from napari_rednet.arguments import check_number
+
     parts = (gain, offset, read_noise)
     if all(part is None for part in parts):
+        if noise is not None:
+            check_number("noise", noise)
         return noise
     if noise is not None:
         raise ValueError("give either --noise or --gain, --offset and --read-noise")
     return NoiseModel(gain or 0.0, offset or 0.0, read_noise or 0.0)
-
-
-def print_noise(levels: list[NoiseModel], *, quiet: bool) -> None:
-    """Tell the noise models that are used, one a channel."""
-    if quiet:
-        return
-    for channel, level in enumerate(levels):
-        console.print(
-            f"noise of channel {channel}: gain {level.gain:.4g}, offset {level.offset:.4g}, "
-            f"read noise {level.read_noise:.4g}",
-            highlight=False,
-        )

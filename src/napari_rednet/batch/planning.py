@@ -1,0 +1,186 @@
+"""Which files a batch restores, and where their results go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from napari_rednet.errors import ImageFileError
+from napari_rednet.io.files import NAMES, ZARR_SUFFIX, has_image_name, is_image
+
+_MAGIC = set("*?[")
+
+
+@dataclass(frozen=True)
+class BatchFile:
+    """A file to restore.
+
+    Parameters
+    ----------
+    source, result : Path
+        The image, and the file that its restored copy becomes.
+    name : str
+        Path of the result below the folder of the results, with ``/``.
+    """
+
+    source: Path
+    result: Path
+    name: str
+
+
+def plan_batch(sources: Sequence[Path], out: Path) -> list[BatchFile]:
+    """Find the files to restore and the places of their results; nothing is written.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Images; folders, for all images below them; and patterns such as ``folder/**/*.tif``, where
+        ``**`` is any number of folders. Files and folders below them whose names begin with a
+        dot are left out, and so is the folder of the results.
+    out : Path
+        The folder of the results. It gets the folders below the given one, or below the fixed part
+        of the pattern; a single file gets its own name.
+
+    Raises
+    ------
+    ImageFileError
+        If there is nothing to restore, if two results would be the same file, or if one would
+        overwrite a source.
+    """
+    found = {}
+    for source in sources:
+        for path, name in _images_of(source.expanduser(), out):
+            found[_place(path), name] = BatchFile(path, out / name, name)
+    files = list(found.values())
+    _refuse_clashes(files)
+    _refuse_overwriting(files)
+    return files
+
+
+def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
+    """Images that one argument stands for, with the names of their results."""
+    if is_image(source):
+        return [(source, _result_name(source))]
+    if source.is_dir():
+        found = list(_below(source, out))
+        return _named(found, source, f"there are no images ({NAMES}) in {source}")
+    if source.exists():
+        raise ImageFileError(f"{source} is no image that can be read: it must be a {NAMES} file")
+    if not is_pattern(source):
+        raise ImageFileError(f"there is no file {source}")
+    root, parts = _split(source)
+    depth = None if "**" in parts else len(parts)
+    matching = [p for p in _below(root, out, depth) if _matches(p.relative_to(root).parts, parts)]
+    return _named(matching, root, f"no images ({NAMES}) match {source}")
+
+
+def _result_name(source: Path) -> str:
+    """An image inside a Zarr has no suffix of its own."""
+    name = source.name if source.name not in ("", "..") else source.resolve().name
+    has_suffix = has_image_name(Path(name), is_folder=source.is_dir())
+    return name if has_suffix else name + ZARR_SUFFIX
+
+
+def _named(found: Sequence[Path], root: Path, otherwise: str) -> list[tuple[Path, str]]:
+    if not found:
+        raise ImageFileError(otherwise)
+    return [(path, path.relative_to(root).as_posix()) for path in found]
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path has characters that stand for others."""
+    return not _MAGIC.isdisjoint(str(path))
+
+
+def _split(pattern: Path) -> tuple[Path, tuple[str, ...]]:
+    """The fixed part of a pattern, and the names or patterns below it."""
+    root, parts = Path(pattern.anchor), pattern.relative_to(pattern.anchor).parts
+    for i, part in enumerate(parts):
+        # Folders may well be called "cells [2]".
+        if is_pattern(Path(part)) and not (root / part).is_dir():
+            return root, parts[i:]
+        root /= part
+    return root, ()
+
+
+def _matches(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    if not patterns:
+        return not names
+    if patterns == ("**",):
+        # A name is needed there, as for Python's own patterns.
+        return bool(names)
+    if patterns[0] == "**":
+        return any(_matches(names[i:], patterns[1:]) for i in range(len(names) + 1))
+    return bool(names) and fnmatch(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
+
+
+def _below(
+    folder: Path, out: Path, depth: int | None = None, above: frozenset[Path] = frozenset()
+) -> Iterator[Path]:
+    """Images in a folder and, at most `depth` names deep, in those in it; links are followed."""
+    real = folder.resolve()
+    if real in above or depth == 0:
+        return
+    deeper = None if depth is None else depth - 1
+    for path, is_folder in _listed(folder):
+        if has_image_name(path, is_folder=is_folder):
+            yield path
+        elif is_folder and path.resolve() != out.resolve():
+            yield from _below(path, out, deeper, above | {real})
+
+
+def _listed(folder: Path) -> list[tuple[Path, bool]]:
+    """What is in a folder, by name, and whether it is a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(e.name, e.is_dir()) for e in entries if not e.name.startswith(".")]
+    except FileNotFoundError as error:
+        raise ImageFileError(f"there is no folder {folder}") from error
+    except OSError as error:
+        raise ImageFileError(f"{folder} cannot be searched: {error.strerror or error}") from error
+    return [(folder / name, is_folder) for name, is_folder in sorted(found)]
+
+
+def _refuse_clashes(files: Sequence[BatchFile]) -> None:
+    taken: dict[Path, BatchFile] = {}
+    for file in files:
+        other = taken.setdefault(_place(file.result), file)
+        if other is not file:
+            raise ImageFileError(
+                f"{other.source} and {file.source} would both be written to {file.result}; name "
+                'the folder above them, or a pattern in quotes such as "folder/**/*.tif"'
+            )
+
+
+def _refuse_overwriting(files: Sequence[BatchFile]) -> None:
+    """A result must not be a source, nor lie in one, nor have one in it: Zarrs are folders."""
+    sources = {_place(file.source): file.source for file in files}
+    results = {_place(file.result) for file in files}
+    for file in files:
+        place = _place(file.result)
+        for path in (place, *place.parents):
+            if path in sources:
+                _refuse(file, sources[path])
+    for place, source in sources.items():
+        if not results.isdisjoint(place.parents):
+            raise ImageFileError(f"{source} lies in the place of a result; {_ELSEWHERE}")
+
+
+_ELSEWHERE = "choose another folder for the results"
+
+
+def _refuse(file: BatchFile, source: Path) -> None:
+    raise ImageFileError(
+        f"the result of {file.source} would overwrite or change {source}; {_ELSEWHERE}"
+    )
+
+
+def _place(path: Path) -> Path:
+    """Where a path leads to; two names of one file must not pass for two files."""
+    real = path.resolve()
+    # Their file systems usually take A.tif and a.tif for the same.
+    return Path(str(real).casefold()) if sys.platform in ("win32", "darwin") else real

@@ -1,0 +1,198 @@
+"""What a batch has done, noted in the folder of its results, so that it can go on later."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_rednet.batch.planning import BatchFile
+from napari_rednet.errors import ImageFileError, RednetError
+
+RECORD = ".napari-rednet-batch.json"
+
+State = tuple[int, int]
+"""Size in bytes, and time of the last change in nanoseconds."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of a restored file.
+
+    Parameters
+    ----------
+    pixels : int
+        Of the result.
+    model : str
+        Name of the model.
+    noise : sequence of (gain, offset, read noise)
+        Of each channel, if the task has to know it.
+    ranges : sequence of (low, high)
+        Intensity range of each channel.
+    remark : str
+        What users should know of the file, or nothing.
+    seconds : float
+        How long it took.
+    """
+
+    pixels: int = 0
+    model: str = ""
+    noise: Sequence[Sequence[float]] = ()
+    ranges: Sequence[Sequence[float]] = ()
+    remark: str = ""
+    seconds: float = 0.0
+
+
+def state_of(path: Path) -> State:
+    """Size and time of the last change, of a file or of all that is in a folder.
+
+    Raises
+    ------
+    ImageFileError
+        If there is none, or it cannot be looked at.
+    """
+    try:
+        found = [place.stat() for place in _with_contents(path)]
+    except FileNotFoundError as error:
+        raise ImageFileError(f"there is no file {error.filename}") from error
+    except OSError as error:
+        raise ImageFileError(f"{path} cannot be read: {error.strerror or error}") from error
+    size = sum(s.st_size for s in found) if path.is_dir() else found[0].st_size
+    return size, max(s.st_mtime_ns for s in found)
+
+
+def _with_contents(path: Path) -> Iterator[Path]:
+    yield path
+    if path.is_dir():
+        for folder, folders, names in os.walk(path):
+            yield from (Path(folder, name) for name in (*folders, *names))
+
+
+class BatchRecord:
+    """The record of a batch: a line of JSON for each file that was begun or finished.
+
+    It is written beside its place and renamed, so that it is whole whatever happens.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the results.
+    task : mapping
+        What the results depend on besides the sources: command, its arguments, version. Plain
+        JSON values.
+    """
+
+    def __init__(self, folder: Path, task: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._task = json.loads(json.dumps(task))
+        self._lines = _read_lines(folder / RECORD)
+
+    def prepare(self) -> None:
+        """Make the folder, and see that the record can be written there.
+
+        Raises
+        ------
+        RednetError
+            If it cannot.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RednetError(_no_writing(self._folder, error)) from error
+        self._write()
+
+    def begin(self, files: Sequence[BatchFile]) -> None:
+        """Note that results are about to be written: what lies in their places is ours then."""
+        new = [file for file in files if self._entry(file).get("finished") is not False]
+        self._lines |= {file.name: _line(result=file.name, finished=False) for file in new}
+        if new:
+            self._write()
+
+    def finish(self, file: BatchFile, source: State, figures: Figures) -> None:
+        """Note a finished file, and the state of its source before it was read."""
+        self._lines[file.name] = _line(
+            result=file.name,
+            finished=True,
+            source=_path_of(file),
+            source_state=source,
+            result_state=state_of(file.result),
+            **self._task,
+            figures=asdict(figures),
+        )
+        self._write()
+
+    def knows(self, file: BatchFile) -> bool:
+        """Whether a batch has begun to write this result."""
+        return file.name in self._lines
+
+    def agrees(self, file: BatchFile) -> bool:
+        """Whether a result is what this batch would make of its source."""
+        entry = self._entry(file)
+        if not entry.get("finished") or not file.result.exists():
+            return False
+        now = {
+            "source": _path_of(file),
+            "source_state": list(state_of(file.source)),
+            "result_state": list(state_of(file.result)),
+            **self._task,
+        }
+        return all(entry.get(key) == value for key, value in now.items())
+
+    def figures(self, file: BatchFile) -> Figures | None:
+        """What was noted of a finished file."""
+        try:
+            return Figures(**self._entry(file)["figures"])
+        except (KeyError, TypeError):
+            return None
+
+    def _entry(self, file: BatchFile) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(self._lines.get(file.name, "{}"))
+        return entry
+
+    def _write(self) -> None:
+        # Two batches may write to one folder at the same time.
+        beside = self._folder / f"{RECORD}.{os.getpid()}.part"
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.writelines(line + "\n" for line in self._lines.values())
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._folder / RECORD)
+        except OSError as error:
+            raise RednetError(_no_writing(self._folder, error)) from error
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _path_of(file: BatchFile) -> str:
+    return str(file.source.resolve())
+
+
+def _line(**entry: Any) -> str:
+    return json.dumps(entry)
+
+
+def _no_writing(folder: Path, error: OSError) -> str:
+    return f"{folder} cannot be written to: {error.strerror or error}"
+
+
+def _read_lines(path: Path) -> dict[str, str]:
+    """The lines of a record by the names of the results; what makes no sense is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise RednetError(f"{path} cannot be read: {error.strerror or error}") from error
+    return {name: line for line in lines if (name := _name_in(line)) is not None}
+
+
+def _name_in(line: str) -> str | None:
+    try:
+        name = json.loads(line)["result"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None

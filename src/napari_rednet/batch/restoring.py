@@ -1,0 +1,139 @@
+"""One file restored into another, whatever the task."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_rednet.arguments import as_image
+from napari_rednet.batch.planning import BatchFile
+from napari_rednet.batch.record import Figures, State, state_of
+from napari_rednet.engine.intensity import measure_range
+from napari_rednet.errors import ImageFileError
+from napari_rednet.execution import sample_windows
+from napari_rednet.io.files import OpenImage, described_for, image_writer, read_image, remark_on
+
+if TYPE_CHECKING:
+    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.execution import Steps
+    from napari_rednet.zoo import Model
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How one image is to be restored.
+
+    Parameters
+    ----------
+    make_steps : callable
+        A verb's ``*_steps`` with all arguments but the image, `channel_axis` and `out`.
+    noise : sequence of NoiseModel
+        The noise of each channel, if the task has to know it.
+    remark : str
+        What was found in the image, or nothing.
+    """
+
+    make_steps: Callable[..., Steps]
+    noise: Sequence[NoiseModel] = ()
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to each image.
+
+    Parameters
+    ----------
+    command : str
+        What it is called.
+    model : Model
+        What runs.
+    prepare : callable
+        From an open image to how it is restored.
+    arguments : mapping
+        What else results depend on: plain JSON values.
+    scale : int
+        How many times larger the planes become.
+    """
+
+    command: str
+    model: Model
+    prepare: Callable[[OpenImage], Prepared]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    scale: int = 1
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """What results depend on besides the images, as a record notes it."""
+        from napari_rednet import __version__
+
+        weights = (t.numpy() for t in self.model.network.state_dict().values())
+        model = {"name": self.model.name, "weights": digest(*weights)}
+        arguments = {**self.arguments, "model": model}
+        return {"command": self.command, "arguments": arguments, "version": __version__}
+
+
+def digest(*arrays: Any) -> str:
+    """A short name for the values of arrays, which no others have."""
+    found = hashlib.sha256()
+    for array in map(np.asarray, arrays):
+        found.update(f"{array.shape} {array.dtype}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
+
+
+def restore_file(work: Work, file: BatchFile) -> Generator[tuple[int, int], None, Figures]:
+    """Restore a file, step by step: yields (pixels done, pixels in all), returns its figures.
+
+    The folder of the result is made if it is not there. The result is whole or not there;
+    closing the generator cancels.
+
+    Raises
+    ------
+    RednetError, ValueError, TypeError, OSError
+        If the file cannot be read, restored or written, or changes while it is read.
+    """
+    before = state_of(file.source)
+    source = read_image(file.source)
+    remark = remark_on(source)
+    image = described_for(file.result, source)
+    prepared = work.prepare(image)
+    figures = _figures(work, image, prepared, remark)
+    _make_folder(file)
+    with image_writer(file.result, image, work.scale) as out:
+        yield from prepared.make_steps(image.data, channel_axis=image.channel_axis, out=out)
+        # Before the result is put into its place.
+        _refuse_changed(file, before)
+    return figures
+
+
+def _make_folder(file: BatchFile) -> None:
+    folder = file.result.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ImageFileError(f"the folder {folder} cannot be made: {reason}") from error
+
+
+def _refuse_changed(file: BatchFile, before: State) -> None:
+    if state_of(file.source) != before:
+        raise ImageFileError(f"{file.source} changed while it was read")
+
+
+def _figures(work: Work, image: OpenImage, prepared: Prepared, remark: str) -> Figures:
+    array, layout = as_image(image.data, image.channel_axis)
+    samples = (sample_windows(array, layout, c) for c in range(layout.channels))
+    ranges = [measure_range(windows) for windows in samples]
+    return Figures(
+        pixels=math.prod(layout.enlarged(work.scale).shape),
+        model=work.model.name,
+        noise=[(n.gain, n.offset, n.read_noise) for n in prepared.noise],
+        ranges=[(r.low, r.high) for r in ranges],
+        remark=remark,
+    )

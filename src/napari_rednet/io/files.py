@@ -1,0 +1,153 @@
+"""Image files of any format that the package knows, told apart by their names."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from napari_rednet.errors import ImageFileError
+from napari_rednet.io import tiff
+from napari_rednet.io.tiff import TiffImage
+
+TIFF_SUFFIXES = tiff.SUFFIXES
+ZARR_SUFFIX = ".zarr"
+NAMES = ".tif, .tiff or .zarr"
+"""How image files end, for messages."""
+
+
+class OpenImage(Protocol):
+    """What an image file of any format has to say."""
+
+    @property
+    def data(self) -> Any:
+        """The pixels: an array, or what is indexed like one."""
+
+    @property
+    def axes(self) -> str:
+        """One letter an axis."""
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Position of the colours, or else of the channels."""
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the channels are colours."""
+
+
+def has_image_name(path: Path, *, is_folder: bool) -> bool:
+    """Whether a file is called like a TIFF file, or a folder like a Zarr."""
+    suffixes = (ZARR_SUFFIX,) if is_folder else TIFF_SUFFIXES
+    return path.suffix.lower() in suffixes
+
+
+def names_image(path: Path) -> bool:
+    """Whether a path has the suffix of an image, whatever lies there."""
+    return path.suffix.lower() in (*TIFF_SUFFIXES, ZARR_SUFFIX)
+
+
+def is_image(path: Path) -> bool:
+    """Whether there is a TIFF file or a Zarr folder, which has the suffix or its metadata."""
+    if path.is_dir():
+        return _is_zarr(path)
+    return path.is_file() and has_image_name(path, is_folder=False)
+
+
+def _is_zarr(path: Path) -> bool:
+    from napari_rednet.io.ome_zarr import is_zarr
+
+    return is_zarr(path)
+
+
+def check_output_name(path: Path) -> None:
+    """Raise if the suffix of a file to write is that of no format."""
+    if not names_image(path):
+        raise ImageFileError(f"the output must be a {NAMES} file, got {path.name}")
+
+
+def read_image(path: Path) -> OpenImage:
+    """Open an image, in full resolution.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is missing, damaged, or of another format.
+    """
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return tiff.read_tiff(path)
+    if _is_zarr(path):
+        from napari_rednet.io.ome_zarr import read_ome_zarr
+
+        return read_ome_zarr(path)
+    if not path.exists():
+        raise ImageFileError(f"there is no file {path}")
+    raise ImageFileError(f"{path} is no image that can be read: it must be a {NAMES} file")
+
+
+def described_for(path: Path, image: OpenImage) -> OpenImage:
+    """The image as the format of a file to write describes it, its axes in another order perhaps.
+
+    Raises
+    ------
+    ImageFileError
+        If the format has no place for what is in the image.
+    """
+    from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
+
+    check_output_name(path)
+    is_zarr = path.suffix.lower() == ZARR_SUFFIX
+    if is_zarr and isinstance(image, TiffImage):
+        return as_zarr_description(image)
+    if not is_zarr and isinstance(image, ZarrImage):
+        return as_tiff_description(image)
+    return image
+
+
+def image_writer(
+    path: Path, like: OpenImage, scale: int = 1, *, keep_unfinished: bool = False
+) -> AbstractContextManager[Any]:
+    """Give an array to fill, which becomes the file `path` when all went well.
+
+    Parameters
+    ----------
+    path : Path
+        Its suffix says the format.
+    like : OpenImage
+        The image whose dtype, axes and metadata the file gets. If it has another format, the array
+        has the axes of `described_for`.
+    scale : int
+        How many times longer Y and X are.
+    keep_unfinished : bool
+        For Zarr: leave what is written when the work ends early, and go on with it the next time.
+
+    Raises
+    ------
+    ImageFileError
+        If the file cannot be written.
+    """
+    from napari_rednet.io.ome_zarr import zarr_writer
+
+    described: Any = described_for(path, like)
+    if isinstance(described, TiffImage):
+        return tiff.tiff_writer(path, described, scale)
+    return zarr_writer(path, described, scale, keep_unfinished=keep_unfinished)
+
+
+def check_places(source: Path, target: Path) -> None:
+    """Make sure that writing one file does not touch the other, or raise `ImageFileError`."""
+    from napari_rednet.io.ome_zarr import check_places as check
+
+    check(source, target)
+
+
+def remark_on(image: OpenImage) -> str:
+    """What users should know of an image that can be read, or nothing."""
+    from napari_rednet.io.ome_zarr import ZarrImage, missing_chunks
+
+    if not isinstance(image, ZarrImage):
+        return ""
+    missing, chunks = missing_chunks(image)
+    if not missing:
+        return ""
+    return f"{missing} of {chunks} chunks are missing; they are read as the fill value"
