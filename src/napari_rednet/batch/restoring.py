@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,15 @@ from napari_rednet.batch.planning import BatchFile
 from napari_rednet.batch.record import Figures, State, state_of
 from napari_rednet.engine.intensity import measure_range
 from napari_rednet.errors import ImageFileError
-from napari_rednet.execution import sample_windows
-from napari_rednet.io.files import OpenImage, described_for, image_writer, read_image, remark_on
+from napari_rednet.execution import ResumableOutput, sample_windows
+from napari_rednet.io.files import (
+    OpenImage,
+    can_be_continued,
+    described_for,
+    image_writer,
+    read_image,
+    remark_on,
+)
 
 if TYPE_CHECKING:
     from napari_rednet.engine.noise_model import NoiseModel
@@ -87,11 +96,14 @@ def digest(*arrays: Any) -> str:
     return found.hexdigest()[:16]
 
 
-def restore_file(work: Work, file: BatchFile) -> Generator[tuple[int, int], None, Figures]:
+def restore_file(
+    work: Work, file: BatchFile, *, resume: bool = False
+) -> Generator[tuple[int, int], None, Figures]:
     """Restore a file, step by step: yields (pixels done, pixels in all), returns its figures.
 
     The folder of the result is made if it is not there. The result is whole or not there;
-    closing the generator cancels.
+    closing the generator cancels. A Zarr that was begun lies beside it then, and with `resume`
+    what was finished of it is kept, if image and work are the same.
 
     Raises
     ------
@@ -105,11 +117,29 @@ def restore_file(work: Work, file: BatchFile) -> Generator[tuple[int, int], None
     prepared = work.prepare(image)
     figures = _figures(work, image, prepared, remark)
     _make_folder(file)
-    with image_writer(file.result, image, work.scale) as out:
+    with _target(work, file, image, before, resume=resume) as out:
         yield from prepared.make_steps(image.data, channel_axis=image.channel_axis, out=out)
         # Before the result is put into its place.
         _refuse_changed(file, before)
     return figures
+
+
+@contextmanager
+def _target(
+    work: Work, file: BatchFile, image: OpenImage, source: State, *, resume: bool
+) -> Iterator[Any]:
+    """What to write to, which becomes the result at the end."""
+    if not can_be_continued(file.result):
+        with image_writer(file.result, image, work.scale) as out:
+            yield out
+        return
+    record = file.result.with_name(f".{file.result.name}.record")
+    if not resume:
+        record.unlink(missing_ok=True)
+    identity = json.dumps({**work.task, "source": [str(file.source.resolve()), source]})
+    with image_writer(file.result, image, work.scale, keep_unfinished=True) as array:
+        yield ResumableOutput(array, record, identity)
+    record.unlink(missing_ok=True)
 
 
 def _make_folder(file: BatchFile) -> None:

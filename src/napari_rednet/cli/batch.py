@@ -22,6 +22,7 @@ from napari_rednet.batch import (
     write_report,
 )
 from napari_rednet.cli.bars import BatchBars
+from napari_rednet.cli.files import INTERRUPTED
 from napari_rednet.console import console, say
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.io.files import names_image
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from napari_rednet.cli.files import Places
 
 REPORT = "report.csv"
-_INTERRUPTED = 130
 _MOST_NAMED = 3
 
 Outcomes = list[tuple[BatchFile, Outcome]]
@@ -53,7 +53,7 @@ def restore_batch(places: Places, out: Path, work: Work) -> None:
     except KeyboardInterrupt:
         _tell_how_to_go_on(len(outcomes), len(files), places)
         write_report(report, outcomes)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     _summarize(outcomes, report, places)
     write_report(report, outcomes)
     if any(outcome.status == "failed" for _, outcome in outcomes):
@@ -76,7 +76,9 @@ def _run(
     files: list[BatchFile], record: BatchRecord, work: Work, places: Places, outcomes: Outcomes
 ) -> None:
     """Run a batch under its bars; `outcomes` grow as files are finished."""
-    events = run_batch(files, partial(restore_file, work), record, places.existing)
+    events = run_batch(
+        files, partial(restore_file, work, resume=places.resume), record, places.existing
+    )
     with closing(events), BatchBars(len(files), quiet=places.quiet) as bars:
         for status in events:
             bars.show(status)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from napari_rednet.console import run_with_bar, say
 from napari_rednet.errors import ImageFileError
@@ -12,6 +16,10 @@ from napari_rednet.errors import ImageFileError
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work
     from napari_rednet.io.files import OpenImage
+
+
+INTERRUPTED = 130
+"""The exit code after Ctrl+C."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,9 @@ def restore(places: Places, work: Work) -> None:
     if places.out is not None:
         restore_batch(places, places.out, work)
         return
-    if places.skip or places.resume or places.report is not None:
-        raise ValueError("--skip, --resume and --report are for several images, with --out FOLDER")
-    source, target = _in_and_out(places.paths)
-    _restore_single(source, target, work, force=places.force, quiet=places.quiet)
+    if places.skip or places.report is not None:
+        raise ValueError("--skip and --report are for several images, with --out FOLDER")
+    _restore_single(*_in_and_out(places.paths), work, places)
 
 
 def _in_and_out(paths: list[Path]) -> tuple[Path, Path]:
@@ -72,27 +79,40 @@ def _in_and_out(paths: list[Path]) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-def _restore_single(source: Path, target: Path, work: Work, *, force: bool, quiet: bool) -> None:
+def _restore_single(source: Path, target: Path, work: Work, places: Places) -> None:
     from napari_rednet.batch import BatchFile, restore_file
 
-    _check_single(source, target, force=force)
+    _check_single(source, target, places)
 
     def prepare(image: OpenImage) -> Prepared:
         prepared = work.prepare(image)
-        _tell(prepared, quiet=quiet)
+        _tell(prepared, quiet=places.quiet)
         return prepared
 
     file = BatchFile(source, target, target.name)
-    steps = restore_file(replace(work, prepare=prepare), file)
-    figures: Figures = run_with_bar(steps, source.name, quiet=quiet)
+    steps = restore_file(replace(work, prepare=prepare), file, resume=places.resume)
+    with _said_how_to_go_on(target, quiet=places.quiet):
+        figures: Figures = run_with_bar(steps, source.name, quiet=places.quiet)
     if figures.remark:
-        say(f"warning: {figures.remark}", quiet=quiet)
-    say(f"written: {target}", quiet=quiet)
+        say(f"warning: {figures.remark}", quiet=places.quiet)
+    say(f"written: {target}", quiet=places.quiet)
 
 
-def _check_single(source: Path, target: Path, *, force: bool) -> None:
+@contextmanager
+def _said_how_to_go_on(target: Path, *, quiet: bool) -> Iterator[None]:
+    from napari_rednet.io.files import can_be_continued
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if can_be_continued(target):
+            say("stopped; to go on, run the same command with --resume", quiet=quiet)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _check_single(source: Path, target: Path, places: Places) -> None:
     """Check both paths before any work."""
-    from napari_rednet.io.files import check_output_name, check_places
+    from napari_rednet.io.files import can_be_continued, check_output_name, check_places
 
     check_output_name(target)
     if _stands_for_several(source):
@@ -102,7 +122,9 @@ def _check_single(source: Path, target: Path, *, force: bool) -> None:
     if not target.parent.is_dir():
         raise ImageFileError(f"there is no folder {target.parent} to write to")
     check_places(source, target)
-    if target.exists() and not force:
+    if places.resume and not can_be_continued(target):
+        raise ValueError("--resume goes on with a .zarr file, or with several images (--out)")
+    if target.exists() and not places.force:
         raise ImageFileError(f"{target} exists; add --force to overwrite it")
 
 

@@ -40,8 +40,8 @@ Resume = Annotated[
     bool,
     typer.Option(
         "--resume",
-        help="Go on where a batch stopped; images or options that changed are done again.",
-        rich_help_panel=_SEVERAL,
+        help="Go on where a batch, or a single .zarr file, stopped; images or options that "
+        "changed are done again.",
     ),
 ]
 Report = Annotated[
@@ -62,6 +62,10 @@ ReadNoise = Annotated[float | None, typer.Option(help="Noise without light.")]
 Strength = Annotated[float, typer.Option(help="Factor on the noise level.")]
 Model = Annotated[str, typer.Option(help="fast, best, a model's name or a .safetensors file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="Cap for what the program holds, such as 2GB.", show_default=False),
+]
 Tile = Annotated[int | None, typer.Option(help="Cap in pixels for what is held at once.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite results that exist.")]
 Ensemble = Annotated[bool, typer.Option("--ensemble", help="Mean over 8 orientations.")]

@@ -15,6 +15,7 @@ from napari_rednet.cli.options import (
     Ensemble,
     Force,
     Gain,
+    Memory,
     Model,
     Noise,
     Offset,
@@ -49,6 +50,7 @@ def denoise(
     ensemble: Ensemble = False,
     device: Device = "auto",
     tile: Tile = None,
+    memory: Memory = None,
     force: Force = False,
     quiet: Quiet = False,
     out: Out = None,
@@ -64,8 +66,10 @@ def denoise(
     with reported_errors():
         given = noise_model(noise, gain, offset, read_noise)
         check_number("strength", strength)
-        options = check_options("denoise", model, ensemble, tile, device)
-        make_steps = partial(denoise_steps, strength=strength, **_shared(options))
+        options = check_options("denoise", model, ensemble, tile, device, memory)
+        make_steps = partial(
+            denoise_steps, strength=strength, **_shared(options), memory=options.memory
+        )
 
         def prepare(image: OpenImage) -> Prepared:
             levels = noise_levels(image, given)
@@ -84,6 +88,7 @@ def super_resolve(
     ensemble: Ensemble = False,
     device: Device = "auto",
     tile: Tile = None,
+    memory: Memory = None,
     force: Force = False,
     quiet: Quiet = False,
     out: Out = None,
@@ -98,8 +103,10 @@ def super_resolve(
 
     with reported_errors():
         factor = check_scale(scale)
-        options = check_options("super_resolve", model, ensemble, tile, device)
-        make_steps = partial(super_resolve_steps, scale=factor, **_shared(options))
+        options = check_options("super_resolve", model, ensemble, tile, device, memory)
+        make_steps = partial(
+            super_resolve_steps, scale=factor, **_shared(options), memory=options.memory
+        )
 
         def prepare(image: OpenImage) -> Prepared:
             return Prepared(partial(make_steps, rgb=image.is_rgb))
@@ -116,6 +123,7 @@ def deblock(
     ensemble: Ensemble = False,
     device: Device = "auto",
     tile: Tile = None,
+    memory: Memory = None,
     force: Force = False,
     quiet: Quiet = False,
     out: Out = None,
@@ -129,8 +137,8 @@ def deblock(
     from napari_rednet.restoration import deblock_steps
 
     with reported_errors():
-        options = check_options("deblock", model, ensemble, tile, device)
-        make_steps = partial(deblock_steps, **_shared(options))
+        options = check_options("deblock", model, ensemble, tile, device, memory)
+        make_steps = partial(deblock_steps, **_shared(options), memory=options.memory)
 
         def prepare(image: OpenImage) -> Prepared:
             return Prepared(partial(make_steps, rgb=image.is_rgb))
@@ -218,6 +226,7 @@ def inpaint(
     ensemble: Ensemble = False,
     device: Device = "auto",
     tile: Tile = None,
+    memory: Memory = None,
     force: Force = False,
     quiet: Quiet = False,
     out: Out = None,
@@ -231,8 +240,8 @@ def inpaint(
     from napari_rednet.restoration import find_defects, inpaint_steps
 
     with reported_errors():
-        options = check_options("inpaint", model, ensemble, tile, device)
-        make_steps = partial(inpaint_steps, **_shared(options))
+        options = check_options("inpaint", model, ensemble, tile, device, memory)
+        make_steps = partial(inpaint_steps, **_shared(options), memory=options.memory)
         given = None if mask is None else read_mask(mask)
 
         def prepare(image: OpenImage) -> Prepared:

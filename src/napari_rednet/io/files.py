@@ -60,6 +60,11 @@ def _is_zarr(path: Path) -> bool:
     return is_zarr(path)
 
 
+def can_be_continued(path: Path) -> bool:
+    """Whether a file that was left unfinished can be written on."""
+    return path.suffix.lower() == ZARR_SUFFIX
+
+
 def check_output_name(path: Path) -> None:
     """Raise if the suffix of a file to write is that of no format."""
     if not names_image(path):

@@ -1,0 +1,159 @@
+"""OME-Zarr on the command line: in, out, interrupted, continued, within a bound for the memory."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from skimage import data
+
+from napari_rednet.execution import parts
+from napari_rednet.io.ome_zarr import as_zarr_description, read_ome_zarr, zarr_writer
+from napari_rednet.io.tiff import read_tiff
+from tests.test_cli import call
+
+STACK = np.stack([data.camera()[y : y + 200, :160] for y in (0, 100, 300)]).astype(np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch):
+    monkeypatch.setattr(parts, "_LEAST_PIXELS", 1)
+    monkeypatch.setattr(parts, "_ROWS_PER_MARGIN", 1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A calibrated stack as TIFF and as OME-Zarr in small chunks."""
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        STACK,
+        ome=True,
+        metadata={"axes": "ZYX", "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"},
+    )
+    image = as_zarr_description(read_tiff(tmp_path / "in.tif"))
+    small = type(image)(**{**vars(image), "chunks": (1, 64, 64)})
+    with zarr_writer(tmp_path / "in.zarr", small) as array:
+        array[...] = STACK
+    return tmp_path
+
+
+def denoise(folder, *options, target="out.zarr"):
+    return call("denoise", folder / "in.zarr", folder / target, "--noise=20", *options)
+
+
+def pixels(path):
+    return read_ome_zarr(path).data[...]
+
+
+def interrupt_after(monkeypatch, count):
+    """Ctrl+C, so many reports of progress after the beginning."""
+    module = sys.modules["napari_rednet.restoration.denoise"]
+    steps = module.restoration_steps
+
+    def stopped(*arguments):
+        run = steps(*arguments)
+        for _ in range(count):
+            yield next(run)
+        run.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "restoration_steps", stopped)
+
+
+def test_formats_do_not_matter(folder):
+    assert denoise(folder)[0] == 0
+    assert call("denoise", folder / "in.tif", folder / "out.tif", "--noise=20")[0] == 0
+    found, expected = pixels(folder / "out.zarr"), tifffile.imread(folder / "out.tif")
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    written = zarr.open_group(folder / "out.zarr", mode="r").attrs["ome"]["multiscales"][0]
+    assert [axis["name"] for axis in written["axes"]] == ["z", "y", "x"]
+
+
+def test_an_interrupted_job_goes_on_to_the_same_end(folder, monkeypatch):
+    assert denoise(folder, target="whole.zarr")[0] == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 5)
+        code, text = denoise(folder)
+    assert code == 130
+    assert "--resume" in text
+    assert not (folder / "out.zarr").exists()
+    record = folder / ".out.zarr.record"
+    assert len(record.read_text().splitlines()) > 2
+    assert denoise(folder, "--resume")[0] == 0
+    np.testing.assert_array_equal(pixels(folder / "out.zarr"), pixels(folder / "whole.zarr"))
+    assert [p.name for p in folder.iterdir() if p.name.startswith(".")] == []
+
+
+def test_without_resume_it_begins_anew(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 5)
+        denoise(folder)
+    unfinished = zarr.open_array(folder / ".out.zarr.part" / "0", mode="r+")
+    unfinished[:] = 7
+    assert denoise(folder)[0] == 0
+    assert pixels(folder / "out.zarr").std() > 10
+
+
+@pytest.mark.parametrize("options", [["--strength=0.5"], ["--ensemble"]])
+def test_other_options_are_not_mixed(options, folder, monkeypatch):
+    assert denoise(folder, *options, target="whole.zarr")[0] == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 5)
+        denoise(folder)
+    assert denoise(folder, "--resume", *options)[0] == 0
+    np.testing.assert_array_equal(pixels(folder / "out.zarr"), pixels(folder / "whole.zarr"))
+
+
+SCRIPT = """
+import sys
+from napari_rednet.execution import parts
+parts._LEAST_PIXELS = parts._ROWS_PER_MARGIN = 1
+from napari_rednet.execution.outputs import Record
+add = Record.add
+def told(self, number, checksum):
+    add(self, number, checksum)
+    print(number, flush=True)
+Record.add = told
+from napari_rednet.cli import app
+app(sys.argv[1:])
+"""
+
+
+def test_a_killed_job_goes_on_to_the_same_end(folder):
+    assert denoise(folder, target="whole.zarr")[0] == 0
+    arguments = ["denoise", str(folder / "in.zarr"), str(folder / "out.zarr"), "--noise=20"]
+    command = [sys.executable, "-c", SCRIPT, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "0\n"
+        assert process.stdout.readline() == "1\n"
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (folder / "out.zarr").exists()
+    assert denoise(folder, "--resume")[0] == 0
+    np.testing.assert_array_equal(pixels(folder / "out.zarr"), pixels(folder / "whole.zarr"))
+
+
+def test_resuming_a_single_tiff_is_refused(folder):
+    code, text = call("denoise", folder / "in.tif", folder / "out.tif", "--resume")
+    assert code == 1
+    assert ".zarr" in text
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [("much", "such as '2GB'"), ("10MB", "at least 500MB"), ("-1GB", "such as '2GB'")],
+)
+def test_a_bound_that_cannot_be_kept_is_refused(memory, message, folder):
+    code, text = denoise(folder, f"--memory={memory}")
+    assert code == 1
+    assert message in text
+
+
+def test_a_bound_does_not_change_the_result(folder):
+    assert denoise(folder, target="whole.zarr")[0] == 0
+    assert denoise(folder, "--memory=0.6GB")[0] == 0
+    difference = pixels(folder / "out.zarr").astype(int) - pixels(folder / "whole.zarr")
+    assert np.abs(difference).max() <= 1
