@@ -1,12 +1,22 @@
 """The command line: ``napari-rednet denoise in.tif out.tif`` and its sisters."""
 
+from typing import Any
+
 import typer
 
 from napari_rednet.cli import export, finetuning, models, restoring, training
 
-app = typer.Typer(
+
+class _App(typer.Typer):
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        # On Windows patterns would be expanded here, in quotes or not, and their folders lost.
+        return super().__call__(*args, **{"windows_expand_args": False, **options})
+
+
+app = _App(
     name="napari-rednet",
-    help="RED-Net image restoration of TIFF stacks; models of your own; a demo.",
+    help="RED-Net image restoration of TIFF and OME-Zarr images, one or many; models of your own; "
+    "a demo.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
