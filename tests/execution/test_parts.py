@@ -91,6 +91,15 @@ def test_segments_are_long_compared_with_their_margin(monkeypatch):
     assert len(row_segments(job_of((4096, 4096), 60), 512)) == 1
 
 
+def test_chunks_of_many_planes_are_not_all_held_at_once(monkeypatch):
+    monkeypatch.undo()
+    job = job_of((64, 4096, 4096), 60)
+    for part in parts_of(job, (64, 512, 512)):
+        assert len(part.planes) == 64
+        assert part.rows.kept <= 1024
+    assert len(list(parts_of(job, (1, 512, 512)))) == 64
+
+
 @pytest.mark.parametrize("chunks", [(64, 64), (30, 200), (300, 7)])
 def test_segments_join_without_a_seam(chunks, noisy_camera, tiny_model):
     zarr = pytest.importorskip("zarr")

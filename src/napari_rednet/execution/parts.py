@@ -14,6 +14,7 @@ No two parts write to the same chunk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,8 +23,9 @@ from typing import Any
 from napari_rednet.engine.tiling import Strip, cut_into_strips
 from napari_rednet.execution.job import Job, PlaneKeys, plane_keys
 
-# A segment keeps at least so many rows for each row of its margin, and so many pixels.
-_ROWS_PER_MARGIN = 32
+# A segment keeps at least so many rows for each row of its margin, and so many pixels of all planes
+# of a part together: more would be held until the chunks that they share are full.
+_ROWS_PER_MARGIN = 16
 _LEAST_PIXELS = 2**26
 # Pixels to a source pixel's every side that its enlargement depends on.
 _ENLARGEMENT_REACH = 8
@@ -52,20 +54,31 @@ def parts_of(job: Job, chunks: Sequence[int] | None) -> Iterator[Part]:
         everything = slice(0, height)
         yield from (Part((keys,), Strip(everything, everything)) for keys in plane_keys(job))
         return
-    segments = row_segments(job, chunks[job.layout.spatial_axes[0]])
+    sizes = enumerate(zip(chunks, job.shape, strict=True))
+    y, x = job.layout.spatial_axes
+    depth = math.prod(min(c, n) for a, (c, n) in sizes if a not in (y, x))
+    segments = row_segments(job, chunks[y], depth)
     for _, group in groupby(_by_chunk(job, chunks), key=lambda entry: entry[0]):
         planes = tuple(keys for _, keys in group)
         yield from (Part(planes, rows) for rows in segments)
 
 
-def row_segments(job: Job, chunk: int = 1) -> list[Strip]:
-    """The rows of the result in segments that end where chunks of so many rows end."""
+def row_segments(job: Job, chunk: int = 1, depth: int = 1) -> list[Strip]:
+    """The rows of the result in segments.
+
+    Parameters
+    ----------
+    chunk : int
+        Rows of a chunk; segments end where chunks end.
+    depth : int
+        How many planes share a chunk.
+    """
     height, width = job.layout.enlarged(job.scale).plane_shape
     restorer = job.make_restorer()
     if restorer.row_margin is None or not height or not width:
         return [Strip(slice(0, height), slice(0, height))]
     margin, step = restorer.row_margin, chunk * (1 + chunk % 2)  # even, for all strides
-    rows = max(_ROWS_PER_MARGIN * margin, -(-_LEAST_PIXELS // width))
+    rows = max(_ROWS_PER_MARGIN * margin, -(-_LEAST_PIXELS // (width * depth)))
     return cut_into_strips(height, -(-rows // step) * step, margin, stride=2)
 
 
