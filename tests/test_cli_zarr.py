@@ -157,3 +157,28 @@ def test_a_bound_does_not_change_the_result(folder):
     assert denoise(folder, "--memory=0.6GB")[0] == 0
     difference = pixels(folder / "out.zarr").astype(int) - pixels(folder / "whole.zarr")
     assert np.abs(difference).max() <= 1
+
+
+def test_workers_of_a_cluster_give_the_same(folder):
+    distributed = pytest.importorskip("distributed")
+    assert denoise(folder, target="whole.zarr")[0] == 0
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster:
+        code, text = denoise(folder, f"--scheduler={cluster.scheduler_address}")
+    assert code == 0, text
+    difference = pixels(folder / "out.zarr").astype(int) - pixels(folder / "whole.zarr")
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("tcp://127.0.0.1:9", "no scheduler at"), ("nonsense://", "no scheduler at")],
+)
+def test_a_scheduler_that_is_not_there_is_named(address, message, folder, monkeypatch):
+    monkeypatch.setattr("napari_rednet.cli.files._LONGEST_WAIT", 1)
+    code, text = denoise(folder, f"--scheduler={address}")
+    assert code == 1
+    assert message in text
+    assert not (folder / "out.zarr").exists()

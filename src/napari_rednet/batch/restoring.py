@@ -18,6 +18,7 @@ from napari_rednet.batch.record import Figures, State, state_of
 from napari_rednet.engine.intensity import measure_range
 from napari_rednet.errors import ImageFileError
 from napari_rednet.execution import ResumableOutput, sample_windows
+from napari_rednet.execution.chunks import chunks_of
 from napari_rednet.io.files import (
     OpenImage,
     can_be_continued,
@@ -97,13 +98,14 @@ def digest(*arrays: Any) -> str:
 
 
 def restore_file(
-    work: Work, file: BatchFile, *, resume: bool = False
+    work: Work, file: BatchFile, *, resume: bool = False, lazy: bool = False
 ) -> Generator[tuple[int, int], None, Figures]:
     """Restore a file, step by step: yields (pixels done, pixels in all), returns its figures.
 
     The folder of the result is made if it is not there. The result is whole or not there;
     closing the generator cancels. A Zarr that was begun lies beside it then, and with `resume`
-    what was finished of it is kept, if image and work are the same.
+    what was finished of it is kept, if image and work are the same. With `lazy`, dask computes,
+    from one Zarr into another.
 
     Raises
     ------
@@ -112,16 +114,27 @@ def restore_file(
     """
     before = state_of(file.source)
     source = read_image(file.source)
+    if lazy and (chunks_of(source.data) is None or not can_be_continued(file.result)):
+        raise ImageFileError("a cluster computes from one .zarr file into another")
     remark = remark_on(source)
     image = described_for(file.result, source)
     prepared = work.prepare(image)
     figures = _figures(work, image, prepared, remark)
     _make_folder(file)
+    array = _as_lazy(image) if lazy else image.data
     with _target(work, file, image, before, resume=resume) as out:
-        yield from prepared.make_steps(image.data, channel_axis=image.channel_axis, out=out)
+        target = out.array if lazy else out
+        yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=target)
         # Before the result is put into its place.
         _refuse_changed(file, before)
     return figures
+
+
+def _as_lazy(image: OpenImage) -> Any:
+    """An array that the workers of a cluster read by themselves."""
+    import dask.array as da
+
+    return da.from_array(image.data, chunks=chunks_of(image.data))
 
 
 @contextmanager

@@ -76,9 +76,8 @@ def _run(
     files: list[BatchFile], record: BatchRecord, work: Work, places: Places, outcomes: Outcomes
 ) -> None:
     """Run a batch under its bars; `outcomes` grow as files are finished."""
-    events = run_batch(
-        files, partial(restore_file, work, resume=places.resume), record, places.existing
-    )
+    restore_one = partial(restore_file, work, resume=places.resume, lazy=places.is_lazy)
+    events = run_batch(files, restore_one, record, places.existing)
     with closing(events), BatchBars(len(files), quiet=places.quiet) as bars:
         for status in events:
             bars.show(status)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from napari_rednet.console import run_with_bar, say
-from napari_rednet.errors import ImageFileError
+from napari_rednet.errors import ImageFileError, RednetError
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """The exit code after Ctrl+C."""
+_LONGEST_WAIT = 10  # seconds, for a scheduler
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Places:
         What becomes of results that are there.
     quiet : bool
         Print nothing but errors.
+    scheduler : str or None
+        Address of the scheduler on whose workers all is computed.
     """
 
     paths: list[Path]
@@ -45,6 +48,12 @@ class Places:
     force: bool
     resume: bool
     quiet: bool
+    scheduler: str | None = None
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether dask computes."""
+        return self.scheduler is not None
 
     @property
     def existing(self) -> Existing:
@@ -62,12 +71,31 @@ def restore(places: Places, work: Work) -> None:
 
     if places.skip + places.force + places.resume > 1:
         raise ValueError("give one of --skip, --force and --resume")
-    if places.out is not None:
-        restore_batch(places, places.out, work)
+    with _workers(places.scheduler):
+        if places.out is not None:
+            restore_batch(places, places.out, work)
+            return
+        if places.skip or places.report is not None:
+            raise ValueError("--skip and --report are for several images, with --out FOLDER")
+        _restore_single(*_in_and_out(places.paths), work, places)
+
+
+@contextmanager
+def _workers(scheduler: str | None) -> Iterator[None]:
+    """Let a scheduler compute what is lazy."""
+    if scheduler is None:
+        yield
         return
-    if places.skip or places.report is not None:
-        raise ValueError("--skip and --report are for several images, with --out FOLDER")
-    _restore_single(*_in_and_out(places.paths), work, places)
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise RednetError("--scheduler needs: pip install 'napari-rednet[dask]'") from error
+    try:
+        client = Client(scheduler, timeout=_LONGEST_WAIT)
+    except (OSError, ValueError) as error:
+        raise RednetError(f"there is no scheduler at {scheduler}: {error}") from error
+    with client:
+        yield
 
 
 def _in_and_out(paths: list[Path]) -> tuple[Path, Path]:
@@ -90,7 +118,9 @@ def _restore_single(source: Path, target: Path, work: Work, places: Places) -> N
         return prepared
 
     file = BatchFile(source, target, target.name)
-    steps = restore_file(replace(work, prepare=prepare), file, resume=places.resume)
+    steps = restore_file(
+        replace(work, prepare=prepare), file, resume=places.resume, lazy=places.is_lazy
+    )
     with _said_how_to_go_on(target, quiet=places.quiet):
         figures: Figures = run_with_bar(steps, source.name, quiet=places.quiet)
     if figures.remark:

@@ -68,6 +68,14 @@ Memory = Annotated[
 ]
 Tile = Annotated[int | None, typer.Option(help="Cap in pixels for what is held at once.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite results that exist.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Compute on the workers of a dask.distributed scheduler, such as tcp://host:8786; "
+        "for .zarr files that all of them can open.",
+    ),
+]
 Ensemble = Annotated[bool, typer.Option("--ensemble", help="Mean over 8 orientations.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 

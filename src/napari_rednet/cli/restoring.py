@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,17 +24,13 @@ from napari_rednet.cli.options import (
     ReadNoise,
     Report,
     Resume,
+    Scheduler,
     Skip,
     Strength,
     Tile,
     reported_errors,
 )
 from napari_rednet.engine.noise_model import NoiseModel
-
-if TYPE_CHECKING:
-    from napari_rednet.arguments import Options
-    from napari_rednet.batch import Prepared
-    from napari_rednet.io.files import OpenImage
 
 
 def denoise(
@@ -57,27 +52,18 @@ def denoise(
     skip: Skip = False,
     resume: Resume = False,
     report: Report = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Remove noise from images or stacks; axes, dtype, units and metadata are kept."""
     from napari_rednet.arguments import check_number, check_options
-    from napari_rednet.batch import Prepared, Work
-    from napari_rednet.restoration import denoise_steps
+    from napari_rednet.batch.tasks import denoise_work
 
     with reported_errors():
         given = noise_model(noise, gain, offset, read_noise)
         check_number("strength", strength)
         options = check_options("denoise", model, ensemble, tile, device, memory)
-        make_steps = partial(
-            denoise_steps, strength=strength, **_shared(options), memory=options.memory
-        )
-
-        def prepare(image: OpenImage) -> Prepared:
-            levels = noise_levels(image, given)
-            return Prepared(partial(make_steps, noise=levels), levels)
-
-        arguments = {"noise": repr(given), "strength": strength, "ensemble": ensemble}
-        places = Places(paths, out, report, skip, force, resume, quiet)
-        restore(places, Work("denoise", options.model, prepare, arguments))
+        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
+        restore(places, denoise_work(options, given, strength))
 
 
 def super_resolve(
@@ -95,25 +81,17 @@ def super_resolve(
     skip: Skip = False,
     resume: Resume = False,
     report: Report = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Enlarge images or stacks in Y and X; the pixel size is adapted."""
     from napari_rednet.arguments import check_options, check_scale
-    from napari_rednet.batch import Prepared, Work
-    from napari_rednet.restoration import super_resolve_steps
+    from napari_rednet.batch.tasks import super_resolve_work
 
     with reported_errors():
         factor = check_scale(scale)
         options = check_options("super_resolve", model, ensemble, tile, device, memory)
-        make_steps = partial(
-            super_resolve_steps, scale=factor, **_shared(options), memory=options.memory
-        )
-
-        def prepare(image: OpenImage) -> Prepared:
-            return Prepared(partial(make_steps, rgb=image.is_rgb))
-
-        arguments = {"scale": factor, "ensemble": ensemble}
-        places = Places(paths, out, report, skip, force, resume, quiet)
-        restore(places, Work("super-resolve", options.model, prepare, arguments, factor))
+        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
+        restore(places, super_resolve_work(options, factor))
 
 
 def deblock(
@@ -130,21 +108,16 @@ def deblock(
     skip: Skip = False,
     resume: Resume = False,
     report: Report = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Remove JPEG artefacts from images or stacks that were coded as JPEG before."""
     from napari_rednet.arguments import check_options
-    from napari_rednet.batch import Prepared, Work
-    from napari_rednet.restoration import deblock_steps
+    from napari_rednet.batch.tasks import deblock_work
 
     with reported_errors():
         options = check_options("deblock", model, ensemble, tile, device, memory)
-        make_steps = partial(deblock_steps, **_shared(options), memory=options.memory)
-
-        def prepare(image: OpenImage) -> Prepared:
-            return Prepared(partial(make_steps, rgb=image.is_rgb))
-
-        places = Places(paths, out, report, skip, force, resume, quiet)
-        restore(places, Work("deblock", options.model, prepare, {"ensemble": ensemble}))
+        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
+        restore(places, deblock_work(options))
 
 
 def deblur(
@@ -178,11 +151,11 @@ def deblur(
     skip: Skip = False,
     resume: Resume = False,
     report: Report = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Undo a known blur of images or stacks, plane by plane; name one kind of blur."""
     from napari_rednet.arguments import check_count, check_number, check_options
-    from napari_rednet.batch import Prepared, Work, digest
-    from napari_rednet.restoration import deblur_steps
+    from napari_rednet.batch.tasks import deblur_work
 
     with reported_errors():
         widefield = (numerical_aperture, wavelength, pixel_size)
@@ -191,25 +164,8 @@ def deblur(
         check_number("strength", strength)
         turns = check_count("iterations", iterations)
         options = check_options("denoise", model, ensemble, tile, device)
-        make_steps = partial(
-            deblur_steps, psf=kernel, strength=strength, iterations=turns, **_shared(options)
-        )
-
-        def prepare(image: OpenImage) -> Prepared:
-            levels = noise_levels(image, given)
-            return Prepared(partial(make_steps, noise=levels), levels)
-
-        arguments = {
-            "psf": digest(kernel),
-            "noise": repr(given),
-            "strength": strength,
-            "iterations": turns,
-            "ensemble": ensemble,
-            # Here alone it changes the result a little.
-            "tile": tile,
-        }
-        places = Places(paths, out, report, skip, force, resume, quiet)
-        restore(places, Work("deblur", options.model, prepare, arguments))
+        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
+        restore(places, deblur_work(options, kernel, given, strength, turns))
 
 
 def inpaint(
@@ -233,49 +189,17 @@ def inpaint(
     skip: Skip = False,
     resume: Resume = False,
     report: Report = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Fill missing pixels of images or stacks; known ones are kept as they are."""
     from napari_rednet.arguments import check_options
-    from napari_rednet.batch import Prepared, Work, digest
-    from napari_rednet.restoration import find_defects, inpaint_steps
+    from napari_rednet.batch.tasks import inpaint_work
 
     with reported_errors():
         options = check_options("inpaint", model, ensemble, tile, device, memory)
-        make_steps = partial(inpaint_steps, **_shared(options), memory=options.memory)
         given = None if mask is None else read_mask(mask)
-
-        def prepare(image: OpenImage) -> Prepared:
-            if given is not None:
-                return Prepared(partial(make_steps, mask=given))
-            found = find_defects(image.data, channel_axis=image.channel_axis)
-            told = f"dead and hot pixels found: {found.sum()}"
-            return Prepared(partial(make_steps, mask=found), remark=told)
-
-        arguments = {"mask": None if given is None else digest(given), "ensemble": ensemble}
-        places = Places(paths, out, report, skip, force, resume, quiet)
-        restore(places, Work("inpaint", options.model, prepare, arguments))
-
-
-def _shared(options: Options) -> dict[str, Any]:
-    """The arguments that all verbs have, with the model loaded once for all files."""
-    return {
-        "model": options.model,
-        "ensemble": options.ensemble,
-        "tile": options.tile,
-        "device": options.device,
-    }
-
-
-def noise_levels(image: OpenImage, given: float | NoiseModel | None) -> list[NoiseModel]:
-    """One noise model a channel: the given one or, if there is none, from the image."""
-    from napari_rednet.arguments import as_image, noise_per_channel
-    from napari_rednet.restoration import estimate_noise
-
-    _, layout = as_image(image.data, image.channel_axis)
-    noise: Any = given
-    if given is None:
-        noise = estimate_noise(image.data, channel_axis=image.channel_axis)
-    return noise_per_channel(noise, layout) or []
+        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
+        restore(places, inpaint_work(options, given))
 
 
 def noise_model(

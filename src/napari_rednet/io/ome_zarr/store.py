@@ -32,6 +32,10 @@ class ClosableStore(LocalStore):
             self._is_shut = True
             self._changed.wait_for(lambda: not self._writing, _LONGEST_WAIT)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To other processes it is a plain folder: they end with what they are asked for."""
+        return LocalStore, (self.root,)
+
     @contextmanager
     def _admitted(self) -> Iterator[None]:
         with self._changed:
