@@ -60,27 +60,36 @@ class Options:
     device: str
     memory: int | None = None
 
-    def restorer(self) -> Restorer:
-        """A fresh runner for these options."""
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of all devices to compute on."""
+        from napari_rednet.engine.devices import devices_to_use
+
+        return tuple(devices_to_use(self.device))
+
+    def restorer(self, device: str | None = None) -> Restorer:
+        """A fresh runner for these options, on one of the devices."""
         from napari_rednet.engine.devices import resolve_device
         from napari_rednet.engine.inference import Restorer
 
-        device = resolve_device(self.device)
-        return Restorer(self.model.network, device, self.ensemble, self.tile, self.memory)
+        chosen = resolve_device(device or self.device)
+        return Restorer(self.model.network, chosen, self.ensemble, self.tile, self.memory)
 
-    def inpainter(self) -> Inpainter:
+    def inpainter(self, device: str | None = None) -> Inpainter:
         """A fresh runner that fills holes."""
         from napari_rednet.engine.inpainting import Inpainter
 
-        return Inpainter(self.restorer())
+        return Inpainter(self.restorer(device))
 
-    def deblurrer(self, psf: npt.NDArray[np.float64], iterations: int) -> Deblurrer:
+    def deblurrer(
+        self, psf: npt.NDArray[np.float64], iterations: int, device: str | None = None
+    ) -> Deblurrer:
         """A fresh runner that deblurs, with the model as its prior."""
         from napari_rednet.engine.deblurring import Deblurrer
         from napari_rednet.engine.devices import resolve_device
 
-        device = resolve_device(self.device)
-        return Deblurrer(self.model.network, device, psf, iterations, self.ensemble, self.tile)
+        chosen = resolve_device(device or self.device)
+        return Deblurrer(self.model.network, chosen, psf, iterations, self.ensemble, self.tile)
 
 
 def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:

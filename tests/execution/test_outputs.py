@@ -102,7 +102,7 @@ def test_another_restoration_begins_anew(tmp_path):
     interrupt(tmp_path, 6)
     assert len(lines(tmp_path)) > 2
     next(steps_of(tmp_path, identity="other"))
-    assert lines(tmp_path) == ['"other"']
+    assert len(lines(tmp_path)) == 1
 
 
 def test_a_finished_restoration_only_reads(tmp_path):

@@ -20,7 +20,7 @@ class Restorer:
 
 def job_of(shape, margin, *, channel_axis=None, scale=1, is_color=False):
     layout = PlaneLayout(shape, channel_axis)
-    return Job(layout, lambda: Restorer(margin), lambda *_: None, scale, is_color)
+    return Job(layout, lambda **_: Restorer(margin), lambda *_: None, scale, is_color)
 
 
 @pytest.fixture(autouse=True)

@@ -44,6 +44,13 @@ def available_devices() -> list[str]:
     return [*cuda, *mps, "cpu"]
 
 
+def devices_to_use(device: str = "auto") -> list[str]:
+    """Names of the devices that a name stands for: all GPUs for 'cuda', else one."""
+    resolve_device(device)
+    found = [name for name in available_devices() if name.startswith("cuda")]
+    return found if str(device) == "cuda" and len(found) > 1 else [str(device)]
+
+
 def fast_dtype(device: torch.device) -> torch.dtype:
     """The fastest precision that the device computes natively and that is good enough."""
     if device.type == "cuda":

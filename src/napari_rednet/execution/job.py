@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 SettingsOf = Callable[[Sequence[npt.NDArray[Any]], int], "ChannelSettings"]
 """From the sample windows of a channel, and its number, to its settings."""
 
-MakeRestorer = Callable[[], "PlaneRestorer"]
-"""Makes a runner; called where the work is done, which may be another process."""
+MakeRestorer = Callable[..., "PlaneRestorer"]
+"""Makes a runner, on `device` if one is named; called where the work is done, which may be another
+process."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Job:
         How much larger the planes become.
     is_color : bool
         Whether the channels are colours, restored together by their luminance.
+    devices : tuple of str
+        Devices to compute on side by side, if there are several.
     """
 
     layout: PlaneLayout
@@ -52,6 +55,7 @@ class Job:
     settings_of: SettingsOf
     scale: int = 1
     is_color: bool = False
+    devices: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

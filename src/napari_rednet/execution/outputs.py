@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+import threading
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from napari_rednet.execution.chunks import (
     written_chunks_of,
 )
 from napari_rednet.execution.job import Job
-from napari_rednet.execution.parts import Part
+from napari_rednet.execution.parts import Part, parts_of
 
 
 @dataclass(frozen=True)
@@ -52,22 +54,32 @@ class ResumableOutput:
         self.array[index] = values
 
 
-@dataclass
+@dataclass(frozen=True)
 class Output:
-    """Takes the windows of a part after another, and remembers which parts are finished."""
+    """Where the parts of a job go, and which of them are finished.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    array : array
+        What they go into.
+    record : Record, optional
+        What was finished before.
+    """
 
     job: Job
     array: Any
     record: Record | None = None
-    target: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.target = self.array if self.chunks is None else ChunkWriter(self.array)
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
         """Of the array."""
         return written_chunks_of(self.array)
+
+    def target(self) -> Any:
+        """What the windows of a part are written to; it may be used for one part after another."""
+        return self.array if self.chunks is None else ChunkWriter(self.array)
 
     def has(self, number: int, part: Part) -> bool:
         """Whether a part was finished before, and is still what it was then."""
@@ -76,11 +88,11 @@ class Output:
         windows = [window for keys in part.planes for window in self._windows(keys, part)]
         return read_checksum(self.array, windows) == self.record.finished[number]
 
-    def finish(self, number: int) -> None:
+    def finish(self, number: int, target: Any) -> None:
         """Write what is left of a part, and take note of it."""
-        if not isinstance(self.target, ChunkWriter):
+        if not isinstance(target, ChunkWriter):
             return
-        checksum = self.target.flush()
+        checksum = target.flush()
         if self.record is not None:
             self.record.add(number, checksum)
 
@@ -104,6 +116,7 @@ class Record:
 
     def __init__(self, path: Path, identity: str) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self.finished: dict[int, int] = {}
         lines = path.read_text().splitlines() if path.exists() else []
         if lines[:1] == [json.dumps(identity)]:
@@ -112,6 +125,10 @@ class Record:
 
     def add(self, number: int, checksum: int) -> None:
         """Take note of a part."""
+        with self._lock:
+            self._append(number, checksum)
+
+    def _append(self, number: int, checksum: int) -> None:
         self.finished[number] = checksum
         with self._path.open("a") as file:
             file.write(json.dumps([number, checksum]) + "\n")
@@ -139,6 +156,9 @@ def _entries(lines: list[str]) -> list[tuple[int, int]]:
 
 def output_for(job: Job, out: Any) -> Output:
     """An output for what the user gave, or for a new array."""
-    if isinstance(out, ResumableOutput):
-        return Output(job, out.array, Record(out.record, out.identity))
-    return Output(job, out)
+    if not isinstance(out, ResumableOutput):
+        return Output(job, out)
+    # Another number of devices makes other parts.
+    cut = [part.rows.keep.stop for part in parts_of(job, written_chunks_of(out.array))]
+    identity = f"{out.identity} {zlib.crc32(repr(cut).encode())}"
+    return Output(job, out.array, Record(out.record, identity))

@@ -49,6 +49,8 @@ class Part:
 
 def parts_of(job: Job, chunks: Sequence[int] | None) -> Iterator[Part]:
     """The parts of a job, given the chunks of the result; whole planes if it has none."""
+    if chunks is None and len(job.devices) > 1:
+        chunks = [1] * len(job.shape)
     if chunks is None:
         height = job.layout.enlarged(job.scale).plane_shape[0]
         everything = slice(0, height)
@@ -78,7 +80,9 @@ def row_segments(job: Job, chunk: int = 1, depth: int = 1) -> list[Strip]:
     if restorer.row_margin is None or not height or not width:
         return [Strip(slice(0, height), slice(0, height))]
     margin, step = restorer.row_margin, chunk * (1 + chunk % 2)  # even, for all strides
-    rows = max(_ROWS_PER_MARGIN * margin, -(-_LEAST_PIXELS // (width * depth)))
+    # As few as leave no device without work, as many as can be held.
+    rows = -(-height // max(1, len(job.devices)))
+    rows = max(_ROWS_PER_MARGIN * margin, min(rows, -(-_LEAST_PIXELS // (width * depth))))
     return cut_into_strips(height, -(-rows // step) * step, margin, stride=2)
 
 

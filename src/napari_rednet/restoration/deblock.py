@@ -107,5 +107,7 @@ def deblock_steps(
     check_out(out, array)
     settings = as_coded if array.dtype == np.uint8 else by_range
     return restoration_steps(
-        Job(layout, options.restorer, settings, is_color=bool(rgb)), array, out
+        Job(layout, options.restorer, settings, is_color=bool(rgb), devices=options.devices),
+        array,
+        out,
     )

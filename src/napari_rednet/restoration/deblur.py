@@ -144,7 +144,9 @@ def deblur_steps(
         return _deblur_settings(windows, given, float(strength))
 
     make_deblurrer = partial(options.deblurrer, kernel, turns)
-    return restoration_steps(Job(layout, make_deblurrer, settings), array, out)
+    return restoration_steps(
+        Job(layout, make_deblurrer, settings, devices=options.devices), array, out
+    )
 
 
 def _deblur_settings(

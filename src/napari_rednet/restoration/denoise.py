@@ -152,7 +152,9 @@ def denoise_steps(
         given = None if noises is None else noises[channel]
         return denoise_settings(windows, given, float(strength))
 
-    return restoration_steps(Job(layout, options.restorer, settings), array, out)
+    return restoration_steps(
+        Job(layout, options.restorer, settings, devices=options.devices), array, out
+    )
 
 
 def denoise_settings(

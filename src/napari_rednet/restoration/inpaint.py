@@ -105,7 +105,7 @@ def inpaint_steps(
     cover = None if mask is None else as_mask(mask, layout)
     options = check_options("inpaint", model, ensemble, tile, device, memory)
     check_out(out, array)
-    job = Job(layout, options.inpainter, by_range)
+    job = Job(layout, options.inpainter, by_range, devices=options.devices)
     return _steps(job, array, out, cover)
 
 

@@ -125,6 +125,6 @@ def super_resolve_steps(
     factor = check_scale(scale)
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("super_resolve", model, ensemble, tile, device, memory)
-    job = Job(layout, options.restorer, by_range, factor, bool(rgb))
+    job = Job(layout, options.restorer, by_range, factor, bool(rgb), options.devices)
     check_out(out, array, job.shape)
     return restoration_steps(job, array, out)
