@@ -14,6 +14,7 @@ from typing import Any
 
 import napari
 import numpy as np
+import tifffile
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 from skimage import data
@@ -105,6 +106,41 @@ def fine_tune_widget() -> None:
     viewer.close()
 
 
+def batch_widget() -> None:
+    """The Batch widget after a run over a folder with a bad file, and a result over its image."""
+    viewer = open_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
+    with tempfile.TemporaryDirectory() as folder:
+        write_plates(Path(folder, "experiment"))
+        widget.controls.source.value = Path(folder, "experiment")
+        widget.controls.results.value = Path(folder, "restored")
+        while not widget.run_button.isEnabled():
+            process_events(0.2)
+        widget.run_button.click()
+        wait_until_idle(widget)
+        widget.table.selectRow(1)
+        widget.compare_button.click()
+        while len(viewer.layers) < 2:
+            process_events(0.2)
+        viewer.canvas.grid.enabled = True
+        viewer.canvas.grid.stride = 1
+        shoot(viewer, "batch-widget.png")
+    viewer.close()
+
+
+def write_plates(folder: Path) -> None:
+    """Noisy crops of an image as the files of two plates, one of which is damaged."""
+    rng = np.random.default_rng(0)
+    for plate in (1, 2):
+        (folder / f"plate{plate}").mkdir(parents=True)
+        for well in (1, 2, 3):
+            rows, columns = 150 * (plate - 1), 100 * (well - 1)
+            clean = data.camera()[rows : rows + 240, columns : columns + 240]
+            noisy = 100 + 20 * rng.poisson(clean / 4) + rng.normal(0, 10, clean.shape)
+            tifffile.imwrite(folder / f"plate{plate}/A{well}.tif", noisy.clip(0).astype(np.uint16))
+    (folder / "plate2/A2.tif").write_bytes(b"no image")
+
+
 def shoot(viewer: napari.Viewer, file: str) -> None:
     """Take the picture of a window."""
     process_events(0.5)
@@ -157,3 +193,4 @@ if __name__ == "__main__":
     deblock_widget()
     inpaint_widget()
     fine_tune_widget()
+    batch_widget()

@@ -1,5 +1,6 @@
 """The napari widgets; nothing else of the package imports napari or Qt."""
 
+from napari_rednet.widgets.batch import BatchWidget
 from napari_rednet.widgets.deblock import DeblockWidget
 from napari_rednet.widgets.deblur import DeblurWidget
 from napari_rednet.widgets.denoise import DenoiseWidget
@@ -9,6 +10,7 @@ from napari_rednet.widgets.models import ModelsWidget
 from napari_rednet.widgets.super_resolve import SuperResolveWidget
 
 __all__ = [
+    "BatchWidget",
     "DeblockWidget",
     "DeblurWidget",
     "DenoiseWidget",

@@ -30,9 +30,9 @@ from napari_rednet.widgets.fine_tune_parts import (
     progress_text,
 )
 from napari_rednet.widgets.fine_tune_result import ResultButtons
-from napari_rednet.widgets.fine_tune_run import PER_MILLE, FineTuningRun
+from napari_rednet.widgets.fine_tune_run import FineTuningRun
 from napari_rednet.widgets.fine_tune_view import FineTuneView
-from napari_rednet.widgets.worker import StepsWorker, compute_in_background, start_worker
+from napari_rednet.widgets.worker import PER_MILLE, StepsWorker, compute_in_background, start_worker
 
 if TYPE_CHECKING:
     from napari_rednet.zoo import Model

@@ -211,10 +211,10 @@ class FineTuneControls(Container):
         )
         self.minutes.native.setDecimals(1)
         self.unit = ChoiceBox(
-            choices=[MINUTES, STEPS],
+            choices=[("min", MINUTES), ("steps", STEPS)],
             tooltip="Whether minutes or steps are counted. It can be stopped at any time.",
         )
-        self.unit.native.setMinimumContentsLength(len(MINUTES))
+        self.unit.native.setMinimumContentsLength(len(STEPS))
         for part in (self.minutes, self.steps, self.unit):
             part.native.setMinimumWidth(_NARROWEST)
         self.length = Container(

@@ -8,7 +8,7 @@ from importlib import import_module
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from napari_rednet.widgets.worker import Steps
+from napari_rednet.widgets.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:
     from napari_rednet.finetuning.session import FineTuning, FineTuningStatus
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Points = list[tuple[float, float]]
 
-PER_MILLE = 1000
 
 _MOST_POINTS = 1000
 _SECONDS_OF_REST = 0.05

@@ -18,6 +18,9 @@ from napari_rednet.errors import RednetError
 Steps = Generator[tuple[int, int], None, Any]
 """Work that yields (pixels done, pixels in all) and returns its result."""
 
+PER_MILLE = 1000
+"""Steps of progress bars, for work that is not counted in pixels."""
+
 # Often enough to look smooth and to cancel at once, too rarely to keep the window busy.
 _SECONDS_BETWEEN_REPORTS = 0.05
 

@@ -1,0 +1,147 @@
+"""The controls of a batch: which files, what to do to them, where their results go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+from magicgui.widgets import CheckBox, Container, FileEdit, LineEdit
+
+from napari_rednet.arguments import SCALES
+from napari_rednet.widgets.batch_run import Order
+from napari_rednet.widgets.controls import ChoiceBox, Choices, ModelControls
+from napari_rednet.widgets.fine_tune_controls import TASKS
+
+EXISTING = MappingProxyType(
+    {
+        "resume": "resume (go on)",
+        "skip": "skip (leave)",
+        "overwrite": "force (make again)",
+    }
+)
+"""What becomes of results that exist, in the words of the command line's options."""
+
+
+_PATTERN = (
+    "Which images of the folder, such as *.tif or **/A1.tif. * stands for any part of a name, ** "
+    "for any number of folders. Empty: all images below the folder."
+)
+
+
+class BatchControls(Container):
+    """Controls of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # magicgui aligns fields by labels that it measures without napari's larger font.
+        self.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self.margins = (0, 0, 0, 0)
+        self._make_task()
+        self._make_places()
+        self._make_model()
+        self.extend([self.task, self.scale, self.source, self.pattern, self.results])
+        self.extend([self.existing, self.model, self.model_file, self.ensemble, self.device])
+        self.native.layout().addStretch()
+        self.task.changed.connect(self._show)
+        self._show()
+
+    def order(self) -> Order:
+        """What they say.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if something is missing.
+        """
+        pattern = self.pattern.value.strip()
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise ValueError("the pattern must be for names below the folder, such as **/*.tif")
+        return Order(
+            task=self.task.value,
+            source=_folder(self.source, "choose the folder of the images under Images"),
+            pattern=pattern,
+            out=_folder(self.results, "choose a folder for the results under Results"),
+            existing=self.existing.value,
+            ensemble=self.ensemble.value,
+            scale=self.scale.value,
+            **self._models.arguments(),
+        )
+
+    def offer(self, choices: Choices, model: str | None = None) -> None:
+        """Show what there is to choose from, and choose a model if one is named."""
+        self._models.offer(choices, model)
+
+    # The window ----------------------------------------------------------------------------
+
+    def _make_task(self) -> None:
+        self.task = ChoiceBox(
+            name="task",
+            label="Task",
+            choices=[(label, task) for task, label in TASKS.items()],
+            tooltip="What is done to each image. Its noise, or the dead and hot pixels that "
+            "Inpaint fills, are found in the image itself.",
+        )
+        self.scale = ChoiceBox(
+            name="scale",
+            label="Scale",
+            choices=[(f"×{scale}", scale) for scale in SCALES],
+            tooltip="How many pixels each pixel becomes along Y and along X.",
+        )
+
+    def _make_places(self) -> None:
+        self.source = _folder_edit(
+            "source", "Images", "The folder of the images: TIFF files and .zarr folders."
+        )
+        self.pattern = LineEdit(
+            name="pattern",
+            label="Pattern",
+            tooltip=_PATTERN,
+        )
+        self.pattern.native.setPlaceholderText("all images")
+        self.results = _folder_edit(
+            "results",
+            "Results",
+            "The folder of the results, made if it is not there. They get the names of the images "
+            "and lie in the same folders below it.",
+        )
+        self.existing = ChoiceBox(
+            name="existing",
+            label="Existing",
+            choices=[(label, value) for value, label in EXISTING.items()],
+            tooltip="What becomes of results that exist. resume: left if they are what would be "
+            "made again, else made again; what no batch has made is never overwritten. "
+            "skip: left as they are, whatever they are. force: made again.",
+        )
+
+    def _make_model(self) -> None:
+        self._models = ModelControls(
+            "Model",
+            "fast is a small network, best a larger and slower one. "
+            "Models of your own follow, or are chosen from a file.",
+        )
+        self.model, self.model_file = self._models.model, self._models.model_file
+        self.device = self._models.device
+        self.ensemble = CheckBox(
+            name="ensemble",
+            label="",
+            text="Ensemble (8 orientations)",
+            tooltip="Average over 8 orientations of each image: a little better, 8 times slower.",
+        )
+
+    def _show(self) -> None:
+        self.scale.visible = self.task.value == "super_resolve"
+
+
+def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:
+    edit = FileEdit(mode="d", name=name, label=label, tooltip=tooltip)
+    edit.choose_btn.text = "Choose…"  # its own words are too wide for a narrow dock
+    edit.choose_btn.tooltip = edit.line_edit.tooltip = tooltip
+    return edit
+
+
+def _folder(edit: FileEdit, otherwise: str) -> Path:
+    # An empty path would be the folder that napari was started in.
+    text = edit.line_edit.value.strip()
+    if not text:
+        raise ValueError(otherwise)
+    return Path(text).expanduser()
