@@ -220,7 +220,7 @@ def test_a_batch_may_write_into_a_folder_of_its_sources(folder):
         (["in/a.tif", "in/deep/b.tif", "out.tif"], "add --out FOLDER"),
         (["in", "out.tif"], "stands for several images; add --out FOLDER"),
         (["in/*.tif", "out.tif"], "stands for several images; add --out FOLDER"),
-        (["in/a.tif", "out.tif", "--resume"], "are for several images"),
+        (["in/a.tif", "out.tif", "--resume"], "goes on with a .zarr file"),
         (["in/a.tif", "out.tif", "--report", "x.csv"], "are for several images"),
         (["in", "--out", "out", "--skip", "--force"], "one of --skip, --force and --resume"),
         (["in", "--out", "out.tif"], "--out names a folder"),

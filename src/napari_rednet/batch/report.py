@@ -12,6 +12,9 @@ from napari_rednet.batch.record import Figures
 from napari_rednet.batch.running import Outcome
 from napari_rednet.errors import RednetError
 
+REPORT = "report.csv"
+"""Its name in the folder of the results."""
+
 COLUMNS = (
     "source", "result", "status", "reason", "seconds", "pixels",
     "noise_gain", "noise_offset", "read_noise", "range_low", "range_high", "model",

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from napari_rednet.batch import (
+    REPORT,
     BatchFile,
     BatchRecord,
     Outcome,
@@ -30,7 +31,6 @@ from napari_rednet.io.files import names_image
 if TYPE_CHECKING:
     from napari_rednet.cli.files import Places
 
-REPORT = "report.csv"
 _MOST_NAMED = 3
 
 Outcomes = list[tuple[BatchFile, Outcome]]

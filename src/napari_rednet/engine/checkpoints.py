@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,19 @@ def prepare_folder(folder: Path) -> None:
 
 
 def start_anew(folder: Path) -> None:
-    """Remove what an earlier training in the folder would be resumed from."""
-    for name in (CHECKPOINT, LOG):
-        (folder / name).unlink(missing_ok=True)
+    """Remove what an earlier training in the folder would be resumed from.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be removed.
+    """
+    try:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    except OSError as error:
+        raise TrainingError(f"the training in {folder} cannot be replaced: {error}") from error
+    with suppress(OSError):  # a log that cannot be written is told of when it is
+        (folder / LOG).unlink(missing_ok=True)
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
