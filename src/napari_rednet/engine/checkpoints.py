@@ -66,18 +66,23 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         raise TrainingError(f"the checkpoint {path} cannot be written: {error}") from error
 
 
-def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+def read_checkpoint(path: Path, device: torch.device, identity: str = "") -> dict[str, Any]:
     """Read a checkpoint; only tensors and plain values are accepted.
 
     Raises
     ------
     TrainingError
-        If it cannot be read.
+        If it cannot be read, or belongs to a training of another identity.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise TrainingError(f"the checkpoint {path} cannot be read: {error}") from error
+    found = state.get("identity", "")
+    if found != identity:
+        raise TrainingError(
+            f"{path} belongs to another training: {found!r} instead of {identity!r}"
+        )
     return state
 
 

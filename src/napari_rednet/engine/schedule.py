@@ -58,6 +58,11 @@ class TrainingConfig:
         if length is None or not 0 < length < math.inf:
             raise ValueError(f"the length of a training must be positive, got {length}")
 
+    def rate_at(self, step: int, fraction: float) -> float:
+        """The learning rate after so many steps, with so much of the training done."""
+        warm = min(1.0, (step + 1) / self.warm_up)
+        return self.rate * warm * 0.5 * (1 + math.cos(math.pi * fraction))
+
 
 @dataclass(frozen=True)
 class TrainingStatus:

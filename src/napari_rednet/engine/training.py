@@ -25,7 +25,7 @@ from napari_rednet.engine.checkpoints import (
     write_checkpoint,
 )
 from napari_rednet.engine.devices import training_dtype
-from napari_rednet.engine.factors import FactorOptimizer
+from napari_rednet.engine.factors import make_optimizer
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.errors import TrainingError
@@ -83,7 +83,7 @@ class Trainer:
         self._identity = identity
         self._dtype = training_dtype(device)
         self._generator = torch.Generator(device).manual_seed(config.seed)
-        self._optimizer = _optimizer(self.network, config)
+        self._optimizer = make_optimizer(self.network, config)
         self._checked = 0
         self._spread_checks = 0
         self._checks_without_gain = 0
@@ -123,19 +123,16 @@ class Trainer:
         # What passes between intervals does not count.
         self._clock_start = time.perf_counter() - begun
         samples, loss, norm = self._train_interval()
-        if not math.isfinite(loss):
-            self._restart(loss)
-            return None
-        speed = samples / (self._read_clock() - begun)
+        speed = samples / (self._seconds_by_now() - begun)
         is_check = self._is_check_due()
-        if is_check and not self._is_sound():
-            self._restart(math.nan)
+        if not math.isfinite(loss) or (is_check and not self._is_sound()):
+            self._restart()
             return None
         score = self._score() if is_check and self._validate else math.nan
         status = TrainingStatus(
             step=self.step,
             # Checks take time that the user waits for.
-            minutes=self._read_clock() / 60,
+            minutes=self._seconds_by_now() / 60,
             fraction=self.fraction,
             loss=loss,
             gradient_norm=norm,
@@ -158,12 +155,11 @@ class Trainer:
             norms.append(norm)
             samples += count
             self.step += 1
-            self._read_clock()
+            self._seconds_by_now()
         # Taking the numbers off a device waits for its work, which the clock has to cover.
         return samples, float(torch.stack(losses).mean()), float(torch.stack(norms).mean())
 
-    def _read_clock(self) -> float:
-        """Seconds of training so far."""
+    def _seconds_by_now(self) -> float:
         self.seconds = time.perf_counter() - self._clock_start
         return self.seconds
 
@@ -184,9 +180,7 @@ class Trainer:
         return loss.detach(), norm, len(inputs)
 
     def _rate(self) -> float:
-        warm = min(1.0, (self.step + 1) / self.config.warm_up)
-        falling = 0.5 * (1 + math.cos(math.pi * self.fraction))
-        return self.config.rate * self._rate_factor * warm * falling
+        return self._rate_factor * self.config.rate_at(self.step, self.fraction)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -200,21 +194,19 @@ class Trainer:
         """Whether all weights are finite; the loss tells only of those before the last step."""
         return all(bool(torch.isfinite(p).all()) for p in self.network.parameters())
 
-    def _restart(self, loss: float) -> None:
+    def _restart(self) -> None:
         """Go back to the last good state with half the rate; the patches are drawn on."""
         self._restarts += 1
         if self._restarts > _MOST_RESTARTS:
             raise TrainingError(
-                f"the loss became {loss} before step {self.step}, with ever lower rates; "
-                "look for wrong values in the images"
+                f"the loss or the weights are not finite before step {self.step}, with ever lower "
+                "rates; look for wrong values in the images"
             )
         drawn, factor, restarts = self._generator.get_state(), self._rate_factor, self._restarts
         seconds = self.seconds
         self._restore(self._good)
         self._generator.set_state(drawn)
         self._rate_factor, self._restarts, self.seconds = 0.5 * factor, restarts, seconds
-
-    # Checks --------------------------------------------------------------------------------
 
     def _is_report_due(self, seconds: float) -> bool:
         return self.step % self.config.interval == 0 or seconds >= self.config.pulse
@@ -294,12 +286,7 @@ class Trainer:
         path = None if self._folder is None else self._folder / CHECKPOINT
         if path is None or not path.exists():
             return False
-        state = read_checkpoint(path, self._device)
-        if state.get("identity", "") != self._identity:
-            raise TrainingError(
-                f"{path} belongs to another training: {state.get('identity')!r} instead of "
-                f"{self._identity!r}"
-            )
+        state = read_checkpoint(path, self._device, self._identity)
         try:
             self._restore(state)
         except (KeyError, RuntimeError, ValueError) as error:
@@ -307,14 +294,6 @@ class Trainer:
         self._good = copy.deepcopy(self._state())
         drop_rows_after(path.with_name(LOG), self.step)
         return True
-
-
-def _optimizer(network: RedNet, config: TrainingConfig) -> torch.optim.AdamW | FactorOptimizer:
-    if config.factors_only:
-        return FactorOptimizer(network, config.rate)
-    return torch.optim.AdamW(
-        network.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
-    )
 
 
 def _copied(network: RedNet) -> Weights:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from types import MappingProxyType
 
-from magicgui.widgets import CheckBox, Container, FileEdit, LineEdit
+from magicgui.widgets import Container, FileEdit, LineEdit
 
 from napari_rednet.arguments import SCALES
 from napari_rednet.widgets.batch_run import Order
-from napari_rednet.widgets.controls import ChoiceBox, Choices, ModelControls
+from napari_rednet.widgets.controls import ChoiceBox, Choices, ModelControls, make_ensemble
 from napari_rednet.widgets.fine_tune_controls import TASKS
 
 EXISTING = MappingProxyType(
@@ -114,19 +114,10 @@ class BatchControls(Container):
         )
 
     def _make_model(self) -> None:
-        self._models = ModelControls(
-            "Model",
-            "fast is a small network, best a larger and slower one. "
-            "Models of your own follow, or are chosen from a file.",
-        )
+        self._models = ModelControls()
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
-        self.ensemble = CheckBox(
-            name="ensemble",
-            label="",
-            text="Ensemble (8 orientations)",
-            tooltip="Average over 8 orientations of each image: a little better, 8 times slower.",
-        )
+        self.ensemble = make_ensemble()
 
     def _show(self) -> None:
         self.scale.visible = self.task.value == "super_resolve"

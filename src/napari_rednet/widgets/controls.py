@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 FROM_FILE = "from a file…"
 DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
 _SHOWN_LETTERS = 12
+_RESTORING = (
+    "fast is a small network, best a larger and slower one. "
+    "Models of your own follow, or are chosen from a file."
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class ModelControls:
         That file; hidden unless it is asked for.
     """
 
-    def __init__(self, label: str, tooltip: str) -> None:
+    def __init__(self, label: str = "Model", tooltip: str = _RESTORING) -> None:
         self._choices = Choices([(DEFAULT_MODEL, DEFAULT_MODEL)], [DEFAULT_DEVICE])
         self.model = ChoiceBox(
             name="model",
@@ -138,6 +142,16 @@ class ModelControls:
         self.model_file.visible = self.model.value == FROM_FILE
 
 
+def make_ensemble() -> CheckBox:
+    """Whether to average over orientations."""
+    return CheckBox(
+        name="ensemble",
+        label="",
+        text="Ensemble (8 orientations)",
+        tooltip="Average over 8 orientations of the image: a little better, 8 times slower.",
+    )
+
+
 class CommonControls:
     """Controls of what is restored, by which model and where.
 
@@ -154,19 +168,10 @@ class CommonControls:
             choices=layers,
             tooltip="Layer to restore. All its planes (z, time) are restored, one by one.",
         )
-        self._models = ModelControls(
-            "Model",
-            "fast is a small network, best a larger and slower one. "
-            "Models of your own follow, or are chosen from a file.",
-        )
+        self._models = ModelControls()
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
-        self.ensemble = CheckBox(
-            name="ensemble",
-            label="",
-            text="Ensemble (8 orientations)",
-            tooltip="Average over 8 orientations of the image: a little better, 8 times slower.",
-        )
+        self.ensemble = make_ensemble()
 
     @property
     def source(self) -> list[Widget]:
