@@ -182,3 +182,12 @@ def test_a_scheduler_that_is_not_there_is_named(address, message, folder, monkey
     assert code == 1
     assert message in text
     assert not (folder / "out.zarr").exists()
+
+
+def test_a_cluster_takes_no_tiff(folder):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        address = f"--scheduler={cluster.scheduler_address}"
+        code, text = call("denoise", folder / "in.tif", folder / "out.zarr", address)
+    assert code == 1
+    assert "from one .zarr file into another" in text

@@ -4,7 +4,9 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
+from skimage import data
 
+import napari_rednet as nr
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import tiff
 from napari_rednet.io.tiff import read_tiff, tiff_writer
@@ -171,3 +173,38 @@ def test_a_disk_that_fills_up_meanwhile_is_an_error(tmp_path, monkeypatch):
     ):
         pytest.fail("the work has started")
     assert os.listdir(tmp_path) == ["in.tif"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tile": (64, 64)}, {"compression": "zlib"}, {"compression": "zlib", "tile": (32, 48)}],
+    ids=["tiled", "compressed", "both"],
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_much_to_decode_is_decoded_when_it_is_asked_for(options, order, tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr")
+    stack = np.stack([data.camera()[:150, :130], data.camera()[200:350, :130]])
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(
+        path, stack.astype(np.uint16), byteorder=order, metadata={"axes": "ZYX"}, **options
+    )
+    at_once = read_tiff(path)
+    assert isinstance(at_once.data, np.ndarray)
+    monkeypatch.setattr("napari_rednet.io.tiff._MOST_DECODED", 0)
+    later = read_tiff(path)
+    assert isinstance(later.data, zarr.Array)
+    assert (later.axes, later.options) == (at_once.axes, at_once.options)
+    np.testing.assert_array_equal(later.data[1, 60:90, 40:], stack[1, 60:90, 40:])
+    restored = [nr.denoise(image.data, noise=5) for image in (at_once, later)]
+    np.testing.assert_array_equal(*restored)
+
+
+def test_of_a_pyramid_the_finest_level_is_read(tmp_path, monkeypatch):
+    pytest.importorskip("zarr")
+    path, fine = tmp_path / "pyramid.tif", data.camera()
+    with tifffile.TiffWriter(path) as file:
+        file.write(fine, subifds=1, tile=(64, 64))
+        file.write(fine[::2, ::2], subfiletype=1, tile=(64, 64))
+    for most in (2**28, 0):
+        monkeypatch.setattr("napari_rednet.io.tiff._MOST_DECODED", most)
+        np.testing.assert_array_equal(read_tiff(path).data[:], fine)

@@ -114,7 +114,7 @@ def restore_file(
     """
     before = state_of(file.source)
     source = read_image(file.source)
-    if lazy and (chunks_of(source.data) is None or not can_be_continued(file.result)):
+    if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
     remark = remark_on(source)
     image = described_for(file.result, source)

@@ -6,8 +6,9 @@ import logging
 import math
 import os
 import shutil
+import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import tifffile
 from napari_rednet.errors import ImageFileError
 
 SUFFIXES = (".tif", ".tiff")
+# Bytes up to which compressed images are decoded at once.
+_MOST_DECODED = 2**28
 _CALIBRATION = ("PhysicalSize", "TimeIncrement")
 # What ImageJ counts itself, or what described only the file that was read.
 _IMAGEJ_COUNTS = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack", "Properties")
@@ -31,15 +34,16 @@ class TiffImage:
 
     Parameters
     ----------
-    data : ndarray
-        Memory-mapped where the file allows it.
+    data : array
+        Memory-mapped where the file allows it; a zarr array that decodes what is asked for, if
+        there is much to decode and zarr is installed.
     axes : str
         One letter an axis, as tifffile names them: T, Z, C, Y, X, S (colour samples), Q...
     options : mapping
         Arguments of tifffile's writer that give a new file the same description.
     """
 
-    data: npt.NDArray[Any]
+    data: Any
     axes: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -120,15 +124,28 @@ class _LostPages(logging.Handler):
             self.messages.append(record.getMessage())
 
 
-def _data(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
+def _data(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
     if _photometric(file) == "palette":
         raise ValueError("its pixels are numbers of colours (palette); convert it to gray or RGB")
     if series.dataoffset is None:
-        return np.asarray(series.asarray())
+        return _decoded(file, series)
     end = series.dataoffset + series.size * series.dtype.itemsize
     if end > file.filehandle.size:
         raise ValueError(f"it is cut off: {end} bytes expected, {file.filehandle.size} found")
     return tifffile.memmap(file.filehandle.path, series=0, mode="r")
+
+
+def _decoded(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
+    """Compressed or tiled pixels: now, or where they are too many for that, when they are read."""
+    if series.size * series.dtype.itemsize > _MOST_DECODED:
+        with suppress(ImportError):
+            import zarr
+
+            store = tifffile.imread(file.filehandle.path, aszarr=True, series=0, level=0)
+            array = zarr.open_array(store, mode="r")
+            weakref.finalize(array, store.close)
+            return array
+    return np.asarray(series.asarray())
 
 
 def _photometric(file: tifffile.TiffFile) -> str:
