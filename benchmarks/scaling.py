@@ -185,7 +185,7 @@ def _restore_on_dask(case: Case) -> tuple[float, int]:
 
     source, target = _opened(case)
     processes = LocalCluster(
-        n_workers=case.workers, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=case.workers, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
     with processes as cluster, Client(cluster):
         options: dict[str, Any] = {"noise": _NOISE, "model": case.model, "device": case.device}

@@ -163,7 +163,7 @@ def test_workers_of_a_cluster_give_the_same(folder):
     distributed = pytest.importorskip("distributed")
     assert denoise(folder, target="whole.zarr")[0] == 0
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
     with cluster:
         code, text = denoise(folder, f"--scheduler={cluster.scheduler_address}")
@@ -186,7 +186,7 @@ def test_a_scheduler_that_is_not_there_is_named(address, message, folder, monkey
 
 def test_a_cluster_takes_no_tiff(folder):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
         address = f"--scheduler={cluster.scheduler_address}"
         code, text = call("denoise", folder / "in.tif", folder / "out.zarr", address)
     assert code == 1
