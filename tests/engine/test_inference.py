@@ -7,6 +7,7 @@ from scipy import ndimage
 from tests.conftest import random_network
 
 from napari_rednet.engine import inference
+from napari_rednet.engine.devices import used_memory
 from napari_rednet.engine.inference import (
     Restorer,
     is_out_of_memory,
@@ -180,3 +181,23 @@ def test_noise_map_of_a_band_is_that_of_the_plane(noisy_camera):
     image = torch.from_numpy(noisy_camera)[None, None]
     band = inference.smooth_band(image[:, :, 30 : 50 + 2 * RADIUS])
     torch.testing.assert_close(band, smooth_signal(image)[:, :, 30 + RADIUS : 50 + RADIUS])
+
+
+def test_a_bound_for_the_memory_makes_strips_narrower(monkeypatch):
+    held = 400_000_000
+    monkeypatch.setattr("napari_rednet.engine.inference.used_memory", lambda: held)
+    shape = (20_000, 20_000)
+    sides = [
+        Restorer(NETWORK, CPU, memory=held + spare)._tiling(shape, torch.float32).side
+        for spare in (10**7, 10**8, 10**9)
+    ]
+    assert sides == sorted(sides)
+    assert sides[0] < sides[-1] <= Restorer(NETWORK, CPU)._tiling(shape, torch.float32).side
+
+
+def test_mapped_files_do_not_count_as_held(tmp_path):
+    """Else a bound would leave nothing to compute with once a large file has been read."""
+    before = used_memory()
+    mapped = np.memmap(tmp_path / "file", np.uint8, "w+", shape=2 * 10**8)
+    mapped[:] = 1
+    assert used_memory() - before < 10**8

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.execution import parts
+from napari_rednet.execution import ResumableOutput, parts
 
 IMAGE = np.stack([data.camera()[y : y + 150, :120] for y in (0, 100, 300)]).astype(np.uint16)
 RESTORED = {
@@ -114,3 +114,10 @@ def test_a_job_survives_the_death_of_a_worker(cluster, tiny_model, tmp_path):
     os.kill(next(iter(pids.values())), signal.SIGKILL)
     found = future.result(timeout=180)
     np.testing.assert_array_equal(found, lazy.compute(scheduler="synchronous"))
+
+
+def test_a_lazy_job_cannot_be_continued_and_says_so(tiny_model, tmp_path):
+    array = zarr.create_array({}, shape=IMAGE.shape, chunks=(1, 64, 64), dtype=IMAGE.dtype)
+    out = ResumableOutput(array, tmp_path / "record")
+    with pytest.raises(TypeError, match="out must be a plain array"):
+        nr.denoise(da.from_array(IMAGE), noise=20, model=tiny_model, out=out)

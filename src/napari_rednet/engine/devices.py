@@ -75,8 +75,13 @@ def free_memory(device: torch.device) -> int:
 
 
 def used_memory() -> int:
-    """Bytes of the computer's memory that this process holds."""
-    return int(psutil.Process().memory_info().rss)
+    """Bytes of the computer's memory that this process holds and nobody can take back.
+
+    Pages of memory-mapped files are not counted where the system tells them apart: they grow with
+    the image, and the system takes them back when memory is short.
+    """
+    found = psutil.Process().memory_info()
+    return int(found.rss - getattr(found, "shared", 0))
 
 
 def _has_native_bfloat16() -> bool:

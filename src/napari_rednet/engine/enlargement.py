@@ -15,8 +15,8 @@ from napari_rednet.engine.images import working_dtype
 from napari_rednet.engine.planes import ReadWindow
 from napari_rednet.engine.unknown_pixels import fill_image
 
-# Pixels around a pixel whose enlargement depends on it: two of the kernel, six of the filling.
-_REACH = 8
+REACH = 8
+"""Pixels around a pixel that its enlargement depends on: two of the kernel, six of the filling."""
 
 
 def enlarge(image: Tensor, scale: int) -> Tensor:
@@ -83,7 +83,7 @@ def read_enlarged(read: ReadWindow, shape: tuple[int, int], scale: int) -> ReadW
 
 def _source(part: slice, side: int, scale: int) -> slice:
     """Pixels of the small plane that a part of the large one is made of."""
-    return slice(max(0, part.start // scale - _REACH), min(side, -(-part.stop // scale) + _REACH))
+    return slice(max(0, part.start // scale - REACH), min(side, -(-part.stop // scale) + REACH))
 
 
 def _enlarged_values(values: npt.NDArray[np.generic], scale: int) -> npt.NDArray[np.floating]:

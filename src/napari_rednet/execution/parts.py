@@ -27,8 +27,6 @@ from napari_rednet.execution.job import Job, PlaneKeys, plane_keys
 # of a part together: more would be held until the chunks that they share are full.
 _ROWS_PER_MARGIN = 16
 _LEAST_PIXELS = 2**26
-# Pixels to a source pixel's every side that its enlargement depends on.
-_ENLARGEMENT_REACH = 8
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,11 @@ def source_rows(job: Job, rows: Strip) -> slice:
     """Rows of the source that a segment of the result is made of."""
     if job.scale == 1:
         return rows.read
+    from napari_rednet.engine.enlargement import REACH
+
     height = job.layout.plane_shape[0]
-    start = max(0, rows.read.start // job.scale - _ENLARGEMENT_REACH)
-    return slice(start, min(height, -(-rows.read.stop // job.scale) + _ENLARGEMENT_REACH))
+    start = max(0, rows.read.start // job.scale - REACH)
+    return slice(start, min(height, -(-rows.read.stop // job.scale) + REACH))
 
 
 def _by_chunk(job: Job, chunks: Sequence[int]) -> list[tuple[tuple[int, ...], PlaneKeys]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_rednet.execution.chunks import written_chunks_of
 from napari_rednet.execution.job import Job, all_samples, is_dask
-from napari_rednet.execution.outputs import output_for
+from napari_rednet.execution.outputs import ResumableOutput, output_for
 from napari_rednet.execution.parts import parts_of
 from napari_rednet.execution.runs import PartRun, one_by_one, side_by_side
 
@@ -79,6 +79,8 @@ def _lazy_steps(job: Job, array: Any, out: Any, mask: Any) -> Steps:
 
     from napari_rednet.execution.lazy import restored_lazily
 
+    if isinstance(out, ResumableOutput):
+        raise TypeError("out must be a plain array for a dask array: dask does not continue jobs")
     total = math.prod(job.shape)
     if total == 0:
         return da.zeros(job.shape, dtype=array.dtype) if out is None else out

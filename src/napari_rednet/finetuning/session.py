@@ -148,7 +148,7 @@ class FineTuning:
         return self.trainer.resume()
 
     def run(self) -> Iterator[FineTuningStatus]:
-        """Train, yielding a status about every second; stop iterating to stop."""
+        """Train, yielding a status about every half second; stop iterating to stop."""
         for status in self.trainer.run():
             if math.isfinite(status.score):
                 self._keep_models()
