@@ -9,7 +9,6 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_rednet.widgets import model_events
@@ -23,14 +22,15 @@ from napari_rednet.widgets.denoise import DenoiseWidget
 from napari_rednet.widgets.dialogs import make_button, shown_errors
 from napari_rednet.widgets.fine_tune_parts import Scrolling, clock, make_label
 from napari_rednet.widgets.inpaint import InpaintWidget
+from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.super_resolve import SuperResolveWidget
-from napari_rednet.widgets.worker import PER_MILLE, StepsWorker, compute_in_background, start_worker
+from napari_rednet.widgets.worker import PER_MILLE, compute_in_background, start_worker
 
 _SINGLE = (DenoiseWidget, SuperResolveWidget, DeblockWidget, InpaintWidget)
 _SUFFIXES = MappingProxyType({widget.task: widget.suffix for widget in _SINGLE})
 
 
-class BatchWidget(QWidget):
+class BatchWidget(RunningWidget):
     """Restore the image files of a folder into another one, and look at the results.
 
     Parameters
@@ -55,7 +55,6 @@ class BatchWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self._worker: StepsWorker | None = None
         self._run: BatchRun | None = None
         self._has_choices = False
         self.controls = BatchControls()
@@ -75,11 +74,6 @@ class BatchWidget(QWidget):
         self._connect()
         self._show_idle()
         self._find_choices()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a run has been started and has not ended."""
-        return self._worker is not None
 
     # Runs ----------------------------------------------------------------------------------
 
@@ -111,26 +105,9 @@ class BatchWidget(QWidget):
         self._worker = None
         self._show_idle()
 
-    def _if_open(self, callback: Any, *arguments: Any) -> None:
-        """Call back, or end the run once the window is closed and Qt's side gone."""
-        if isalive(self):
-            callback(*arguments)
-        else:
-            self._quit()
-
-    def _quit(self) -> None:
-        if self._worker is not None:
-            self._worker.quit()
-
     @property
     def _is_stopping(self) -> bool:
         return self._worker is not None and bool(self._worker.abort_requested)
-
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
-        """Cancel when the dock is closed; called by Qt."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._quit()
 
     # The results ---------------------------------------------------------------------------
 

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QProgressBar,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_rednet.widgets import model_events
@@ -32,7 +30,8 @@ from napari_rednet.widgets.fine_tune_parts import (
 from napari_rednet.widgets.fine_tune_result import ResultButtons
 from napari_rednet.widgets.fine_tune_run import FineTuningRun
 from napari_rednet.widgets.fine_tune_view import FineTuneView
-from napari_rednet.widgets.worker import PER_MILLE, StepsWorker, compute_in_background, start_worker
+from napari_rednet.widgets.running import RunningWidget
+from napari_rednet.widgets.worker import PER_MILLE, compute_in_background, start_worker
 
 if TYPE_CHECKING:
     from napari_rednet.zoo import Model
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 _NARROW = 3
 
 
-class FineTuneWidget(QWidget):
+class FineTuneWidget(RunningWidget):
     """Adapt a model to image layers, watch it improve, use and share the result.
 
     Parameters
@@ -67,7 +66,6 @@ class FineTuneWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self._worker: StepsWorker | None = None
         self._run: FineTuningRun | None = None
         self._sources: list[Image] = []
         self._model: Model | None = None
@@ -90,11 +88,6 @@ class FineTuneWidget(QWidget):
         self._choose_active_layer()
         self._show_idle()
         self._find_choices()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a run has been started and has not ended."""
-        return self._worker is not None
 
     def reset_choices(self, *_: Any) -> None:
         """Ask again for the layers; napari calls it when they come, go or are renamed."""
@@ -152,27 +145,10 @@ class FineTuneWidget(QWidget):
         self._show_idle()
         self._show_text()
 
-    def _if_open(self, callback: Any, *arguments: Any) -> None:
-        """Call back, or end the run once the window is closed and Qt's side gone."""
-        if isalive(self):
-            callback(*arguments)
-        else:
-            self._quit()
-
-    def _quit(self) -> None:
-        if self._worker is not None:
-            self._worker.quit()
-
     def _stop_if_removed(self, event: Any) -> None:
         # What has been learnt until then is not lost with the layer.
         if isalive(self) and event.value in self._sources:
             self._stop()
-
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
-        """Cancel when the dock is closed; called by Qt."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._quit()
 
     # The result ----------------------------------------------------------------------------
 
