@@ -1,43 +1,36 @@
 """Take the pictures of the documentation: napari with the widgets, after a run.
 
 xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py
+xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py denoise_widget --theme light
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import napari
 import numpy as np
 import tifffile
-from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 from skimage import data
+from windows import (
+    dock,
+    main,
+    open_viewer,
+    picture,
+    process_events,
+    run,
+    shoot,
+    side_by_side,
+    take,
+    wait_until_idle,
+)
 
 from napari_rednet import psf
 
-IMAGES = Path(__file__).parent / "images"
 
-
-def process_events(seconds: float) -> None:
-    """Let the window draw itself."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        QApplication.processEvents()
-        time.sleep(0.01)
-
-
-def wait_until_idle(widget: Any) -> None:
-    """Wait for the run to end."""
-    while widget.is_running:
-        process_events(0.1)
-
-
+@picture
 def denoise_widget() -> None:
     """The Denoise widget beside its result, on the bundled stack."""
     viewer = open_viewer()
@@ -46,6 +39,7 @@ def denoise_widget() -> None:
     take(viewer, "Denoise", "denoise-widget.png")
 
 
+@picture
 def deblur_widget() -> None:
     """The Deblur widget beside its result, on an image out of focus."""
     viewer = open_viewer()
@@ -56,6 +50,7 @@ def deblur_widget() -> None:
     take(viewer, "Deblur", "deblur-widget.png", prepare=choose_disk)
 
 
+@picture
 def super_resolve_widget() -> None:
     """The Super-resolve widget beside its result."""
     viewer = open_viewer()
@@ -63,6 +58,7 @@ def super_resolve_widget() -> None:
     take(viewer, "Super-resolve", "super-resolve-widget.png")
 
 
+@picture
 def deblock_widget() -> None:
     """The Deblock widget beside its result."""
     viewer = open_viewer()
@@ -70,6 +66,7 @@ def deblock_widget() -> None:
     take(viewer, "Deblock", "deblock-widget.png")
 
 
+@picture
 def inpaint_widget() -> None:
     """The Inpaint widget beside its result."""
     viewer = open_viewer()
@@ -77,11 +74,12 @@ def inpaint_widget() -> None:
     take(viewer, "Inpaint", "inpaint-widget.png", prepare=choose_labels)
 
 
+@picture
 def fine_tune_widget() -> None:
     """The Fine-tune widget half-way on a real noisy stack, and its model in use."""
     viewer = open_viewer()
     (noisy,) = viewer.open_sample("napari-rednet", "chromosomes")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Fine-tune")
+    widget = dock(viewer, "Fine-tune")
     widget.controls.images.value = [noisy]
     widget.controls.minutes.value = 2
     while not widget.start_button.isEnabled():
@@ -95,21 +93,19 @@ def fine_tune_widget() -> None:
     wait_until_idle(widget)
     widget.result.use.click()
     process_events(3)
-    _, restore = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
-    process_events(1)
+    restore = dock(viewer, "Denoise")
     restore.common.image.value = noisy
-    restore.run.native.click()
-    wait_until_idle(restore)
-    viewer.canvas.grid.enabled = True
-    viewer.canvas.grid.stride = 1
+    run(restore)
+    side_by_side(viewer)
     shoot(viewer, "fine-tune-used.png")
     viewer.close()
 
 
+@picture
 def batch_widget() -> None:
     """The Batch widget after a run over a folder with a bad file, and a result over its image."""
     viewer = open_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
+    widget = dock(viewer, "Batch")
     with tempfile.TemporaryDirectory() as folder:
         write_plates(Path(folder, "experiment"))
         widget.controls.source.value = Path(folder, "experiment")
@@ -122,8 +118,7 @@ def batch_widget() -> None:
         widget.compare_button.click()
         while len(viewer.layers) < 2:
             process_events(0.2)
-        viewer.canvas.grid.enabled = True
-        viewer.canvas.grid.stride = 1
+        side_by_side(viewer)
         shoot(viewer, "batch-widget.png")
     viewer.close()
 
@@ -141,14 +136,6 @@ def write_plates(folder: Path) -> None:
     (folder / "plate2/A2.tif").write_bytes(b"no image")
 
 
-def shoot(viewer: napari.Viewer, file: str) -> None:
-    """Take the picture of a window."""
-    process_events(0.5)
-    viewer.reset_view()
-    process_events(0.5)
-    viewer.screenshot(IMAGES / file, canvas_only=False, flash=False)
-
-
 def choose_disk(widget: Any) -> None:
     """Tell the widget the blur."""
     widget.psf.kind.value = "disk (out of focus)"
@@ -160,37 +147,5 @@ def choose_labels(widget: Any) -> None:
     widget.mask.value = widget.viewer.layers["missing"]
 
 
-def open_viewer() -> napari.Viewer:
-    """A window of the size of the pictures."""
-    viewer = napari.Viewer(show_welcome_screen=False)
-    viewer.window.resize(1400, 860)
-    return viewer
-
-
-def take(
-    viewer: napari.Viewer, name: str, file: str, prepare: Callable[[Any], None] | None = None
-) -> None:
-    """Dock a widget, run it, and take the picture."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
-    process_events(0.5)
-    if prepare is not None:
-        prepare(widget)
-    widget.run.native.click()
-    wait_until_idle(widget)
-    viewer.canvas.grid.enabled = True
-    viewer.canvas.grid.stride = 1
-    shoot(viewer, file)
-    viewer.close()
-
-
 if __name__ == "__main__":
-    IMAGES.mkdir(exist_ok=True)
-    # Not among the models of whoever takes the pictures.
-    os.environ["NAPARI_REDNET_MODELS"] = tempfile.mkdtemp()
-    denoise_widget()
-    deblur_widget()
-    super_resolve_widget()
-    deblock_widget()
-    inpaint_widget()
-    fine_tune_widget()
-    batch_widget()
+    main()
