@@ -84,10 +84,10 @@ def test_a_result_on_its_way_is_dropped_by_cancel(viewer, dock, wait, noisy, mon
 
 
 def test_a_second_click_does_not_start_a_second_run(running, wait):
-    worker = running._worker
+    worker = running.runs._worker
     running.run.changed.emit(True)
     running.noise.estimate.changed.emit(True)
-    assert running._worker is worker
+    assert running.runs._worker is worker
     running.cancel.native.click()
     wait(running)
 
@@ -104,7 +104,7 @@ def test_removing_the_layer_cancels(viewer, running, endless, wait, notification
 def test_removing_another_layer_does_not_cancel(viewer, running, endless, wait, noisy):
     viewer.add_image(noisy, name="other")
     viewer.layers.remove("other")
-    assert not running._worker.abort_requested
+    assert not running.runs._worker.abort_requested
     running.cancel.native.click()
     wait(running)
 

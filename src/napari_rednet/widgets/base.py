@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
-from magicgui.widgets import Container, ProgressBar, PushButton
+from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
 from napari.layers import Image
 from napari.utils.notifications import show_error
@@ -17,8 +17,9 @@ from qtpy.compat import isalive
 from napari_rednet import __version__
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.controls import CommonControls, find_choices
-from napari_rednet.widgets.layers import LayerImage, layer_image, layer_options
-from napari_rednet.widgets.worker import Steps, StepsWorker, compute_in_background, start_worker
+from napari_rednet.widgets.layers import LayerImage, image_layers, layer_image, layer_options
+from napari_rednet.widgets.run_control import RunControl
+from napari_rednet.widgets.worker import Steps, compute_in_background
 
 
 class RestoreWidget(Container):
@@ -42,8 +43,10 @@ class RestoreWidget(Container):
         What is added to the name of the layer.
     doing : str
         What the activity dock calls a run.
-    starters : list of PushButton
-        Buttons that start a run, Run being the first; they rest while one is going on.
+    common : CommonControls
+        The layer, the model, the device.
+    runs : RunControl
+        The present run; `run`, `cancel` and `progress` are its.
     """
 
     verb: ClassVar[str]
@@ -54,16 +57,11 @@ class RestoreWidget(Container):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self._worker: StepsWorker | None = None
-        self._source: Image | None = None
         self.common = CommonControls(self._image_layers)
-        self.run = PushButton(text="Run", tooltip="Restore the layer; the result is a new one.")
-        self.starters = [self.run]
-        self.cancel = PushButton(text="Cancel", tooltip="Stop, without a result.")
-        self.progress = ProgressBar(label="", min=0, max=100, tooltip="How much is done.")
+        self.runs = RunControl(napari_viewer)
+        self.run, self.cancel, self.progress = self.runs.run, self.runs.cancel, self.runs.progress
         self._arrange()
         self._connect()
-        self._show_idle()
         self._find_choices()
 
     # Hooks ---------------------------------------------------------------------------------
@@ -106,22 +104,13 @@ class RestoreWidget(Container):
 
     def start(self, make_steps: Callable[[], Steps], doing: str, take: Callable[..., None]) -> None:
         """Run steps on the selected layer in a worker, and give `take` their result."""
-        if self.is_running:
-            return
-        self._source = self.common.image.value
-        self._worker = start_worker(
-            make_steps,
-            f"{doing} {self.common.image.current_choice}",
-            on_progress=self._while_open(self._show_progress),
-            on_result=self._while_open(partial(self._take_unless_cancelled, take)),
-            on_end=self._while_open(self._end),
-        )
-        self._show_running()
+        source = self.common.image.value
+        self.runs.start(make_steps, f"{doing} {self.common.image.current_choice}", source, take)
 
     @property
     def is_running(self) -> bool:
         """Whether a run has been started and has not ended."""
-        return self._worker is not None
+        return self.runs.is_running
 
     def selected(self) -> LayerImage | None:
         """The image of the selected layer."""
@@ -149,11 +138,6 @@ class RestoreWidget(Container):
         made_by = {"verb": self.verb, "model": model.name, "version": __version__}
         return restored, {**arguments, **used, **made_by}
 
-    def _take_unless_cancelled(self, take: Callable[..., None], result: Any) -> None:
-        # The result may already have been on its way when Cancel was clicked.
-        if self._worker is not None and not self._worker.abort_requested:
-            take(result)
-
     def _add_result(self, source: Image, result: tuple[Any, dict[str, Any]]) -> None:
         restored, record = result
         self.viewer.add_image(
@@ -165,52 +149,24 @@ class RestoreWidget(Container):
         if source is self.common.image.value:
             self.show_used(record)
 
-    def _cancel(self) -> None:
-        self.cancel.enabled = False
-        self._quit()
-
-    def _quit(self) -> None:
-        if self._worker is not None:
-            self._worker.quit()
-
-    def _while_open(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """A callback that ends the run instead once the window is closed and Qt's side gone."""
-
-        def call(*arguments: Any) -> None:
-            if isalive(self.native):
-                callback(*arguments)
-            else:
-                self._quit()
-
-        return call
-
-    def _end(self) -> None:
-        self._worker = self._source = None
-        self._show_idle()
-
     # The window ----------------------------------------------------------------------------
 
     def _arrange(self) -> None:
         # magicgui aligns fields by labels that it measures without napari's larger font.
         self.native.setStyleSheet("QLabel { min-width: 6em; }")
-        buttons = Container(widgets=[self.run, self.cancel], layout="horizontal", labels=False)
-        buttons.margins = (0, 0, 0, 0)
         self.extend(
             [
                 *self.common.source,
                 *self.extra_controls(),
                 *self.common.computing,
-                buttons,
-                self.progress,
+                *self.runs.widgets,
             ]
         )
 
     def _connect(self) -> None:
         self.run.changed.connect(self._run)
-        self.cancel.changed.connect(self._cancel)
         self.common.image.changed.connect(self._change_layer)
-        self.native_parent_changed.connect(self._cancel_if_closed)
-        self.viewer.layers.events.removed.connect(self._cancel_if_removed)
+        self.native_parent_changed.connect(self._stop_if_closed)
         model_events.changed.connect(self._follow_models)
         model_events.chosen.connect(self._follow_models)
         self._change_layer()
@@ -232,40 +188,22 @@ class RestoreWidget(Container):
         elif task in (None, self.task):
             self._find_choices(name)
 
+    def _while_open(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """A callback that does nothing once the window is closed and Qt's side gone."""
+
+        def call(*arguments: Any) -> None:
+            if isalive(self.native):
+                callback(*arguments)
+
+        return call
+
     def _image_layers(self, *_: Any) -> list[Image]:
-        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+        return image_layers(self.viewer)
 
     def _change_layer(self) -> None:
-        self._show_what_can_be_done()
+        self.runs.offer(has_source=self.common.image.value is not None)
         self.layer_changed(self.selected())
 
-    def _cancel_if_closed(self) -> None:
+    def _stop_if_closed(self) -> None:
         if self.native.parent() is None:
-            self._cancel()
-
-    def _cancel_if_removed(self, event: Any) -> None:
-        if event.value is self._source:
-            self._cancel()
-
-    def _show_what_can_be_done(self) -> None:
-        ready = not self.is_running and self.common.image.value is not None
-        for button in self.starters:
-            button.enabled = ready
-        self.cancel.enabled = self.is_running
-
-    def _show_running(self) -> None:
-        self._show_what_can_be_done()
-        self.progress.visible = True
-        self.progress.max = 0  # busy, of unknown length
-
-    def _show_idle(self) -> None:
-        self._show_what_can_be_done()
-        self.progress.visible = False
-        self.progress.max = 100
-        self.progress.value = 0
-
-    def _show_progress(self, progress: tuple[int, int]) -> None:
-        done, total = progress
-        if total:
-            self.progress.max = 100
-            self.progress.value = 100 * done // total
+            self.runs.stop()

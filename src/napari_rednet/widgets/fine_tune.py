@@ -30,6 +30,7 @@ from napari_rednet.widgets.fine_tune_parts import (
 from napari_rednet.widgets.fine_tune_result import ResultButtons
 from napari_rednet.widgets.fine_tune_run import FineTuningRun
 from napari_rednet.widgets.fine_tune_view import FineTuneView
+from napari_rednet.widgets.layers import image_layers
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.worker import PER_MILLE, compute_in_background, start_worker
 
@@ -213,7 +214,7 @@ class FineTuneWidget(RunningWidget):
         self._show_what_can_be_done()
 
     def _image_layers(self) -> list[Image]:
-        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+        return image_layers(self.viewer)
 
     def _choose_active_layer(self) -> None:
         active = self.viewer.layers.selection.active

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 from napari.utils.transforms import Affine
+from napari.viewer import Viewer
 
 from napari_rednet.execution import is_dask
 
@@ -72,6 +73,11 @@ class LayerImage:
 
             return da.concatenate([restored, alpha], axis=-1)
         return np.concatenate([restored, np.asarray(alpha)], axis=-1)
+
+
+def image_layers(viewer: Viewer) -> list[Image]:
+    """The image layers of a viewer that can be worked on."""
+    return [layer for layer in viewer.layers if isinstance(layer, Image)]
 
 
 def layer_image(layer: Image) -> LayerImage:

@@ -22,7 +22,7 @@ class NoiseAwareWidget(RestoreWidget):
         """The noise and the strength."""
         self.noise = NoiseControls()
         self.noise.estimate.changed.connect(self._estimate)
-        self.starters.append(self.noise.estimate)
+        self.runs.starters.append(self.noise.estimate)
         self.strength = FloatSpinBox(
             name="strength",
             label="Strength",
