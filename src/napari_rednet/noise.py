@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ _CLIPPED_SHARE = 0.15
 _LEVELS = 24
 _FEWEST_PIXELS = 60
 _ENOUGH_PIXELS = 500
+# More would hold more windows at once than they save time.
+_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def measure_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseLevels:
         nothing = np.zeros(0)
         return NoiseLevels(nothing, nothing, nothing, signal.mean() if len(signal) else 0.0)
     rows = [
-        (signal[group].mean(), _clipped_variance(noise[group]), group.sum())
+        (signal[group].mean(), _clipped_variance(noise[group]), len(group))
         for group in _flat_groups(signal, structure)
     ]
     level, variance, count = np.array(rows).T
@@ -111,7 +114,9 @@ def _statistics(
     images: Sequence[npt.NDArray[np.generic]], limits: tuple[float, float]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Signal, high-passed noise and structure at the usable pixels of all images."""
-    parts = [_local_statistics(image, limits) for image in images]
+    # The filters work without Python's lock.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        parts = list(pool.map(lambda image: _local_statistics(image, limits), images))
     signal, noise, structure = (np.concatenate(column) for column in zip(*parts, strict=True))
     return signal, noise, structure
 
@@ -150,18 +155,22 @@ def _lonely(deviation: FloatArray) -> npt.NDArray[np.bool_]:
     return lonely
 
 
-def _flat_groups(signal: FloatArray, structure: FloatArray) -> list[npt.NDArray[np.bool_]]:
-    """Pixels of similar signal, without the half of each group that has most structure."""
+def _flat_groups(signal: FloatArray, structure: FloatArray) -> list[npt.NDArray[np.intp]]:
+    """Indices of pixels of similar signal, without the half of each group with most structure."""
     steps = np.linspace(0, 1, _LEVELS + 1)
     low, high = np.quantile(signal, (0.0005, 0.9995))
     edges = np.unique(np.concatenate([np.quantile(signal, steps), low + (high - low) * steps]))
-    which = np.clip(np.searchsorted(edges, signal, side="right") - 1, 0, max(len(edges) - 2, 0))
-    groups = []
-    for level in np.unique(which):
-        group = which == level
-        if group.sum() >= _FEWEST_PIXELS:
-            groups.append(group & (structure <= np.median(structure[group])))
-    return groups or [np.ones(len(signal), bool)]
+    which = np.searchsorted(edges[1:-1], signal, side="right").astype(np.uint8)
+    order = np.argsort(which, kind="stable")  # a radix sort for bytes
+    groups = np.split(order, np.cumsum(np.bincount(which))[:-1])
+    flat = [_flatter_half(group, structure) for group in groups if len(group) >= _FEWEST_PIXELS]
+    return flat or [order]
+
+
+def _flatter_half(group: npt.NDArray[np.intp], structure: FloatArray) -> npt.NDArray[np.intp]:
+    found = structure[group]
+    half: npt.NDArray[np.intp] = group[found <= np.median(found)]
+    return half
 
 
 def _clipped_variance(noise: FloatArray) -> float:

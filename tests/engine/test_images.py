@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_rednet.engine.images import PlaneLayout, from_network, to_network
-from napari_rednet.engine.intensity import IntensityRange, measure_range
+from napari_rednet.engine.intensity import PERCENTILES, IntensityRange, measure_range
 
 
 @st.composite
@@ -99,6 +99,23 @@ def test_range_follows_the_units_of_the_image(low, contrast, seed):
     scaled = measure_range([low + contrast * image])
     np.testing.assert_allclose(scaled.low, low + contrast * plain.low, atol=1e-3 * contrast)
     np.testing.assert_allclose(scaled.span, contrast * plain.span, rtol=1e-6)
+
+
+@given(
+    st.sampled_from([np.int8, np.int16, np.int64, np.float32, np.float64]).flatmap(
+        lambda dtype: hnp.arrays(
+            dtype,
+            hnp.array_shapes(min_dims=2, max_dims=2, max_side=30),
+            elements=hnp.from_dtype(np.dtype(dtype), min_value=-100, max_value=100),
+        )
+    )
+)
+def test_range_begins_at_a_percentile_whatever_the_dtype(image):
+    low, high = np.percentile(image.astype(np.float64), PERCENTILES)
+    scale = measure_range([image])
+    if high > low:
+        np.testing.assert_allclose(scale.low, low, rtol=1e-6, atol=1e-12)
+        assert scale.high >= high - 1e-6 * abs(high)
 
 
 def test_hot_pixels_do_not_widen_the_range_much(camera):
