@@ -40,7 +40,9 @@ def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
     images : sequence of (Y, X) ndarray
         Images of any real dtype and of any sizes.
     """
-    values = np.concatenate([*[_finite(image) for image in images], np.zeros(0, np.bool_)])
+    values: npt.NDArray[Any] = np.concatenate(
+        [*[_finite(image) for image in images], np.zeros(0, np.bool_)]
+    )
     if not len(values):
         return IntensityRange()
     low, high = _percentiles(values, PERCENTILES)
@@ -52,9 +54,9 @@ def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
         low, high = float(values.min()), float(values.max())
     # Even a constant image needs a span, and one that its own float format can resolve.
     size = max(abs(low), abs(high))
-    if high - low <= max(1e-9 * size, np.finfo(np.float32).tiny):
+    if high - low <= max(1e-9 * size, float(np.finfo(np.float32).tiny)):
         high = low + max(1.0, 1e-3 * size)
-    return IntensityRange(float(low), float(high))
+    return IntensityRange(low, high)
 
 
 def _finite(image: npt.NDArray[np.generic]) -> npt.NDArray[Any]:
