@@ -106,6 +106,18 @@ def test_pixels_that_are_not_finite_are_left_out():
     assert holed.std(100.0) == pytest.approx(plain.std(100.0), rel=0.05)
 
 
+def test_a_frame_that_is_not_finite_does_not_darken_what_it_frames():
+    """The mosaic of a stage scan: black level 500, nothing outside."""
+    truth = NoiseModel(gain=4, offset=500, read_noise=5)
+    image = noisy(data.moon(), truth)
+    inner = slice(100, 220)
+    mosaic = np.full(image.shape, np.nan)
+    mosaic[inner, inner] = image[inner, inner]
+    levels = measure_noise([mosaic])
+    assert levels.signal.min() > 500 + float(data.moon()[inner, inner].min())
+    assert levels.fit().std(610.0) == pytest.approx(truth.std(610.0), rel=0.1)
+
+
 def test_hot_pixels_do_not_count_as_noise():
     rng = np.random.default_rng(1)
     image = noisy(data.moon(), NoiseModel(read_noise=10))
@@ -152,6 +164,26 @@ def test_levels_lie_on_the_line_that_is_fitted():
     np.testing.assert_allclose(
         np.sqrt(levels.variance[middle]), truth.std(levels.signal[middle]), rtol=0.1
     )
+
+
+def test_deviations_are_relative_to_the_model():
+    truth = NoiseModel(gain=4, offset=30, read_noise=6)
+    levels = measure_noise([noisy(data.moon(), truth)])
+    double = NoiseModel(4 * truth.gain, truth.offset, 2 * truth.read_noise)
+    np.testing.assert_allclose(levels.deviation(double), (levels.deviation(truth) + 1) / 2 - 1)
+    assert abs(np.median(levels.deviation(levels.fit()))) < 0.05
+    assert np.all(levels.deviation(NoiseModel()) == np.inf)
+    flat = measure_noise([np.full((64, 64), 7)])
+    assert np.all(flat.deviation(flat.fit()) == 0)
+
+
+def test_clipped_pixels_are_counted():
+    image = noisy(data.moon(), NoiseModel(gain=4, offset=30, read_noise=6))
+    assert measure_noise([image]).clipped == 0
+    image[:128] = image.max() + 100
+    assert measure_noise([image]).clipped == pytest.approx(0.25, abs=0.01)
+    few_photons = np.random.default_rng(0).poisson(0.1, (200, 200))
+    assert measure_noise([few_photons]).clipped == 0
 
 
 def test_model_is_its_formula():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from napari_rednet.finetuning import fine_tune, prepare_fine_tuning
+    from napari_rednet.noise import NoiseLevels
     from napari_rednet.restoration import (
         deblock,
         deblock_steps,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         find_defects,
         inpaint,
         inpaint_steps,
+        noise_levels,
         super_resolve,
         super_resolve_steps,
     )
@@ -57,8 +59,10 @@ _HOMES = {
     "denoise": "restoration",
     "denoise_steps": "restoration",
     "estimate_noise": "restoration",
+    "noise_levels": "restoration",
     "fine_tune": "finetuning",
     "prepare_fine_tuning": "finetuning",
+    "NoiseLevels": "noise",
     "NoiseModel": "engine.noise_model",
     "Model": "zoo",
     "add_model": "zoo",
@@ -78,6 +82,7 @@ __all__ = [
     "ImageFileError",
     "Model",
     "ModelError",
+    "NoiseLevels",
     "NoiseModel",
     "RednetError",
     "TrainingError",
@@ -95,6 +100,7 @@ __all__ = [
     "inpaint_steps",
     "list_models",
     "load_model",
+    "noise_levels",
     "prepare_fine_tuning",
     "psf",
     "remove_model",

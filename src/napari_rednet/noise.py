@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,10 @@ from scipy import ndimage
 
 from napari_rednet.engine.noise_model import NoiseModel
 
-__all__ = ["NoiseModel", "fit_noise", "measure_noise"]
+__all__ = ["NoiseLevels", "NoiseModel", "fit_noise", "measure_noise"]
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 # The mask is blind to planes and, in each row and column, to parabolas, so that what it sees of
 # a smooth image is noise; its coefficients give white noise of variance 1 the variance 1.
@@ -36,18 +38,25 @@ _THREADS = 4
 class NoiseLevels:
     """Measured noise: its variance at some signal levels, and how sure each value is.
 
+    Over the signal, the variance of a camera is a line, its photon transfer curve.
+
     Parameters
     ----------
     signal, variance, count : (L,) ndarray
-        Mean signal and noise variance of each level, and the number of pixels behind it.
+        Mean signal in image units and noise variance in their square of each level, and the
+        number of pixels behind it. Empty if there were too few pixels.
     floor : float
         Signal of the darkest regions.
+    clipped : float
+        Share of the pixels, from 0 to 1, that were left out since too many around them are
+        saturated, or cut off at black.
     """
 
     signal: FloatArray
     variance: FloatArray
     count: FloatArray
     floor: float
+    clipped: float = 0.0
 
     def fit(self) -> NoiseModel:
         """Fit the Poisson-Gaussian line to the levels."""
@@ -55,6 +64,46 @@ class NoiseLevels:
             return NoiseModel()
         slope, at_floor = _fit_line(self.signal - self.floor, self.variance, self.count)
         return NoiseModel(slope, self.floor, float(np.sqrt(at_floor)))
+
+    def deviation(self, model: NoiseModel) -> FloatArray:
+        """How much the measured noise is above (or, negative, below) a model at each level.
+
+        Parameters
+        ----------
+        model : NoiseModel
+            Fitted to these levels, or any other.
+
+        Returns
+        -------
+        deviation : (L,) ndarray
+            Measured standard deviation over that of the model, minus 1.
+        """
+        measured, expected = np.sqrt(self.variance), model.std(self.signal)
+        otherwise = np.where(measured > 0, np.inf, 1.0)
+        ratio = np.divide(measured, expected, out=otherwise, where=expected > 0)
+        return np.asarray(ratio - 1)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """Signal, high-passed noise and structure at usable pixels, and how many are clipped."""
+
+    signal: FloatArray
+    noise: FloatArray
+    structure: FloatArray
+    clipped: int
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Pixels]) -> _Pixels:
+        """The pixels of several images."""
+        columns = [(part.signal, part.noise, part.structure) for part in parts]
+        signal, noise, structure = (np.concatenate(column) for column in zip(*columns, strict=True))
+        return cls(signal, noise, structure, sum(part.clipped for part in parts))
+
+    @property
+    def clipped_share(self) -> float:
+        """How many of those that could be used are clipped."""
+        return self.clipped / max(1, self.clipped + len(self.signal))
 
 
 def fit_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseModel:
@@ -68,7 +117,9 @@ def fit_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseModel:
     return measure_noise(images).fit()
 
 
-def measure_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseLevels:
+def measure_noise(
+    images: Sequence[npt.NDArray[np.generic]], regions: Sequence[BoolArray] | None = None
+) -> NoiseLevels:
     """Measure the noise variance over the signal in 2-D images.
 
     The local signal is a blurred image, the noise what a high-pass mask sees. Pixels are
@@ -80,20 +131,25 @@ def measure_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseLevels:
     ----------
     images : sequence of (Y, X) ndarray
         Images of any real dtype and of any sizes.
+    regions : sequence of (Y, X) ndarray of bool, optional
+        Where in each image to measure; everywhere if not given.
     """
-    signal, noise, structure = _statistics(images, _clipping_limits(images))
-    if len(signal) < _ENOUGH_PIXELS:
+    chosen = [None] * len(images) if regions is None else regions
+    pixels = _usable_pixels(images, chosen, _clipping_limits(images))
+    if len(pixels.signal) < (_ENOUGH_PIXELS if pixels.clipped_share > 0.5 else _FEWEST_PIXELS):
         # Where few photons were counted, most pixels share the lowest value and none is clipped.
-        signal, noise, structure = _statistics(images, (-np.inf, np.inf))
+        pixels = _usable_pixels(images, chosen, (-np.inf, np.inf))
+    signal = pixels.signal
     if len(signal) < _FEWEST_PIXELS:
         nothing = np.zeros(0)
         return NoiseLevels(nothing, nothing, nothing, signal.mean() if len(signal) else 0.0)
     rows = [
-        (signal[group].mean(), _clipped_variance(noise[group]), len(group))
-        for group in _flat_groups(signal, structure)
+        (signal[group].mean(), _clipped_variance(pixels.noise[group]), len(group))
+        for group in _flat_groups(signal, pixels.structure)
     ]
     level, variance, count = np.array(rows).T
-    return NoiseLevels(level, variance, count, float(np.quantile(signal, 0.005)))
+    floor = float(np.quantile(signal, 0.005))
+    return NoiseLevels(level, variance, count, floor, pixels.clipped_share)
 
 
 def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, float]:
@@ -110,40 +166,54 @@ def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, 
     )
 
 
-def _statistics(
-    images: Sequence[npt.NDArray[np.generic]], limits: tuple[float, float]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Signal, high-passed noise and structure at the usable pixels of all images."""
+def _usable_pixels(
+    images: Sequence[npt.NDArray[np.generic]],
+    regions: Sequence[BoolArray | None],
+    limits: tuple[float, float],
+) -> _Pixels:
+    """The usable pixels of all images."""
     # The filters work without Python's lock.
     with ThreadPoolExecutor(_THREADS) as pool:
-        parts = list(pool.map(lambda image: _local_statistics(image, limits), images))
-    signal, noise, structure = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return signal, noise, structure
+        local = partial(_local_pixels, limits=limits)
+        return _Pixels.joined(list(pool.map(local, images, regions)))
 
 
-def _local_statistics(
-    image: npt.NDArray[np.generic], limits: tuple[float, float]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Signal, high-passed noise and structure at the usable pixels of an image."""
+def _local_pixels(
+    image: npt.NDArray[np.generic], region: BoolArray | None, limits: tuple[float, float]
+) -> _Pixels:
+    """The usable pixels of an image, or of a region of it; what lies around it is seen as well."""
     finite = np.isfinite(image)
-    values = np.where(finite, image, 0).astype(np.float64)
-    is_clipped = (values <= limits[0]) | (values >= limits[1])
+    values = _filled(image, finite)
+    is_clipped = finite & ((values <= limits[0]) | (values >= limits[1]))
     # Only where many are clipped is their noise cut; leaving out each of them would leave out
     # the tails of the noise of all others, most of all where values are few and coarse.
-    usable = finite & (ndimage.uniform_filter(is_clipped.astype(np.float64), 5) < _CLIPPED_SHARE)
+    crowded = ndimage.uniform_filter(is_clipped.astype(np.float64), 5) >= _CLIPPED_SHARE
     typical = ndimage.median_filter(values, 3)
     is_lonely = _lonely(values - typical)
-    values, usable = np.where(is_lonely, typical, values), usable & ~is_lonely
+    values, usable = np.where(is_lonely, typical, values), finite & ~crowded & ~is_lonely
     signal = ndimage.gaussian_filter(values, _SMOOTHING)
     noise = ndimage.convolve(values, _HIGH_PASS)
     structure = np.hypot(ndimage.sobel(signal, 0), ndimage.sobel(signal, 1))
     kept = ndimage.binary_erosion(usable, np.ones((3, 3)), border_value=1)
     kept[: _MARGIN // 2] = kept[-(_MARGIN // 2) :] = False
     kept[:, : _MARGIN // 2] = kept[:, -(_MARGIN // 2) :] = False
-    return signal[kept], noise[kept], structure[kept]
+    clipped = finite & crowded
+    if region is not None:
+        kept, clipped = kept & region, clipped & region
+    return _Pixels(signal[kept], noise[kept], structure[kept], int(clipped.sum()))
 
 
-def _lonely(deviation: FloatArray) -> npt.NDArray[np.bool_]:
+def _filled(image: npt.NDArray[np.generic], finite: BoolArray) -> FloatArray:
+    """The image with the local mean at pixels that are not finite, or their edge would be seen."""
+    values = np.where(finite, image, 0).astype(np.float64)
+    if finite.all():
+        return values
+    share = ndimage.gaussian_filter(finite.astype(np.float64), _SMOOTHING)
+    mean = ndimage.gaussian_filter(values, _SMOOTHING) / np.maximum(share, np.finfo(float).tiny)
+    return np.where(finite, values, mean)
+
+
+def _lonely(deviation: FloatArray) -> BoolArray:
     """Hot and dead pixels: deviations far beyond all others in their neighbourhood.
 
     A single outlier exceeds the root mean square of its neighbourhood, itself included, by 28
@@ -151,7 +221,7 @@ def _lonely(deviation: FloatArray) -> npt.NDArray[np.bool_]:
     10 times.
     """
     around = np.sqrt(ndimage.gaussian_filter(deviation**2, 8.0))
-    lonely: npt.NDArray[np.bool_] = np.abs(deviation) > _LONELY * around
+    lonely: BoolArray = np.abs(deviation) > _LONELY * around
     return lonely
 
 

@@ -8,7 +8,11 @@ from napari_rednet.restoration.deblock import deblock, deblock_steps
 from napari_rednet.restoration.deblur import deblur, deblur_steps
 from napari_rednet.restoration.denoise import denoise, denoise_steps
 from napari_rednet.restoration.inpaint import find_defects, inpaint, inpaint_steps
-from napari_rednet.restoration.noise_estimate import estimate_noise
+from napari_rednet.restoration.noise_estimate import (
+    estimate_noise,
+    noise_levels,
+    noise_levels_steps,
+)
 from napari_rednet.restoration.super_resolve import super_resolve, super_resolve_steps
 
 __all__ = [
@@ -22,6 +26,8 @@ __all__ = [
     "find_defects",
     "inpaint",
     "inpaint_steps",
+    "noise_levels",
+    "noise_levels_steps",
     "super_resolve",
     "super_resolve_steps",
 ]

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from napari_rednet.arguments import as_image
+from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.execution import sample_windows
-from napari_rednet.noise import fit_noise
+from napari_rednet.execution import Steps, drain
+from napari_rednet.masks import as_region
+from napari_rednet.noise import NoiseLevels, measure_noise
+from napari_rednet.restoration.regions import region_windows
 
 
-def estimate_noise(image: Any, *, channel_axis: int | None = None) -> NoiseModel | list[NoiseModel]:
+def estimate_noise(
+    image: Any, *, channel_axis: int | None = None, region: Any = None
+) -> NoiseModel | list[NoiseModel]:
     """Estimate the Poisson-Gaussian noise of an image or a stack from itself.
 
     Parameters
@@ -19,12 +26,24 @@ def estimate_noise(image: Any, *, channel_axis: int | None = None) -> NoiseModel
         Image of any real dtype. Of large stacks, windows that represent them are used.
     channel_axis : int, optional
         Axis of the channels.
+    region : (Y, X) or (..., Y, X) array of bool or int, optional
+        Where to estimate it: true, or not 0. Either one region for all planes, or of the image's
+        shape, with or without the channel axis. Everywhere if not given.
 
     Returns
     -------
     noise : NoiseModel, or a list of one per channel if `channel_axis` is given
         Gain, offset and read noise in image units; ``noise.std(signal)`` is the
         standard deviation at a signal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described here, or `region` has too few usable pixels.
+
+    See Also
+    --------
+    noise_levels : What the model is fitted to.
 
     Examples
     --------
@@ -35,6 +54,85 @@ def estimate_noise(image: Any, *, channel_axis: int | None = None) -> NoiseModel
     >>> bool(1.8 < noise.gain < 2.2)
     True
     """
-    array, layout = as_image(image, channel_axis)
-    models = [fit_noise(sample_windows(array, layout, c)) for c in range(layout.channels)]
+    steps = noise_levels_steps(image, channel_axis=channel_axis, region=region)
+    models = [levels.fit() for levels in drain(steps, False, "noise")]
     return models[0] if channel_axis is None else models
+
+
+def noise_levels(
+    image: Any, *, channel_axis: int | None = None, region: Any = None
+) -> NoiseLevels | list[NoiseLevels]:
+    """Measure the noise variance over the signal: the points of a photon transfer curve.
+
+    Parameters
+    ----------
+    image, channel_axis, region :
+        As for `estimate_noise`.
+
+    Returns
+    -------
+    levels : NoiseLevels, or a list of one per channel if `channel_axis` is given
+        ``levels.fit()`` is the model that `estimate_noise` returns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `estimate_noise`.
+
+    References
+    ----------
+    .. [1] J. R. Janesick, "Photon Transfer", SPIE Press, 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skimage import data
+    >>> photons = np.random.default_rng(0).poisson(data.moon().astype(float))
+    >>> levels = noise_levels(100 + 2 * photons)
+    >>> line = levels.fit().variance(levels.signal)  # to plot beside levels.variance
+    >>> bool(np.median(abs(line / levels.variance - 1)) < 0.1)
+    True
+    """
+    steps = noise_levels_steps(image, channel_axis=channel_axis, region=region)
+    levels: list[NoiseLevels] = drain(steps, False, "noise")
+    return levels[0] if channel_axis is None else levels
+
+
+def noise_levels_steps(image: Any, *, channel_axis: int | None = None, region: Any = None) -> Steps:
+    """`noise_levels`, step by step: arguments are checked at once.
+
+    Returns
+    -------
+    steps : generator
+        Yields (windows done, windows in all) and returns a list of `NoiseLevels`, one a channel.
+    """
+    array, layout = as_image(image, channel_axis)
+    marked = None if region is None else as_region(region, layout)
+    return _measure(array, layout, marked)
+
+
+def _measure(array: Any, layout: PlaneLayout, region: Any) -> Steps:
+    channels = [_windows(layout, c, region) for c in range(layout.channels)]
+    total = sum(map(len, channels))
+    done = 0
+    measured = []
+    for indices in channels:
+        images = []
+        for index in indices:
+            yield done, total
+            images.append(np.asarray(array[index]))
+            done += 1
+        regions = None if region is None else [np.asarray(region[index]) for index in indices]
+        measured.append(measure_noise(images, regions))
+        if region is not None and not len(measured[-1].signal):
+            raise ValueError(
+                "region has too few pixels to measure noise in; clipped ones do not count. "
+                "Mark more of the image"
+            )
+    return measured
+
+
+def _windows(layout: PlaneLayout, channel: int, region: Any) -> list[tuple[int | slice, ...]]:
+    if region is None:
+        return layout.sample_windows(channel)
+    return region_windows(region, layout, channel)
