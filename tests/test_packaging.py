@@ -77,7 +77,7 @@ def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
 def test_the_wheel_holds_manifest_weights_recipes_and_data(wheel):
     names = {name.removeprefix("napari_rednet/") for name in contents(wheel)}
     expected = {
-        "napari.yaml", "py.typed", "data/chromosomes.tif",
+        "napari.yaml", "py.typed", "data/chromosomes.tif", "data/README.md",
         "weights/denoise-fast.safetensors", "weights/denoise-fast.toml",
     }  # fmt: skip
     assert expected <= names

@@ -1,7 +1,8 @@
-"""Images to try the package on: a bundled real one, and degraded ones of scikit-image's."""
+"""Images to try each task on: real micrographs, as they were recorded or degraded."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,27 @@ if TYPE_CHECKING:
 
 Layer = tuple[npt.NDArray[Any], dict[str, Any], str]
 
-_SPACING = (0.15, 1 / 29.53846, 1 / 29.53846)
-_CREDIT = "NEUBIAS training resources, CC-BY 4.0"
-_SCIKIT_IMAGE_CREDIT = "scikit-image's test images, public domain (CC0)"
+# Of each file in data/: who recorded it, and the terms.
+_NEUBIAS = "NEUBIAS training resources, CC-BY 4.0"
+_NOTEBOOKS = "MPI-CBG Dresden; BioImageAnalysisNotebooks, CC-BY 4.0"
+_CREDITS = {
+    "chromosomes": _NEUBIAS,
+    "epithelium": _NEUBIAS,
+    "membranes": f"Sascha M. Kuhn, Nadler Lab, {_NOTEBOOKS}",
+    "grid": f"Bert Nitzsche and Robert Haase, {_NOTEBOOKS}",
+}
+_AS_RECORDED = "as recorded"
+_MICROMETRES = ("um", "um", "um")
+# z, y and x, in micrometres.
+_CHROMOSOMES_SPACING = (0.15, 1 / 29.53846, 1 / 29.53846)
+_GRID_SPACING = (0.125, 1 / 45.52759, 1 / 45.52759)
+_BEAD_SPACING = (1 / 44.46053,) * 2
+_BEAD_BACKGROUND = 2
+
+_WHITE = 65  # brightest gray level that the epithelium is shown with
+_WELL_EXPOSED = (slice(90, 346), slice(200, 456))  # part of the epithelium without the hot pixel
+_FULL = 4095  # gray levels of 12-bit cameras
+_SHOWN = (0.2, 99.8)  # percentiles of an original between black and white
 
 
 def sample_path() -> Path:
@@ -26,113 +45,171 @@ def sample_path() -> Path:
     Source: NEUBIAS training resources (https://github.com/NEUBIAS/training-resources),
     CC-BY 4.0.
     """
-    with as_file(files("napari_rednet").joinpath("data/chromosomes.tif")) as path:
-        return path
+    return _path("chromosomes")
 
 
 def chromosomes() -> npt.NDArray[np.uint16]:
     """The bundled noisy stack as a (40, 152, 126) uint16 array; see `sample_path`."""
-    import tifffile
-
-    stack: npt.NDArray[np.uint16] = tifffile.imread(sample_path())
-    return stack
+    return _read("chromosomes")
 
 
-def chromosomes_layer() -> list[tuple[npt.NDArray[np.uint16], dict[str, Any], str]]:
+def chromosomes_layer() -> list[Layer]:
     """The bundled noisy stack as napari layer data, in micrometres."""
     options = {
         "name": "chromosomes",
-        "scale": _SPACING,
-        "units": ("um", "um", "um"),
+        "scale": _CHROMOSOMES_SPACING,
+        "units": _MICROMETRES,
         "axis_labels": ("z", "y", "x"),
-        "metadata": {"source": _CREDIT},
+        "metadata": _origin("chromosomes", _AS_RECORDED),
     }
     return [(chromosomes(), options, "image")]
 
 
+def epithelium() -> list[Layer]:
+    """Membranes and nuclei of an epithelium, with a hot pixel and noise, as recorded."""
+    membranes, nuclei = _read("epithelium")
+    shown = {
+        "blending": "additive",
+        "axis_labels": ("y", "x"),
+        "metadata": _origin("epithelium", _AS_RECORDED),
+    }
+    green = {"name": "membranes", "colormap": "green", "contrast_limits": (1, _WHITE)}
+    magenta = {"name": "nuclei", "colormap": "magenta", "contrast_limits": (1, 45)}
+    return [(membranes, {**green, **shown}, "image"), (nuclei, {**magenta, **shown}, "image")]
+
+
 def noisy() -> list[Layer]:
-    """A cell under photon noise, and as it was."""
+    """An epithelium under photon noise, in 12 bits, and as it was."""
     from napari_rednet.engine.degradations import add_noise
     from napari_rednet.engine.noise_map import poisson_gaussian_std
 
-    clean = _tensor(_bundled("cell")[100:500, 80:528])
-    std = poisson_gaussian_std(clean, gain=0.01, read_noise=0.02)
-    return _layers("cell", "noisy", add_noise(clean, std, _generator()), clean)
+    clean = _tensor(_epithelium() / _WHITE)
+    std = poisson_gaussian_std(clean, gain=0.02, read_noise=0.02)
+    degraded = add_noise(clean, std, _generator())
+    shown, hidden = (_integers(100 + 3000 * x, np.uint16, _FULL) for x in (degraded, clean))
+    return _pair("epithelium", "noisy epithelium", shown, hidden, "photon and read noise added")
 
 
 def small() -> list[Layer]:
-    """A photograph at half the resolution, and as it was."""
+    """Membranes of living cells over time at half the resolution, and as they were."""
     from napari_rednet.engine.degradations import resample
 
-    clean = _tensor(_bundled("camera"))
+    clean = _read("membranes")
     rows, columns = (side // 2 for side in clean.shape[-2:])
-    return _layers("camera", "small", resample(clean, (rows, columns)), clean)
+    degraded = _integers(resample(_tensor(clean), (rows, columns)), np.uint16, _FULL)
+    return _pair("membranes", "small membranes", degraded, clean, "half as many rows and columns")
 
 
 def jpeg() -> list[Layer]:
-    """A photograph coded as JPEG of quality 10, and as it was."""
+    """An epithelium coded as JPEG of quality 10, and as it was."""
     from napari_rednet.engine.degradations import code_jpeg
 
-    clean = _tensor(_bundled("camera"))
-    return _layers("camera", "JPEG", code_jpeg(clean, 10), clean)
+    clean = _integers(255 / _WHITE * _tensor(_epithelium()), np.uint8, 255)
+    degraded = _integers(255 * code_jpeg(_tensor(clean / 255), 10), np.uint8, 255)
+    return _pair("epithelium", "JPEG epithelium", degraded, clean, "8 bits, JPEG of quality 10")
 
 
 def blurred() -> list[Layer]:
-    """A photograph out of focus by a disk of 3 pixels' radius, and as it was."""
-    import torch
+    """Confocal planes of a fluorescent grid as recorded, and the PSF of the microscope.
 
-    from napari_rednet import psf
-    from napari_rednet.engine.degradations import add_noise, blur
-
-    clean = _tensor(_bundled("camera"))
-    blurry = blur(clean, torch.from_numpy(psf.disk(3)))
-    return _layers("camera", "out of focus", add_noise(blurry, 0.01, _generator()), clean)
-
-
-def holes() -> list[Layer]:
-    """A photograph with scratches and dead pixels, marked in a Labels layer; and as it was."""
-    import torch
-
-    from napari_rednet.engine.degradations import draw_mask
-
-    clean = _tensor(_bundled("camera"))
-    generator = _generator()
-    masks = [draw_mask(kind, clean, generator, 0.5) for kind in ("scratches", "dead")]
-    missing = masks[0] | masks[1]
-    layers = _layers("camera", "with holes", torch.where(missing, 1.0, clean), clean)
-    labels = missing[0, 0].numpy().astype(np.uint8)
-    return [*layers, (labels, {"name": "missing", "opacity": 0.5}, "labels")]
-
-
-def _layers(name: str, how: str, degraded: Tensor, clean: Tensor) -> list[Layer]:
-    """The degraded image, 8 bits again, and the original over the same area, hidden."""
-    factor = clean.shape[-1] / degraded.shape[-1]
-    shown = {"name": f"{name}, {how}", "scale": (factor,) * 2, "translate": ((factor - 1) / 2,) * 2}
-    hidden = {"name": f"{name}, original", "visible": False}
-    credit = {"metadata": {"source": _SCIKIT_IMAGE_CREDIT}}
+    They have 8 gray levels, too few for what is restored: they come as real numbers.
+    """
+    common = {"metadata": _origin("grid", _AS_RECORDED)}
+    grid = {
+        "name": "grid",
+        "scale": _GRID_SPACING,
+        "units": _MICROMETRES,
+        "axis_labels": ("z", "y", "x"),
+    }
+    psf = {
+        "name": "PSF (a bead)",
+        "scale": _BEAD_SPACING,
+        "units": _MICROMETRES[1:],
+        "axis_labels": ("y", "x"),
+        "visible": False,
+    }
+    bead = (_read("bead").astype(np.float32) - _BEAD_BACKGROUND).clip(0)
     return [
-        (_gray(degraded), {**shown, **credit}, "image"),  # first, so that widgets offer it first
-        (_gray(clean), {**hidden, **credit}, "image"),
+        (_read("grid").astype(np.float32), {**grid, **common}, "image"),
+        (bead, {**psf, **common}, "image"),
     ]
 
 
-def _bundled(name: str) -> npt.NDArray[np.uint8]:
-    """An image that comes with scikit-image."""
-    from skimage import data
+def holes() -> list[Layer]:
+    """An epithelium with scratches and dead pixels, marked in a Labels layer; and as it was."""
+    from napari_rednet.engine.degradations import draw_mask
 
-    image: npt.NDArray[np.uint8] = getattr(data, name)()
-    return image
+    clean, generator = _epithelium(), _generator()
+    like = _tensor(clean)
+    masks = [draw_mask(kind, like, generator, 0.5) for kind in ("scratches", "dead")]
+    missing = (masks[0] | masks[1])[0, 0].numpy()
+    degraded = np.where(missing, 255, clean).astype(clean.dtype)
+    layers = _pair("epithelium", "scratched epithelium", degraded, clean, "pixels overwritten")
+    marks = {"name": "missing", "opacity": 0.5, "axis_labels": ("y", "x")}
+    return [*layers, (missing.astype(np.uint8), marks, "labels")]
 
 
-def _tensor(image: npt.NDArray[np.uint8]) -> Tensor:
+def _pair(
+    source: str,
+    name: str,
+    degraded: npt.NDArray[Any],
+    original: npt.NDArray[Any],
+    changes: str,
+) -> list[Layer]:
+    """The degraded image, and the original over the same area in the same contrast, hidden."""
+    common = {
+        "axis_labels": ("t", "y", "x")[-original.ndim :],
+        "contrast_limits": tuple(np.percentile(original, _SHOWN).tolist()),
+    }
+    shown = {"name": name, "metadata": _origin(source, changes)}
+    hidden = {"name": f"{source}, original", "metadata": _origin(source, "a part")}
+    placed = _placed(degraded.shape, original.shape)
+    return [
+        (degraded, {**shown, **common, **placed}, "image"),  # first: widgets offer it first
+        (original, {**hidden, **common, "visible": False}, "image"),
+    ]
+
+
+def _placed(shape: Sequence[int], original: Sequence[int]) -> dict[str, tuple[float, ...]]:
+    """Where an image of fewer pixels lies, so that its borders are those of the original."""
+    factors = tuple(old / new for old, new in zip(original, shape, strict=True))
+    return {"scale": factors, "translate": tuple((factor - 1) / 2 for factor in factors)}
+
+
+def _origin(name: str, changes: str) -> dict[str, str]:
+    return {"source": _CREDITS[name], "changes": changes}
+
+
+def _path(name: str) -> Path:
+    with as_file(files("napari_rednet").joinpath(f"data/{name}.tif")) as path:
+        return path
+
+
+def _read(name: str) -> npt.NDArray[Any]:
+    import tifffile
+
+    array: npt.NDArray[Any] = tifffile.imread(_path(name))
+    return array
+
+
+def _epithelium() -> npt.NDArray[np.uint16]:
+    """A part of the epithelium's membranes."""
+    membranes: npt.NDArray[np.uint16] = _read("epithelium")[0]
+    return membranes[_WELL_EXPOSED]
+
+
+def _tensor(image: npt.NDArray[Any]) -> Tensor:
+    """Planes as a batch (N, 1, Y, X)."""
     import torch
 
-    return torch.from_numpy((image / 255).astype(np.float32))[None, None]
+    planes = image.reshape(-1, 1, *image.shape[-2:])
+    return torch.from_numpy(planes.astype(np.float32))
 
 
-def _gray(image: Tensor) -> npt.NDArray[np.uint8]:
-    gray: npt.NDArray[np.uint8] = (255 * image[0, 0]).round().clamp(0, 255).byte().numpy()
-    return gray
+def _integers(image: Tensor, dtype: Any, highest: int) -> npt.NDArray[Any]:
+    """A batch (N, 1, Y, X) as planes again, rounded; a single one as an image."""
+    planes: npt.NDArray[Any] = image[:, 0].round().clamp(0, highest).numpy().astype(dtype)
+    return planes[0] if len(planes) == 1 else planes
 
 
 def _generator() -> torch.Generator:
