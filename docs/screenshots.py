@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from gallery import main, picture
 from scipy import ndimage
 from skimage import data
 from windows import (
     dock,
-    main,
     open_viewer,
-    picture,
     process_events,
     run,
     shoot,

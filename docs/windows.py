@@ -1,11 +1,7 @@
-"""Windows of napari for pictures: open one, run a widget, write what it shows.
-
-A picture is a function marked with `picture`; `main` takes all of them, or those that are named.
-"""
+"""Windows of napari for pictures: open one, run a widget, write what it shows."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -18,36 +14,14 @@ os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(), "settings.yaml"))
 os.environ["NAPARI_REDNET_MODELS"] = tempfile.mkdtemp()
 
 import napari
+from gallery import options
 from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication
-
-PICTURES: dict[str, Callable[[], None]] = {}
-_options = argparse.Namespace(theme="dark", out=Path(__file__).parent / "images")
-
-
-def picture(function: Callable[[], None]) -> Callable[[], None]:
-    """Make a function one of the pictures that `main` takes."""
-    PICTURES[function.__name__] = function
-    return function
-
-
-def main() -> None:
-    """Take the pictures that the command line names, or all."""
-    parser = argparse.ArgumentParser(description="Take the pictures of the documentation.")
-    parser.add_argument("name", nargs="*", help=f"which: {', '.join(PICTURES)}; all if none")
-    parser.add_argument("--theme", choices=["dark", "light"], default=_options.theme)
-    parser.add_argument("--out", type=Path, default=_options.out, help="folder of the pictures")
-    parser.parse_args(namespace=_options)
-    if unknown := set(_options.name) - set(PICTURES):
-        parser.error(f"no such picture: {', '.join(sorted(unknown))}")
-    _options.out.mkdir(parents=True, exist_ok=True)
-    for name in _options.name or PICTURES:
-        PICTURES[name]()
 
 
 def open_viewer() -> napari.Viewer:
     """A window of the size of the pictures."""
-    get_settings().appearance.theme = _options.theme
+    get_settings().appearance.theme = options.theme
     viewer = napari.Viewer(show_welcome_screen=False)
     viewer.window.resize(1400, 860)
     return viewer
@@ -90,9 +64,9 @@ def shoot(viewer: napari.Viewer, file: str) -> None:
     process_events(0.5)
     viewer.reset_view()
     process_events(0.5)
-    target = _options.out / file
-    if _options.theme != "dark":
-        target = target.with_stem(f"{target.stem}-{_options.theme}")
+    target = options.out / file
+    if options.theme != "dark":
+        target = target.with_stem(f"{target.stem}-{options.theme}")
     viewer.screenshot(target, canvas_only=False, flash=False)
 
 
