@@ -9,75 +9,73 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from gallery import main, options, picture
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from PIL import Image
-from skimage import data
-from torch import Tensor
+from skimage.transform import rescale
 
 import napari_rednet as nr
-from napari_rednet.engine.degradations import code_jpeg, draw_mask, resample
+from napari_rednet import sample_data
 from napari_rednet.engine.intensity import PERCENTILES
-from napari_rednet.noise import measure_noise
-from napari_rednet.sample_data import chromosomes
 
-DETAIL = (slice(60, 240), slice(150, 390))
-PLANE = 20
 GRAY, BLUE, RED = "#7b8490", "#4a7fb5", "#d0605e"
 
 
 @picture
 def denoising() -> None:
-    """A plane of the bundled stack, with the noise that is estimated in all of it."""
-    stack = chromosomes()
-    noise = nr.estimate_noise(stack)
-    low, high = np.percentile(stack[PLANE], PERCENTILES)
-    for name, plane in (("before", stack[PLANE]), ("after", nr.denoise(stack[PLANE], noise=noise))):
-        shown = (plane[25:117].astype(float) - low) / (high - low) * 255
-        write(f"denoising-{name}", shown.clip(0, 255), zoom=4)
-
-
-@picture
-def original() -> None:
-    """What the next three are to come close to."""
-    write("camera-original", gray(camera())[DETAIL], zoom=3)
+    """A plane of the stack of chromosomes, with the noise that is estimated in all of it."""
+    stack = sample_data.chromosomes()
+    noisy = stack[20]
+    restored = nr.denoise(noisy, noise=nr.estimate_noise(stack))
+    limits = np.percentile(noisy, PERCENTILES)
+    save("denoising", limits, 4, before=noisy[25:117], after=restored[25:117])
 
 
 @picture
 def super_resolution() -> None:
-    """Enlarge by 3."""
-    clean = camera()
-    rows, columns = clean.shape[-2:]
-    small = resample(clean, (rows // 3, columns // 3))
-    large = nr.super_resolve(gray(small), 3)
-    save("super-resolution", gray(resample(small, (rows, columns))), large)
+    """A frame of the small membranes, enlarged by 2."""
+    (small, shown, _), (original, *_) = sample_data.small()
+    frame = small[0].astype(float)
+    pictures = {
+        "before": rescale(frame, 2, order=3, mode="edge"),
+        "after": nr.super_resolve(frame, 2),
+        "original": original[0],
+    }
+    save("super-resolution", shown["contrast_limits"], 3, **cropped(pictures))
 
 
 @picture
 def deblocking() -> None:
-    """Remove the artefacts of quality 10."""
-    clean = camera()
-    coded = np.rint(gray(code_jpeg(clean / 255, 10)) * 255).astype(np.uint8)
-    save("deblocking", coded, nr.deblock(coded))
+    """The epithelium as a JPEG of quality 10."""
+    (coded, shown, _), (original, *_) = sample_data.jpeg()
+    pictures = {"before": coded, "after": nr.deblock(coded), "original": original}
+    save("deblocking", shown["contrast_limits"], 3, **cropped(pictures))
+
+
+@picture
+def deblurring() -> None:
+    """A plane of the confocal grid, with the PSF of a bead."""
+    (grid, *_), (bead, *_) = sample_data.blurred()
+    sharp = nr.deblur(grid, bead)
+    for what, stack in (("before", grid), ("after", sharp)):
+        plane = stack[len(stack) // 2]
+        save("deblurring", np.percentile(plane, PERCENTILES), 4, **cropped({what: plane}))
 
 
 @picture
 def inpainting() -> None:
-    """Take away text and scratches."""
-    clean = camera()
-    generator = torch.Generator().manual_seed(3)
-    masks = [draw_mask(kind, clean, generator, 0.5) for kind in ("text", "scratches")]
-    missing = gray(masks[0] | masks[1])
-    image = np.rint(gray(clean)).astype(np.uint8)
-    save("inpainting", np.where(missing, 255, image), nr.inpaint(image, missing))
+    """The scratched epithelium."""
+    (scratched, shown, _), (original, *_), (missing, *_) = sample_data.holes()
+    filled = nr.inpaint(scratched, missing)
+    pictures = {"before": scratched, "after": filled, "original": original}
+    save("inpainting", shown["contrast_limits"], 3, **cropped(pictures))
 
 
 @picture
 def noise_plot() -> None:
     """The noise of the bundled stack at each signal level, and the line through it."""
-    levels = measure_noise(list(chromosomes()[::4]))
+    levels = nr.noise_levels(sample_data.chromosomes())
     signal = np.linspace(levels.signal.min(), levels.signal.max())
     figure, axes = plot("signal in gray values", "variance of the noise")
     axes.plot(levels.signal, levels.variance, "o", color=BLUE, label="measured")
@@ -89,7 +87,7 @@ def noise_plot() -> None:
 @picture
 def range_plot() -> None:
     """The values of the bundled stack, and those that the network gets as 0 and 1."""
-    values = chromosomes()
+    values = sample_data.chromosomes()
     figure, axes = plot("gray value", "pixels")
     edges = np.arange(values.min(), values.max() + 1)
     axes.hist(values.ravel(), edges, histtype="stepfilled", color=BLUE, log=True)
@@ -100,26 +98,18 @@ def range_plot() -> None:
     write_plot(figure, "range-plot")
 
 
-def camera() -> Tensor:
-    """scikit-image's camera, gray levels, (1, 1, Y, X)."""
-    return torch.from_numpy(data.camera()[:510, :510].astype(np.float32))[None, None]
+def cropped(pictures: dict[str, Any]) -> dict[str, Any]:
+    """The same pictures, a quarter less high."""
+    return {what: pixels[len(pixels) // 4 :] for what, pixels in pictures.items()}
 
 
-def gray(image: Tensor) -> np.ndarray:
-    """The single plane of a batch."""
-    return image[0, 0].numpy()
-
-
-def save(name: str, before: np.ndarray, after: np.ndarray) -> None:
-    """Write details of two images by themselves."""
-    for image, what in ((before, "before"), (after, "after")):
-        write(f"{name}-{what}", np.rint(image[DETAIL]).clip(0, 255), zoom=3)
-
-
-def write(name: str, pixels: np.ndarray, zoom: int) -> None:
-    """Write gray levels, each pixel as several."""
-    enlarged = pixels.astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
-    Image.fromarray(enlarged).save(options.out / f"{name}.png", optimize=True)
+def save(name: str, limits: Any, zoom: int, **pictures: Any) -> None:
+    """Write planes under one contrast, each pixel as several."""
+    low, high = limits
+    for what, pixels in pictures.items():
+        shown = ((pixels.astype(float) - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
+        enlarged = shown.repeat(zoom, 0).repeat(zoom, 1)
+        Image.fromarray(enlarged).save(options.out / f"{name}-{what}.png", optimize=True)
 
 
 def plot(x: str, y: str) -> tuple[Figure, Any]:

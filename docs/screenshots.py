@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import tifffile
 from gallery import main, picture
-from scipy import ndimage
 from skimage import data
 from windows import (
     dock,
@@ -25,8 +24,6 @@ from windows import (
     take,
     wait_until_idle,
 )
-
-from napari_rednet import psf
 
 
 @picture
@@ -40,13 +37,10 @@ def denoise_widget() -> None:
 
 @picture
 def deblur_widget() -> None:
-    """The Deblur widget beside its result, on an image out of focus."""
+    """The Deblur widget beside its result, with the PSF of a bead."""
     viewer = open_viewer()
-    clean = data.camera()[:300, 100:400].astype(float)
-    blurred = ndimage.convolve(clean, psf.disk(4.0), mode="nearest")
-    noise = np.random.default_rng(0).normal(0, 2, clean.shape)
-    viewer.add_image(blurred + noise, name="camera")
-    take(viewer, "Deblur", "deblur-widget.png", prepare=choose_disk)
+    viewer.open_sample("napari-rednet", "blurred")
+    take(viewer, "Deblur", "deblur-widget.png", prepare=choose_bead)
 
 
 @picture
@@ -135,10 +129,11 @@ def write_plates(folder: Path) -> None:
     (folder / "plate2/A2.tif").write_bytes(b"no image")
 
 
-def choose_disk(widget: Any) -> None:
+def choose_bead(widget: Any) -> None:
     """Tell the widget the blur."""
-    widget.psf.kind.value = "disk (out of focus)"
-    widget.psf.values["disk (out of focus)"][0].value = 4.0
+    widget.common.image.value = widget.viewer.layers["grid"]
+    widget.psf.kind.value = "image layer"
+    widget.psf.layer.value = widget.viewer.layers["PSF (a bead)"]
 
 
 def choose_labels(widget: Any) -> None:
