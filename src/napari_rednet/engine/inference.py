@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_rednet.engine.bands import Band, NotFiniteError, RestoredRows, put_rows, read_bands
 from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
-from napari_rednet.engine.images import from_network, to_network
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_map import RADIUS, poisson_gaussian_std, smooth_band
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.overlap import one_ahead, one_behind
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.streaming import RowStream, stream_bytes
 from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, cut_into_strips
+from napari_rednet.engine.transfers import Fetching, to_device
 from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
@@ -51,6 +54,8 @@ class Restorer:
         Upper limit, in bytes, for what the process holds of the computer's memory.
     dtype : torch.dtype, optional
         Precision; the device's fastest good one if not given.
+    overlap : bool
+        Read the next band and write the last one, in other threads, while one is computed.
     """
 
     network: RedNet
@@ -59,6 +64,7 @@ class Restorer:
     tile: int | None = None
     memory: int | None = None
     dtype: torch.dtype | None = None
+    overlap: bool = True
     runner: NetworkRunner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +89,11 @@ class Restorer:
             try:
                 for pixels in self._restore_strip(plane, strip, tiling, dtype):
                     yield start * plane.shape[0] + pixels
-            except _NotFiniteError:
+            except NotFiniteError as error:
+                if dtype is torch.float32:
+                    raise ModelError(
+                        "the network's result is not finite, even in float32"
+                    ) from error
                 logger.info("the result in %s is not finite; using float32", dtype)
                 dtype = torch.float32
             except (RuntimeError, MemoryError) as error:
@@ -147,84 +157,64 @@ class Restorer:
     def _restore_strip(
         self, plane: Plane, strip: Strip, tiling: Tiling, dtype: torch.dtype
     ) -> Iterator[int]:
-        streams = [RowStream(network, strip.width) for network in self.runner.networks(dtype)]
         finite = FiniteRows()
+        put = partial(put_rows, plane, strip, finite)
+        bands = read_bands(plane, strip, tiling.band)
+        if self.overlap and tiling.band < plane.shape[0]:
+            yield from one_behind(
+                put, self._computed(one_ahead(bands), plane, strip, finite, dtype)
+            )
+        else:
+            yield from map(put, self._computed(bands, plane, strip, finite, dtype))
+
+    def _computed(
+        self,
+        bands: Iterator[Band],
+        plane: Plane,
+        strip: Strip,
+        finite: FiniteRows,
+        dtype: torch.dtype,
+    ) -> Iterator[RestoredRows]:
+        """Rows that are final, from band to band."""
+        streams = [RowStream(network, strip.width) for network in self.runner.networks(dtype)]
         done = 0
-        for rows, inputs, is_finite, original in self._inputs(plane, strip, tiling):
-            finite.put(is_finite, original)
+        for band in bands:
+            finite.put(*band.originals())
+            inputs = self._inputs(band, plane.settings)
             outputs = [stream.push(inputs) for stream in streams]
-            if rows.stop == plane.shape[0]:
+            if band.rows.stop == plane.shape[0]:
                 last = [stream.finish() for stream in streams]
                 outputs = [torch.cat(pair, 2) for pair in zip(outputs, last, strict=True)]
             restored = torch.stack(outputs).mean(0) if len(outputs) > 1 else outputs[0]
-            count = restored.shape[2]
-            if count:
-                values = self._to_image(restored, plane, dtype)
-                finite.put_back(values)
-                plane.write(slice(done, done + count), strip.keep, values[:, strip.inner])
-                done += count
-            yield done * strip.kept
+            rows = slice(done, done + restored.shape[2])
+            done = rows.stop
+            yield RestoredRows(rows, Fetching(restored[0, 0]))
 
-    def _inputs(
-        self, plane: Plane, strip: Strip, tiling: Tiling
-    ) -> Iterator[tuple[slice, Tensor, npt.NDArray[np.bool_] | None, npt.NDArray[Any]]]:
-        """Bands of a strip as network inputs, with what is needed to put special pixels back."""
-        height = plane.shape[0]
-        halo = RADIUS
-        for start in range(0, height, tiling.band):
-            rows = slice(start, min(height, start + tiling.band))
-            seen = slice(max(0, rows.start - halo), min(height, rows.stop + halo))
-            values = np.asarray(plane.read(seen, strip.read))
-            above, below = rows.start - seen.start, seen.stop - rows.stop
-            inner = slice(above, len(values) - below)
-            inputs, finite = self._prepare(values, plane.settings, halo - above, halo - below)
-            inside = None if finite is None else finite[inner]
-            if plane.mask is not None:
-                inputs = torch.cat([inputs, self._mask_band(plane.mask(rows, strip.read))], 1)
-            yield rows, inputs, inside, values[inner]
-
-    def _prepare(
-        self, values: npt.NDArray[Any], settings: ChannelSettings, above: int, below: int
-    ) -> tuple[Tensor, npt.NDArray[np.bool_] | None]:
-        """Network input of a band, given how many halo rows lie outside of the plane."""
-        normalized, finite = to_network(values, settings.scale)
-        x = torch.from_numpy(normalized).to(self.device)[None, None]
-        x = F.pad(x, (0, 0, above, below), mode="replicate")
+    def _inputs(self, band: Band, settings: ChannelSettings) -> Tensor:
+        """What the network sees of a band: the image, and its noise map or mask."""
+        pads = (0, 0, *band.lacking)
+        x = F.pad(self._on_device(band.normalized), pads, mode="replicate")
         signal = None
-        if finite is not None:
-            known = torch.from_numpy(finite).to(self.device)[None, None].float()
-            known = F.pad(known, (0, 0, above, below), mode="replicate")
+        if band.finite is not None:
+            known = F.pad(self._on_device(band.finite), pads, mode="replicate")
             x, signal = fill_band(x, known)
-        image = x[:, :, RADIUS:-RADIUS]
-        if settings.noise is None:
-            return image, finite
-        noise = settings.noise.normalized(settings.scale.low, settings.scale.span)
-        return torch.cat([image, self._noise_map(x, signal, noise, settings.strength)], 1), finite
+        parts = [x[:, :, RADIUS:-RADIUS]]
+        if settings.noise is not None:
+            noise = settings.noise.normalized(settings.scale.low, settings.scale.span)
+            parts.append(_noise_map(x, signal, noise, settings.strength))
+        if band.mask is not None:
+            parts.append(self._on_device(band.mask))
+        return torch.cat(parts, 1)
 
-    def _mask_band(self, mask: npt.NDArray[np.bool_]) -> Tensor:
-        return torch.from_numpy(np.asarray(mask, np.float32)).to(self.device)[None, None]
-
-    def _noise_map(
-        self, x: Tensor, signal: Tensor | None, noise: NoiseModel, strength: float
-    ) -> Tensor:
-        if noise.gain == 0:
-            return torch.full_like(x[:, :, RADIUS:-RADIUS], strength * noise.read_noise)
-        if signal is None:
-            signal = smooth_band(x)
-        light = signal - noise.offset
-        return strength * poisson_gaussian_std(light, noise.gain, noise.read_noise)
-
-    def _to_image(self, restored: Tensor, plane: Plane, dtype: torch.dtype) -> npt.NDArray[Any]:
-        if not torch.isfinite(restored).all():
-            if dtype is torch.float32:
-                raise ModelError("the network's result is not finite, even in float32")
-            raise _NotFiniteError
-        values = restored[0, 0].cpu().numpy()
-        return from_network(values, plane.settings.scale, plane.dtype)
+    def _on_device(self, values: npt.NDArray[Any]) -> Tensor:
+        return to_device(np.asarray(values, np.float32), self.device)[None, None]
 
 
-class _NotFiniteError(Exception):
-    """A result in low precision overflowed."""
+def _noise_map(x: Tensor, signal: Tensor | None, noise: NoiseModel, strength: float) -> Tensor:
+    if noise.gain == 0:
+        return torch.full_like(x[:, :, RADIUS:-RADIUS], strength * noise.read_noise)
+    light = (smooth_band(x) if signal is None else signal) - noise.offset
+    return strength * poisson_gaussian_std(light, noise.gain, noise.read_noise)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

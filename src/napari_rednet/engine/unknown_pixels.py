@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from napari_rednet.engine.noise_map import RADIUS, smooth_band
 
 
 class FiniteRows:
-    """Remembers the pixels that are not finite until their rows are restored."""
+    """Remembers the pixels that are not finite until their rows are restored.
+
+    One thread may put rows while another one puts them back.
+    """
 
     def __init__(self) -> None:
-        self._bands: list[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = []
+        self._bands: deque[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = deque()
         self._first = 0
 
     def put(self, finite: npt.NDArray[np.bool_] | None, original: npt.NDArray[Any]) -> None:
@@ -38,7 +42,7 @@ class FiniteRows:
             start += count
             self._first += count
             if self._first == len(original):
-                self._bands.pop(0)
+                self._bands.popleft()
                 self._first = 0
 
 

@@ -1,0 +1,95 @@
+"""Rows of a plane on their way to the network and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.engine.images import from_network, to_network
+from napari_rednet.engine.noise_map import RADIUS
+from napari_rednet.engine.planes import Plane
+from napari_rednet.engine.tiling import Strip
+from napari_rednet.engine.transfers import Fetching
+from napari_rednet.engine.unknown_pixels import FiniteRows
+
+
+class NotFiniteError(Exception):
+    """A result overflowed."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows as they were read.
+
+    Parameters
+    ----------
+    rows : slice
+        Those to restore.
+    seen : slice
+        Those read: up to `RADIUS` more above and below, which the noise map depends on.
+    values, normalized, finite : (seen rows, columns) ndarray
+        As read; in the units of the network; which pixels are finite, None if all are.
+    mask : (rows, columns) ndarray or None
+        Which pixels are missing.
+    """
+
+    rows: slice
+    seen: slice
+    values: npt.NDArray[Any]
+    normalized: npt.NDArray[np.float32]
+    finite: npt.NDArray[np.bool_] | None
+    mask: npt.NDArray[np.bool_] | None
+
+    @property
+    def lacking(self) -> tuple[int, int]:
+        """How many of the `RADIUS` rows above and below lie outside of the plane."""
+        return RADIUS - (self.rows.start - self.seen.start), RADIUS - (
+            self.seen.stop - self.rows.stop
+        )
+
+    def originals(self) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]:
+        """Which pixels of the rows are finite, None if all are; and what they are."""
+        first = self.rows.start - self.seen.start
+        inner = slice(first, first + self.rows.stop - self.rows.start)
+        return None if self.finite is None else self.finite[inner], self.values[inner]
+
+
+def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
+    """The bands of a strip, of so many rows each, as they are read."""
+    for start in range(0, plane.shape[0], height):
+        rows = slice(start, min(plane.shape[0], start + height))
+        seen = slice(max(0, rows.start - RADIUS), min(plane.shape[0], rows.stop + RADIUS))
+        values = np.asarray(plane.read(seen, strip.read))
+        normalized, finite = to_network(values, plane.settings.scale)
+        mask = None if plane.mask is None else plane.mask(rows, strip.read)
+        yield Band(rows, seen, values, normalized, finite, mask)
+
+
+@dataclass(frozen=True)
+class RestoredRows:
+    """Rows that are final, in the units of the network, on their way from the device."""
+
+    rows: slice
+    values: Fetching
+
+
+def put_rows(plane: Plane, strip: Strip, finite: FiniteRows, restored: RestoredRows) -> int:
+    """Write rows in the units of the image; return how many pixels of the strip are done.
+
+    Raises
+    ------
+    NotFiniteError
+        If the network's result is not finite.
+    """
+    found = restored.values.take()
+    if not np.isfinite(found).all():
+        raise NotFiniteError
+    if len(found):
+        values = from_network(found, plane.settings.scale, plane.dtype)
+        finite.put_back(values)
+        plane.write(restored.rows, strip.keep, values[:, strip.inner])
+    return int(restored.rows.stop) * strip.kept
