@@ -33,9 +33,10 @@ from napari_rednet.execution import Job, plane_keys, plane_of
 from napari_rednet.zoo import load_model_for
 
 STREAM = "row streaming"
+PLAIN = "row streaming, one thing at a time"
 WHOLE = "whole plane"
 TILES = "tiles "
-EXECUTIONS = (STREAM, WHOLE, f"{TILES}256", f"{TILES}512")
+EXECUTIONS = (STREAM, PLAIN, WHOLE, f"{TILES}256", f"{TILES}512")
 
 _UNTRAINED = {"red30": red30(in_channels=2), "red20-stride2": red20(in_channels=2, stride=2)}
 _GAIN, _READ_NOISE = 0.005, 0.02
@@ -159,8 +160,10 @@ def _any_run(case: Case) -> Run:
 def _execution(case: Case, image: Array) -> Run:
     network = _network(case.network)
     device = resolve_device(case.device)
-    if case.execution == STREAM:
-        return functools.partial(_stream, Restorer(network, device, dtype=case.dtype), image)
+    if case.execution in (STREAM, PLAIN):
+        overlap = case.execution == STREAM
+        restorer = Restorer(network, device, dtype=case.dtype, overlap=overlap)
+        return functools.partial(_stream, restorer, image)
     inputs = _inputs(image).to(device, memory_format=torch.channels_last)
     network = network.to(device)
     if case.execution == WHOLE:

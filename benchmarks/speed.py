@@ -39,7 +39,7 @@ from benchmarks.common import (
     publish,
     watched,
 )
-from benchmarks.executions import EXECUTIONS, STREAM, Case
+from benchmarks.executions import EXECUTIONS, PLAIN, STREAM, Case
 from napari_rednet.engine.devices import fast_dtype, resolve_device
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.errors import DeviceMemoryError
@@ -187,6 +187,7 @@ def _notes(repeats: int, peaks: dict[Shape, float], check_size: int) -> list[str
         f"{STREAM.capitalize()} is all that `denoise` does with a plane of uint16: normalisation, "
         "noise map, network, conversion, writing. The others are given the network's input "
         "and leave its output where it is; tiles have the receptive field as halo.",
+        f"{PLAIN.capitalize()}: bands are not read ahead and written behind.",
         "The others run the network as training does, under autocast, without fused or in-place "
         "ReLU: what a plain PyTorch program would do, not the best that could be made of them.",
         "Peak MB is that of the case's own process with all its libraries (of the GPU's memory "

@@ -2,6 +2,9 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.conftest import random_network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -9,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from napari_rednet.engine.network import (
     NetworkConfig,
     RedNet,
+    as_subpixel_convolution,
     initialize,
     orient,
     orientations,
@@ -148,3 +152,13 @@ def test_initial_network_changes_little_but_not_nothing():
 def test_impossible_configurations_are_refused(wrong):
     with pytest.raises(ValueError, match="must be"):
         NetworkConfig(**wrong)
+
+
+@given(seed=st.integers(0, 20), outputs=st.integers(1, 3))
+def test_a_deconvolution_of_stride_2_is_a_shuffled_convolution(seed, outputs):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn((2, 5, 7, 6), generator=generator)
+    weight = torch.randn((5, outputs, 4, 4), generator=generator)
+    wanted = F.conv_transpose2d(x, weight, stride=2, padding=1)
+    found = F.pixel_shuffle(F.conv2d(x, as_subpixel_convolution(weight), padding=1), 2)
+    torch.testing.assert_close(found, wanted)

@@ -58,8 +58,7 @@ def test_an_error_comes_in_the_place_of_its_item():
 
     found = []
     with pytest.raises(OSError, match="the disk is gone"):
-        for item in one_ahead(items()):
-            found.append(item)
+        found.extend(one_ahead(items()))
     assert found == [1]
 
 

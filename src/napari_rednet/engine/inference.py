@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 _MEGABYTE = 2**20
 # What lies in a CPU's cache, and what keeps a GPU busy.
-_BAND_PIXELS = {"cpu": 2**15, "cuda": 2**22, "mps": 2**21}
+_BAND_PIXELS = {"cpu": 3 * 2**14, "cuda": 2**22, "mps": 2**21}
 _CPU_BUDGET = 512 * _MEGABYTE
 
 

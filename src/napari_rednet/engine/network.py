@@ -187,6 +187,29 @@ def as_convolution(weight: Tensor) -> Tensor:
     return weight.flip(2, 3).transpose(0, 1)
 
 
+# A result at an even place is made of the inputs before and at its half, one at an odd place of
+# those at and after it. Entries: which of the 4 taps reaches it; 4 stands for none.
+_TAPS = ((3, 1, 4), (4, 2, 0))
+
+
+def as_subpixel_convolution(weight: Tensor) -> Tensor:
+    """Kernel of the convolution whose shuffled result equals a deconvolution of stride 2.
+
+    A transposed convolution of kernel 4, stride 2 and padding 1 is a convolution of kernel 3 and
+    padding 1 with 4 times as many feature maps, one for each pixel of a square of 2 x 2
+    (`torch.nn.functional.pixel_shuffle`). The matrix units of a device are kept busier by it.
+
+    References
+    ----------
+    .. [1] W. Shi et al., "Is the deconvolution layer the same as a convolutional layer?",
+       arXiv:1609.07009.
+    """
+    taps = torch.tensor(_TAPS, device=weight.device)
+    padded = F.pad(weight, (0, 1, 0, 1))
+    kernels = padded[:, :, taps][..., taps]  # inputs, outputs, 2, 3, 2, 3
+    return kernels.permute(1, 2, 4, 0, 3, 5).reshape(-1, weight.shape[0], 3, 3)
+
+
 def reorient(x: Tensor, turns: int, mirror: bool) -> Tensor:
     """Undo "mirror the last axis, then rotate by quarter turns" on the last two axes."""
     turned = torch.rot90(x, -turns, (-2, -1))

@@ -23,7 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_rednet.engine.network import NetworkConfig, RedNet, as_convolution
+from napari_rednet.engine.network import (
+    NetworkConfig,
+    RedNet,
+    as_convolution,
+    as_subpixel_convolution,
+)
 from napari_rednet.errors import ModelError
 
 _LAYOUT = torch.channels_last
@@ -36,7 +41,6 @@ class Layer:
     weight: Tensor
     bias: Tensor
     stride: int
-    is_upsampling: bool
 
     @property
     def kernel(self) -> int:
@@ -84,15 +88,15 @@ class StreamableNetwork:
         if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
             # A fused ReLU would turn what comes of it into zeros, and nobody would notice.
             raise ModelError("the weights are damaged: they hold values that are not finite")
-        is_transposed = isinstance(layer, nn.ConvTranspose2d)
         stride = layer.stride[0]
-        if is_transposed and stride == 1:
-            weight = as_convolution(weight)
+        if isinstance(layer, nn.ConvTranspose2d):
+            bias = bias.repeat_interleave(stride**2)
+            weight = as_convolution(weight) if stride == 1 else as_subpixel_convolution(weight)
+            stride = 1
         return Layer(
             weight.to(self.device, self.dtype, memory_format=_LAYOUT),
             bias.to(self.device, self.dtype),
             stride,
-            is_transposed and stride > 1,
         )
 
 
@@ -148,20 +152,13 @@ class RowStream:
                 self._skips[network.source_of[i]].add_to(x)
             if i in network.skip_sources:
                 self._skips[i].put(x)
-        restored = x.float()
+        restored = F.pixel_shuffle(x.float(), config.stride)
         self._inputs.add_to(restored)
         return self._cut(restored)
 
     def _run(self, i: int, layer: Layer, x: Tensor, is_last: bool) -> Tensor:
         """Apply layer `i` to the rows that have become complete, and keep what it needs later."""
         seen = self._joined(self._carries[i], x, is_last)
-        if layer.is_upsampling:
-            # Input row i reaches output rows 2i - 1 to 2i + 2: the first and the last row of
-            # what lies here only complete their neighbours, which padding 3 expresses.
-            self._carries[i] = seen[:, :, -2:].clone(memory_format=_LAYOUT)
-            if seen.shape[2] < 3:
-                return _no_rows(x, layer.weight.shape[1], 2 * x.shape[3])
-            return F.conv_transpose2d(seen, layer.weight, layer.bias, stride=2, padding=(3, 1))
         count = max(0, (seen.shape[2] - layer.kernel) // layer.stride + 1)
         used = count * layer.stride
         self._carries[i] = seen[:, :, used:].clone(memory_format=_LAYOUT)
