@@ -10,6 +10,8 @@
 - *Planes*: the same for stacks of planes of 1000 x 1000.
 - *Workers*: a dask array of planes of 1000 x 1000 from one Zarr into another, on
   `dask.distributed` processes of one thread each. Starting them is not counted.
+
+With `--out`, a plot of the first two goes into `images/` beside the folder of the file.
 """
 
 from __future__ import annotations
@@ -20,14 +22,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
+from benchmarks import executions
 from benchmarks.common import (
     Device,
     Out,
     Table,
     describe_machine,
+    dtype_name,
     fresh_process,
     megabytes,
     peak_resident,
@@ -35,7 +41,8 @@ from benchmarks.common import (
     watched,
 )
 from napari_rednet import denoise
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.devices import fast_dtype, resolve_device
+from napari_rednet.zoo import load_model_for
 
 _SIDE = 1000
 _CHUNK = 512
@@ -82,6 +89,33 @@ class Case:
         return float(np.prod(self.shape)) / 1e6
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a case took.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    seconds : float
+        How long.
+    resident : int
+        All physical memory that the process has had, in bytes.
+    of_peak : float
+        Useful FLOP/s over those of the fastest matrix product, the mean of before and after.
+    """
+
+    case: Case
+    seconds: float
+    resident: int
+    of_peak: float
+
+    @property
+    def pace(self) -> float:
+        """Seconds per million pixels."""
+        return self.seconds / self.case.pixels
+
+
 def main(
     *,
     side: Annotated[list[int] | None, typer.Option(help="Side of a plane; repeatable.")] = None,
@@ -98,42 +132,65 @@ def main(
     """Measure how restoration scales."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         base = Case(Path(place), 1, _SIDE, model, device, memory)
-        tables = [
-            _table("Pixels", "plane", [replace(base, side=s) for s in side or []]),
-            _table("Planes", "stack", [replace(base, planes=p) for p in planes or []]),
-            _table("Workers", "stack", [_for_workers(base, w) for w in workers or []]),
-        ]
-    machine = describe_machine(resolve_device(device))
-    publish("Scaling", [table for table in tables if table.rows], _notes(memory), machine, out)
+        measured = {
+            "Pixels": _measure_all("Pixels", [replace(base, side=s) for s in side or []]),
+            "Planes": _measure_all("Planes", [replace(base, planes=p) for p in planes or []]),
+            "Workers": _measure_all("Workers", [_for_workers(base, w) for w in workers or []]),
+        }
+    tables = [_table(title, rows) for title, rows in measured.items() if rows]
+    publish("Scaling", tables, _notes(memory), describe_machine(resolve_device(device)), out)
+    if out is not None:
+        _append_plot(out, {title: measured[title] for title in ("Pixels", "Planes")})
 
 
 def _for_workers(base: Case, workers: int) -> Case:
     return replace(base, planes=_PLANES_FOR_WORKERS, workers=workers, memory=None)
 
 
-def _table(title: str, name: str, cases: list[Case]) -> Table:
-    table = Table(title, [name, "Mpx", "workers", "s", "s / Mpx", "to the first", "peak MB"])
-    first = None
-    for case in watched(cases, title):
-        seconds, resident = _measure(case)
-        pace = seconds / case.pixels
-        first = pace if first is None else first
-        planes, height, width = case.shape
-        table.rows.append(
-            [
-                f"{planes} × {height} × {width}",
-                f"{case.pixels:g}",
-                str(case.workers or "–"),
-                f"{seconds:.1f}",
-                f"{pace:.3f}",
-                f"{pace / first:.2f}",
-                "–" if case.workers else megabytes(resident),
-            ]
-        )
-    return table
+def _measure_all(title: str, cases: list[Case]) -> list[Measured]:
+    return [_measure(case) for case in watched(cases, title)]
 
 
-def _measure(case: Case) -> tuple[float, int]:
+def _table(title: str, rows: list[Measured]) -> Table:
+    columns = ["planes", "Mpx", "workers", "s", "s / Mpx", "to the first", "of peak", "peak MB"]
+    return Table(title, columns, [_row(one, rows[0].pace) for one in rows])
+
+
+def _row(one: Measured, first: float) -> list[str]:
+    planes, height, width = one.case.shape
+    here = not one.case.workers
+    return [
+        f"{planes} × {height} × {width}",
+        f"{one.case.pixels:g}",
+        "–" if here else str(one.case.workers),
+        f"{one.seconds:.1f}",
+        f"{one.pace:.3f}",
+        f"{one.pace / first:.2f}",
+        f"{one.of_peak:.2f}" if here else "–",
+        megabytes(one.resident) if here else "–",
+    ]
+
+
+def _append_plot(out: Path, series: dict[str, list[Measured]]) -> None:
+    """Time and memory over the number of pixels."""
+    picture = out.parent.parent / "images" / f"{out.stem}.png"
+    mpl.use("Agg")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for title, rows in series.items():
+        pixels = [one.case.pixels for one in rows]
+        left.plot(pixels, [one.pace for one in rows], "o-", label=title.lower())
+        right.plot(pixels, [one.resident / 1e6 for one in rows], "o-", label=title.lower())
+    left.set(xlabel="Mpx", ylabel="s / Mpx", xscale="log", ylim=(0, None))
+    right.set(xlabel="Mpx", ylabel="peak memory in MB", xscale="log", ylim=(0, None))
+    left.legend()
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=110)
+    plt.close(figure)
+    with out.open("a", encoding="utf-8") as file:
+        file.write(f"\n## Plot\n\n![Time and memory over pixels](../images/{picture.name})\n")
+
+
+def _measure(case: Case) -> Measured:
     source = _array(case, "source.zarr")
     block = np.random.default_rng(0).poisson(_PHOTONS, (_CHUNK, case.side)).astype(np.uint16)
     for plane in range(case.planes):
@@ -141,8 +198,21 @@ def _measure(case: Case) -> tuple[float, int]:
             stop = min(case.side, start + _CHUNK)
             source[plane, start:stop] = block[: stop - start]
     _array(case, "target.zarr")
+    before = _matrix_speed(case)
     with fresh_process() as process:
-        return process.submit(_restore_on_dask if case.workers else _restore, case).result()
+        work = _restore_on_dask if case.workers else _restore
+        seconds, resident = process.submit(work, case).result()
+    operations = load_model_for("denoise", case.model).network.config.operations_per_pixel()
+    speed = 1e6 * case.pixels * operations / seconds
+    return Measured(case, seconds, resident, 2 * speed / (before + _matrix_speed(case)))
+
+
+def _matrix_speed(case: Case) -> float:
+    """FLOP/s, measured in a process of its own: the matrices would count as its memory."""
+    precision = dtype_name(fast_dtype(resolve_device(case.device)))
+    with fresh_process() as process:
+        found = process.submit(executions.matrix_speeds, case.device, precision).result()
+    return max(found.values())
 
 
 def _array(case: Case, name: str) -> Any:
@@ -204,6 +274,8 @@ def _notes(memory: str | None) -> list[str]:
         "Peak: all physical memory that the process has had, libraries and model included.",
         "'To the first' is the time per pixel over that of the first row. A process for each row; "
         "what is measured begins after a small image has been restored.",
+        "Of peak: useful FLOP/s over those of the fastest matrix product, measured before and "
+        "after.",
         f"Workers are dask.distributed processes of one thread, for {_PLANES_FOR_WORKERS} planes.",
     ]
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.execution import ResumableOutput, parts
+from napari_rednet.execution import ResumableOutput, parts, storing
+from napari_rednet.restoration import denoise_steps
 
 IMAGE = np.stack([data.camera()[y : y + 150, :120] for y in (0, 100, 300)]).astype(np.uint16)
 RESTORED = {
@@ -116,8 +117,43 @@ def test_a_job_survives_the_death_of_a_worker(cluster, tiny_model, tmp_path):
     np.testing.assert_array_equal(found, lazy.compute(scheduler="synchronous"))
 
 
-def test_a_lazy_job_cannot_be_continued_and_says_so(tiny_model, tmp_path):
-    array = zarr.create_array({}, shape=IMAGE.shape, chunks=(1, 64, 64), dtype=IMAGE.dtype)
-    out = ResumableOutput(array, tmp_path / "record")
-    with pytest.raises(TypeError, match="out must be a plain array"):
-        nr.denoise(da.from_array(IMAGE), noise=20, model=tiny_model, out=out)
+@pytest.fixture
+def stored(tmp_path):
+    """Arrays of small chunks on the disk: the image, and two for results."""
+    options = {"shape": IMAGE.shape, "chunks": (1, 64, 64), "dtype": IMAGE.dtype}
+    arrays = [zarr.create_array(tmp_path / f"{n}.zarr", **options) for n in range(3)]
+    arrays[0][:] = IMAGE
+    return arrays
+
+
+def test_a_lazy_job_is_continued_where_it_was_stopped(stored, tiny_model, tmp_path, monkeypatch):
+    source, whole, broken = stored
+    lazy = da.from_zarr(source)
+    options = {"noise": 20, "model": tiny_model}
+    nr.denoise(lazy, out=whole, **options)
+    out = ResumableOutput(broken, tmp_path / "record")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(storing, "_BLOCKS_AT_ONCE", 1)
+    steps = denoise_steps(lazy, out=out, **options)
+    before = [next(steps) for _ in range(3)]
+    steps.close()
+    assert 0 < before[-1][0] < IMAGE.size
+    broken[0, :64, :64] = 0  # a chunk of a finished block is damaged
+    after = list(denoise_steps(lazy, out=out, **options))
+    assert 0 < after[0][0] < before[-1][0]
+    assert after[-1] == (IMAGE.size, IMAGE.size)
+    np.testing.assert_array_equal(broken[:], whole[:])
+    assert list(denoise_steps(lazy, out=out, **options)) == [(IMAGE.size, IMAGE.size)]
+
+
+def test_a_cluster_reports_block_by_block_and_ends_with_whoever_waits(cluster, stored, tiny_model):
+    source, whole, target = stored
+    lazy = da.from_zarr(source)
+    seen = [done for done, _ in denoise_steps(lazy, out=whole, noise=20, model=tiny_model)]
+    assert seen == sorted(seen)
+    assert len(set(seen)) > len(IMAGE)
+    assert seen[-1] == IMAGE.size
+    steps = denoise_steps(lazy, out=target, noise=20, model=tiny_model)
+    assert next(steps)[0] < IMAGE.size
+    steps.close()
+    assert not cluster.futures

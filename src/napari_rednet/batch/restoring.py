@@ -123,8 +123,7 @@ def restore_file(
     _make_folder(file)
     array = _as_lazy(image) if lazy else image.data
     with _target(work, file, image, before, resume=resume) as out:
-        target = out.array if lazy else out
-        yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=target)
+        yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
         # Before the result is put into its place.
         _refuse_changed(file, before)
     return figures

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | None = None) -> Any:
     """A dask array whose blocks are segments of the restored planes.
 
-    With `chunks`, those of an array that the result goes into, no two blocks share one.
+    With `chunks`, those of an array that the result is about to go into, no two blocks share one,
+    and the settings are measured at once, lest this be done for each of the blocks.
     """
     import dask
     import dask.array as da
@@ -35,6 +36,8 @@ def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | Non
     # Of their own in the graph: they travel to each worker once, not with each block.
     shared = dask.delayed(job, traverse=False)
     settings = _lazy_settings(shared, job, array, mask)
+    if chunks is not None:
+        (settings,) = dask.compute(settings)
     sources = [array] if mask is None else [array, da.asarray(mask)]
     y, x = job.layout.spatial_axes
     segments = [

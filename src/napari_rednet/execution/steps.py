@@ -78,17 +78,19 @@ def _lazy_steps(job: Job, array: Any, out: Any, mask: Any) -> Steps:
     import dask.array as da
 
     from napari_rednet.execution.lazy import restored_lazily
+    from napari_rednet.execution.storing import store_steps
 
-    if isinstance(out, ResumableOutput):
-        raise TypeError("out must be a plain array for a dask array: dask does not continue jobs")
     total = math.prod(job.shape)
     if total == 0:
         return da.zeros(job.shape, dtype=array.dtype) if out is None else out
-    chunks = None if out is None else written_chunks_of(out)
-    restored = restored_lazily(job, array, mask, chunks)
     if out is None:
-        return restored
-    # Blocks that end where chunks end can be written side by side, by other processes as well.
-    da.store(restored, out, lock=chunks is None)
-    yield total, total
+        return restored_lazily(job, array, mask)
+    chunks = written_chunks_of(out.array if isinstance(out, ResumableOutput) else out)
+    if chunks is None:
+        da.store(restored_lazily(job, array, mask), out, lock=True)
+        yield total, total
+        return out
+    # Blocks that end where chunks end are written side by side, by other processes as well.
+    for done in store_steps(restored_lazily(job, array, mask, chunks), out):
+        yield done, total
     return out
