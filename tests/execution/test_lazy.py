@@ -156,4 +156,4 @@ def test_a_cluster_reports_block_by_block_and_ends_with_whoever_waits(cluster, s
     steps = denoise_steps(lazy, out=target, noise=20, model=tiny_model)
     assert next(steps)[0] < IMAGE.size
     steps.close()
-    assert not cluster.futures
+    assert not [key for key in cluster.futures if "_store" in key]
