@@ -80,13 +80,6 @@ def test_fields_that_do_not_matter_are_hidden(make_napari_viewer, qtbot, noisy):
     assert widget.noise.channel.visible
 
 
-def test_automatic_fields_cannot_be_edited(dock):
-    widget = dock()
-    assert all(field.native.isReadOnly() for field in widget.noise.fields.values())
-    widget.noise.mode.value = "manual"
-    assert not any(field.native.isReadOnly() for field in widget.noise.fields.values())
-
-
 def test_opening_does_not_wait_for_torch():
     command = [sys.executable, "-c", OPEN_WITHOUT_TORCH]
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}

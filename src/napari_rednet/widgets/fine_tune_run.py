@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from importlib import import_module
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from napari_rednet.widgets.themed_canvas import import_plots
 from napari_rednet.widgets.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ class FineTuningRun:
     def steps(self) -> Steps:
         """Learn, in another thread: yield (per mille done, 1000), return the best model."""
         yield 0, 0
-        # The window draws with it; imported there it would stand still.
-        import_module("matplotlib.backends.backend_qtagg")
+        import_plots()
         from napari_rednet.finetuning import prepare_fine_tuning
 
         tuning = prepare_fine_tuning(**self._arguments)

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_rednet.widgets.fine_tune_run import Curve, FineTuningRun
+from napari_rednet.widgets.themed_canvas import (
+    BLUE,
+    FONT_SIZE,
+    ORANGE,
+    line_colour,
+    make_canvas,
+    set_theme,
+)
 
 if TYPE_CHECKING:
     from napari_rednet.finetuning.validation import Preview
 
 FloatArray = npt.NDArray[np.float32]
 
-# Both can be told from the background of the dark and of the light theme.
-_GAIN_COLOUR, _LOSS_COLOUR = "#2f8fdd", "#d9772b"
 _SECONDS_BETWEEN_DRAWINGS = 1.0
 _INCHES = (3.0, 3.6)
 _LOWEST = 300
-_FONT = 7.5
 _MOST_MARKERS = 50
 _SIDE = 96
 _STEP = 16
@@ -90,16 +94,8 @@ class _Plots:
     """A matplotlib canvas with two curves and three or four pictures."""
 
     def __init__(self, preview: Preview) -> None:
-        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-
         images = _images(preview)
-        spaces = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
-        self.figure = cast("Any", Figure(_INCHES, layout=spaces))
-        self.canvas = FigureCanvasQTAgg(self.figure)
-        self.canvas.setMinimumSize(0, _LOWEST)
-        self.canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        self.figure, self.canvas = make_canvas(_INCHES, _LOWEST)
         self._part = _busiest(preview.base)
         self._seen: Preview | None = None
         above, below = self.figure.subfigures(2, 1, height_ratios=[2.2, 1])
@@ -123,38 +119,27 @@ class _Plots:
 
     def set_theme(self, name: str) -> None:
         """Take the colours of a theme."""
-        theme = get_theme(name)
-        text, background, line = (str(c) for c in (theme.text, theme.background, theme.highlight))
-        for figure in (self.figure, *self.figure.subfigs):
-            figure.set_facecolor(background)
-        for axes in self.figure.get_axes():
-            axes.set_facecolor(background)
-            axes.title.set_color(text)
-            axes.tick_params(colors=text, which="both")
-            for label in (axes.xaxis.label, axes.yaxis.label):
-                label.set_color(text)
-            for spine in axes.spines.values():
-                spine.set_color(line)
-        self._axes[0].lines[1].set_color(line)
+        set_theme(self.figure, name)
+        self._axes[0].lines[1].set_color(line_colour(name))
         self.canvas.draw_idle()
 
 
 def _make_curves(figure: Any) -> tuple[list[Any], list[Any]]:
     gain, loss = figure.subplots(2, 1, sharex=True)
     lines = [
-        gain.plot([], [], color=_GAIN_COLOUR, markersize=4, linewidth=1.5)[0],
-        loss.plot([], [], color=_LOSS_COLOUR, markersize=4, linewidth=1.2)[0],
+        gain.plot([], [], color=BLUE, markersize=4, linewidth=1.5)[0],
+        loss.plot([], [], color=ORANGE, markersize=4, linewidth=1.2)[0],
     ]
     gain.axhline(0, linewidth=0.8)  # the base model
     for axes, label in ((gain, "gain (dB)"), (loss, "loss")):
-        axes.set_ylabel(label, fontsize=_FONT)
-        axes.tick_params(labelsize=_FONT, length=2)
+        axes.set_ylabel(label, fontsize=FONT_SIZE)
+        axes.tick_params(labelsize=FONT_SIZE, length=2)
         axes.locator_params(axis="y", nbins=4)
         axes.spines[["top", "right"]].set_visible(False)
     gain.tick_params(labelbottom=False)
-    loss.set_xlabel("minutes", fontsize=_FONT)
+    loss.set_xlabel("minutes", fontsize=FONT_SIZE)
     loss.ticklabel_format(axis="y", scilimits=(-2, 3), useMathText=True)
-    loss.yaxis.get_offset_text().set_fontsize(_FONT)
+    loss.yaxis.get_offset_text().set_fontsize(FONT_SIZE)
     figure.align_ylabels([gain, loss])
     return [gain, loss], lines
 
@@ -165,7 +150,7 @@ def _make_pictures(
     low, high = np.percentile(images["base"][part], (0.5, 99.5))
     pictures = {}
     for axes, (name, image) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
-        axes.set_title(name, fontsize=_FONT + 0.5, pad=3)
+        axes.set_title(name, fontsize=FONT_SIZE + 0.5, pad=3)
         axes.set_axis_off()
         limits = {"vmin": low, "vmax": max(high, low + 1e-6)}
         pictures[name] = axes.imshow(image[part], cmap="gray", **limits)

@@ -36,8 +36,10 @@ class LayerMask:
     missing: Any
 
 
-def layer_mask(layer: Labels | Shapes, image: Image) -> LayerMask:
-    """What a layer marks as missing of an image layer.
+def layer_mask(
+    layer: Labels | Shapes, image: Image, role: str = "which is to be the mask"
+) -> LayerMask:
+    """What a layer marks as missing of an image layer, or as whatever its `role` is.
 
     Labels are taken pixel by pixel, wherever their layer lies. Shapes are taken where they are
     seen on the image, for all of its planes.
@@ -51,7 +53,7 @@ def layer_mask(layer: Labels | Shapes, image: Image) -> LayerMask:
     # A lazy mask may take long to compute, and the window would wait.
     if not is_dask(missing) and not missing.any():
         done = "painted" if isinstance(layer, Labels) else "drawn on the image"
-        raise ValueError(f"nothing is {done} in the layer {layer.name!r}, which is to be the mask")
+        raise ValueError(f"nothing is {done} in the layer {layer.name!r}, {role}")
     return LayerMask(layer.name, missing)
 
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FloatSpinBox
 from magicgui.widgets.bases import Widget
+from napari.layers import Image, Shapes
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 
-from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.widgets.base import RestoreWidget
+from napari_rednet.widgets.dialogs import shown_errors
 from napari_rednet.widgets.layers import LayerImage
 from napari_rednet.widgets.noise_controls import NoiseControls
+from napari_rednet.widgets.noise_place import (
+    WHOLE,
+    Place,
+    Region,
+    find_region,
+    measure_steps,
+    places,
+)
+from napari_rednet.widgets.themed_canvas import import_plots
 from napari_rednet.widgets.worker import Steps
+
+if TYPE_CHECKING:
+    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.noise import NoiseLevels
 
 
 class NoiseAwareWidget(RestoreWidget):
@@ -20,8 +37,9 @@ class NoiseAwareWidget(RestoreWidget):
 
     def extra_controls(self) -> list[Widget]:
         """The noise and the strength."""
-        self.noise = NoiseControls()
-        self.noise.estimate.changed.connect(self._estimate)
+        # Of the last run: what the noise that it estimated was fitted to.
+        self._behind: dict[NoiseModel, NoiseLevels] = {}
+        self.noise = NoiseControls(self._places)
         self.runs.starters.append(self.noise.estimate)
         self.strength = FloatSpinBox(
             name="strength",
@@ -31,16 +49,26 @@ class NoiseAwareWidget(RestoreWidget):
             step=0.1,
             tooltip="Factor on the noise: above 1 smooths more, below 1 keeps more of the noise.",
         )
+        self.noise.estimate.changed.connect(self._estimate)
+        self.noise.place.changed.connect(self._measure_again)
+        self.noise.panel.button.changed.connect(self._measure_if_open)
+        # When a viewer closes, the layers go one by one: soon there may be nothing to measure.
+        self._soon = QTimer(self.native)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._measure_if_open)
+        self.viewer.events.theme.connect(self._follow_theme)
+        self._follow_theme()
         return [*self.noise.widgets, self.strength]
 
     def arguments(self) -> dict[str, Any]:
-        """Noise and strength as well."""
-        noise = self.noise.models()
+        """Noise and strength as well; the noise is None or a `Region` if it is to be estimated."""
+        noise = self.noise.models() or self._region()
         return {**super().arguments(), "noise": noise, "strength": self.strength.value}
 
     def layer_changed(self, image: LayerImage | None) -> None:
         """Show as many noise models as there are channels."""
         self.noise.set_channels([""] if image is None else image.channels)
+        self._soon.start()
 
     def noise_steps(self, array: Any, **arguments: Any) -> Steps:
         """The steps of the verb."""
@@ -48,24 +76,63 @@ class NoiseAwareWidget(RestoreWidget):
 
     def steps(self, image: LayerImage, *, noise: Any = None, **arguments: Any) -> Steps:
         """Estimate the noise unless it is given, and restore."""
-        used = (yield from _estimate_steps(image)) if noise is None else noise
+        if noise is None or isinstance(noise, Region):
+            levels = yield from measure_steps(image, noise or Region())
+            noise = [one.fit() for one in levels]
+            self._behind = dict(zip(noise, levels, strict=True))
         axis = image.channel_axis
-        steps = self.noise_steps(image.array, noise=used, channel_axis=axis, **arguments)
-        return image.with_alpha((yield from steps)), {"noise": used}
+        steps = self.noise_steps(image.array, noise=noise, channel_axis=axis, **arguments)
+        return image.with_alpha((yield from steps)), {"noise": noise}
 
     def show_used(self, used: dict[str, Any]) -> None:
         """Show the noise that was estimated."""
-        self.noise.show(used["noise"])
+        behind = self._behind
+        if all(model in behind for model in used["noise"]):
+            self.noise.take_levels([behind[model] for model in used["noise"]])
+
+    # Measuring -----------------------------------------------------------------------------
 
     def _estimate(self) -> None:
-        image = self.selected()
-        if image is not None:
-            self.start(partial(_estimate_steps, image), "Estimating noise of", self.noise.show)
+        self._measure(partial(self.noise.take_levels, instead_of_typed=True))
 
+    def _measure_if_open(self) -> None:
+        if self.noise.panel.is_open and not self.noise.has_levels:
+            self._measure(self.noise.take_levels)
 
-def _estimate_steps(image: LayerImage) -> Steps:
-    from napari_rednet.restoration import estimate_noise
+    def _measure_again(self) -> None:
+        self.noise.forget_levels()
+        self._soon.start()
 
-    noise = estimate_noise(image.array, channel_axis=image.channel_axis)
-    yield 0, 0  # a place to cancel
-    return [noise] if isinstance(noise, NoiseModel) else noise
+    def _measure(self, take: Callable[[list[NoiseLevels]], None]) -> None:
+        image, asked = self.selected(), self._asked
+        if image is None:
+            return
+
+        def take_if_still_asked(levels: list[NoiseLevels]) -> None:
+            if self._asked == asked:
+                take(levels)
+
+        prepare = import_plots if self.noise.panel.is_open else None
+        with shown_errors():
+            steps = partial(measure_steps, image, self._region() or Region(), prepare)
+            self.start(steps, "Estimating noise of", take_if_still_asked)
+
+    @property
+    def _asked(self) -> tuple[Image | None, Place]:
+        """Whose noise is asked for, and where."""
+        return self.common.image.value, self.noise.place.value
+
+    def _places(self) -> list[tuple[str, Place]]:
+        shapes = [layer for layer in self.viewer.layers if isinstance(layer, Shapes)]
+        return places(self.common.image.value, shapes)
+
+    def _region(self) -> Region | None:
+        """Where noise is measured; None for the whole layer."""
+        place, layer = self.noise.place.value, self.common.image.value
+        if place == WHOLE or layer is None:
+            return None
+        return find_region(place, layer, self.viewer.dims.point)
+
+    def _follow_theme(self) -> None:
+        if isalive(self.noise.panel.plot):
+            self.noise.panel.plot.set_theme(self.viewer.theme)
