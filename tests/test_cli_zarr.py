@@ -88,6 +88,16 @@ def test_an_interrupted_job_goes_on_to_the_same_end(folder, monkeypatch):
     assert [p.name for p in folder.iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("place", ["0/0/0", "2/3/2"])
+def test_a_damaged_chunk_is_named_and_gives_no_result(place, folder):
+    (chunk,) = (p for p in (folder / "in.zarr").rglob("*") if str(p).endswith(f"c/{place}"))
+    chunk.write_bytes(chunk.read_bytes()[:20])
+    code, text = denoise(folder)
+    assert code == 1
+    assert f"chunk ({place.replace('/', ', ')}) of the image cannot be read" in text
+    assert not (folder / "out.zarr").exists()
+
+
 def test_without_resume_it_begins_anew(folder, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt_after(patch, 5)

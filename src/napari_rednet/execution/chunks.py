@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.errors import ImageFileError
+
 Window = tuple[slice, ...]
 ChunkIndex = tuple[int, ...]
 
@@ -98,10 +100,20 @@ class ChunkReader:
 
     def _read(self, chunk: ChunkIndex, place: Window) -> npt.NDArray[Any]:
         if chunk not in self._kept:
-            self._kept[chunk] = np.asarray(self._array[place])
+            self._kept[chunk] = self._load(chunk, place)
             self._bytes += self._kept[chunk].nbytes
         self._kept.move_to_end(chunk)
         return self._kept[chunk]
+
+    def _load(self, chunk: ChunkIndex, place: Window) -> npt.NDArray[Any]:
+        try:
+            return np.asarray(self._array[place])
+        except (OSError, RuntimeError, ValueError) as error:  # as codecs of all kinds raise them
+            index = ", ".join(map(str, chunk))
+            raise ImageFileError(
+                f"chunk ({index}) of the image cannot be read: {error}; copy the file again from "
+                "where it came from"
+            ) from error
 
     def _forget(self, keep: int) -> None:
         while self._bytes > self._capacity and len(self._kept) > keep:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.engine.images import PlaneKey, PlaneLayout
+from napari_rednet.execution.chunks import ChunkReader, chunks_of
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import (
@@ -123,13 +124,20 @@ def _writer(target: Any, key: PlaneKey) -> WriteWindow:
 
 def sample_windows(array: Any, layout: PlaneLayout, channel: int) -> list[npt.NDArray[Any]]:
     """Parts of a channel that represent it, in native byte order."""
-    return [_native(array[index]) for index in layout.sample_windows(channel)]
+    source = readable(array)
+    return [_native(source[index]) for index in layout.sample_windows(channel)]
+
+
+def readable(array: Any, capacity: int = 0) -> Any:
+    """An array to read from: one of chunks keeps some bytes, and names what cannot be read."""
+    return array if chunks_of(array) is None else ChunkReader(array, capacity)
 
 
 def all_samples(job: Job, array: Any, mask: Any) -> Iterator[list[npt.NDArray[Any]]]:
     """Sample windows of each channel, or of the luminance of colours."""
+    source = readable(array)
     for indices in sampled_windows(job):
-        parts = [array[i] for i in indices]
+        parts = [source[i] for i in indices]
         covers = [] if mask is None else [mask[i] for i in indices]
         yield as_samples(parts, covers, job.is_color)
 

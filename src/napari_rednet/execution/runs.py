@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from napari_rednet.execution.chunks import ChunkReader, chunks_of
-from napari_rednet.execution.job import Job, plane_of
+from napari_rednet.execution.job import Job, plane_of, readable
 from napari_rednet.execution.outputs import Output
 from napari_rednet.execution.parts import Part
 
@@ -51,7 +50,7 @@ class PartRun:
     ) -> None:
         self._job, self._mask, self._settings, self._output = job, mask, settings, output
         self._target = output.target()
-        self._source = array if chunks_of(array) is None else ChunkReader(array, _READ_BYTES)
+        self._source = readable(array, _READ_BYTES)
         self._restorer = job.make_restorer(device=device)
 
     def restore(self, number: int, part: Part) -> Iterator[int]:
