@@ -33,6 +33,7 @@ _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 _DESCRIBED = re.compile(r"^::: napari_rednet\.(?:\w+\.)*(\w+)", re.MULTILINE)
 # typer cuts the words about each command short; the table of contents lists them as well.
 _LIST_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n")
+_LOADED = re.compile(r'<(?:iframe|img|link|script)\b[^>]*\b(?:src|href)="(https?://[^"]+)"')
 _log = logging.getLogger("mkdocs.plugins.napari-rednet")
 
 
@@ -57,6 +58,13 @@ def on_page_content(html: str, **_: object) -> str:
     return re.sub(r"\.\. (\[\d\])", r"\1", html)
 
 
+def on_post_page(html: str, page: Page, **_: object) -> str:
+    """See that the page needs nothing from elsewhere."""
+    for address in _LOADED.findall(html):
+        _log.warning("%s loads %s", page.file.src_uri, address)
+    return html
+
+
 def command_line() -> str:
     """The help of all commands, as Markdown without its title."""
     words = ["-m", "typer", "napari_rednet.cli", "utils", "docs", "--name", "napari-rednet"]
@@ -78,7 +86,7 @@ def _on_site(link: str, page: str, config: MkDocsConfig) -> str:
     elif target.startswith("docs/"):
         found = target.removeprefix("docs/")
     elif (_ROOT / target).exists():
-        return f"{config.repo_url}/blob/main/{target}"
+        return f"{config.extra['repository']}/blob/main/{target}"
     else:
         return link  # MkDocs complains of it
     return posixpath.relpath(found, posixpath.dirname(page) or ".")
