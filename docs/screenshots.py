@@ -36,6 +36,35 @@ def denoise_widget() -> None:
 
 
 @picture
+def noise_panel() -> None:
+    """The plot of the noise, measured in two rectangles of the bundled stack."""
+    viewer = open_viewer()
+    (layer,) = viewer.open_sample("napari-rednet", "chromosomes")
+    viewer.dims.set_point(0, 20 * layer.scale[0])
+    rectangles = [
+        [(5, 4), (5, 48), (24, 48), (24, 4)],
+        [(94, 40), (94, 108), (126, 108), (126, 40)],
+    ]
+    viewer.add_shapes(
+        rectangles,
+        scale=layer.scale[1:],
+        units=layer.units[1:],
+        axis_labels=layer.axis_labels[1:],
+        name="background and cell",
+        edge_color="yellow",
+        face_color="transparent",
+    )
+    widget = dock(viewer, "Denoise")
+    widget.common.image.value = layer
+    widget.noise.panel.button.native.click()
+    widget.noise.place.native.setCurrentText("background and cell")
+    while not widget.noise.has_levels:
+        process_events(0.1)
+    shoot(viewer, "noise-panel.png")
+    viewer.close()
+
+
+@picture
 def deblur_widget() -> None:
     """The Deblur widget beside its result, with the PSF of a bead."""
     viewer = open_viewer()

@@ -30,6 +30,14 @@ def open_plot(dock, qtbot):
     return open_it
 
 
+@pytest.fixture
+def halves():
+    """Noise of 10 on the left half and of 40 on the right one."""
+    clean = data.moon()[:200, :240]
+    deviation = np.where(np.arange(240) < 120, 10, 40)
+    return clean + np.random.default_rng(0).normal(0, 1, clean.shape) * deviation
+
+
 def until_measured(qtbot, widget):
     qtbot.waitUntil(lambda: widget.noise.has_levels and not widget.is_running, timeout=LONG)
 
@@ -39,7 +47,7 @@ def choose_place(qtbot, widget, label):
     box = widget.noise.place.native
     assert box.findText(label) >= 0
     box.setCurrentIndex(box.findText(label))
-    qtbot.waitUntil(lambda: not widget.noise.has_levels)
+    assert not widget.noise.has_levels
     until_measured(qtbot, widget)
 
 
@@ -134,6 +142,16 @@ def test_levels_of_another_layer_are_not_shown(viewer, dock, wait, noisy, noisy_
     wait(widget)
     assert not widget.noise.has_levels
     assert set(values(widget).values()) == {""}
+
+
+def test_another_place_is_measured_though_one_is_being_measured(viewer, dock, qtbot, halves):
+    viewer.add_image(np.stack([halves, 3 * halves]))
+    viewer.dims.set_point(0, 1)
+    widget = dock()
+    widget.noise.panel.button.native.click()
+    assert widget.is_running
+    choose_place(qtbot, widget, "shown plane")
+    assert widget.noise.shown_models() == [nr.estimate_noise(3 * halves)]
 
 
 def test_the_plot_follows_the_theme(viewer, open_plot, noisy):
@@ -240,14 +258,6 @@ def test_the_noise_is_copied_as_text(viewer, dock, wait, notifications, noisy, n
 
 
 # Where it is measured ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def halves():
-    """Noise of 10 on the left half and of 40 on the right one."""
-    clean = data.moon()[:200, :240]
-    deviation = np.where(np.arange(240) < 120, 10, 40)
-    return clean + np.random.default_rng(0).normal(0, 1, clean.shape) * deviation
 
 
 SHAPES = {

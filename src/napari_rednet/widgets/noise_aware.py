@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from napari_rednet.noise import NoiseLevels
 
 
+_MILLISECONDS = 50
+
+
 class NoiseAwareWidget(RestoreWidget):
     """Estimates the noise or takes what is typed; concrete widgets override `noise_steps`."""
 
@@ -55,6 +58,7 @@ class NoiseAwareWidget(RestoreWidget):
         # When a viewer closes, the layers go one by one: soon there may be nothing to measure.
         self._soon = QTimer(self.native)
         self._soon.setSingleShot(True)
+        self._soon.setInterval(_MILLISECONDS)
         self._soon.timeout.connect(self._measure_if_open)
         self.viewer.events.theme.connect(self._follow_theme)
         self._follow_theme()
@@ -96,7 +100,11 @@ class NoiseAwareWidget(RestoreWidget):
         self._measure(partial(self.noise.take_levels, instead_of_typed=True))
 
     def _measure_if_open(self) -> None:
-        if self.noise.panel.is_open and not self.noise.has_levels:
+        if not self.noise.panel.is_open or self.noise.has_levels:
+            return
+        if self.is_running:
+            self._soon.start()  # what is running may be what is asked for, or no longer
+        else:
             self._measure(self.noise.take_levels)
 
     def _measure_again(self) -> None:
