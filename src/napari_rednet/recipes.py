@@ -103,13 +103,19 @@ def read_recipe(path: Path) -> Recipe:
         If the file is missing, is no TOML, or has unknown or wrong keys.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _recipe(values)
+        return as_recipe(tomllib.loads(path.read_text(encoding="utf-8")))
     except _WRONG as error:
         raise TrainingError(f"the recipe {path} cannot be used: {error}") from error
 
 
-def _recipe(values: dict[str, Any]) -> Recipe:
+def as_recipe(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from the keys of its file.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a key is missing, unknown or wrong.
+    """
     task = values["task"]
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from napari_rednet.engine.losses import LOSSES
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.engine.schedule import TrainingConfig
 from napari_rednet.engine.training import Trainer
@@ -51,9 +52,10 @@ def weights(trainer):
     return torch.cat([p.flatten() for p in trainer.average.parameters()])
 
 
-def test_training_learns():
-    statuses = list(make_trainer(replace(CONFIG, steps=200)).run())
-    assert statuses[-1].loss < 0.5 * statuses[0].loss
+@pytest.mark.parametrize("loss", LOSSES)
+def test_training_learns(loss):
+    statuses = list(make_trainer(replace(CONFIG, steps=200, loss=loss)).run())
+    assert statuses[-1].loss < 0.75 * statuses[0].loss
     assert [s.step for s in statuses] == list(range(20, 201, 20))
     assert statuses[-1].fraction == 1
 
@@ -169,6 +171,11 @@ def test_a_loss_that_explodes_is_named():
 def test_impossible_lengths_are_refused(wrong):
     with pytest.raises(ValueError, match=r"length|either"):
         TrainingConfig(**wrong)
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="loss must be one of squared, absolute, charbonnier"):
+        TrainingConfig(steps=5, loss="cubed")
 
 
 # Checks, and what goes wrong ------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from napari_rednet.engine.losses import LOSSES
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -14,6 +16,8 @@ class TrainingConfig:
     ----------
     steps, minutes : int, float
         Length of the training; exactly one of the two is set.
+    loss : {'squared', 'absolute', 'charbonnier'}
+        The error of a pixel, see `engine.losses`.
     rate : float
         Peak learning rate, reached after `warm_up` steps; it falls to zero on a cosine.
     factors_only : bool
@@ -38,6 +42,7 @@ class TrainingConfig:
 
     steps: int | None = None
     minutes: float | None = None
+    loss: str = "squared"
     rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.0
@@ -57,6 +62,8 @@ class TrainingConfig:
         length = self.steps if self.steps is not None else self.minutes
         if length is None or not 0 < length < math.inf:
             raise ValueError(f"the length of a training must be positive, got {length}")
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
 
     def rate_at(self, step: int, fraction: float) -> float:
         """The learning rate after so many steps, with so much of the training done."""

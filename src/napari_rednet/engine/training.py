@@ -26,6 +26,7 @@ from napari_rednet.engine.checkpoints import (
 )
 from napari_rednet.engine.devices import training_dtype
 from napari_rednet.engine.factors import make_optimizer
+from napari_rednet.engine.losses import LOSSES
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.errors import TrainingError
@@ -168,12 +169,11 @@ class Trainer:
             group["lr"] = self._rate()
         inputs, targets, weights = self._make_batch(self._generator)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        low_precision = self._dtype is not torch.float32
-        with torch.autocast(self._device.type, self._dtype, enabled=low_precision):
+        with torch.autocast(self._device.type, self._dtype, self._dtype is not torch.float32):
             restored = self.network(inputs)
-        loss = (weights * (restored.float() - targets).square()).mean()
+        loss = (weights * LOSSES[self.config.loss](restored.float() - targets)).mean()
         self._optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self._optimizer.step()
         self._update_average()
@@ -283,7 +283,7 @@ class Trainer:
         TrainingError
             If the checkpoint cannot be read or belongs to another training.
         """
-        path = None if self._folder is None else self._folder / CHECKPOINT
+        path = self._folder / CHECKPOINT if self._folder else None
         if path is None or not path.exists():
             return False
         state = read_checkpoint(path, self._device, self._identity)
