@@ -97,6 +97,24 @@ def inpaint_widget() -> None:
 
 
 @picture
+def compare_widget() -> None:
+    """A denoised stack beside its source, split by a line, with verdict and estimate."""
+    viewer = open_viewer()
+    (noisy,) = viewer.open_sample("napari-rednet", "chromosomes")
+    viewer.dims.set_point(0, 20 * noisy.scale[0])
+    denoise = dock(viewer, "Denoise")
+    run(denoise)
+    viewer.window.remove_dock_widget(denoise.native)
+    widget = dock(viewer, "Compare")
+    widget.residual.box.setChecked(True)
+    widget.measures.start.click()
+    wait_until_idle(widget)
+    widget.show_as.buttons["Split"].click()
+    shoot(viewer, "compare-widget.png")
+    viewer.close()
+
+
+@picture
 def fine_tune_widget() -> None:
     """The Fine-tune widget half-way on a real noisy stack, and its model in use."""
     viewer = open_viewer()

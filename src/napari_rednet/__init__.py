@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_rednet import psf
+    from napari_rednet import psf, quality
     from napari_rednet.engine.noise_model import NoiseModel
     from napari_rednet.errors import (
         DeviceMemoryError,
@@ -103,6 +103,7 @@ __all__ = [
     "noise_levels",
     "prepare_fine_tuning",
     "psf",
+    "quality",
     "remove_model",
     "rename_model",
     "super_resolve",
@@ -113,8 +114,8 @@ __version__ = version("napari-rednet")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "psf":
-        return import_module(f"{__name__}.psf")
+    if name in ("psf", "quality"):
+        return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -13,7 +13,7 @@ from napari_rednet.widgets.controls import FROM_FILE
 
 NARROW = 320
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
-MANAGING = ["Models", "Fine-tune", "Batch"]
+MANAGING = ["Compare", "Models", "Fine-tune", "Batch"]
 
 OPEN_WITHOUT_TORCH = """
 import sys

@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_rednet.engine.devices import training_dtype
 from napari_rednet.engine.images import evenly
 from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.stein import noise_passed, nudge
 from napari_rednet.engine.training import Batch
 from napari_rednet.finetuning.examples import Example
 from napari_rednet.finetuning.methods import Method, PseudoClean
@@ -139,13 +140,13 @@ class Validation:
         if signs is None:
             return squares, 0.0
         change = self._nudged(network, inputs, signs) - restored
-        passed = _mean(2 * inputs[:, 1:] * signs * change / _STEP, weights)
+        passed = 2 * _mean(noise_passed(inputs[:, 1:], signs, change, _STEP), weights)
         return squares + passed, passed
 
     def _nudged(self, network: RedNet, inputs: Tensor, signs: Tensor) -> Tensor:
         """What is made of an image with a little more noise."""
         image, std = inputs[:, :1], inputs[:, 1:]
-        return self._restore(network, torch.cat([image + _STEP * std * signs, std], 1))
+        return self._restore(network, torch.cat([image + nudge(std, signs, _STEP), std], 1))
 
     def _expected_error(self, case: Batch, generator: torch.Generator) -> float:
         """Mean squared error of the base, from the noise that it lets through.
@@ -158,7 +159,8 @@ class Validation:
         signs = _random_signs(std, generator)
         change = self._nudged(self._base, inputs, signs) - self._restore(self._base, inputs)
         variance = float(std.square().mean())
-        return max(float((std * signs * change).mean()) / _STEP, 1e-3 * variance, _TINY)
+        passed = float(noise_passed(std, signs, change, _STEP).mean())
+        return max(passed, 1e-3 * variance, _TINY)
 
 
 def _case(square: Example, method: Method, generator: torch.Generator) -> Batch:

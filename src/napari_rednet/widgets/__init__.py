@@ -1,6 +1,7 @@
 """The napari widgets; nothing else of the package imports napari or Qt."""
 
 from napari_rednet.widgets.batch import BatchWidget
+from napari_rednet.widgets.compare import CompareWidget
 from napari_rednet.widgets.deblock import DeblockWidget
 from napari_rednet.widgets.deblur import DeblurWidget
 from napari_rednet.widgets.denoise import DenoiseWidget
@@ -11,6 +12,7 @@ from napari_rednet.widgets.super_resolve import SuperResolveWidget
 
 __all__ = [
     "BatchWidget",
+    "CompareWidget",
     "DeblockWidget",
     "DeblurWidget",
     "DenoiseWidget",

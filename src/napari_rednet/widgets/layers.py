@@ -21,6 +21,9 @@ _KEPT = (
     *("attenuation", "iso_threshold"),
 )
 
+TEMPORARY = "napari_rednet_temporary"
+"""In the metadata of layers that come and go with a window."""
+
 
 @dataclass(frozen=True)
 class LayerImage:
@@ -77,7 +80,20 @@ class LayerImage:
 
 def image_layers(viewer: Viewer) -> list[Image]:
     """The image layers of a viewer that can be worked on."""
-    return [layer for layer in viewer.layers if isinstance(layer, Image)]
+    return [
+        layer
+        for layer in viewer.layers
+        if isinstance(layer, Image) and not layer.metadata.get(TEMPORARY)
+    ]
+
+
+def insert_quietly(viewer: Viewer, index: int, layer: Image) -> None:
+    """Insert a layer without selecting it."""
+    layers = viewer.layers
+    selected, active = set(layers.selection), layers.selection.active
+    layers.insert(index, layer)
+    layers.selection = selected
+    layers.selection.active = active if len(selected) <= 1 else None
 
 
 def layer_image(layer: Image) -> LayerImage:

@@ -1,0 +1,225 @@
+"""What was taken out of an image: noise alone, or structure as well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.arguments import Noise, as_image, noise_per_channel
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.execution import sample_windows
+
+FloatArray = npt.NDArray[np.float64]
+Verdict = Literal["noise", "structure", "noise left"]
+
+_NEAR = ((0, 1), (1, 0))
+_WIDE = (*_NEAR, (1, 1), (1, -1), (0, 2), (2, 0))
+_SURE = 4.0
+_LEAST = 0.004
+_OUTLIER = 4.0
+# Both have to be met: a noise model may be wrong by a factor, images may be full of texture.
+_NOISE_LEFT, _LITTLE = -0.2, 0.5
+
+
+@dataclass(frozen=True)
+class ResidualReport:
+    """What a residual, the image minus its restored copy, is made of.
+
+    Parameters
+    ----------
+    correlation : float
+        Of neighbouring pixels of the residual; about 0 for white noise.
+    significance : float
+        How far the correlation of near pixels is above 0, in standard errors.
+    power : float
+        Mean square of the residual in units of the noise variance; NaN without a noise model.
+    verdict : {'noise', 'structure', 'noise left'}
+        Whether nothing but noise was removed, structure as well, or only part of the noise.
+    """
+
+    correlation: float
+    significance: float
+    power: float
+    verdict: Verdict
+
+    @property
+    def text(self) -> str:
+        """The verdict in words, with what to do next."""
+        return _TEXTS[self.verdict]
+
+
+_TEXTS: dict[Verdict, str] = {
+    "noise": "The residual looks like noise: no sign that structure was removed.",
+    "structure": "The residual shows structure: strength too high. Try a lower one.",
+    "noise left": "Much of the noise is left in the result: strength too low. Try a higher one.",
+}
+
+
+def residual(
+    image: npt.NDArray[Any], restored: npt.NDArray[Any], noise: NoiseModel | None = None
+) -> FloatArray:
+    """What was taken out of an image.
+
+    Parameters
+    ----------
+    image, restored : (..., Y, X) ndarray
+        Before and after, of any real dtype.
+    noise : NoiseModel, optional
+        If given, the residual is divided by the standard deviation of the noise at each
+        pixel, read at the restored signal.
+
+    Returns
+    -------
+    residual : (..., Y, X) ndarray
+        ``image - restored``, in units of the noise or of the image.
+    """
+    after = np.asarray(restored, np.float64)
+    difference = np.asarray(image, np.float64) - after
+    if noise is None:
+        return difference
+    std = noise.std(after)
+    typical = float(np.nanmedian(std)) if std.size else 0.0
+    scaled: FloatArray = difference / np.maximum(std, 1e-3 * typical or 1.0)
+    return scaled
+
+
+def residual_report(
+    image: Any,
+    restored: Any,
+    *,
+    noise: Noise | Sequence[Noise] | None = None,
+    channel_axis: int | None = None,
+) -> ResidualReport:
+    """Judge a denoised image by what was taken out.
+
+    For white noise, the errors of the best estimate are what its residual lacks: the covariance
+    of two residual pixels is minus that of their errors, which are alike in neighbours. So where
+    nothing but noise is removed, neighbours in the residual are slightly anticorrelated. If they
+    are alike, structure has been removed; and if much noise is left, they are strongly
+    anticorrelated, as the residual is only the roughest part of the noise. Neither depends
+    on the level of the noise.
+
+    Noise that is alike in neighbours itself, as after interpolation, looks like structure.
+
+    Parameters
+    ----------
+    image, restored : (..., Y, X) array
+        Before and after, of the same shape. Of large stacks, windows that represent them are used.
+    noise : float, NoiseModel, or a sequence of one of them per channel, optional
+        Of the image. With it, pixels of all brightnesses count alike, and noise that
+        is left can be told.
+    channel_axis : int, optional
+        Axis of the channels.
+
+    Returns
+    -------
+    report : ResidualReport
+        The mean correlation with 2 or with 6 near neighbours counts as structure if it is
+        above 0 by more than 4 standard errors and by more than 0.004. Noise is left if it is below
+        -0.2 and the residual has less than half of the noise's variance.
+
+    Notes
+    -----
+    Six of scikit-image's images under five noises each, Gaussian and photon noise, estimated and
+    removed by `denoise`: at strength 1, none of the 30 was flagged; at strength 2, 26 were said to
+    lack structure (the others had lost 0.4 to 1.1 dB against strength 1), at strength 3 all 30; at
+    strength 0.5, noise was said to be left in all 30. With the true noise instead of an estimate,
+    2 of 30, pictures of grass, were said to hold too much noise, of which a higher strength would
+    have taken the texture as well. A Gaussian blur is flagged where it costs structure, and not
+    where there is none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays do not hold real numbers or have different shapes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import ndimage
+    >>> from skimage import data
+    >>> clean = data.camera()[:256, :256].astype(float)
+    >>> noisy = clean + np.random.default_rng(0).normal(0, 15, clean.shape)
+    >>> residual_report(noisy, clean).verdict
+    'noise'
+    >>> residual_report(noisy, ndimage.gaussian_filter(noisy, 2)).verdict
+    'structure'
+    >>> residual_report(noisy, ndimage.gaussian_filter(noisy, 0.4), noise=15).verdict
+    'noise left'
+    """
+    array, layout = as_image(image, channel_axis)
+    after, after_layout = as_image(restored, channel_axis)
+    if layout.shape != after_layout.shape:
+        raise ValueError(
+            f"restored must have the shape of the image, {layout.shape}, got {after_layout.shape}"
+        )
+    given = noise_per_channel(noise, layout)
+    noises = [None] * layout.channels if given is None else given
+    sums = _Sums()
+    for channel, model in enumerate(noises):
+        windows = (sample_windows(a, layout, channel) for a in (array, after))
+        for before, now in zip(*windows, strict=True):
+            sums.add(residual(before, now, model))
+    return sums.report(has_noise=noise is not None)
+
+
+@dataclass
+class _Sums:
+    """Products of near pixels, their squares, and squares of the pixels, over all windows."""
+
+    products: dict[tuple[int, int], FloatArray] = field(
+        default_factory=lambda: {lag: np.zeros(3) for lag in _WIDE}
+    )
+    power: float = 0.0
+    power_clipped: float = 0.0
+    count: int = 0
+
+    def add(self, plane: FloatArray) -> None:
+        known = plane[np.isfinite(plane)]
+        self.power += float(np.square(known).sum())
+        self.count += known.size
+        # Hot pixels and the like must not decide.
+        limit = _OUTLIER * 1.4826 * float(np.median(np.abs(known))) if known.size else 0.0
+        clipped = np.where(np.isfinite(plane), plane.clip(-limit, limit), 0) if limit else plane
+        self.power_clipped += float(np.square(np.nan_to_num(clipped)).sum())
+        for lag in _WIDE:
+            product = _product(np.nan_to_num(clipped), *lag)
+            self.products[lag] += (product.sum(), np.square(product).sum(), product.size)
+
+    def report(self, *, has_noise: bool) -> ResidualReport:
+        power = self.power / self.count if has_noise and self.count else math.nan
+        if self.power_clipped == 0:
+            # Nothing was removed. Without noise there was nothing to remove.
+            return ResidualReport(0.0, 0.0, power, "noise left" if has_noise else "noise")
+        near, near_error = self._correlation(_NEAR)
+        wide, wide_error = self._correlation(_WIDE)
+        is_structure = any(
+            value > max(_SURE * error, _LEAST)
+            for value, error in ((near, near_error), (wide, wide_error))
+        )
+        significance = max(near / near_error, wide / wide_error)
+        verdict: Verdict = "structure" if is_structure else "noise"
+        if near < _NOISE_LEFT and power < _LITTLE:
+            verdict = "noise left"
+        return ResidualReport(near, significance, power, verdict)
+
+    def _correlation(self, lags: Sequence[tuple[int, int]]) -> tuple[float, float]:
+        """Mean correlation over some lags, and its standard error for white noise."""
+        variance = self.power_clipped / self.count
+        total, squares, count = np.sum([self.products[lag] for lag in lags], axis=0)
+        count = max(count, 1)
+        return total / count / variance, max(math.sqrt(squares) / count / variance, 1e-12)
+
+
+def _product(plane: FloatArray, down: int, right: int) -> FloatArray:
+    """Products of pixels with those some rows down and columns to the right."""
+    rows, columns = plane.shape
+    first = plane[: rows - down, max(0, -right) : columns - max(0, right)]
+    second = plane[down:, max(0, right) : columns - max(0, -right)]
+    product: FloatArray = first * second
+    return product

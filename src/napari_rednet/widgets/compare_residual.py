@@ -1,0 +1,189 @@
+"""The part of the Compare window that shows what was taken out, and judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image
+from napari.viewer import Viewer
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.widgets.compare_record import is_denoised, noise_of
+from napari_rednet.widgets.fine_tune_parts import make_label
+from napari_rednet.widgets.layers import TEMPORARY, insert_quietly, layer_image
+from napari_rednet.widgets.worker import compute_in_background
+
+if TYPE_CHECKING:
+    from napari_rednet.quality import ResidualReport
+
+NAME = "residual"
+"""Of the layer that is added."""
+
+_LIMIT = 3.0
+_KEPT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+class ResidualImage:
+    """Before minus after, computed plane by plane when it is looked at.
+
+    Parameters
+    ----------
+    before, after : array
+        Of one shape.
+    noise : NoiseModel, optional
+        In whose standard deviations it is told.
+    rgb : bool
+        Whether the last axis holds colours: their mean is told.
+    """
+
+    def __init__(self, before: Any, after: Any, noise: NoiseModel | None, *, rgb: bool) -> None:
+        self._before, self._after, self._noise, self._rgb = before, after, noise, rgb
+        self.shape = tuple(after.shape[:-1] if rgb else after.shape)
+        self.dtype = np.dtype(np.float32)
+        self.ndim = len(self.shape)
+        self.size = int(np.prod(self.shape))
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
+        from napari_rednet.quality import residual
+
+        found = residual(np.asarray(self._before[key]), np.asarray(self._after[key]), self._noise)
+        return np.asarray(found.mean(-1) if self._rgb else found, np.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[()], dtype)
+
+
+def can_subtract(pair: tuple[Image, Image] | None) -> bool:
+    """Whether the images of two layers are of one shape."""
+    if pair is None:
+        return False
+    before, after = (layer_image(layer) for layer in pair)
+    return bool(before.rgb == after.rgb and before.array.shape == after.array.shape)
+
+
+def residual_layer(before: Image, after: Image) -> Image:
+    """A layer of what was taken out of `before`, red where it was brighter, blue where darker."""
+    images = [layer_image(layer) for layer in (before, after)]
+    noise = noise_of(after)
+    # Colours have a noise model each, and are shown as one.
+    model = noise[0] if noise and not after.rgb else None
+    data = ResidualImage(images[0].array, images[1].array, model, rgb=after.rgb)
+    limit = _LIMIT if model is not None else _LIMIT * _spread(data)
+    return Image(
+        data,
+        name=NAME,
+        rgb=False,
+        multiscale=False,
+        cache=False,
+        colormap="coolwarm",
+        contrast_limits=(-limit, limit),
+        metadata={TEMPORARY: True},
+        **{name: getattr(after, name) for name in _KEPT},
+    )
+
+
+def _spread(data: ResidualImage) -> float:
+    """A typical size of the residual, of its middle plane."""
+    plane = data[tuple(n // 2 for n in data.shape[:-2])]
+    return float(np.nanstd(plane)) or 1.0
+
+
+def judge(before: Image, after: Image) -> Callable[[], ResidualReport] | None:
+    """What tells in another thread what the residual is made of; None if it would mean nothing."""
+    if not is_denoised(after):
+        return None
+    images = [layer_image(layer) for layer in (before, after)]
+    noise, axis = noise_of(after), images[1].channel_axis
+    models: Any = noise[0] if noise and axis is None else noise
+
+    def report() -> ResidualReport:
+        from napari_rednet.quality import residual_report
+
+        arrays = (image.array for image in images)
+        return residual_report(*arrays, noise=models, channel_axis=axis)
+
+    return report
+
+
+class ResidualControls(QWidget):
+    """A box to tick, and the verdict.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the residual is shown.
+    pair : callable
+        Returns the layers before and after, or None.
+
+    Attributes
+    ----------
+    box : QCheckBox
+        Whether the residual is shown.
+    verdict : QLabel
+        What it is made of.
+    layer : Image or None
+        The residual.
+    """
+
+    def __init__(self, viewer: Viewer, pair: Callable[[], tuple[Image, Image] | None]) -> None:
+        super().__init__()
+        self._viewer, self._pair = viewer, pair
+        self.layer: Image | None = None
+        self.box = QCheckBox("Show the residual")
+        self.box.setToolTip(
+            "Add a layer of what was taken out, before minus after: of denoised layers in standard "
+            "deviations of the noise. It goes when this is unticked."
+        )
+        self.verdict = make_label(
+            "Neighbouring pixels of white noise are not alike. If those of the residual are, "
+            "structure was removed; if they are opposite, noise was left."
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.box)
+        layout.addWidget(self.verdict)
+        self.box.toggled.connect(self.renew)
+        self._say("")
+
+    def renew(self) -> None:
+        """Show the residual of the present pair, or none."""
+        self._remove()
+        pair = self._pair()
+        if not self.box.isChecked():
+            return
+        if pair is None or not can_subtract(pair):
+            self._say("Before and after must have the same shape to be subtracted.")
+            return
+        self.layer = residual_layer(*pair)
+        insert_quietly(self._viewer, len(self._viewer.layers), self.layer)
+        report = judge(*pair)
+        if report is None:
+            self._say("Only the residual of a denoised layer is judged.")
+            return
+        self._say("Looking for structure…")
+        compute_in_background(report, partial(self._show, self.layer))
+
+    def stop(self) -> None:
+        """Take the residual away."""
+        self.box.setChecked(False)
+
+    def _remove(self) -> None:
+        layer, self.layer = self.layer, None
+        self._say("")
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def _show(self, layer: Image, report: ResidualReport) -> None:
+        if isalive(self) and layer is self.layer:
+            is_fine = report.verdict == "noise"
+            self._say(report.text if is_fine else f"<b>{report.text}</b>")
+
+    def _say(self, text: str) -> None:
+        self.verdict.setText(text)
+        self.verdict.setVisible(bool(text))
