@@ -66,7 +66,7 @@ class NoiseAwareWidget(RestoreWidget):
 
     def arguments(self) -> dict[str, Any]:
         """Noise and strength as well; the noise is None or a `Region` if it is to be estimated."""
-        noise = self.noise.models() or self._region()
+        noise = self.noise.models() or self._region(self.common.image.value)
         return {**super().arguments(), "noise": noise, "strength": self.strength.value}
 
     def layer_changed(self, image: LayerImage | None) -> None:
@@ -112,7 +112,7 @@ class NoiseAwareWidget(RestoreWidget):
         self._soon.start()
 
     def _measure(self, take: Callable[[list[NoiseLevels]], None]) -> None:
-        image, asked = self.selected(), self._asked
+        image, layer, asked = self.selected(), self.common.image.value, self._asked
         if image is None:
             return
 
@@ -122,7 +122,7 @@ class NoiseAwareWidget(RestoreWidget):
 
         prepare = import_plots if self.noise.panel.is_open else None
         with shown_errors():
-            steps = partial(measure_steps, image, self._region() or Region(), prepare)
+            steps = partial(measure_steps, image, self._region(layer) or Region(), prepare)
             self.start(steps, "Estimating noise of", take_if_still_asked)
 
     @property
@@ -134,9 +134,9 @@ class NoiseAwareWidget(RestoreWidget):
         shapes = [layer for layer in self.viewer.layers if isinstance(layer, Shapes)]
         return places(self.common.image.value, shapes)
 
-    def _region(self) -> Region | None:
+    def _region(self, layer: Image | None) -> Region | None:
         """Where noise is measured; None for the whole layer."""
-        place, layer = self.noise.place.value, self.common.image.value
+        place = self.noise.place.value
         if place == WHOLE or layer is None:
             return None
         return find_region(place, layer, self.viewer.dims.point)

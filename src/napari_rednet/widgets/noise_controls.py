@@ -120,6 +120,10 @@ class NoiseControls:
         named = zip(self._channels, self._values, strict=True)
         return [_model(channel, values) for channel, values in named]
 
+    def show(self, models: Sequence[NoiseModel]) -> None:
+        """Show the noise of each channel; if the mode is manual, it is as if it were typed."""
+        self._set_values([asdict(model) for model in models])
+
     @property
     def has_levels(self) -> bool:
         """Whether the noise of the layer has been measured."""
