@@ -310,8 +310,7 @@ def test_wrong_arguments_are_named_before_any_work(options, error, message, monk
     def work(*args, **kwargs):
         pytest.fail("work has started")
 
-    # The package's name for the verb hides its module.
-    module = import_module("napari_rednet.restoration.denoise")
+    module = import_module("napari_rednet.execution.restoration")
     monkeypatch.setattr(module, "restoration_steps", work)
     options = {"image": IMAGE, **options}
     with pytest.raises(error, match=message):

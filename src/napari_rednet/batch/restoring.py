@@ -15,7 +15,6 @@ import numpy as np
 from napari_rednet.arguments import as_image
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.batch.record import Figures, State, state_of
-from napari_rednet.engine.intensity import measure_range
 from napari_rednet.errors import ImageFileError
 from napari_rednet.execution import ResumableOutput, sample_windows
 from napari_rednet.execution.chunks import chunks_of
@@ -171,7 +170,7 @@ def _refuse_changed(file: BatchFile, before: State) -> None:
 def _figures(work: Work, image: OpenImage, prepared: Prepared, remark: str) -> Figures:
     array, layout = as_image(image.data, image.channel_axis)
     samples = (sample_windows(array, layout, c) for c in range(layout.channels))
-    ranges = [measure_range(windows) for windows in samples]
+    ranges = [windows.range for windows in samples]
     return Figures(
         pixels=math.prod(layout.enlarged(work.scale).shape),
         model=work.model.name,

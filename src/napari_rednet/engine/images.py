@@ -93,6 +93,22 @@ class PlaneLayout:
             index = tuple(slice(None) if a in spatial else i for a, i in enumerate(position))
             yield PlaneKey(index, 0 if self.channel is None else position[self.channel])
 
+    def planes_at(self, place: Sequence[int]) -> tuple[PlaneKey, ...]:
+        """The planes at a place, one of each channel.
+
+        Parameters
+        ----------
+        place : sequence of int
+            An index for each axis but Y, X and channel.
+        """
+        indices = iter(place)
+        index = tuple(
+            slice(None) if a in self.spatial_axes else 0 if a == self.channel else next(indices)
+            for a in range(len(self.shape))
+        )
+        first = PlaneKey(index, 0)
+        return tuple(self._in_channel(first, c) for c in range(self.channels))
+
     def color_planes(self) -> Iterator[tuple[PlaneKey, ...]]:
         """The planes that share a place in the array, one of each channel."""
         for key in self.planes():

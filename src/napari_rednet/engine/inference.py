@@ -20,10 +20,10 @@ from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_map import RADIUS, poisson_gaussian_std, smooth_band
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.overlap import one_ahead, one_behind
-from napari_rednet.engine.planes import ChannelSettings, Plane
+from napari_rednet.engine.planes import ChannelSettings, Plane, part_of
 from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.streaming import RowStream, stream_bytes
-from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, cut_into_strips
+from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, cut_into_strips, strip_around
 from napari_rednet.engine.transfers import Fetching, to_device
 from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
@@ -102,6 +102,15 @@ class Restorer:
                 tiling = self._smaller(tiling, error)
             else:
                 start = strip.keep.stop
+
+    def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
+        """Restore a part of a plane: what `restore` makes of it, to the rounding."""
+        stride = self.network.config.stride
+        strips = (
+            strip_around(part, length, self.margin, stride)
+            for part, length in zip((rows, columns), plane.shape, strict=True)
+        )
+        yield from self.restore(part_of(plane, *strips))
 
     @property
     def margin(self) -> int:

@@ -20,12 +20,15 @@ from napari_rednet.engine.hole_filling import REACH, fill_from, fill_holes, halv
 from napari_rednet.engine.images import working_dtype
 from napari_rednet.engine.inference import Restorer
 from napari_rednet.engine.intensity import IntensityRange
-from napari_rednet.engine.planes import Plane
+from napari_rednet.engine.planes import Plane, part_of
+from napari_rednet.engine.tiling import Strip, strip_around
 
 # Level 2 has one pixel for 4 x 4 of the plane.
 _STEP = 4
 _SMALLEST_SIDE = 8
 _BAND_PIXELS = 2**22
+# Pixels around a window that its holes are filled from, and what all levels that matter divide.
+_SURROUNDINGS, _WHOLE_STEP = 448, 64
 
 
 class Inpainter:
@@ -49,6 +52,25 @@ class Inpainter:
             yield from _copy(plane)
         else:
             yield from self._restorer.restore(filled_plane(plane, coarse))
+
+    def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
+        """Fill a part of a plane, going by all that lies within `_SURROUNDINGS` of it.
+
+        That equals what `restore` makes of it in planes that are no larger, and elsewhere unless
+        holes are so wide that they are filled from further away.
+        """
+        strips = [
+            strip_around(part, length, _SURROUNDINGS, _WHOLE_STEP)
+            for part, length in zip((rows, columns), plane.shape, strict=True)
+        ]
+        seen = part_of(plane, *(Strip(strip.read, strip.read) for strip in strips))
+        coarse = self._coarse(seen)
+        inner = (strips[0].inner, strips[1].inner)
+        if coarse is None:
+            seen.write(*inner, np.asarray(seen.read(*inner)))
+            yield rows.stop - rows.start
+        else:
+            yield from self._restorer.restore_window(filled_plane(seen, coarse), *inner)
 
     @torch.inference_mode()
     def _coarse(self, plane: Plane) -> Tensor | None:

@@ -56,29 +56,44 @@ class Plane:
 
 def rows_of(plane: Plane, rows: Strip) -> Plane:
     """Some rows of a plane, with the margin around them, as a plane of its own."""
-    first = rows.read.start
-    if first == 0 and rows.keep == rows.read and rows.kept == plane.shape[0]:
+    everything = slice(0, plane.shape[1])
+    return part_of(plane, rows, Strip(everything, everything))
+
+
+def part_of(plane: Plane, rows: Strip, columns: Strip) -> Plane:
+    """Some rows and columns of a plane, with the margin around them, as a plane of its own."""
+    strips = (rows, columns)
+    if all(s.keep == s.read == slice(0, n) for s, n in zip(strips, plane.shape, strict=True)):
         return plane
 
-    def write(part: slice, columns: slice, values: npt.NDArray[Any]) -> None:
-        start, stop = (
-            max(rows.keep.start, part.start + first),
-            min(rows.keep.stop, part.stop + first),
-        )
-        if start < stop:
-            inner = values[start - first - part.start : stop - first - part.start]
-            plane.write(slice(start, stop), columns, inner)
+    def write(part_rows: slice, part_columns: slice, values: npt.NDArray[Any]) -> None:
+        y, inner_rows = _kept(rows, part_rows)
+        x, inner_columns = _kept(columns, part_columns)
+        if y.start < y.stop and x.start < x.stop:
+            plane.write(y, x, values[inner_rows, inner_columns])
 
-    mask = None if plane.mask is None else _moved(plane.mask, first)
-    shape = (rows.width, plane.shape[1])
-    return replace(plane, shape=shape, read=_moved(plane.read, first), write=write, mask=mask)
+    mask = None if plane.mask is None else _moved(plane.mask, rows, columns)
+    shape = (rows.width, columns.width)
+    read = _moved(plane.read, rows, columns)
+    return replace(plane, shape=shape, read=read, write=write, mask=mask)
 
 
-def _moved(read: ReadWindow, first: int) -> ReadWindow:
-    """Reads the rows that lie `first` rows further down."""
+def _kept(strip: Strip, part: slice) -> tuple[slice, slice]:
+    """What is kept of a part of what is read: in the plane, and in the part; it may be empty."""
+    first = strip.read.start + part.start
+    start = max(strip.keep.start, first)
+    stop = min(strip.keep.stop, strip.read.start + part.stop)
+    return slice(start, stop), slice(start - first, stop - first)
+
+
+def _moved(read: ReadWindow, rows: Strip, columns: Strip) -> ReadWindow:
+    """Reads windows that are counted from the first pixel that strips read."""
+    y, x = rows.read.start, columns.read.start
 
     def read_moved(rows: slice, columns: slice) -> npt.NDArray[Any]:
-        return read(slice(rows.start + first, rows.stop + first), columns)
+        return read(
+            slice(rows.start + y, rows.stop + y), slice(columns.start + x, columns.stop + x)
+        )
 
     return read_moved
 
@@ -92,3 +107,6 @@ class PlaneRestorer(Protocol):
 
     def restore(self, plane: Plane) -> Iterator[int]:
         """Restore a plane, yielding now and then how many of its pixels are finished."""
+
+    def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
+        """Restore a part of a plane, reading no more of it than the result depends on."""

@@ -67,6 +67,24 @@ def cut_into_strips(length: int, side: int, margin: int, stride: int = 1) -> lis
     ]
 
 
+def strip_around(keep: slice, length: int, margin: int, step: int) -> Strip:
+    """A strip that keeps some columns, or rows, of a plane and reads whole steps around them.
+
+    Parameters
+    ----------
+    keep : slice
+        Which to keep.
+    length : int
+        How many the plane has.
+    margin : int
+        What to read on both sides of those kept.
+    step : int
+        What is read begins and ends at multiples of it, or at the border of the plane.
+    """
+    start = max(0, keep.start - margin) // step * step
+    return Strip(slice(start, min(length, -(-(keep.stop + margin) // step) * step)), keep)
+
+
 @dataclass(frozen=True)
 class Tiling:
     """Columns that each strip adds to the result and rows of a band, in image pixels."""

@@ -2,17 +2,25 @@
 
 from napari_rednet.execution.job import Job, is_dask, plane_keys, plane_of, sample_windows
 from napari_rednet.execution.outputs import ResumableOutput
+from napari_rednet.execution.restoration import Restoration
+from napari_rednet.execution.samples import Samples
 from napari_rednet.execution.steps import Progress, Steps, drain, restoration_steps
+from napari_rednet.execution.windows import Measured, measure, window_steps
 
 __all__ = [
     "Job",
+    "Measured",
     "Progress",
+    "Restoration",
     "ResumableOutput",
+    "Samples",
     "Steps",
     "drain",
     "is_dask",
+    "measure",
     "plane_keys",
     "plane_of",
     "restoration_steps",
     "sample_windows",
+    "window_steps",
 ]

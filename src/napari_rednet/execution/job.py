@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_rednet.engine.images import PlaneKey, PlaneLayout
 from napari_rednet.execution.chunks import ChunkReader, chunks_of
+from napari_rednet.execution.samples import Samples
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import (
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         WriteWindow,
     )
 
-SettingsOf = Callable[[Sequence[npt.NDArray[Any]], int], "ChannelSettings"]
+SettingsOf = Callable[[Samples, int], "ChannelSettings"]
 """From the sample windows of a channel, and its number, to its settings."""
 
 MakeRestorer = Callable[..., "PlaneRestorer"]
@@ -122,10 +123,10 @@ def _writer(target: Any, key: PlaneKey) -> WriteWindow:
     return write
 
 
-def sample_windows(array: Any, layout: PlaneLayout, channel: int) -> list[npt.NDArray[Any]]:
+def sample_windows(array: Any, layout: PlaneLayout, channel: int) -> Samples:
     """Parts of a channel that represent it, in native byte order."""
     source = readable(array)
-    return [_native(source[index]) for index in layout.sample_windows(channel)]
+    return Samples(_native(source[index]) for index in layout.sample_windows(channel))
 
 
 def readable(array: Any, capacity: int = 0) -> Any:
@@ -133,7 +134,7 @@ def readable(array: Any, capacity: int = 0) -> Any:
     return array if chunks_of(array) is None else ChunkReader(array, capacity)
 
 
-def all_samples(job: Job, array: Any, mask: Any) -> Iterator[list[npt.NDArray[Any]]]:
+def all_samples(job: Job, array: Any, mask: Any) -> Iterator[Samples]:
     """Sample windows of each channel, or of the luminance of colours."""
     source = readable(array)
     for indices in sampled_windows(job):
@@ -151,19 +152,17 @@ def sampled_windows(job: Job) -> list[list[tuple[int | slice, ...]]]:
     return [[i for place in zip(*channels[:3], strict=True) for i in place]]
 
 
-def as_samples(
-    parts: Sequence[Any], covers: Sequence[Any], is_color: bool
-) -> list[npt.NDArray[Any]]:
+def as_samples(parts: Sequence[Any], covers: Sequence[Any], is_color: bool) -> Samples:
     """Windows as they are measured: colours as luminance, missing pixels as NaN."""
     from napari_rednet.engine.color import luminance
 
     windows = [_native(part) for part in parts]
     if is_color:
-        return [luminance(windows[i : i + 3]) for i in range(0, len(windows), 3)]
+        return Samples(luminance(windows[i : i + 3]) for i in range(0, len(windows), 3))
     if covers:
         pairs = zip(windows, covers, strict=True)
-        return [np.where(np.asarray(c), np.nan, w.astype(np.float64)) for w, c in pairs]
-    return windows
+        return Samples(np.where(np.asarray(c), np.nan, w.astype(np.float64)) for w, c in pairs)
+    return Samples(windows)
 
 
 def _native(values: Any) -> npt.NDArray[Any]:

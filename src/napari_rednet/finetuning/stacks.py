@@ -15,7 +15,7 @@ import numpy.typing as npt
 from napari_rednet.arguments import as_image
 from napari_rednet.engine.images import PlaneKey, PlaneLayout
 from napari_rednet.errors import ImageFileError
-from napari_rednet.execution import sample_windows
+from napari_rednet.execution import Samples, sample_windows
 
 # Enough to learn one kind of image from; as half-precision numbers they fit into any memory.
 _MOST_PIXELS = 2**25
@@ -41,7 +41,7 @@ class Stack:
     layout: PlaneLayout
     name: str
 
-    def samples(self, channel: int) -> list[npt.NDArray[Any]]:
+    def samples(self, channel: int) -> Samples:
         """Windows that represent a channel."""
         return sample_windows(self.array, self.layout, channel)
 

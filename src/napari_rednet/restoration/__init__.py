@@ -1,19 +1,24 @@
 """The restoration verbs: check what was given, choose the model, run it over all planes.
 
 Each verb has a form that works step by step: arguments are checked at once, the work is done
-by iterating, closing the generator cancels.
+by iterating, closing the generator cancels. `prepare_*` checks the arguments only, for callers that
+restore a part.
 """
 
-from napari_rednet.restoration.deblock import deblock, deblock_steps
-from napari_rednet.restoration.deblur import deblur, deblur_steps
-from napari_rednet.restoration.denoise import denoise, denoise_steps
-from napari_rednet.restoration.inpaint import find_defects, inpaint, inpaint_steps
+from napari_rednet.restoration.deblock import deblock, deblock_steps, prepare_deblock
+from napari_rednet.restoration.deblur import deblur, deblur_steps, prepare_deblur
+from napari_rednet.restoration.denoise import denoise, denoise_steps, prepare_denoise
+from napari_rednet.restoration.inpaint import find_defects, inpaint, inpaint_steps, prepare_inpaint
 from napari_rednet.restoration.noise_estimate import (
     estimate_noise,
     noise_levels,
     noise_levels_steps,
 )
-from napari_rednet.restoration.super_resolve import super_resolve, super_resolve_steps
+from napari_rednet.restoration.super_resolve import (
+    prepare_super_resolve,
+    super_resolve,
+    super_resolve_steps,
+)
 
 __all__ = [
     "deblock",
@@ -28,6 +33,11 @@ __all__ = [
     "inpaint_steps",
     "noise_levels",
     "noise_levels_steps",
+    "prepare_deblock",
+    "prepare_deblur",
+    "prepare_denoise",
+    "prepare_inpaint",
+    "prepare_super_resolve",
     "super_resolve",
     "super_resolve_steps",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb
-from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
+from napari_rednet.execution import Job, Progress, Restoration, Steps, drain
 from napari_rednet.restoration.presentation import as_coded, by_range
 
 if TYPE_CHECKING:
@@ -102,12 +102,34 @@ def deblock_steps(
     out: Any = None,
 ) -> Steps:
     """`deblock`, step by step, as `denoise_steps` does for `denoise`."""
+    restoration = prepare_deblock(
+        image,
+        model=model,
+        channel_axis=channel_axis,
+        rgb=rgb,
+        ensemble=ensemble,
+        tile=tile,
+        memory=memory,
+        device=device,
+    )
+    check_out(out, restoration.array, restoration.shape)
+    return restoration.steps(out)
+
+
+def prepare_deblock(
+    image: Any,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    rgb: bool = False,
+    ensemble: bool = False,
+    tile: int | None = None,
+    memory: Memory | None = None,
+    device: str = "auto",
+) -> Restoration:
+    """Check the arguments of `deblock`; nothing is computed yet."""
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("deblock", model, ensemble, tile, device, memory)
-    check_out(out, array)
     settings = as_coded if array.dtype == np.uint8 else by_range
-    return restoration_steps(
-        Job(layout, options.restorer, settings, is_color=bool(rgb), devices=options.devices),
-        array,
-        out,
-    )
+    job = Job(layout, options.restorer, settings, is_color=bool(rgb), devices=options.devices)
+    return Restoration(job, array)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_rednet.arguments import (
     Noise,
@@ -18,10 +17,8 @@ from napari_rednet.arguments import (
     check_out,
     noise_per_channel,
 )
-from napari_rednet.engine.intensity import measure_range
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
-from napari_rednet.noise import fit_noise
+from napari_rednet.execution import Job, Progress, Restoration, Samples, Steps, drain
 from napari_rednet.psf import as_psf
 
 if TYPE_CHECKING:
@@ -131,31 +128,58 @@ def deblur_steps(
     out: Any = None,
 ) -> Steps:
     """`deblur`, step by step, as `denoise_steps` does for `denoise`."""
+    restoration = prepare_deblur(
+        image,
+        psf,
+        noise=noise,
+        strength=strength,
+        iterations=iterations,
+        model=model,
+        channel_axis=channel_axis,
+        ensemble=ensemble,
+        tile=tile,
+        device=device,
+    )
+    check_out(out, restoration.array, restoration.shape)
+    return restoration.steps(out)
+
+
+def prepare_deblur(
+    image: Any,
+    psf: Any,
+    *,
+    noise: Noise | Sequence[Noise] | None = None,
+    strength: float = 1.0,
+    iterations: int = 8,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    ensemble: bool = False,
+    tile: int | None = None,
+    device: str = "auto",
+) -> Restoration:
+    """Check the arguments of `deblur`; nothing is computed yet."""
     array, layout = as_image(image, channel_axis)
     kernel = as_psf(psf, layout.plane_shape)
     noises = noise_per_channel(noise, layout)
     check_number("strength", strength)
     turns = check_count("iterations", iterations)
     options = check_options("denoise", model, ensemble, tile, device)
-    check_out(out, array)
 
-    def settings(windows: Sequence[npt.NDArray[Any]], channel: int) -> ChannelSettings:
+    def settings(samples: Samples, channel: int) -> ChannelSettings:
         given = None if noises is None else noises[channel]
-        return _deblur_settings(windows, given, float(strength))
+        return _deblur_settings(samples, given, float(strength))
 
     make_deblurrer = partial(options.deblurrer, kernel, turns)
-    return restoration_steps(
-        Job(layout, make_deblurrer, settings, devices=options.devices), array, out
-    )
+    return Restoration(Job(layout, make_deblurrer, settings, devices=options.devices), array)
 
 
 def _deblur_settings(
-    windows: Sequence[npt.NDArray[Any]], noise: NoiseModel | None, strength: float
+    samples: Samples, noise: NoiseModel | None, strength: float
 ) -> ChannelSettings:
     from napari_rednet.engine.planes import ChannelSettings
 
-    model = fit_noise(windows) if noise is None else noise
-    values = np.concatenate([w[np.isfinite(w)].astype(np.float64) for w in windows])
+    model = samples.noise if noise is None else noise
+    values = np.concatenate([w[np.isfinite(w)].astype(np.float64) for w in samples])
     mean = float(np.mean(model.variance(values))) if len(values) else 0.0
     # The data term knows one noise level.
-    return ChannelSettings(measure_range(windows), NoiseModel(read_noise=mean**0.5), strength)
+    return ChannelSettings(samples.range, NoiseModel(read_noise=mean**0.5), strength)

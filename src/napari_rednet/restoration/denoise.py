@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
-
 from napari_rednet.arguments import (
     Noise,
     as_image,
@@ -15,10 +13,9 @@ from napari_rednet.arguments import (
     check_out,
     noise_per_channel,
 )
-from napari_rednet.engine.intensity import IntensityRange, measure_range
+from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
-from napari_rednet.noise import fit_noise
+from napari_rednet.execution import Job, Progress, Restoration, Samples, Steps, drain
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
@@ -142,29 +139,54 @@ def denoise_steps(
     steps : generator
         Yields (pixels done, pixels in all) and returns the restored image. Closing it cancels.
     """
+    restoration = prepare_denoise(
+        image,
+        noise=noise,
+        strength=strength,
+        model=model,
+        channel_axis=channel_axis,
+        ensemble=ensemble,
+        tile=tile,
+        memory=memory,
+        device=device,
+    )
+    check_out(out, restoration.array, restoration.shape)
+    return restoration.steps(out)
+
+
+def prepare_denoise(
+    image: Any,
+    *,
+    noise: Noise | Sequence[Noise] | None = None,
+    strength: float = 1.0,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    ensemble: bool = False,
+    tile: int | None = None,
+    memory: Memory | None = None,
+    device: str = "auto",
+) -> Restoration:
+    """Check the arguments of `denoise`; nothing is computed yet."""
     array, layout = as_image(image, channel_axis)
     noises = noise_per_channel(noise, layout)
     check_number("strength", strength)
     options = check_options("denoise", model, ensemble, tile, device, memory)
-    check_out(out, array)
 
-    def settings(windows: Sequence[npt.NDArray[Any]], channel: int) -> ChannelSettings:
+    def settings(samples: Samples, channel: int) -> ChannelSettings:
         given = None if noises is None else noises[channel]
-        return denoise_settings(windows, given, float(strength))
+        return denoise_settings(samples, given, float(strength))
 
-    return restoration_steps(
-        Job(layout, options.restorer, settings, devices=options.devices), array, out
-    )
+    return Restoration(Job(layout, options.restorer, settings, devices=options.devices), array)
 
 
 def denoise_settings(
-    windows: Sequence[npt.NDArray[Any]], noise: NoiseModel | None, strength: float
+    samples: Samples, noise: NoiseModel | None, strength: float
 ) -> ChannelSettings:
     """How noisy images are presented to the network.
 
     Parameters
     ----------
-    windows : sequence of (Y, X) ndarray
+    samples : Samples
         Parts that represent the channel.
     noise : NoiseModel or None
         Noise in image units; None if it is to be estimated.
@@ -173,8 +195,8 @@ def denoise_settings(
     """
     from napari_rednet.engine.planes import ChannelSettings
 
-    model = fit_noise(windows) if noise is None else noise
-    scale = measure_range(windows)
+    model = samples.noise if noise is None else noise
+    scale = samples.range
     strongest = strength * model.std(scale.high)
     # Stronger noise than the network knows becomes noise that it knows in a wider range.
     widened = max(scale.span, strongest / _MOST_NOISE)

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_rednet.arguments import as_image, check_options, check_out
 from napari_rednet.defects import defects_of
-from napari_rednet.execution import Job, Progress, Steps, drain, is_dask, restoration_steps
+from napari_rednet.execution import Job, Progress, Restoration, Steps, drain, is_dask
 from napari_rednet.masks import as_mask, broadcast_mask
 from napari_rednet.restoration.presentation import by_range
 
@@ -102,12 +102,41 @@ def inpaint_steps(
     out: Any = None,
 ) -> Steps:
     """`inpaint`, step by step, as `denoise_steps` does for `denoise`."""
+    restoration = prepare_inpaint(
+        image,
+        mask,
+        model=model,
+        channel_axis=channel_axis,
+        ensemble=ensemble,
+        tile=tile,
+        memory=memory,
+        device=device,
+    )
+    check_out(out, restoration.array, restoration.shape)
+    return restoration.steps(out)
+
+
+def prepare_inpaint(
+    image: Any,
+    mask: Any = None,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    ensemble: bool = False,
+    tile: int | None = None,
+    memory: Memory | None = None,
+    device: str = "auto",
+) -> Restoration:
+    """Check the arguments of `inpaint`; nothing is computed yet, defects are not looked for."""
     array, layout = as_image(image, channel_axis)
     cover = None if mask is None else as_mask(mask, layout)
     options = check_options("inpaint", model, ensemble, tile, device, memory)
-    check_out(out, array)
     job = Job(layout, options.inpainter, by_range, devices=options.devices)
-    return _steps(job, array, out, cover)
+
+    def find_mask() -> Any:
+        return broadcast_mask(_defects(array, layout), layout) if cover is None else cover
+
+    return Restoration(job, array, find_mask)
 
 
 def find_defects(image: Any, *, channel_axis: int | None = None) -> Any:
@@ -139,12 +168,6 @@ def find_defects(image: Any, *, channel_axis: int | None = None) -> Any:
     """
     array, layout = as_image(image, channel_axis)
     return _defects(array, layout)
-
-
-def _steps(job: Job, array: Any, out: Any, cover: Any) -> Steps:
-    if cover is None:
-        cover = broadcast_mask(_defects(array, job.layout), job.layout)
-    return (yield from restoration_steps(job, array, out, cover))
 
 
 def _defects(array: Any, layout: PlaneLayout) -> Any:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from napari_rednet.engine.intensity import IntensityRange, measure_range
+from napari_rednet.engine.intensity import IntensityRange
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
+    from napari_rednet.execution.samples import Samples
 
 
-def by_range(windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
+def by_range(samples: Samples, _channel: int) -> ChannelSettings:
     """Settings with the range that is measured in the sample windows of a channel."""
     from napari_rednet.engine.planes import ChannelSettings
 
-    return ChannelSettings(measure_range(windows))
+    return ChannelSettings(samples.range)
 
 
-def as_coded(_windows: Sequence[npt.NDArray[np.generic]], _channel: int) -> ChannelSettings:
+def as_coded(_samples: Samples, _channel: int) -> ChannelSettings:
     """Settings for 8-bit images: a coder's steps are in gray levels, whatever part is used."""
     from napari_rednet.engine.planes import ChannelSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb, check_scale
-from napari_rednet.execution import Job, Progress, Steps, drain, restoration_steps
+from napari_rednet.execution import Job, Progress, Restoration, Steps, drain
 from napari_rednet.restoration.presentation import by_range
 
 if TYPE_CHECKING:
@@ -122,9 +122,36 @@ def super_resolve_steps(
     out: Any = None,
 ) -> Steps:
     """`super_resolve`, step by step, as `denoise_steps` does for `denoise`."""
+    restoration = prepare_super_resolve(
+        image,
+        scale,
+        model=model,
+        channel_axis=channel_axis,
+        rgb=rgb,
+        ensemble=ensemble,
+        tile=tile,
+        memory=memory,
+        device=device,
+    )
+    check_out(out, restoration.array, restoration.shape)
+    return restoration.steps(out)
+
+
+def prepare_super_resolve(
+    image: Any,
+    scale: int = 2,
+    *,
+    model: ModelLike = "fast",
+    channel_axis: int | None = None,
+    rgb: bool = False,
+    ensemble: bool = False,
+    tile: int | None = None,
+    memory: Memory | None = None,
+    device: str = "auto",
+) -> Restoration:
+    """Check the arguments of `super_resolve`; nothing is computed yet."""
     factor = check_scale(scale)
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("super_resolve", model, ensemble, tile, device, memory)
     job = Job(layout, options.restorer, by_range, factor, bool(rgb), options.devices)
-    check_out(out, array, job.shape)
-    return restoration_steps(job, array, out)
+    return Restoration(job, array)

@@ -1,0 +1,42 @@
+"""An array together with how to restore it, as a whole or in part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from napari_rednet.execution.job import Job
+from napari_rednet.execution.steps import Steps, restoration_steps
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What a verb makes of its arguments once they are checked.
+
+    Parameters
+    ----------
+    job : Job
+        How to restore.
+    array : array
+        What.
+    find_mask : callable, optional
+        Returns which of its pixels are missing, as bool of its shape. That may take time.
+    """
+
+    job: Job
+    array: Any
+    find_mask: Callable[[], Any] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        return self.job.shape
+
+    def mask(self) -> Any:
+        """Which pixels are missing; None if none are."""
+        return None if self.find_mask is None else self.find_mask()
+
+    def steps(self, out: Any = None) -> Steps:
+        """Restore everything into `out`, or into a new array."""
+        return (yield from restoration_steps(self.job, self.array, out, self.mask()))
