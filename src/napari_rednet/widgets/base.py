@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
@@ -18,15 +18,20 @@ from napari_rednet import __version__
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.controls import CommonControls, find_choices
 from napari_rednet.widgets.layers import LayerImage, image_layers, layer_image, layer_options
+from napari_rednet.widgets.preview import Preview
+from napari_rednet.widgets.preview_run import Previewer
 from napari_rednet.widgets.run_control import RunControl
 from napari_rednet.widgets.worker import Steps, compute_in_background
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Restoration
 
 
 class RestoreWidget(Container):
     """Base of the restoration widgets.
 
-    A concrete widget sets the class attributes and overrides `steps`, which does the work in
-    another thread, and, where it needs them, the other hooks.
+    A concrete widget sets the class attributes and overrides `prepare`, which says in another
+    thread what is to be done, and, where it needs them, the other hooks.
 
     Parameters
     ----------
@@ -43,8 +48,12 @@ class RestoreWidget(Container):
         What is added to the name of the layer.
     doing : str
         What the activity dock calls a run.
+    preview_remark : str
+        What is not true of a preview.
     common : CommonControls
         The layer, the model, the device.
+    preview : Preview
+        Of what is seen of the layer.
     runs : RunControl
         The present run; `run`, `cancel` and `progress` are its.
     """
@@ -53,11 +62,19 @@ class RestoreWidget(Container):
     task: ClassVar[str]
     suffix: ClassVar[str]
     doing: ClassVar[str]
+    preview_remark: ClassVar[str] = ""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
         self.common = CommonControls(self._image_layers)
+        self.preview = Preview(
+            napari_viewer,
+            lambda: self.common.image.value,
+            self.arguments,
+            Previewer(self.task, self.complete, self.prepare),
+            self.preview_remark,
+        )
         self.runs = RunControl(napari_viewer)
         self.run, self.cancel, self.progress = self.runs.run, self.runs.cancel, self.runs.progress
         self._arrange()
@@ -80,12 +97,28 @@ class RestoreWidget(Container):
         """
         return self.common.arguments()
 
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Check the arguments, but compute nothing yet.
+
+        It runs in another thread and must not touch any control.
+        """
+        raise NotImplementedError
+
+    def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:  # noqa: ARG002
+        """Work out what the controls leave open; return all arguments of `prepare`.
+
+        It runs in another thread and must not touch any control.
+        """
+        yield 0, 0
+        return arguments
+
     def steps(self, image: LayerImage, **arguments: Any) -> Steps:
         """Restore: yield (done, total), return the array to show and a dict of what was used.
 
         It runs in another thread and must not touch any control.
         """
-        raise NotImplementedError
+        restored = yield from self.prepare(image, **arguments).steps()
+        return image.with_alpha(restored), {}
 
     def show_used(self, used: dict[str, Any]) -> None:
         """Show what `steps` has chosen itself."""
@@ -126,6 +159,7 @@ class RestoreWidget(Container):
         except ValueError as error:
             show_error(str(error))
             return
+        self.preview.switch_off()
         add = partial(self._add_result, self.common.image.value)
         self.start(partial(self._restore, image, arguments), self.doing, add)
 
@@ -154,14 +188,10 @@ class RestoreWidget(Container):
     def _arrange(self) -> None:
         # magicgui aligns fields by labels that it measures without napari's larger font.
         self.native.setStyleSheet("QLabel { min-width: 6em; }")
-        self.extend(
-            [
-                *self.common.source,
-                *self.extra_controls(),
-                *self.common.computing,
-                *self.runs.widgets,
-            ]
-        )
+        parameters = [*self.common.source, *self.extra_controls(), *self.common.computing]
+        for control in parameters:
+            control.changed.connect(self.preview.parameters_changed)
+        self.extend([*parameters, *self.preview.widgets, *self.runs.widgets])
 
     def _connect(self) -> None:
         self.run.changed.connect(self._run)
@@ -187,6 +217,7 @@ class RestoreWidget(Container):
             model_events.chosen.disconnect(self._follow_models)
         elif task in (None, self.task):
             self._find_choices(name)
+            self.preview.models_changed()
 
     def _while_open(self, callback: Callable[..., None]) -> Callable[..., None]:
         """A callback that does nothing once the window is closed and Qt's side gone."""
@@ -201,9 +232,11 @@ class RestoreWidget(Container):
         return image_layers(self.viewer)
 
     def _change_layer(self) -> None:
+        self.preview.switch_off()
         self.runs.offer(has_source=self.common.image.value is not None)
         self.layer_changed(self.selected())
 
     def _stop_if_closed(self) -> None:
         if self.native.parent() is None:
+            self.preview.switch_off()
             self.runs.stop()

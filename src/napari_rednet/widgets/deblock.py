@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_rednet.widgets.base import RestoreWidget
 from napari_rednet.widgets.layers import LayerImage
-from napari_rednet.widgets.worker import Steps
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Restoration
 
 
 class DeblockWidget(RestoreWidget):
@@ -16,8 +18,8 @@ class DeblockWidget(RestoreWidget):
     suffix = " deblocked"
     doing = "Deblocking"
 
-    def steps(self, image: LayerImage, **arguments: Any) -> Steps:
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Remove the artefacts; transparency stays as it is."""
-        from napari_rednet.restoration import deblock_steps
+        from napari_rednet.restoration import prepare_deblock
 
-        return (yield from deblock_steps(image.data, rgb=image.rgb, **arguments)), {}
+        return prepare_deblock(image.data, rgb=image.rgb, **arguments)

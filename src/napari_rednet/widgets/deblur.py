@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets.bases import Widget
 
 from napari_rednet.widgets.noise_aware import NoiseAwareWidget
 from napari_rednet.widgets.psf_controls import PsfControls
-from napari_rednet.widgets.worker import Steps
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Restoration
 
 
 class DeblurWidget(NoiseAwareWidget):
@@ -18,6 +20,7 @@ class DeblurWidget(NoiseAwareWidget):
     task = "denoise"  # a denoiser is the prior
     suffix = " deblurred"
     doing = "Deblurring"
+    preview_remark = "Near edges it may differ a little from the result."
 
     def extra_controls(self) -> list[Widget]:
         """The PSF, the noise and the strength."""
@@ -28,8 +31,8 @@ class DeblurWidget(NoiseAwareWidget):
         """The PSF as well."""
         return {**super().arguments(), "psf": self.psf.psf()}
 
-    def noise_steps(self, array: Any, **arguments: Any) -> Steps:
+    def prepare_array(self, array: Any, **arguments: Any) -> Restoration:
         """Deblur."""
-        from napari_rednet.restoration import deblur_steps
+        from napari_rednet.restoration import prepare_deblur
 
-        return deblur_steps(array, **arguments)
+        return prepare_deblur(array, **arguments)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_rednet.widgets.noise_aware import NoiseAwareWidget
-from napari_rednet.widgets.worker import Steps
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Restoration
 
 
 class DenoiseWidget(NoiseAwareWidget):
@@ -15,8 +17,8 @@ class DenoiseWidget(NoiseAwareWidget):
     suffix = " denoised"
     doing = "Denoising"
 
-    def noise_steps(self, array: Any, **arguments: Any) -> Steps:
+    def prepare_array(self, array: Any, **arguments: Any) -> Restoration:
         """Remove the noise."""
-        from napari_rednet.restoration import denoise_steps
+        from napari_rednet.restoration import prepare_denoise
 
-        return denoise_steps(array, **arguments)
+        return prepare_denoise(array, **arguments)

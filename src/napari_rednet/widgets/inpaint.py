@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets.bases import Widget
 from napari.layers import Labels, Shapes
@@ -12,6 +12,9 @@ from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.layers import LayerImage
 from napari_rednet.widgets.mask_layers import LayerMask, layer_mask
 from napari_rednet.widgets.worker import Steps
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Restoration
 
 FOUND = "dead and hot pixels"
 
@@ -40,13 +43,19 @@ class InpaintWidget(RestoreWidget):
         mask = None if chosen == FOUND else layer_mask(chosen, self.common.image.value)
         return {**super().arguments(), "mask": mask}
 
-    def steps(self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any) -> Steps:
-        """Fill; transparency stays as it is. The mask is recorded by its name."""
-        from napari_rednet.restoration import inpaint_steps
+    def prepare(
+        self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any
+    ) -> Restoration:
+        """Fill; transparency stays as it is."""
+        from napari_rednet.restoration import prepare_inpaint
 
-        missing, name = (None, None) if mask is None else (mask.missing, mask.name)
-        steps = inpaint_steps(image.array, missing, channel_axis=image.channel_axis, **arguments)
-        return image.with_alpha((yield from steps)), {"mask": name}
+        missing = None if mask is None else mask.missing
+        return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)
+
+    def steps(self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any) -> Steps:
+        """Fill. The mask is recorded by its name."""
+        restored, _ = yield from super().steps(image, mask=mask, **arguments)
+        return restored, {"mask": None if mask is None else mask.name}
 
     def _masks(self, *_: Any) -> list[Any]:
         layers = [layer for layer in self.viewer.layers if isinstance(layer, (Labels, Shapes))]

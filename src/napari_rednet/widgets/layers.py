@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,15 +62,25 @@ class LayerImage:
         return ("red", "green", "blue") if self.rgb else ("",)
 
     @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Pixels along each axis of the layer, which colours are none of."""
+        shape: tuple[int, ...] = tuple(self.data.shape)
+        return shape[:-1] if self.rgb else shape
+
+    @property
     def plane_shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        rows, columns = self.data.shape[-3:-1] if self.rgb else self.data.shape[-2:]
+        rows, columns = self.spatial_shape[-2:]
         return rows, columns
 
+    def part(self, place: tuple[int, ...], rows: slice, columns: slice) -> LayerImage:
+        """Rows and columns of one plane."""
+        return LayerImage(self.data[(*place, rows, columns)], self.rgb)
+
     def with_alpha(self, restored: Any) -> Any:
-        """A restored array with the untouched transparency of the layer."""
+        """A restored array with the untouched transparency of the layer, unless it has its own."""
         alpha = self.alpha
-        if alpha is None:
+        if alpha is None or restored.shape[-1] == self.data.shape[-1]:
             return restored
         if is_dask(restored):
             import dask.array as da
@@ -88,12 +99,13 @@ def image_layers(viewer: Viewer) -> list[Image]:
 
 
 def insert_quietly(viewer: Viewer, index: int, layer: Image) -> None:
-    """Insert a layer without selecting it."""
+    """Insert a layer without selecting it; nobody hears of another selection in between."""
     layers = viewer.layers
-    selected, active = set(layers.selection), layers.selection.active
-    layers.insert(index, layer)
-    layers.selection = selected
-    layers.selection.active = active if len(selected) <= 1 else None
+    selected = [one for one in layers if one in layers.selection]
+    with layers.selection.events.blocker_all():
+        layers.insert(index, layer)
+        layers.selection.clear()
+        layers.selection.update(selected)
 
 
 def layer_image(layer: Image) -> LayerImage:
@@ -107,12 +119,15 @@ def layer_options(layer: Image) -> dict[str, Any]:
     return {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
 
 
-def finer_grid(layer: Image, factor: int) -> dict[str, Any]:
-    """Keyword arguments of `add_image` for `factor` times as many rows and columns in its place."""
+def finer_grid(layer: Image, factor: int, first: Sequence[float] | None = None) -> dict[str, Any]:
+    """Keyword arguments of `add_image` for `factor` times as many rows and columns in its place.
+
+    `first` is the pixel of the layer that the image begins at, if it is not the layer's first.
+    """
     scale = np.array(layer.scale, float)
     scale[-2:] /= factor
+    start = np.zeros(layer.ndim) if first is None else np.array(first, float)
     # Pixels are where their centres are: the first small one lies before that of the large one.
-    first = np.zeros(layer.ndim)
-    first[-2:] = (1 - factor) / (2 * factor)
+    start[-2:] += (1 - factor) / (2 * factor)
     placed = Affine(layer.scale, layer.translate, rotate=layer.rotate, shear=layer.shear)
-    return {"scale": scale, "translate": placed(first)}
+    return {"scale": scale, "translate": placed(start)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from napari_rednet.widgets.worker import Steps
 
 if TYPE_CHECKING:
     from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.execution import Restoration
     from napari_rednet.noise import NoiseLevels
 
 
@@ -36,7 +37,7 @@ _MILLISECONDS = 50
 
 
 class NoiseAwareWidget(RestoreWidget):
-    """Estimates the noise or takes what is typed; concrete widgets override `noise_steps`."""
+    """Estimates the noise or takes what is typed; concrete widgets override `prepare_array`."""
 
     def extra_controls(self) -> list[Widget]:
         """The noise and the strength."""
@@ -55,6 +56,7 @@ class NoiseAwareWidget(RestoreWidget):
         self.noise.estimate.changed.connect(self._estimate)
         self.noise.place.changed.connect(self._measure_again)
         self.noise.panel.button.changed.connect(self._measure_if_open)
+        self.viewer.dims.events.point.connect(self._follow_slice)
         # When a viewer closes, the layers go one by one: soon there may be nothing to measure.
         self._soon = QTimer(self.native)
         self._soon.setSingleShot(True)
@@ -74,9 +76,21 @@ class NoiseAwareWidget(RestoreWidget):
         self.noise.set_channels([""] if image is None else image.channels)
         self._soon.start()
 
-    def noise_steps(self, array: Any, **arguments: Any) -> Steps:
-        """The steps of the verb."""
+    def prepare_array(self, array: Any, **arguments: Any) -> Restoration:
+        """Check the arguments of the verb."""
         raise NotImplementedError
+
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Every colour has noise of its own; transparency is left alone."""
+        return self.prepare_array(image.array, channel_axis=image.channel_axis, **arguments)
+
+    def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:
+        """Measure the noise where users have drawn."""
+        noise = arguments["noise"]
+        if not isinstance(noise, Region):
+            return (yield from super().complete(image, arguments))
+        levels = yield from measure_steps(image, noise)
+        return {**arguments, "noise": [one.fit() for one in levels]}
 
     def steps(self, image: LayerImage, *, noise: Any = None, **arguments: Any) -> Steps:
         """Estimate the noise unless it is given, and restore."""
@@ -84,9 +98,8 @@ class NoiseAwareWidget(RestoreWidget):
             levels = yield from measure_steps(image, noise or Region())
             noise = [one.fit() for one in levels]
             self._behind = dict(zip(noise, levels, strict=True))
-        axis = image.channel_axis
-        steps = self.noise_steps(image.array, noise=noise, channel_axis=axis, **arguments)
-        return image.with_alpha((yield from steps)), {"noise": noise}
+        restored, _ = yield from super().steps(image, noise=noise, **arguments)
+        return restored, {"noise": noise}
 
     def show_used(self, used: dict[str, Any]) -> None:
         """Show the noise that was estimated."""
@@ -97,7 +110,11 @@ class NoiseAwareWidget(RestoreWidget):
     # Measuring -----------------------------------------------------------------------------
 
     def _estimate(self) -> None:
-        self._measure(partial(self.noise.take_levels, instead_of_typed=True))
+        self._measure(self._take_estimate)
+
+    def _take_estimate(self, levels: list[NoiseLevels]) -> None:
+        self.noise.take_levels(levels, instead_of_typed=True)
+        self.preview.parameters_changed()
 
     def _measure_if_open(self) -> None:
         if not self.noise.panel.is_open or self.noise.has_levels:
@@ -129,6 +146,10 @@ class NoiseAwareWidget(RestoreWidget):
     def _asked(self) -> tuple[Image | None, Place]:
         """Whose noise is asked for, and where."""
         return self.common.image.value, self.noise.place.value
+
+    def _follow_slice(self) -> None:
+        if self.preview.is_on and self.noise.place.value.shown_only:
+            self.preview.parameters_changed()
 
     def _places(self) -> list[tuple[str, Place]]:
         shapes = [layer for layer in self.viewer.layers if isinstance(layer, Shapes)]

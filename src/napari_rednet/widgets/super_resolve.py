@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets.bases import Widget
 from napari.layers import Image
@@ -11,7 +11,9 @@ from napari_rednet.arguments import SCALES
 from napari_rednet.widgets.base import RestoreWidget
 from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.layers import LayerImage, finer_grid
-from napari_rednet.widgets.worker import Steps
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Restoration
 
 
 class SuperResolveWidget(RestoreWidget):
@@ -36,11 +38,11 @@ class SuperResolveWidget(RestoreWidget):
         """The scale as well."""
         return {**super().arguments(), "scale": self.scale.value}
 
-    def steps(self, image: LayerImage, **arguments: Any) -> Steps:
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Enlarge; transparency is enlarged along."""
-        from napari_rednet.restoration import super_resolve_steps
+        from napari_rednet.restoration import prepare_super_resolve
 
-        return (yield from super_resolve_steps(image.data, rgb=image.rgb, **arguments)), {}
+        return prepare_super_resolve(image.data, rgb=image.rgb, **arguments)
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
         """Pixels as much smaller as there are more of them."""

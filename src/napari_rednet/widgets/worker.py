@@ -41,13 +41,19 @@ class StepsWorker(GeneratorWorker):
             self._gen.close()
 
 
+def notify_of_error(error: Exception) -> None:
+    """Show an error as napari does."""
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
 def start_worker(
     make_steps: Callable[[], Steps],
-    description: str,
+    description: str | None,
     *,
-    on_progress: Callable[[tuple[int, int]], None],
     on_result: Callable[[Any], None],
     on_end: Callable[[], None],
+    on_progress: Callable[[tuple[int, int]], None] | None = None,
+    on_error: Callable[[Exception], None] = notify_of_error,
 ) -> StepsWorker:
     """Run steps in a thread, with a bar in napari's activity dock.
 
@@ -57,18 +63,23 @@ def start_worker(
     ----------
     make_steps : callable
         Called in the thread, so that argument checks and slow imports happen there too.
-    description : str
-        What the activity dock calls the run.
+    description : str or None
+        What the activity dock calls the run. None keeps it, and its warnings, to itself.
     on_progress, on_result, on_end : callable
         Called in the window's thread: with (done, total); with the result, unless it failed or
         was cancelled; and in all cases after the last of them.
+    on_error : callable
+        Called with what went wrong, instead of a notification.
     """
-    worker: StepsWorker = _run(make_steps, _progress={"desc": description})
-    worker.yielded.connect(on_progress)
-    worker.yielded.connect(partial(_show_in_activity_dock, worker.pbar))
+    shown = {"desc": description} if description else False
+    worker: StepsWorker = _run(make_steps, _progress=shown)
+    if on_progress is not None:
+        worker.yielded.connect(on_progress)
+    if description is not None:
+        worker.yielded.connect(partial(_show_in_activity_dock, worker.pbar))
+        worker.warned.connect(_notify_of_warning)
     worker.returned.connect(on_result)
-    worker.errored.connect(_notify_of_error)
-    worker.warned.connect(_notify_of_warning)
+    worker.errored.connect(on_error)
     worker.finished.connect(on_end)
     worker.start()
     return worker
@@ -78,7 +89,7 @@ def compute_in_background(compute: Callable[[], Any], on_result: Callable[[Any],
     """Call a function that takes seconds in a thread, and another with its result in this one."""
     worker = create_worker(compute, _start_thread=False, _ignore_errors=True)
     worker.returned.connect(on_result)
-    worker.errored.connect(_notify_of_error)
+    worker.errored.connect(notify_of_error)
     worker.start()
 
 
@@ -116,10 +127,6 @@ def _show_in_activity_dock(bar: Any, progress: tuple[int, int]) -> None:
         return
     bar.total = 100
     bar.update(100 * done // total - bar.n)
-
-
-def _notify_of_error(error: Exception) -> None:
-    notification_manager.receive_error(type(error), error, error.__traceback__)
 
 
 def _notify_of_warning(shown: tuple[Any, ...]) -> None:

@@ -1,0 +1,233 @@
+"""The live preview of a restoration widget: what is seen of the layer, as it will be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from magicgui.widgets import CheckBox, Label
+from magicgui.widgets.bases import Widget
+from napari.layers import Image
+from napari.viewer import Viewer
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+
+from napari_rednet.widgets.layers import layer_image
+from napari_rednet.widgets.preview_layer import PreviewLayer
+from napari_rednet.widgets.preview_run import Order, Prepare, Previewed, Previewer
+from napari_rednet.widgets.view import view_of
+from napari_rednet.widgets.worker import StepsWorker, start_worker
+
+# Long enough for a drag to be one change and for the canvas to be drawn, and still felt as live.
+_REST_MS = 40
+_SLOW_SECONDS = 0.5
+_PLACED_BY = ("data", "scale", "translate", "rotate", "shear", "affine", "visible")
+
+
+class Preview:
+    """A switch, a line of text, and while it is on, a temporary layer.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layer is seen.
+    source : callable
+        Returns the chosen layer, or None.
+    arguments : callable
+        Returns what the controls say, or raises ValueError in words for the user.
+    previewer : Previewer
+        Does the work.
+    remark : str
+        What is said below a preview that is not all of the truth.
+
+    Attributes
+    ----------
+    toggle : CheckBox
+        Whether it is on.
+    status : Label
+        What is previewed, or why nothing is; hidden when there is nothing to say.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        source: Callable[[], Image | None],
+        arguments: Callable[[], Mapping[str, Any]],
+        previewer: Previewer,
+        remark: str = "",
+    ) -> None:
+        self._viewer, self._source, self._arguments = viewer, source, arguments
+        self._previewer = previewer
+        self._remark = remark
+        self._known: Mapping[str, Any] | None = None
+        self._layer: PreviewLayer | None = None
+        self._worker: StepsWorker | None = None
+        self._order: Order | None = None
+        self.toggle = CheckBox(
+            name="preview",
+            label="",
+            text="Preview",
+            tooltip="Restore what is seen of the layer, as you zoom, move and change values. "
+            f"It is shown in a layer that goes when this is switched off. {remark}".strip(),
+        )
+        self.status = Label(
+            name="preview_status", label="", tooltip="What is previewed, or why nothing is."
+        )
+        self.status.native.setWordWrap(True)
+        self._timer = QTimer(self.toggle.native)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REST_MS)
+        self._timer.timeout.connect(self._update)
+        self.toggle.changed.connect(self._switch)
+        self._say("")
+
+    @property
+    def widgets(self) -> list[Widget]:
+        """The controls, from top to bottom."""
+        return [self.toggle, self.status]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the switch is on, in a window that is open."""
+        return bool(isalive(self.toggle.native)) and bool(self.toggle.value)
+
+    def switch_off(self) -> None:
+        """Take the preview away."""
+        if self.is_on:
+            self.toggle.value = False
+
+    def parameters_changed(self) -> None:
+        """Ask for the arguments again and show what they do."""
+        self._known = None
+        self._request()
+
+    def models_changed(self) -> None:
+        """Read the model again."""
+        self._previewer.forget_models()
+        self.parameters_changed()
+
+    # Switching -----------------------------------------------------------------------------
+
+    def _switch(self) -> None:
+        if self.toggle.value:
+            self._open()
+        else:
+            self._close()
+
+    def _open(self) -> None:
+        source = self._source()
+        if source is None:
+            self._say("Preview: choose an image layer.")
+            return
+        self._layer = PreviewLayer(self._viewer, source)
+        self._previewer.forget_measures()
+        for signal, callback in self._signals(source):
+            signal.connect(callback)
+        self.parameters_changed()
+
+    def _close(self) -> None:
+        self._timer.stop()
+        self._quit()
+        self._say("")
+        if self._layer is None:
+            return
+        for signal, callback in self._signals(self._layer.source):
+            signal.disconnect(callback)
+        layer, self._layer, self._order = self._layer, None, None
+        layer.close()
+        self._previewer.forget_measures()
+
+    def _signals(self, source: Image) -> list[tuple[Any, Callable[..., None]]]:
+        """What changes the view or the layers."""
+        camera = getattr(self._viewer, "scene", self._viewer).camera  # older ones have no scene
+        dims, layers = self._viewer.dims.events, self._viewer.layers.events
+        moved = [camera.events.center, camera.events.zoom, dims.point, dims.ndisplay, dims.order]
+        moved += [getattr(source.events, name) for name in _PLACED_BY]
+        return [
+            *((signal, self._request) for signal in moved),
+            (source.events.data, self._forget_measures),
+            (layers.removed, self._follow_removal),
+        ]
+
+    def _forget_measures(self) -> None:
+        self._previewer.forget_measures()
+
+    def _follow_removal(self, event: Any) -> None:
+        if self._layer is None:
+            return
+        if event.value is self._layer.source or self._layer.is_shown_in(event.value):
+            self.switch_off()
+
+    # Updating ------------------------------------------------------------------------------
+
+    def _request(self) -> None:
+        """Update when changes have come to rest."""
+        if self.is_on and self._layer is not None:
+            self._timer.start()
+
+    def _update(self) -> None:
+        """Restore what is seen now; what is being restored is stale, and its end calls again."""
+        if not self.is_on or self._layer is None:
+            return
+        if self._worker is not None:
+            self._quit()
+            return
+        try:
+            self._order = order = self._make_order(self._layer.source)
+        except ValueError as error:
+            self._refuse(error)
+            return
+        if not self._previewer.has_measured(order):
+            self._say("Preview: measuring the layer…")
+        self._worker = start_worker(
+            partial(self._previewer.steps, order),
+            None,
+            on_progress=partial(self._tell_if_slow, time.monotonic()),
+            on_result=partial(self._take, order),
+            on_error=self._refuse,
+            on_end=self._end,
+        )
+
+    def _make_order(self, source: Image) -> Order:
+        if self._known is None:
+            self._known = self._arguments()
+        return Order(layer_image(source), view_of(self._viewer, source), self._known)
+
+    def _take(self, order: Order, previewed: Previewed) -> None:
+        if order is self._order and self._layer is not None and self.is_on:
+            self._layer.show(previewed)
+            self._say(self._told(previewed))
+
+    def _tell_if_slow(self, begun: float, progress: tuple[int, int]) -> None:
+        if progress[1] and time.monotonic() - begun > _SLOW_SECONDS:
+            self._say("Preview: restoring…")
+
+    def _end(self) -> None:
+        stale = self._worker is not None and self._worker.abort_requested
+        self._worker = None
+        if stale:
+            self._update()
+
+    def _refuse(self, error: Exception) -> None:
+        if self._layer is not None and self.is_on:
+            self._layer.clear()
+            self._say(f"No preview: {error}.")
+
+    def _quit(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _told(self, previewed: Previewed) -> str:
+        rows, columns = previewed.view.shape
+        if previewed.view.is_cut:
+            what = f"Preview of the middle {columns} × {rows} pixels; zoom in for a whole view."
+        else:
+            what = f"Preview of {columns} × {rows} pixels."
+        return f"{what} {self._remark}".strip()
+
+    def _say(self, text: str) -> None:
+        if isalive(self.status.native):
+            self.status.value = text
+            self.status.visible = bool(text)
