@@ -51,7 +51,7 @@ def pixels(path):
 
 def interrupt_after(monkeypatch, count):
     """Ctrl+C, so many reports of progress after the beginning."""
-    module = sys.modules["napari_rednet.restoration.denoise"]
+    module = sys.modules["napari_rednet.execution.restoration"]
     steps = module.restoration_steps
 
     def stopped(*arguments):

@@ -345,4 +345,5 @@ def test_stale_previews_are_cancelled(viewer, dock, settled, qtbot, noisy, monke
     assert preview_in(viewer) is None
     shown.append(True)
     settled(widget)
-    assert_close(preview_in(viewer).data, nr.denoise(noisy, strength=2))
+    preview = preview_in(viewer)
+    assert_close(preview.data, nr.denoise(noisy, strength=2)[part(preview)])
