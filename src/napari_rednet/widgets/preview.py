@@ -16,7 +16,7 @@ from qtpy.QtCore import QTimer
 
 from napari_rednet.widgets.layers import layer_image
 from napari_rednet.widgets.preview_layer import PreviewLayer
-from napari_rednet.widgets.preview_run import Order, Prepare, Previewed, Previewer
+from napari_rednet.widgets.preview_run import Order, Previewed, Previewer
 from napari_rednet.widgets.view import view_of
 from napari_rednet.widgets.worker import StepsWorker, start_worker
 
