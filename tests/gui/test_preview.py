@@ -9,7 +9,7 @@ from superqt.utils import WorkerBase
 
 import napari_rednet as nr
 from napari_rednet.widgets import preview_run
-from napari_rednet.widgets.layers import PREVIEW
+from napari_rednet.widgets.layers import TEMPORARY
 
 LONG = 60_000
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
@@ -54,7 +54,7 @@ def switched_on(settled):
 
 def preview_in(viewer):
     """The layer of the preview; None if there is none."""
-    found = [layer for layer in viewer.layers if PREVIEW in layer.metadata]
+    found = [layer for layer in viewer.layers if layer.metadata.get(TEMPORARY)]
     assert len(found) <= 1
     return found[0] if found else None
 

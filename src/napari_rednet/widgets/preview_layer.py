@@ -72,4 +72,3 @@ class PreviewLayer:
         if self._layer is not None:
             for name in _LOOK:
                 setattr(self._layer, name, getattr(self.source, name))
-
