@@ -4,6 +4,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -107,7 +108,12 @@ def test_a_new_result_is_chosen_unless_a_pair_is_being_watched(viewer, dock):
 
 def add_kind(viewer, kind):
     """A pair of a kind of layers."""
-    shape = {"stack": (3, 64, 80), "colours": (64, 80, 3), "lazy pyramid": (512, 640)}
+    shape = {
+        "stack": (3, 64, 80),
+        "rolled": (40, 64, 80),
+        "colours": (64, 80, 3),
+        "lazy pyramid": (512, 640),
+    }
     before, after = (plain(v, shape.get(kind, (64, 80))) for v in (DARK, BRIGHT))
     options = {
         "colours": {"rgb": True},
@@ -126,8 +132,11 @@ def add_kind(viewer, kind):
 
 def test_left_of_the_line_is_before_right_of_it_after(shown, compare, qtbot):
     widget = compare()
-    for kind in ("plain", "stack", "colours", "lazy pyramid", "additive", "turned", "enlarged"):
+    kinds = ("plain", "stack", "colours", "lazy pyramid", "additive", "turned", "enlarged")
+    for kind in (*kinds, "rolled"):
         add_kind(shown, kind)
+        if kind == "rolled":
+            shown.dims.order = (2, 1, 0)
         shown.reset_view()
         press(widget, SPLIT)
         for position in (0.5, 0.4):
@@ -209,9 +218,18 @@ def test_blinking_shows_one_layer_at_a_time(viewer, dock, qtbot):
     qtbot.waitUntil(both_seen, timeout=60_000)
     timer = widget.show_as.view._timer
     viewer.window.remove_dock_widget(widget)
-    assert not timer.isActive()
+    assert not isalive(timer) or not timer.isActive()
     assert before.visible
     assert after.visible
+
+
+def test_closing_the_viewer_ends_what_is_shown(viewer, dock, qtbot):
+    add_pair(viewer, plain(DARK), plain(BRIGHT))
+    widget = dock("Compare")
+    press(widget, BLINK)
+    timer = widget.show_as.view._timer
+    viewer.close()
+    qtbot.waitUntil(lambda: not isalive(timer), timeout=60_000)
 
 
 def test_side_by_side_has_before_on_the_left_whatever_the_order(shown, compare, qtbot):

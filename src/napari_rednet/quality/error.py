@@ -79,12 +79,18 @@ def estimate_error(
     Returns
     -------
     estimate : ErrorEstimate
-        A guess, as good as the noise model. Stein's formula for the pixels themselves is a small
-        difference of large numbers: with a noise variance that is wrong by 5 %, it may be off
-        by 2 dB, or find no error at all. For neighbours at 1, 2 and 3 pixels it needs no noise
-        level, and is extrapolated to 0. The larger of both errors is taken. On 24 photographs and
-        cells under noise that was estimated, at strength 1 and 2, the gain was wrong by 0.7 dB on
-        average and by 2.4 dB at most.
+        Stein's formula for the pixels themselves is a small difference of large numbers: with
+        a noise variance that is wrong by 5 %, it may be off by 2 dB, or find no error at all. For
+        neighbours at 1, 2 and 3 pixels it needs no noise level, and is extrapolated to 0. The
+        larger of both errors is taken.
+
+    Notes
+    -----
+    Ten of scikit-image's images under three noises each, estimated and removed by `denoise` at
+    strength 1 and 2: the error was estimated as 0.74 to 1.21 of the true one. The gain is as good
+    as the noise model besides: it was wrong by less than 0.8 dB in half of the 60 cases, and by 2
+    to 7 dB where weak noise in grass or between coins had been overestimated. Blur that was there
+    before the noise is no part of the error.
 
     Raises
     ------

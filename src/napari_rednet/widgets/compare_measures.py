@@ -26,9 +26,9 @@ _SCORES = (
     "PSNR scaled: after the factor and offset that bring the image closest to the reference, "
     "since microscopes have no absolute intensities.\n\n"
     "Without a reference, an estimate by Stein's formula: the model runs once more on the image "
-    "with a little more noise. It is as good as the noise model; on test images the gain was "
-    "wrong by 0.7 dB on average and by 2.4 dB at worst. A blur that was there before the noise "
-    "is no part of the error."
+    "with a little more noise. On 60 test images, the error was estimated as 0.74 to 1.21 of the "
+    "true one. The gain is as good as the noise model besides: weak noise in rich texture is "
+    "overestimated, and so is the gain. A blur that was there before the noise is no part of it."
 )
 
 

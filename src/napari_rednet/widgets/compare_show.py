@@ -8,6 +8,7 @@ from typing import Any
 from magicgui.widgets import Container, FloatSlider, FloatSpinBox
 from napari.layers import Image
 from napari.viewer import Viewer
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_rednet.widgets.dialogs import make_button
@@ -133,7 +134,7 @@ class ShowControls(QWidget):
         if name == SPLIT:
             return Split(self._viewer, before, after, self.divider.value, self._follow_mouse)
         if name == BLINK:
-            return Blink(self._viewer, before, after, self.rate.value)
+            return Blink(self._viewer, before, after, self.rate.value, self)
         return SideBySide(self._viewer, before, after)
 
     def _follow_mouse(self, position: float) -> None:
@@ -149,7 +150,7 @@ class ShowControls(QWidget):
             self._view.rate = rate
 
     def _leave_3d(self, _event: Any) -> None:
-        way = self.way
+        way = self.way if isalive(self) else None
         if way is not None and self._viewer.dims.ndisplay != 2:
             self.stop()
             self.hint.setText(self._obstacle(way))

@@ -10,7 +10,7 @@ from napari.components.overlays import TextOverlay, ZoomOverlay
 from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, QTimer
 
 from napari_rednet.widgets.borrowed import Borrowed
 from napari_rednet.widgets.half_image import HalfImage, HalfPlane
@@ -91,11 +91,21 @@ class SideBySide(PairView):
 
 
 class Blink(PairView):
-    """One layer after the other, in the same place."""
+    """One layer after the other, in the same place.
 
-    def __init__(self, viewer: Viewer, before: Image, after: Image, rate: float) -> None:
+    Parameters
+    ----------
+    rate : float
+        Changes per second.
+    window : QObject
+        With which it ends at the latest.
+    """
+
+    def __init__(
+        self, viewer: Viewer, before: Image, after: Image, rate: float, window: QObject
+    ) -> None:
         super().__init__(viewer, before, after)
-        self._timer = QTimer()
+        self._timer = QTimer(window)
         self._timer.timeout.connect(self._turn)
         self.rate = rate
 
@@ -117,6 +127,7 @@ class Blink(PairView):
     def stop(self) -> None:
         """End, with both as they were."""
         self._timer.stop()
+        self._timer.deleteLater()
         super().stop()
 
     def _turn(self) -> None:

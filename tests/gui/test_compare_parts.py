@@ -1,0 +1,94 @@
+"""Parts of the Compare widget that need no window."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.layers import Image
+from skimage import data
+
+import napari_rednet as nr
+from napari_rednet.widgets.borrowed import Borrowed
+from napari_rednet.widgets.compare_record import noise_of, settings_of, source_of
+from napari_rednet.widgets.half_image import HalfImage, HalfPlane
+
+NOISE = nr.NoiseModel(2.0, 100.0, 3.0)
+
+
+def layer(name="a", **record):
+    return Image(np.zeros((4, 4)), name=name, metadata={"napari_rednet": record} if record else {})
+
+
+def test_a_record_tells_source_noise_and_settings():
+    source, other = layer("source"), layer("other")
+    result = layer(
+        source="source",
+        verb="denoise",
+        noise=[NOISE],
+        model="denoise-fast",
+        strength=1.5,
+        device="cpu",
+    )
+    assert source_of(result, [other, source, result]) is source
+    assert source_of(result, [other, result]) is None
+    assert source_of(source, [source, result]) is None
+    assert noise_of(result) == [NOISE]
+    assert settings_of(result) == {"model": "denoise-fast", "strength": 1.5, "device": "cpu"}
+    assert noise_of(layer(source="source", verb="deblur", noise=[NOISE])) is None
+    assert noise_of(source) is None
+
+
+def test_a_record_of_plain_values_with_a_model_file_is_understood():
+    call = {"arguments": {"model": "/models/mine.safetensors"}}
+    result = layer(verb="denoise", noise=[vars(NOISE)], model="mine", call=call, ensemble=True)
+    assert noise_of(result) == [NOISE]
+    assert settings_of(result) == {"model": "/models/mine.safetensors", "ensemble": True}
+
+
+def test_what_is_borrowed_is_put_back_unless_others_changed_it():
+    owner = SimpleNamespace(a=1, b=2)
+    borrowed = Borrowed()
+    for value in (3, 4):
+        borrowed.set(owner, "a", value)
+    borrowed.set(owner, "b", 5)
+    owner.b = 6
+    borrowed.give_back()
+    assert vars(owner) == {"a": 1, "b": 6}
+    owner.a = 7
+    borrowed.give_back()
+    assert owner.a == 7
+
+
+@pytest.mark.parametrize("slopes", [(0, 1), (1, 0), (0.5, -0.3), (-1, -2)])
+@pytest.mark.parametrize("window", [(slice(None), slice(None)), (slice(5, 30), slice(8, 20))])
+def test_half_an_image_is_hidden_at_each_level_and_in_each_window(slopes, window):
+    image = data.camera()[:64, :80]
+    rows, columns = np.mgrid[:64, :80]
+    offset = -(slopes[0] * 31.7 + slopes[1] * 39.2)
+    beyond = slopes[0] * rows + slopes[1] * columns + offset > 0
+    whole = HalfImage(image, rgb=False, steps=(1, 1))
+    whole.hidden = HalfPlane(np.array(slopes, float), offset)
+    np.testing.assert_array_equal(np.isnan(whole[window]), beyond[window])
+    np.testing.assert_array_equal(whole[window][~beyond[window]], image[window][~beyond[window]])
+    coarse = HalfImage(image[::2, ::2], rgb=False, steps=(2, 2))
+    coarse.hidden = whole.hidden
+    agree = np.isnan(coarse[()]) == (beyond.reshape(32, 2, 40, 2).mean((1, 3)) > 0.5)
+    assert agree.mean() > 0.97
+
+
+def test_half_of_a_stack_and_of_colours():
+    stack = np.arange(2 * 4 * 6).reshape(2, 4, 6)
+    half = HalfImage(stack, rgb=False, steps=(1, 1, 1))
+    half.hidden = HalfPlane(np.array([0.0, 0.0, 1.0]), -2.5)
+    np.testing.assert_array_equal(half[1][:, :3], stack[1, :, :3])
+    assert np.isnan(half[1, :, 3:]).all()
+    assert np.asarray(half).shape == stack.shape
+    for channels in (3, 4):
+        colours = data.astronaut()[:4, :6]
+        given = np.dstack([colours, np.full((4, 6), 99, np.uint8)])[..., :channels]
+        half = HalfImage(given, rgb=True, steps=(1, 1))
+        half.hidden = HalfPlane(np.array([0.0, 1.0]), -2.5)
+        assert half.shape == (4, 6, 4)
+        np.testing.assert_array_equal(half[()][..., :3], colours)
+        assert (half[()][:, :3, 3] == (99 if channels == 4 else 255)).all()
+        assert not half[()][:, 3:, 3].any()
