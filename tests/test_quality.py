@@ -9,6 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import napari_rednet as nr
 from napari_rednet import quality
+from napari_rednet.quality import scores
 from tests.conftest import psnr
 
 
@@ -78,6 +79,22 @@ def test_stacks_and_colours_are_pooled_and_lazy_arrays_taken(clean, noisy):
         np.moveaxis(stack, 0, -1), np.moveaxis(reference, 0, -1), channel_axis=-1
     )
     assert vars(colours) == pytest.approx(vars(both))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_large_planes_are_scored_in_bands(clean, noisy, monkeypatch, rows):
+    whole = quality.score(noisy, clean)
+    monkeypatch.setattr(scores, "_BAND_PIXELS", rows * clean.shape[1])
+    monkeypatch.setattr(scores, "_LEAST_ROWS", 1)
+    steps = quality.score_steps(noisy, clean)
+    progress = []
+    with pytest.raises(StopIteration) as end:
+        while True:
+            progress.append(next(steps))
+    assert vars(end.value.value) == pytest.approx(vars(whole))
+    assert progress == sorted(progress)
+    assert progress[-1] == (2 * clean.size, 2 * clean.size)
+    assert len(progress) == 2 * -(-clean.shape[0] // rows)
 
 
 def test_pixels_that_are_not_finite_do_not_count(clean, noisy):

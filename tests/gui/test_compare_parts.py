@@ -9,6 +9,7 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet.widgets.borrowed import Borrowed
+from napari_rednet.widgets.compare_planes import Part
 from napari_rednet.widgets.compare_record import noise_of, settings_of, source_of
 from napari_rednet.widgets.half_image import HalfImage, HalfPlane
 
@@ -43,6 +44,19 @@ def test_a_record_of_plain_values_with_a_model_file_is_understood():
     result = layer(verb="denoise", noise=[vars(NOISE)], model="mine", call=call, ensemble=True)
     assert noise_of(result) == [NOISE]
     assert settings_of(result) == {"model": "/models/mine.safetensors", "ensemble": True}
+
+
+def test_an_estimate_is_made_from_the_middle_of_some_planes():
+    stack = np.zeros((20, 1100, 1030), np.uint8)
+    stack[:, 38:-38, 3:-3] = np.arange(20)[:, None, None]
+    sample = Part(stack, (), None).sample()
+    assert sample.shape == (8, 1024, 1024)
+    assert [np.unique(plane).tolist() for plane in sample] == [
+        [i] for i in (0, 2, 5, 8, 10, 13, 16, 19)
+    ]
+    np.testing.assert_array_equal(Part(stack, (7,), None).sample(), 7)
+    colours = Part(stack[0, :, :3, None].repeat(3, -1), (), -1)
+    assert colours.sample().shape == (1024, 3, 3)
 
 
 def test_what_is_borrowed_is_put_back_unless_others_changed_it():

@@ -26,9 +26,10 @@ _SCORES = (
     "PSNR scaled: after the factor and offset that bring the image closest to the reference, "
     "since microscopes have no absolute intensities.\n\n"
     "Without a reference, an estimate by Stein's formula: the model runs once more on the image "
-    "with a little more noise. On 60 test images, the error was estimated as 0.74 to 1.21 of the "
-    "true one. The gain is as good as the noise model besides: weak noise in rich texture is "
-    "overestimated, and so is the gain. A blur that was there before the noise is no part of it."
+    "with a little more noise (of large images, on the middle of up to 8 planes). On 60 test "
+    "images, the error was estimated as 0.74 to 1.21 of the true one. The gain is as good as the "
+    "noise model besides: weak noise in rich texture is overestimated, and so is the gain. A blur "
+    "that was there before the noise is no part of it."
 )
 
 

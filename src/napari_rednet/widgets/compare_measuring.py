@@ -13,8 +13,6 @@ from napari_rednet.widgets.compare_planes import Part
 if TYPE_CHECKING:
     from napari_rednet.quality import ErrorEstimate, Scores
 
-_MOST_PLANES = 8
-
 
 @dataclass(frozen=True)
 class Request:
@@ -73,6 +71,6 @@ def _estimate(request: Request) -> Generator[tuple[int, int], None, ErrorEstimat
     axis, noise = request.before.channel_axis, request.noise
     models: Any = noise if axis is not None or noise is None else noise[0]
     restore = partial(denoise_steps, noise=models, channel_axis=axis, **request.settings)
-    before, after = (part.planes(_MOST_PLANES) for part in (request.before, request.after))
+    before, after = (part.sample() for part in (request.before, request.after))
     steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
     return (yield from steps)

@@ -13,6 +13,8 @@ from napari.viewer import Viewer
 from napari_rednet.engine.images import evenly
 from napari_rednet.widgets.layers import layer_image
 
+_MOST_PLANES, _MOST_PIXELS = 8, 1024
+
 
 @dataclass(frozen=True)
 class Part:
@@ -42,14 +44,21 @@ class Part:
         """The part itself, of the kind of the data."""
         return self.data[self.index] if self.index else self.data
 
-    def planes(self, most: int) -> npt.NDArray[Any]:
-        """At most so many of its planes, evenly spaced, in memory."""
-        array = self.array
-        leading = array.shape[: array.ndim - (2 if self.channel_axis is None else 3)]
+    def sample(self) -> npt.NDArray[Any]:
+        """The middle of some of its planes, evenly spaced, in memory."""
+        behind = 2 if self.channel_axis is None else 3
+        leading = self.shape[: len(self.shape) - behind]
+        middle = tuple(_middle(n) for n in self.shape[len(leading) :][:2])
         if not leading:
-            return np.asarray(array)
-        chosen = evenly(list(np.ndindex(*leading)), most)
-        return np.stack([np.asarray(array[index]) for index in chosen])
+            return np.asarray(self.data[(*self.index, *middle)])
+        chosen = evenly(list(np.ndindex(*leading)), _MOST_PLANES)
+        return np.stack([np.asarray(self.data[(*self.index, *i, *middle)]) for i in chosen])
+
+
+def _middle(length: int) -> slice:
+    """At most so many pixels in the middle of an axis."""
+    first = max((length - _MOST_PIXELS) // 2, 0)
+    return slice(first, first + min(length, _MOST_PIXELS))
 
 
 def part_of(layer: Image, viewer: Viewer, *, whole: bool) -> Part:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from napari.components.overlays import TextOverlay, ZoomOverlay
+from napari.components.overlays import TextOverlay
 from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image
 from napari.viewer import Viewer
@@ -232,6 +232,8 @@ class Split(PairView):
 
     def _draw_line(self, ends: tuple[tuple[float, float], tuple[float, float]]) -> None:
         # A rectangle without width: napari's box to zoom into is the one that can be placed freely.
+        from napari.components.overlays import ZoomOverlay  # which older versions lack
+
         if _LINE in self._overlays:
             self.viewer.canvas.overlays[_LINE].position = ends
         else:
