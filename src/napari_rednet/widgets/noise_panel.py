@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_rednet.engine.noise_model import NoiseModel
     from napari_rednet.noise import NoiseLevels
 
-_NOTHING = "Nothing has been measured yet: press Estimate noise."
+_NOTHING = "Nothing is measured yet; Estimate noise does it."
 
 
 class NoisePanel:
