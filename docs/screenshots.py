@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from gallery import main, picture
+from new_user import pick
 from skimage import data
 from windows import (
     dock,
@@ -178,14 +179,15 @@ def write_plates(folder: Path) -> None:
 
 def choose_bead(widget: Any) -> None:
     """Tell the widget the blur."""
-    widget.common.image.value = widget.viewer.layers["grid"]
-    widget.psf.kind.value = "image layer"
-    widget.psf.layer.value = widget.viewer.layers["PSF (a bead)"]
+    pick(widget.viewer, "Image", "grid")
+    pick(widget.viewer, "Blur", "image layer")
+    pick(widget.viewer, "PSF layer", "PSF (a bead)")
 
 
 def choose_labels(widget: Any) -> None:
     """Tell the widget what is missing."""
-    widget.mask.value = widget.viewer.layers["missing"]
+    pick(widget.viewer, "Mask", "missing")
+    widget.viewer.layers["missing"].visible = False
 
 
 if __name__ == "__main__":
