@@ -22,7 +22,6 @@ import numpy.typing as npt
 import torch
 import typer
 from scipy.ndimage import gaussian_filter
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.util import img_as_float32
 
 from benchmarks.baselines import Denoiser, Image, installed_baselines
@@ -41,6 +40,7 @@ from napari_rednet import denoise
 from napari_rednet.engine.degradations import add_noise
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.io.planes import read_planes
+from napari_rednet.quality import score
 
 app = typer.Typer(help="Quality of restored images.", add_completion=False)
 
@@ -138,8 +138,9 @@ def _score(run: Denoiser, name: str, sigma: float, protocol: Protocol) -> Scores
         scores.seconds.append(time.perf_counter() - start)
         if protocol.clip and name != _NOISY:
             restored = restored.clip(0, 255)
-        scores.psnr.append(peak_signal_noise_ratio(image, restored, data_range=255))
-        scores.ssim.append(_ssim(image, restored))
+        found = score(restored, image, data_range=255)
+        scores.psnr.append(found.psnr)
+        scores.ssim.append(found.ssim)
     return scores
 
 
@@ -148,20 +149,6 @@ def with_noise(clean: Image, sigma: float, seed: int, number: int) -> Image:
     generator = torch.Generator().manual_seed(1_000_003 * seed + number)
     noisy: Image = add_noise(torch.from_numpy(clean)[None, None], sigma, generator)[0, 0].numpy()
     return noisy
-
-
-def _ssim(clean: Image, restored: Image) -> float:
-    # sigma 1.5 cut off at 3.5 sigma is the window of 11 × 11 pixels.
-    return float(
-        structural_similarity(
-            clean,
-            restored,
-            data_range=255,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
-    )
 
 
 def _gaussian_tables(name: str, protocol: Protocol, scores: dict[str, list[Scores]]) -> list[Table]:
@@ -215,11 +202,7 @@ _PAIRS_NOTES = [
 
 def invariant_psnr(clean: Image, restored: Image) -> float:
     """PSNR after the affine change of intensities that brings `restored` closest to `clean`."""
-    wanted = clean.astype(np.float64).ravel()
-    terms = np.stack([restored.astype(np.float64).ravel(), np.ones(restored.size)], 1)
-    factors = np.linalg.lstsq(terms, wanted, rcond=None)[0]
-    fitted = terms @ factors
-    return float(peak_signal_noise_ratio(wanted, fitted, data_range=float(np.ptp(wanted))))
+    return score(restored, clean).invariant_psnr
 
 
 def _pairs_table(name: str, scores: dict[str, list[float]]) -> Table:

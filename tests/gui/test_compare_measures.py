@@ -64,6 +64,7 @@ def test_figures_are_those_of_the_plane_that_is_shown_or_of_the_stack(viewer, co
         for figure in (f"{scores.psnr:.2f}", f"{scores.ssim:.4f}", f"{scores.invariant_psnr:.2f}"):
             assert figure in shown
     compare.measures.extent.value = STACK
+    assert compare.measures.figures.text() == ""
     shown = measure(compare)
     assert "whole stack" in shown
     assert f"{quality.score(after, clean).psnr:.2f}" in shown

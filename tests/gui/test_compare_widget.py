@@ -188,6 +188,17 @@ def test_the_mouse_moves_the_line_and_not_the_image(shown, compare, qtbot):
     )
 
 
+def test_a_plane_may_be_compared_with_a_stack_whatever_axes_are_shown(viewer, dock):
+    add_pair(viewer, plain(DARK), plain(BRIGHT, (5, 64, 80)))
+    widget = dock("Compare")
+    press(widget, SPLIT)
+    half = widget.show_as.view.layer
+    assert np.isnan(half.data[()]).mean() == pytest.approx(0.5, abs=0.1)
+    viewer.dims.order = (1, 2, 0)
+    widget.show_as.divider.value = 0.3
+    assert not np.isnan(half.data[()]).any()
+
+
 def test_the_half_follows_the_contrast_of_its_layer(viewer, dock):
     before, _ = add_pair(viewer, plain(DARK), plain(BRIGHT))
     widget = dock("Compare")

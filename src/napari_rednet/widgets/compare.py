@@ -124,7 +124,7 @@ class CompareWidget(RunningWidget):
     def _change_pair(self) -> None:
         self.show_as.renew()
         self.residual.renew()
-        self.measures.figures.clear()
+        self.measures.forget()
         self._show_what_can_be_done()
 
     def _show_what_can_be_done(self) -> None:

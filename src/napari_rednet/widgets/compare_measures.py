@@ -79,6 +79,10 @@ class MeasureControls(QWidget):
         """Whether all planes are to be measured."""
         return bool(self.extent.value == STACK)
 
+    def forget(self) -> None:
+        """What was found is no longer what would be."""
+        self.figures.clear()
+
     def reset_choices(self, *_: Any) -> None:
         """Ask again for the layers."""
         self.reference.reset_choices()
@@ -110,6 +114,7 @@ class MeasureControls(QWidget):
         controls = Container(widgets=[self.reference, self.extent])
         controls.native.setStyleSheet("QLabel { min-width: 6em; }")
         controls.margins = (0, 0, 0, 0)
+        controls.changed.connect(self.forget)
         self._controls = controls
         buttons = QHBoxLayout()
         buttons.addWidget(self.start)

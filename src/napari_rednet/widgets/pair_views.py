@@ -246,8 +246,9 @@ class Split(PairView):
         side = 1 if camera.orientation2d[1] == "right" else -1
         middle = self.viewer.canvas.size[1] / 2
         world_x = camera.center[-1] + side * (x - middle) / camera.zoom
-        axis = dims.displayed[-1] - dims.ndim
-        ndim = self.before.ndim
+        axis, ndim = dims.displayed[-1] - dims.ndim, self.before.ndim
+        if -axis > ndim:  # the layer does not extend along the columns of the canvas
+            return HalfPlane(np.zeros(ndim), -1.0)
         origin = self.before.data_to_world(np.zeros(ndim))[axis]
         slopes = np.array([self.before.data_to_world(e)[axis] - origin for e in np.eye(ndim)])
         return HalfPlane(side * slopes, side * (origin - world_x))
