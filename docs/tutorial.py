@@ -39,7 +39,6 @@ def five_minutes() -> None:
     press(viewer, "Measure")
     wait_for(lambda: says(viewer, "gain in PSNR"))
     shoot(viewer, "tutorial-compare.png")
-    press(viewer, "Split")
     press(viewer, "Show the residual")
     wait_for(lambda: says(viewer, "The residual looks like noise"))
     press(viewer, "Show the residual")

@@ -297,6 +297,21 @@ def test_everything_is_put_back(viewer, dock, way):
     assert state(viewer)[3] == before[3]
 
 
+def test_the_residual_is_seen_instead_of_a_split(viewer, dock):
+    before, _ = add_pair(viewer, plain(DARK), plain(BRIGHT))
+    widget = dock("Compare")
+    press(widget, SPLIT)
+    widget.residual.box.click()
+    assert widget.show_as.way is None
+    assert widget.residual.layer.visible
+    assert before.visible
+    press(widget, SPLIT)
+    assert not widget.residual.layer.visible
+    widget.residual.box.click()
+    assert widget.show_as.way == SPLIT
+    assert widget.residual.layer is None
+
+
 def test_the_user_may_meddle_meanwhile(viewer, dock):
     _, after = add_pair(viewer, plain(DARK), plain(BRIGHT), opacity=0.5)
     widget = dock("Compare")

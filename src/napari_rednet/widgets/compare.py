@@ -127,6 +127,11 @@ class CompareWidget(RunningWidget):
         self.measures.forget()
         self._show_what_can_be_done()
 
+    def _leave_view(self, is_residual_shown: bool) -> None:
+        """The residual would cover what a line or blinking shows."""
+        if is_residual_shown:
+            self.show_as.stop()
+
     def _show_what_can_be_done(self) -> None:
         if not self.is_running:
             self.measures.show_idle(can_start=self.pair.pair is not None)
@@ -161,6 +166,7 @@ class CompareWidget(RunningWidget):
         self.pair.changed.connect(self._change_pair)
         self.measures.start.clicked.connect(self._measure)
         self.measures.cancel.clicked.connect(self._quit)
+        self.residual.box.toggled.connect(self._leave_view)
         events = self.viewer.layers.events
         events.inserted.connect(self._follow_new_layers)
         events.removed.connect(self._stop_if_removed)
