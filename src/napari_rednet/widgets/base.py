@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.compat import isalive
@@ -17,6 +17,8 @@ from qtpy.compat import isalive
 from napari_rednet import __version__
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.controls import CommonControls, find_choices
+from napari_rednet.widgets.hint import SampleHint
+from napari_rednet.widgets.keyboard import CANCEL_KEYS, FOCUS_STYLE, RUN_KEYS, add_shortcut
 from napari_rednet.widgets.layers import LayerImage, image_layers, layer_image, layer_options
 from napari_rednet.widgets.preview import Preview
 from napari_rednet.widgets.preview_run import Previewer
@@ -50,6 +52,10 @@ class RestoreWidget(Container):
         What the activity dock calls a run.
     preview_remark : str
         What is not true of a preview.
+    sample : str
+        Key of the sample that is offered while there is no image.
+    hint : SampleHint
+        Offers it.
     common : CommonControls
         The layer, the model, the device.
     preview : Preview
@@ -63,10 +69,12 @@ class RestoreWidget(Container):
     suffix: ClassVar[str]
     doing: ClassVar[str]
     preview_remark: ClassVar[str] = ""
+    sample: ClassVar[str]
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        self.hint = SampleHint(self.native, napari_viewer, self.sample, self.use_sample)
         self.common = CommonControls(self._image_layers)
         self.preview = Preview(
             napari_viewer,
@@ -79,6 +87,7 @@ class RestoreWidget(Container):
         self.run, self.cancel, self.progress = self.runs.run, self.runs.cancel, self.runs.progress
         self._arrange()
         self._connect()
+        self._choose_active_layer()
         self._find_choices()
 
     # Hooks ---------------------------------------------------------------------------------
@@ -125,6 +134,10 @@ class RestoreWidget(Container):
 
     def layer_changed(self, image: LayerImage | None) -> None:
         """Another layer is selected, or none."""
+
+    def use_sample(self, layers: list[Layer]) -> None:
+        """Choose the layers of the sample that has been opened."""
+        self.common.image.value = layers[0]
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Keyword arguments of `add_image` for the result, besides its name and metadata.
@@ -187,11 +200,14 @@ class RestoreWidget(Container):
 
     def _arrange(self) -> None:
         # magicgui aligns fields by labels that it measures without napari's larger font.
-        self.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self.native.setStyleSheet("QLabel { min-width: 6em; }" + FOCUS_STYLE)
         parameters = [*self.common.source, *self.extra_controls(), *self.common.computing]
         for control in parameters:
             control.changed.connect(self.preview.parameters_changed)
         self.extend([*parameters, *self.preview.widgets, *self.runs.widgets])
+        self.native.layout().insertWidget(0, self.hint)
+        add_shortcut(self.native, self.run.native, RUN_KEYS)
+        add_shortcut(self.native, self.cancel.native, CANCEL_KEYS)
 
     def _connect(self) -> None:
         self.run.changed.connect(self._run)
@@ -231,9 +247,16 @@ class RestoreWidget(Container):
     def _image_layers(self, *_: Any) -> list[Image]:
         return image_layers(self.viewer)
 
+    def _choose_active_layer(self) -> None:
+        """Start with the layer that was selected when the widget was opened."""
+        active = self.viewer.layers.selection.active
+        if active in self.common.image.choices:
+            self.common.image.value = active
+
     def _change_layer(self) -> None:
         self.preview.switch_off()
         self.runs.offer(has_source=self.common.image.value is not None)
+        self.hint.setVisible(self.common.image.value is None)
         self.layer_changed(self.selected())
 
     def _stop_if_closed(self) -> None:

@@ -22,6 +22,7 @@ from napari_rednet.widgets.denoise import DenoiseWidget
 from napari_rednet.widgets.dialogs import make_button, shown_errors
 from napari_rednet.widgets.fine_tune_parts import Scrolling, clock, make_label
 from napari_rednet.widgets.inpaint import InpaintWidget
+from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.super_resolve import SuperResolveWidget
 from napari_rednet.widgets.worker import PER_MILLE, compute_in_background, start_worker
@@ -141,6 +142,8 @@ class BatchWidget(RunningWidget):
         layout.addWidget(self.text)
         layout.addWidget(self.table, stretch=1)
         layout.addLayout(_row(self.open_button, self.compare_button))
+        add_shortcut(self, self.run_button, RUN_KEYS)
+        add_shortcut(self, self.cancel_button, CANCEL_KEYS)
 
     def _connect(self) -> None:
         self.run_button.clicked.connect(self._start)

@@ -9,7 +9,13 @@ from magicgui.widgets import Container, FileEdit, LineEdit
 
 from napari_rednet.arguments import SCALES
 from napari_rednet.widgets.batch_run import Order
-from napari_rednet.widgets.controls import ChoiceBox, Choices, ModelControls, make_ensemble
+from napari_rednet.widgets.controls import (
+    ChoiceBox,
+    Choices,
+    ModelControls,
+    explain_parts,
+    make_ensemble,
+)
 from napari_rednet.widgets.fine_tune_controls import TASKS
 
 EXISTING = MappingProxyType(
@@ -126,7 +132,7 @@ class BatchControls(Container):
 def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:
     edit = FileEdit(mode="d", name=name, label=label, tooltip=tooltip)
     edit.choose_btn.text = "Choose…"  # its own words are too wide for a narrow dock
-    edit.choose_btn.tooltip = edit.line_edit.tooltip = tooltip
+    explain_parts(edit)
     return edit
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FROM_FILE = "from a file…"
 DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
-_SHOWN_LETTERS = 12
+_SHOWN_LETTERS, _NARROWEST = 12, 90
 _RESTORING = (
     "fast is a small network, best a larger and slower one. "
     "Models of your own follow, or are chosen from a file."
@@ -56,7 +56,8 @@ class ChoiceBox(ComboBox):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.native.setMinimumContentsLength(_SHOWN_LETTERS)
+        self.native.setMinimumContentsLength(_SHOWN_LETTERS)  # unless there is less room
+        self.native.setMinimumWidth(_NARROWEST)
         self.native.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
@@ -71,6 +72,11 @@ class ChoiceBox(ComboBox):
                 self.value = chosen
         if self.value != chosen:
             self.changed.emit(self.value)
+
+
+def explain_parts(edit: FileEdit) -> None:
+    """Give the line and the button of a file field its tooltip."""
+    edit.choose_btn.tooltip = edit.line_edit.tooltip = edit.tooltip
 
 
 class ModelControls:
@@ -104,6 +110,7 @@ class ModelControls:
             tooltip="A model file (.safetensors).",
             visible=False,
         )
+        explain_parts(self.model_file)
         self.device = ChoiceBox(
             name="device",
             label="Device",

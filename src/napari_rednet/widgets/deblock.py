@@ -17,6 +17,7 @@ class DeblockWidget(RestoreWidget):
     verb = task = "deblock"
     suffix = " deblocked"
     doing = "Deblocking"
+    sample = "jpeg"
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Remove the artefacts; transparency stays as it is."""

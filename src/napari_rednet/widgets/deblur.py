@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets.bases import Widget
+from napari.layers import Layer
 
 from napari_rednet.widgets.noise_aware import NoiseAwareWidget
-from napari_rednet.widgets.psf_controls import PsfControls
+from napari_rednet.widgets.psf_controls import LAYER, PsfControls
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
@@ -21,6 +22,7 @@ class DeblurWidget(NoiseAwareWidget):
     suffix = " deblurred"
     doing = "Deblurring"
     preview_remark = "Near edges it may differ a little from the result."
+    sample = "blurred"
 
     def extra_controls(self) -> list[Widget]:
         """The PSF, the noise and the strength."""
@@ -30,6 +32,11 @@ class DeblurWidget(NoiseAwareWidget):
     def arguments(self) -> dict[str, Any]:
         """The PSF as well."""
         return {**super().arguments(), "psf": self.psf.psf()}
+
+    def use_sample(self, layers: list[Layer]) -> None:
+        """The PSF as well."""
+        super().use_sample(layers)
+        self.psf.kind.value, self.psf.layer.value = LAYER, layers[1]
 
     def prepare_array(self, array: Any, **arguments: Any) -> Restoration:
         """Deblur."""

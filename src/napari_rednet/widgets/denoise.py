@@ -16,6 +16,7 @@ class DenoiseWidget(NoiseAwareWidget):
     verb = task = "denoise"
     suffix = " denoised"
     doing = "Denoising"
+    sample = "chromosomes"
 
     def prepare_array(self, array: Any, **arguments: Any) -> Restoration:
         """Remove the noise."""

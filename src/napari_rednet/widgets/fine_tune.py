@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import (
@@ -30,6 +30,8 @@ from napari_rednet.widgets.fine_tune_parts import (
 from napari_rednet.widgets.fine_tune_result import ResultButtons
 from napari_rednet.widgets.fine_tune_run import FineTuningRun
 from napari_rednet.widgets.fine_tune_view import FineTuneView
+from napari_rednet.widgets.hint import SampleHint
+from napari_rednet.widgets.keyboard import RUN_KEYS, add_shortcut
 from napari_rednet.widgets.layers import image_layers
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.worker import PER_MILLE, compute_in_background, start_worker
@@ -71,6 +73,7 @@ class FineTuneWidget(RunningWidget):
         self._sources: list[Image] = []
         self._model: Model | None = None
         self._has_choices = False
+        self.hint = SampleHint(self, napari_viewer, "chromosomes", self._use_sample)
         self.controls = FineTuneControls(self._image_layers)
         self.start_button = make_button("Start", "Learn from the chosen images.")
         self.pause_button = make_button("Pause", "Rest, or go on.")
@@ -182,11 +185,16 @@ class FineTuneWidget(RunningWidget):
         for button in (self.start_button, self.pause_button, self.stop_button):
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
+        layout.addWidget(self.hint)
         layout.addWidget(Scrolling(self.controls.native))
         layout.addWidget(self.way)
         layout.addLayout(buttons)
         for widget in (self.progress, self.text, self.view, self.result):
             layout.addWidget(widget)
+        add_shortcut(self, self.start_button, RUN_KEYS)
+
+    def _use_sample(self, layers: list[Layer]) -> None:
+        self.controls.images.value = layers
 
     def _connect(self) -> None:
         self.start_button.clicked.connect(self._start)
@@ -237,6 +245,7 @@ class FineTuneWidget(RunningWidget):
         self.pause_button.setText("Resume" if paused else "Pause")
         self.controls.native.setEnabled(not running)
         self.result.set_ready(not running and self._has_better_model)
+        self.hint.setVisible(not self._image_layers())
 
     def _show_running(self) -> None:
         self.progress.setMaximum(0)  # busy, of unknown length

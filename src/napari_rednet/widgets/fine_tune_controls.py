@@ -10,6 +10,7 @@ from typing import Any
 from magicgui.widgets import Container, FloatSpinBox, LineEdit, Select, SpinBox
 from napari.layers import Image
 from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QSizePolicy
 
 from napari_rednet.widgets.controls import FROM_FILE, ChoiceBox, Choices, ModelControls
@@ -51,6 +52,7 @@ class LayerList(Select):
         self.native.setFixedHeight(round(_LIST_ROWS * row))
         # Long names are cut short, so that they do not widen the dock.
         self.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.native.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
     def reset_choices(self, *_: Any) -> None:
         """Ask again for the layers; those that were chosen stay, the first one ever is chosen."""
@@ -253,6 +255,7 @@ class FineTuneControls(Container):
         words = re.sub(r"[^\w-]+", " ", first)[:_LONGEST_NAME].strip(" -") or "mine"
         self._suggested = f"{words}-{base}"[: _LONGEST_NAME + 15]
         self.model_name.value = self._suggested
+        self.model_name.native.setCursorPosition(0)  # long ones are read from their beginning
 
 
 def _arrays(layers: list[Image]) -> list[Any] | None:

@@ -74,7 +74,8 @@ class Scrolling(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Wide enough for all controls and the scroll bar, high enough for a few."""
-        return self._fit(self.widget().minimumSizeHint()).boundedTo(QSize(_WIDEST, _LOWEST))
+        inner = self._fit(self.widget().minimumSizeHint())
+        return QSize(inner.width(), min(inner.height(), _LOWEST))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Follow when controls appear or vanish; called by Qt."""

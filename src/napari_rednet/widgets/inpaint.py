@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets.bases import Widget
-from napari.layers import Labels, Shapes
+from napari.layers import Labels, Layer, Shapes
 
 from napari_rednet.widgets.base import RestoreWidget
 from napari_rednet.widgets.controls import ChoiceBox
@@ -25,6 +25,7 @@ class InpaintWidget(RestoreWidget):
     verb = task = "inpaint"
     suffix = " inpainted"
     doing = "Inpainting"
+    sample = "holes"
 
     def extra_controls(self) -> list[Widget]:
         """The mask."""
@@ -56,6 +57,11 @@ class InpaintWidget(RestoreWidget):
         """Fill. The mask is recorded by its name."""
         restored, _ = yield from super().steps(image, mask=mask, **arguments)
         return restored, {"mask": None if mask is None else mask.name}
+
+    def use_sample(self, layers: list[Layer]) -> None:
+        """The mask as well."""
+        super().use_sample(layers)
+        self.mask.value = layers[-1]
 
     def _masks(self, *_: Any) -> list[Any]:
         layers = [layer for layer in self.viewer.layers if isinstance(layer, (Labels, Shapes))]

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.dialogs import ask_file, ask_name, confirm, make_button, shown_errors
+from napari_rednet.widgets.keyboard import FOCUS_STYLE
 from napari_rednet.widgets.worker import compute_in_background
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class ModelsWidget(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setStyleSheet(FOCUS_STYLE)
         self._models: list[ModelInfo] = []
         self.table = _make_table()
         self.add_button = make_button("Add file…", "Copy a model file into your models.")
@@ -154,6 +156,8 @@ def _make_table() -> QTableWidget:
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setToolTip("The models; those of your own can be renamed and removed.")
+    table.setTabKeyNavigation(False)  # Tab leaves the table, arrow keys move in it
     table.setShowGrid(False)
     table.verticalHeader().hide()
     table.setMinimumHeight(_SHOWN_ROWS * table.verticalHeader().defaultSectionSize())

@@ -8,6 +8,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
+from napari_rednet.widgets.keyboard import FOCUS_STYLE
 from napari_rednet.widgets.worker import StepsWorker
 
 
@@ -16,6 +17,7 @@ class RunningWidget(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setStyleSheet(FOCUS_STYLE)
         self._worker: StepsWorker | None = None
 
     @property

@@ -22,6 +22,7 @@ class SuperResolveWidget(RestoreWidget):
     verb = task = "super_resolve"
     suffix = " super-resolved"
     doing = "Super-resolving"
+    sample = "small"
 
     def extra_controls(self) -> list[Widget]:
         """The scale."""

@@ -1,0 +1,64 @@
+"""What a widget says while there is no image, and the sample that it offers."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_rednet import sample_data
+from napari_rednet.widgets.psf_controls import LAYER
+
+SAMPLES = {
+    "Denoise": sample_data.chromosomes_layer,
+    "Deblur": sample_data.blurred,
+    "Super-resolve": sample_data.small,
+    "Deblock": sample_data.jpeg,
+    "Inpaint": sample_data.holes,
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_one_click_opens_the_sample_of_the_task(viewer, dock, qtbot, name):
+    widget = dock(name)
+    assert widget.hint.isVisibleTo(widget.native)
+    assert not widget.run.enabled
+    qtbot.mouseClick(widget.hint.open_button, Qt.MouseButton.LeftButton)
+    assert not widget.hint.isVisibleTo(widget.native)
+    expected = SAMPLES[name]()
+    assert [layer.name for layer in viewer.layers] == [
+        options["name"] for _, options, _ in expected
+    ]
+    chosen = widget.common.image.value
+    assert chosen is viewer.layers[0] is viewer.layers.selection.active
+    np.testing.assert_array_equal(chosen.data, expected[0][0])
+    assert widget.run.enabled
+    widget.arguments()  # nothing is missing
+    if name == "Deblur":
+        assert (widget.psf.kind.value, widget.psf.layer.value) == (LAYER, viewer.layers[1])
+    if name == "Inpaint":
+        assert widget.mask.value is viewer.layers["missing"]
+
+
+def test_the_sample_can_be_run_at_once(viewer, dock, run):
+    widget = dock("Deblock")
+    widget.hint.open_button.click()
+    run(widget)
+    assert viewer.layers[-1].metadata["napari_rednet"]["verb"] == "deblock"
+    assert "CC-BY 4.0" in viewer.layers[-1].metadata["source"]
+
+
+def test_the_hint_comes_and_goes_with_the_images(viewer, dock, noisy):
+    widget = dock()
+    viewer.add_labels(np.ones((8, 8), int))
+    assert widget.hint.isVisibleTo(widget.native)
+    viewer.add_image(noisy)
+    assert not widget.hint.isVisibleTo(widget.native)
+    viewer.layers.clear()
+    assert widget.hint.isVisibleTo(widget.native)
+
+
+def test_opened_on_a_layer_it_offers_that_layer(viewer, dock, noisy):
+    viewer.add_image(noisy, name="first")
+    second = viewer.add_image(noisy, name="second")
+    viewer.add_image(noisy, name="third")
+    viewer.layers.selection.active = second
+    assert dock().common.image.value is second
