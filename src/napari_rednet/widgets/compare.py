@@ -8,7 +8,7 @@ from typing import Any
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_rednet.widgets.compare_measures import MeasureControls, obstacle
 from napari_rednet.widgets.compare_measuring import Measured, Request, measure
@@ -159,8 +159,9 @@ class CompareWidget(RunningWidget):
         layout.addStretch()
         outside = QVBoxLayout(self)
         outside.setContentsMargins(0, 0, 0, 0)
-        outside.addWidget(Scrolling(parts))
-        outside.addStretch()
+        scrolling = Scrolling(parts)
+        scrolling.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        outside.addWidget(scrolling)
 
     def _connect(self) -> None:
         self.pair.changed.connect(self._change_pair)
