@@ -4,13 +4,16 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from napari.utils.progress import progress
 from qtpy.QtCore import QThreadPool
 from superqt.utils import WorkerBase
 
 import napari_rednet as nr
-from napari_rednet.widgets import DenoiseWidget
+from napari_rednet.widgets import DenoiseWidget, time_estimate
 from napari_rednet.widgets.controls import FROM_FILE
+
+LONG = 60_000
 
 denoise_steps = DenoiseWidget.steps
 
@@ -38,7 +41,7 @@ def running(viewer, dock, qtbot, noisy, endless):
     viewer.add_image(noisy, name="cell")
     widget = dock()
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.progress.value == 99, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.progress.value == 99, timeout=LONG)
     return widget
 
 
@@ -50,16 +53,15 @@ def test_progress_is_shown_in_the_widget_and_in_the_activity_dock(running, wait,
     assert not running.noise.estimate.enabled
     assert running.cancel.enabled
     running.cancel.native.click()
-    wait(running)
-    assert not progress._all_instances
+    qtbot.waitUntil(lambda: not progress._all_instances, timeout=LONG)
 
 
 def test_cancel_leaves_no_layer_and_the_widget_runs_again(
-    viewer, running, endless, wait, run, monkeypatch, notifications
+    viewer, running, endless, qtbot, run, monkeypatch, notifications
 ):
     running.cancel.native.click()
-    wait(running)
-    assert endless.is_set()
+    assert not running.is_running
+    qtbot.waitUntil(endless.is_set, timeout=LONG)
     assert len(viewer.layers) == 1
     assert notifications() == []
     monkeypatch.setattr(DenoiseWidget, "steps", denoise_steps)
@@ -84,18 +86,18 @@ def test_a_result_on_its_way_is_dropped_by_cancel(viewer, dock, wait, noisy, mon
 
 
 def test_a_second_click_does_not_start_a_second_run(running, wait):
-    worker = running.runs._worker
+    present = running.runs._run
     running.run.changed.emit(True)
     running.noise.estimate.changed.emit(True)
-    assert running.runs._worker is worker
+    assert running.runs._run is present
     running.cancel.native.click()
     wait(running)
 
 
-def test_removing_the_layer_cancels(viewer, running, endless, wait, notifications):
+def test_removing_the_layer_cancels(viewer, running, endless, qtbot, notifications):
     viewer.layers.remove("cell")
-    wait(running)
-    assert endless.is_set()
+    assert not running.is_running
+    qtbot.waitUntil(endless.is_set, timeout=LONG)
     assert len(viewer.layers) == 0
     assert not running.run.enabled
     assert notifications() == []
@@ -104,14 +106,14 @@ def test_removing_the_layer_cancels(viewer, running, endless, wait, notification
 def test_removing_another_layer_does_not_cancel(viewer, running, endless, wait, noisy):
     viewer.add_image(noisy, name="other")
     viewer.layers.remove("other")
-    assert not running.runs._worker.abort_requested
+    assert not running.runs._run.abort_requested
     running.cancel.native.click()
     wait(running)
 
 
 def test_closing_the_widget_cancels(viewer, running, endless, qtbot, notifications):
     viewer.window.remove_dock_widget(running.native)
-    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=60_000)
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
     assert endless.is_set()
     assert len(viewer.layers) == 1
     assert notifications() == []
@@ -119,7 +121,7 @@ def test_closing_the_widget_cancels(viewer, running, endless, qtbot, notificatio
 
 def test_closing_the_viewer_cancels(viewer, running, endless, qtbot, notifications):
     viewer.close()
-    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=60_000)
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
     assert endless.is_set()
     assert notifications() == []
 
@@ -220,3 +222,124 @@ def test_a_file_must_be_chosen(viewer, dock, run, noisy, notifications):
     (message,) = notifications()
     assert ".safetensors" in message
     assert not widget.is_running
+
+
+# Waiting and times ---------------------------------------------------------------------------
+
+
+def test_a_second_window_waits_for_the_first(viewer, running, dock, wait, qtbot):
+    second = dock("Deblock")
+    second.run.native.click()
+    assert second.status.value == "Waiting for: Denoising cell"
+    assert second.cancel.enabled
+    assert not second.run.enabled
+    qtbot.wait(300)
+    assert [layer.name for layer in viewer.layers] == ["cell"]
+    running.cancel.native.click()
+    wait(second)
+    assert [layer.name for layer in viewer.layers] == ["cell", "cell deblocked"]
+
+
+def test_a_run_that_waits_can_be_cancelled_or_lose_its_layer_or_window(
+    viewer, running, endless, dock, noisy, wait
+):
+    other = viewer.add_image(noisy, name="other")
+    widgets = [dock(name) for name in ("Deblock", "Inpaint", "Super-resolve")]
+    for widget in widgets:
+        widget.common.image.value = other
+        widget.run.native.click()
+        assert "Waiting" in widget.status.value
+    cancelled, without_window, without_layer = widgets
+    cancelled.cancel.native.click()
+    viewer.window.remove_dock_widget(without_window.native)
+    viewer.layers.remove(other)
+    assert not any(widget.is_running for widget in (cancelled, without_layer))
+    assert running.is_running
+    assert not endless.is_set()
+    running.cancel.native.click()
+    last = dock("Deblock")
+    last.run.native.click()
+    wait(last)
+    assert [layer.name for layer in viewer.layers] == ["cell", "cell deblocked"]
+
+
+def test_the_next_run_waits_until_a_cancelled_one_has_stopped(viewer, dock, wait, noisy, qtbot):
+    stop = threading.Event()
+
+    def deaf(self, image, **arguments):
+        yield 1, 100
+        stop.wait(LONG)
+        yield 2, 100
+
+    viewer.add_image(noisy, name="cell")
+    widget = dock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DenoiseWidget, "steps", deaf)
+        widget.run.native.click()
+        qtbot.waitUntil(lambda: widget.progress.value == 1, timeout=LONG)
+    widget.cancel.native.click()
+    assert widget.run.enabled
+    widget.run.native.click()
+    assert widget.status.value == "Waiting for: Denoising cell"
+    stop.set()
+    wait(widget)
+    assert [layer.name for layer in viewer.layers] == ["cell", "cell denoised"]
+
+
+def test_batches_and_fine_tunings_wait_as_well(running, dock, wait, tmp_path, noisy, qtbot):
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", noisy)
+    batch = dock("Batch")
+    batch.controls.source.value, batch.controls.results.value = tmp_path / "in", tmp_path / "out"
+    qtbot.waitUntil(batch.run_button.isEnabled, timeout=LONG)
+    batch.run_button.click()
+    assert batch.text.text() == "Waiting for: Denoising cell"
+    running.cancel.native.click()
+    wait(batch)
+    assert (tmp_path / "out" / "a.tif").exists()
+
+
+def test_the_remaining_time_is_told_in_words(viewer, dock, qtbot, noisy, monkeypatch):
+    ended = threading.Event()
+
+    def slow(self, image, **arguments):
+        for done in range(1000):
+            if not ended.wait(0.05):
+                yield done, 1000
+        return image.array, {"noise": [nr.NoiseModel()]}
+
+    monkeypatch.setattr(DenoiseWidget, "steps", slow)
+    viewer.add_image(noisy)
+    widget = dock()
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.status.value.endswith(" left."), timeout=LONG)
+    assert widget.status.value.startswith("About ")
+    ended.set()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=LONG)
+    assert "left" not in widget.status.value
+
+
+def test_the_time_is_estimated_before_the_run(viewer, dock, qtbot, noisy, monkeypatch):
+    monkeypatch.setattr(time_estimate, "_speeds", {})
+    viewer.add_image(noisy)
+    widget = dock()
+    told = []
+    monkeypatch.setattr(widget.estimate, "_tell", told.append)
+    widget.estimate.request()
+    qtbot.waitUntil(lambda: bool(told), timeout=LONG)
+    assert told[-1] > 0
+    viewer.add_image(np.stack([noisy] * 50), name="long")
+    widget.common.image.value = viewer.layers["long"]
+    before = len(told)
+    qtbot.waitUntil(lambda: len(told) > before, timeout=LONG)
+    assert told[-1] > 10 * told[0]
+    assert len(time_estimate._speeds) == 1
+
+
+def test_the_estimate_is_told_beside_run(viewer, dock, noisy):
+    viewer.add_image(noisy)
+    widget = dock()
+    widget.runs.tell_estimate(200)
+    assert widget.status.value == "Run will take about 3 minutes."
+    widget.common.image.value = viewer.add_image(noisy)
+    assert widget.status.value == ""

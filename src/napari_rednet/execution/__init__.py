@@ -4,6 +4,7 @@ from napari_rednet.execution.job import Job, is_dask, plane_keys, plane_of, samp
 from napari_rednet.execution.outputs import ResumableOutput
 from napari_rednet.execution.restoration import Restoration
 from napari_rednet.execution.samples import Samples
+from napari_rednet.execution.speed import Speed, speed_steps
 from napari_rednet.execution.steps import Progress, Steps, drain, restoration_steps
 from napari_rednet.execution.windows import Measured, measure, window_steps
 
@@ -14,6 +15,7 @@ __all__ = [
     "Restoration",
     "ResumableOutput",
     "Samples",
+    "Speed",
     "Steps",
     "drain",
     "is_dask",
@@ -22,5 +24,6 @@ __all__ = [
     "plane_of",
     "restoration_steps",
     "sample_windows",
+    "speed_steps",
     "window_steps",
 ]

@@ -15,14 +15,16 @@ from napari.viewer import Viewer
 from qtpy.compat import isalive
 
 from napari_rednet import __version__
+from napari_rednet.execution import is_dask
 from napari_rednet.widgets import model_events
-from napari_rednet.widgets.controls import CommonControls, find_choices
+from napari_rednet.widgets.controls import Choices, CommonControls, find_choices
 from napari_rednet.widgets.hint import SampleHint
 from napari_rednet.widgets.keyboard import CANCEL_KEYS, FOCUS_STYLE, RUN_KEYS, add_shortcut
 from napari_rednet.widgets.layers import LayerImage, image_layers, layer_image, layer_options
 from napari_rednet.widgets.preview import Preview
 from napari_rednet.widgets.preview_run import Previewer
 from napari_rednet.widgets.run_control import RunControl
+from napari_rednet.widgets.time_estimate import TimeEstimate
 from napari_rednet.widgets.worker import Steps, compute_in_background
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class RestoreWidget(Container):
     preview : Preview
         Of what is seen of the layer.
     runs : RunControl
-        The present run; `run`, `cancel` and `progress` are its.
+        The present run; `run`, `cancel`, `progress` and `status` are its.
     """
 
     verb: ClassVar[str]
@@ -85,6 +87,15 @@ class RestoreWidget(Container):
         )
         self.runs = RunControl(napari_viewer)
         self.run, self.cancel, self.progress = self.runs.run, self.runs.cancel, self.runs.progress
+        self.status = self.runs.status
+        self.estimate = TimeEstimate(
+            self.native,
+            self.verb,
+            self.task,
+            self.prepare,
+            self._ask_for_estimate,
+            self.runs.tell_estimate,
+        )
         self._arrange()
         self._connect()
         self._choose_active_layer()
@@ -176,6 +187,12 @@ class RestoreWidget(Container):
         add = partial(self._add_result, self.common.image.value)
         self.start(partial(self._restore, image, arguments), self.doing, add)
 
+    def _ask_for_estimate(self) -> tuple[list[LayerImage], Mapping[str, Any]]:
+        """What a run would restore now, and how; lazy results cost nothing."""
+        image = self.selected()
+        lazy = image is None or is_dask(image.data)
+        return ([] if lazy or image is None else [image]), self.arguments()
+
     def _restore(self, image: LayerImage, arguments: dict[str, Any]) -> Steps:
         """Run `steps` with a loaded model, and record how."""
         from napari_rednet.zoo import load_model_for
@@ -204,6 +221,7 @@ class RestoreWidget(Container):
         parameters = [*self.common.source, *self.extra_controls(), *self.common.computing]
         for control in parameters:
             control.changed.connect(self.preview.parameters_changed)
+            control.changed.connect(self.estimate.request)
         self.extend([*parameters, *self.preview.widgets, *self.runs.widgets])
         self.native.layout().insertWidget(0, self.hint)
         add_shortcut(self.native, self.run.native, RUN_KEYS)
@@ -220,11 +238,15 @@ class RestoreWidget(Container):
     def _find_choices(self, model: str | None = None) -> None:
         """Offer what there is, and choose a model if one is named."""
         if "torch" in sys.modules:
-            self.common.offer(find_choices(self.task), model)
+            self._offer(find_choices(self.task), model)
         else:
             # Importing torch would keep the window from opening for seconds.
-            offer = self._while_open(partial(self.common.offer, model=model))
+            offer = self._while_open(partial(self._offer, model=model))
             compute_in_background(partial(find_choices, self.task), offer)
+
+    def _offer(self, choices: Choices, model: str | None) -> None:
+        self.common.offer(choices, model)
+        self.estimate.request()
 
     def _follow_models(self, task: str | None = None, name: str | None = None) -> None:
         """Models have come or gone, or another window wants one of a task to be chosen."""
@@ -257,9 +279,11 @@ class RestoreWidget(Container):
         self.preview.switch_off()
         self.runs.offer(has_source=self.common.image.value is not None)
         self.hint.setVisible(self.common.image.value is None)
+        self.runs.tell_estimate(None)
         self.layer_changed(self.selected())
 
     def _stop_if_closed(self) -> None:
         if self.native.parent() is None:
             self.preview.switch_off()
+            self.estimate.stop()
             self.runs.stop()

@@ -25,7 +25,7 @@ from napari_rednet.widgets.inpaint import InpaintWidget
 from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.super_resolve import SuperResolveWidget
-from napari_rednet.widgets.worker import PER_MILLE, compute_in_background, start_worker
+from napari_rednet.widgets.worker import PER_MILLE, compute_in_background
 
 _SINGLE = (DenoiseWidget, SuperResolveWidget, DeblockWidget, InpaintWidget)
 _SUFFIXES = MappingProxyType({widget.task: widget.suffix for widget in _SINGLE})
@@ -83,12 +83,13 @@ class BatchWidget(RunningWidget):
             return
         with shown_errors():
             self._run = run = BatchRun(self.controls.order())
-            self._worker = start_worker(
+            self._start_run(
                 run.steps,
                 f"Restoring {run.order.source.name}",
-                on_progress=partial(self._if_open, self._follow),
+                on_wait=self._show_state,
+                on_progress=self._follow,
                 on_result=lambda _: None,
-                on_end=partial(self._if_open, self._end),
+                on_end=self._end,
             )
             self._show_running()
 
@@ -207,7 +208,7 @@ class BatchWidget(RunningWidget):
         self._show_what_can_be_done()
 
     def _progress_text(self, run: BatchRun) -> str:
-        return "Stopping…" if self._is_stopping else progress_text(run)
+        return self._waiting_text or ("Stopping…" if self._is_stopping else progress_text(run))
 
 
 def progress_text(run: BatchRun) -> str:

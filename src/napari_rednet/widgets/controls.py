@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, FileEdit
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, Label
 from magicgui.widgets.bases import Widget
 from qtpy.QtWidgets import QComboBox
 
@@ -157,6 +157,19 @@ def make_ensemble() -> CheckBox:
         text="Ensemble (8 orientations)",
         tooltip="Average over 8 orientations of the image: a little better, 8 times slower.",
     )
+
+
+def make_status(tooltip: str) -> Label:
+    """A line of text, hidden as long as it is empty."""
+    status = Label(label="", tooltip=tooltip, visible=False)
+    status.native.setWordWrap(True)
+    return status
+
+
+def show_status(status: Label, text: str) -> None:
+    """Say something, or nothing."""
+    status.value = text
+    status.visible = bool(text)
 
 
 class CommonControls:

@@ -34,7 +34,7 @@ from napari_rednet.widgets.hint import SampleHint
 from napari_rednet.widgets.keyboard import RUN_KEYS, add_shortcut
 from napari_rednet.widgets.layers import image_layers
 from napari_rednet.widgets.running import RunningWidget
-from napari_rednet.widgets.worker import PER_MILLE, compute_in_background, start_worker
+from napari_rednet.widgets.worker import PER_MILLE, compute_in_background
 
 if TYPE_CHECKING:
     from napari_rednet.zoo import Model
@@ -106,12 +106,13 @@ class FineTuneWidget(RunningWidget):
             if not self._may_drop_model():
                 return
             self._sources, self._model, self._run = self.controls.layers, None, run
-            self._worker = start_worker(
+            self._start_run(
                 run.steps,
                 f"Fine-tuning {self.controls.model_name.value}",
-                on_progress=partial(self._if_open, self._follow),
-                on_result=partial(self._if_open, self._take_result),
-                on_end=partial(self._if_open, self._end),
+                on_wait=self._show_text,
+                on_progress=self._follow,
+                on_result=self._take_result,
+                on_end=self._end,
             )
             self._show_running()
 
@@ -126,7 +127,9 @@ class FineTuneWidget(RunningWidget):
         self._show_text()
 
     def _stop(self) -> None:
-        if self._run is not None and self.is_running:
+        if self._waiting_text:
+            self._quit()
+        elif self._run is not None and self.is_running:
             self._run.stop()
             self._show_what_can_be_done()
             self._show_text()
@@ -262,7 +265,9 @@ class FineTuneWidget(RunningWidget):
         if self._run is not None:
             has_model = self._model is not None
             self.text.setText(
-                progress_text(self._run) if self.is_running else outcome_text(self._run, has_model)
+                self._waiting_text or progress_text(self._run)
+                if self.is_running
+                else outcome_text(self._run, has_model)
             )
 
 

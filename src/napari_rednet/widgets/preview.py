@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from magicgui.widgets import CheckBox, Label
+from magicgui.widgets import CheckBox
 from magicgui.widgets.bases import Widget
 from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
+from napari_rednet.widgets.controls import make_status, show_status
 from napari_rednet.widgets.layers import layer_image
 from napari_rednet.widgets.preview_layer import PreviewLayer
 from napari_rednet.widgets.preview_run import Order, Previewed, Previewer
@@ -46,7 +47,7 @@ class Preview:
     ----------
     toggle : CheckBox
         Whether it is on.
-    status : Label
+    status : widget
         What is previewed, or why nothing is; hidden when there is nothing to say.
     """
 
@@ -72,10 +73,7 @@ class Preview:
             tooltip="Restore what is seen of the layer, as you zoom, move and change values. "
             f"It is shown in a layer that goes when this is switched off. {remark}".strip(),
         )
-        self.status = Label(
-            name="preview_status", label="", tooltip="What is previewed, or why nothing is."
-        )
-        self.status.native.setWordWrap(True)
+        self.status = make_status("What is previewed, or why nothing is.")
         self._timer = QTimer(self.toggle.native)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REST_MS)
@@ -87,6 +85,11 @@ class Preview:
     def widgets(self) -> list[Widget]:
         """The controls, from top to bottom."""
         return [self.toggle, self.status]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one is being restored, or about to be."""
+        return self._worker is not None or bool(self._timer.isActive())
 
     @property
     def is_on(self) -> bool:
@@ -229,5 +232,4 @@ class Preview:
 
     def _say(self, text: str) -> None:
         if isalive(self.status.native):
-            self.status.value = text
-            self.status.visible = bool(text)
+            show_status(self.status, text)

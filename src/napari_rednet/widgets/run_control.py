@@ -12,11 +12,18 @@ from napari.layers import Layer
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 
-from napari_rednet.widgets.worker import Steps, StepsWorker, start_worker
+from napari_rednet.widgets.controls import make_status, show_status
+from napari_rednet.widgets.durations import Pace, in_words
+from napari_rednet.widgets.run_queue import QueuedRun, queue_run
+from napari_rednet.widgets.worker import Steps
 
 
 class RunControl:
-    """Buttons that start and stop a run, and a bar; there is at most one run at a time.
+    """Buttons that start and stop a run, a line of text and a bar.
+
+    There is at most one run at a time, and one in all windows together: the others wait. Cancel
+    takes effect at once. What a worker still has to finish is thrown away, and only runs that
+    come after it wait for it.
 
     Parameters
     ----------
@@ -27,6 +34,8 @@ class RunControl:
     ----------
     run, cancel : PushButton
         Run does nothing by itself: the widget connects it.
+    status : Label
+        How long a run will take, or what it waits for; hidden when there is nothing to say.
     progress : ProgressBar
         Hidden unless a run is going on.
     starters : list of PushButton
@@ -34,12 +43,16 @@ class RunControl:
     """
 
     def __init__(self, viewer: Viewer) -> None:
-        self._worker: StepsWorker | None = None
+        self._run: QueuedRun | None = None
+        self._ticket: object | None = None
         self._source: Layer | None = None
         self._has_source = False
+        self._estimate = ""
+        self._pace = Pace()
         self.run = PushButton(text="Run", tooltip="Restore the layer; the result is a new one.")
         self.starters = [self.run]
         self.cancel = PushButton(text="Cancel", tooltip="Stop, without a result.")
+        self.status = make_status("How long a run will take, or what it waits for.")
         self.progress = ProgressBar(label="", min=0, max=100, tooltip="How much is done.")
         self._buttons = Container(
             widgets=[self.run, self.cancel], layout="horizontal", labels=False
@@ -51,13 +64,13 @@ class RunControl:
 
     @property
     def widgets(self) -> list[Widget]:
-        """All controls, from top to bottom."""
-        return [self._buttons, self.progress]
+        """All controls, from top to bottom; the buttons come first."""
+        return [self._buttons, self.progress, self.status]
 
     @property
     def is_running(self) -> bool:
-        """Whether a run has been started and has not ended."""
-        return self._worker is not None
+        """Whether a run has been started, or waits, and has not ended or been cancelled."""
+        return self._ticket is not None
 
     def start(
         self,
@@ -66,56 +79,57 @@ class RunControl:
         source: Layer,
         take: Callable[[Any], None],
     ) -> None:
-        """Run steps on a layer in a worker, and give `take` their result."""
+        """Run steps on a layer when it is their turn, and give `take` their result."""
         if self.is_running:
             return
-        self._source = source
-        self._worker = start_worker(
+        self._source, self._ticket, self._pace = source, object(), Pace()
+        self._show_running()
+        present = partial(self._if_present, self._ticket)
+        self._run = queue_run(
             make_steps,
             description,
-            on_progress=self._while_open(self._show_progress),
-            on_result=self._while_open(partial(self._take_unless_cancelled, take)),
-            on_end=self._while_open(self._end),
+            is_open=lambda: bool(isalive(self.run.native)),
+            on_wait=partial(present, self._show_waiting),
+            on_progress=partial(present, self._show_progress),
+            on_result=partial(present, take),
+            on_end=partial(present, self._end),
         )
-        self._show_running()
 
     def stop(self) -> None:
         """End the run, if there is one, without a result."""
-        self.cancel.enabled = False
         self._quit()
+        self._end()
 
     def offer(self, *, has_source: bool) -> None:
         """Let runs be started, or not, since there is no layer."""
         self._has_source = has_source
         self._show_what_can_be_done()
 
-    def _take_unless_cancelled(self, take: Callable[[Any], None], result: Any) -> None:
-        # The result may already have been on its way when Cancel was clicked.
-        if self._worker is not None and not self._worker.abort_requested:
-            take(result)
+    def tell_estimate(self, seconds: float | None) -> None:
+        """Say how long a run will take, if that is known."""
+        self._estimate = "" if seconds is None else f"Run will take about {in_words(seconds)}."
+        if not self.is_running:
+            show_status(self.status, self._estimate)
 
     def _stop_if_removed(self, event: Any) -> None:
-        if event.value is self._source:
+        if self._source is not None and event.value is self._source:
             self.stop()
 
     def _quit(self) -> None:
-        if self._worker is not None:
-            self._worker.quit()
+        if self._run is not None:
+            self._run.quit()
 
-    def _while_open(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """A callback that ends the run instead once the window is closed and Qt's side gone."""
-
-        def call(*arguments: Any) -> None:
-            if isalive(self.run.native):
-                callback(*arguments)
-            else:
-                self._quit()
-
-        return call
+    def _if_present(self, ticket: object, callback: Callable[..., None], *arguments: Any) -> None:
+        """Call back about the present run; end it once the window is closed and Qt's side gone."""
+        if not isalive(self.run.native):
+            self._quit()
+        elif ticket is self._ticket:
+            callback(*arguments)
 
     def _end(self) -> None:
-        self._worker = self._source = None
-        self._show_idle()
+        self._run = self._ticket = self._source = None
+        if isalive(self.run.native):
+            self._show_idle()
 
     def _show_what_can_be_done(self) -> None:
         for button in self.starters:
@@ -126,15 +140,23 @@ class RunControl:
         self._show_what_can_be_done()
         self.progress.visible = True
         self.progress.max = 0  # busy, of unknown length
+        show_status(self.status, "Starting…")
+
+    def _show_waiting(self, description: str) -> None:
+        show_status(self.status, f"Waiting for: {description}")
 
     def _show_idle(self) -> None:
         self._show_what_can_be_done()
         self.progress.visible = False
         self.progress.max = 100
         self.progress.value = 0
+        show_status(self.status, self._estimate)
 
     def _show_progress(self, progress: tuple[int, int]) -> None:
         done, total = progress
-        if total:
-            self.progress.max = 100
-            self.progress.value = 100 * done // total
+        if not total:
+            return
+        self.progress.max = 100
+        self.progress.value = 100 * done // total
+        left = self._pace.remaining_seconds(done, total)
+        show_status(self.status, "Running…" if left is None else f"About {in_words(left)} left.")
