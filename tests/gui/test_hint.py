@@ -62,3 +62,10 @@ def test_opened_on_a_layer_it_offers_that_layer(viewer, dock, noisy):
     viewer.add_image(noisy, name="third")
     viewer.layers.selection.active = second
     assert dock().common.image.value is second
+
+
+@pytest.mark.parametrize(("name", "sample"), [("Denoise", "noisy"), ("Deblur", "blurred")])
+def test_opened_on_a_sample_it_offers_what_is_seen(viewer, dock, name, sample):
+    shown, hidden = viewer.open_sample("napari-rednet", sample)
+    assert viewer.layers.selection.active is hidden
+    assert dock(name).common.image.value is shown

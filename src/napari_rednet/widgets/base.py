@@ -270,9 +270,12 @@ class RestoreWidget(Container):
         return image_layers(self.viewer)
 
     def _choose_active_layer(self) -> None:
-        """Start with the layer that was selected when the widget was opened."""
+        """Start with the layer that was selected when the widget was opened, if it is seen.
+
+        napari selects the last layer of a sample, which may be the hidden original.
+        """
         active = self.viewer.layers.selection.active
-        if active in self.common.image.choices:
+        if active in self.common.image.choices and active.visible:
             self.common.image.value = active
 
     def _change_layer(self) -> None:
