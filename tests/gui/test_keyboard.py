@@ -90,9 +90,13 @@ def test_keys_run_and_cancel(make_napari_viewer, qtbot, wait, noisy):
     assert viewer.layers[-1].metadata["napari_rednet"]["strength"] == widget.strength.value
     assert viewer.layers[0] is layer
     assert len(viewer.layers) == 2
-    qtbot.keyClick(field, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
-    qtbot.keyClick(field, Qt.Key.Key_Escape)
+    run, cancel = widget.run.native, widget.cancel.native
+    run.setFocus()
+    qtbot.keyClick(run, Qt.Key.Key_Space)
+    assert cancel.hasFocus()  # not the button beside it, which hides the dock
+    qtbot.keyClick(cancel, Qt.Key.Key_Escape)
     wait(widget)
+    assert run.hasFocus()
     assert len(viewer.layers) == 2
 
 
