@@ -347,3 +347,19 @@ def test_stale_previews_are_cancelled(viewer, dock, settled, qtbot, noisy, monke
     settled(widget)
     preview = preview_in(viewer)
     assert_close(preview.data, nr.denoise(noisy, strength=2)[part(preview)])
+
+
+def test_what_is_painted_is_filled(viewer, dock, switched_on, settled, noisy):
+    viewer.add_image(noisy)
+    labels = viewer.add_labels(np.zeros(noisy.shape, np.uint8))
+    labels.data[2, 2] = 1
+    widget = dock("Inpaint")
+    widget.mask.value = labels
+    preview = switched_on(viewer, widget)
+    rows, columns = part(preview)
+    assert (preview.data != noisy[rows, columns]).sum() <= 1
+    labels.brush_size = 9
+    with labels.block_history():  # as a stroke of the mouse does
+        labels.paint((rows.start + 30, columns.start + 40), 1)
+    settled(widget)
+    assert 30 < (preview.data != noisy[rows, columns]).sum() < 100

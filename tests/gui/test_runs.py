@@ -340,6 +340,6 @@ def test_the_estimate_is_told_beside_run(viewer, dock, noisy):
     viewer.add_image(noisy)
     widget = dock()
     widget.runs.tell_estimate(200)
-    assert widget.status.value == "Run will take about 3 minutes."
+    assert widget.status.value == "Takes about 3 minutes."
     widget.common.image.value = viewer.add_image(noisy)
     assert widget.status.value == ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, Label
 from magicgui.widgets.bases import Widget
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_rednet.widgets.model_events import known_models
 
@@ -163,6 +163,7 @@ def make_status(tooltip: str) -> Label:
     """A line of text, hidden as long as it is empty."""
     status = Label(label="", tooltip=tooltip, visible=False)
     status.native.setWordWrap(True)
+    status.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
     return status
 
 

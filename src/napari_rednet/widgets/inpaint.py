@@ -36,6 +36,8 @@ class InpaintWidget(RestoreWidget):
             tooltip="What to fill: the dead and hot pixels and lines of the camera, found in the "
             "image itself, or what is painted in a Labels layer or drawn in a Shapes layer.",
         )
+        self._watched: Labels | Shapes | None = None
+        self.mask.changed.connect(self._watch_mask)
         return [self.mask]
 
     def arguments(self) -> dict[str, Any]:
@@ -63,6 +65,27 @@ class InpaintWidget(RestoreWidget):
         super().use_sample(layers)
         self.mask.value = layers[-1]
 
+    def _watch_mask(self) -> None:
+        """Preview what is painted or drawn when it is."""
+        chosen = self.mask.value
+        if self._watched is not None:
+            for signal in _edits(self._watched):
+                signal.disconnect(self._follow_mask)
+        self._watched = None if chosen == FOUND else chosen
+        if self._watched is not None:
+            for signal in _edits(self._watched):
+                signal.connect(self._follow_mask)
+
+    def _follow_mask(self) -> None:
+        if self.preview.is_on:
+            self.preview.parameters_changed()
+
     def _masks(self, *_: Any) -> list[Any]:
         layers = [layer for layer in self.viewer.layers if isinstance(layer, (Labels, Shapes))]
         return [FOUND, *layers]
+
+
+def _edits(layer: Labels | Shapes) -> list[Any]:
+    """What tells that a mask has been edited."""
+    events = layer.events
+    return [events.data] if isinstance(layer, Shapes) else [events.data, events.paint]

@@ -107,7 +107,7 @@ class RunControl:
 
     def tell_estimate(self, seconds: float | None) -> None:
         """Say how long a run will take, if that is known."""
-        self._estimate = "" if seconds is None else f"Run will take about {in_words(seconds)}."
+        self._estimate = "" if seconds is None else f"Takes about {in_words(seconds)}."
         if not self.is_running:
             show_status(self.status, self._estimate)
 
