@@ -178,6 +178,22 @@ def test_pause_rests_and_resume_goes_on(running, qtbot):
     qtbot.waitUntil(lambda: running.text.text().endswith("left"), timeout=LONG)
 
 
+def test_others_run_while_it_rests(viewer, running, dock, wait, qtbot):
+    restoring = dock("Denoise")
+    restoring.run.native.click()
+    assert "Waiting for: Fine-tuning" in restoring.status.value
+    running.pause_button.click()
+    wait(restoring)
+    assert [layer.name for layer in viewer.layers] == ["cells", "cells denoised"]
+    before = done(running)
+    running.pause_button.click()
+    restoring.run.native.click()
+    assert "Waiting for: Fine-tuning" in restoring.status.value
+    qtbot.waitUntil(lambda: done(running) > before, timeout=LONG)
+    running.stop_button.click()
+    wait(restoring)
+
+
 @pytest.mark.parametrize("paused", [False, True])
 def test_stop_keeps_the_best(running, wait, qtbot, paused):
     qtbot.waitUntil(lambda: running._run.status.best_gain > 0, timeout=LONG)

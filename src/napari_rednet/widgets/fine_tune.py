@@ -117,12 +117,14 @@ class FineTuneWidget(RunningWidget):
             self._show_running()
 
     def _pause(self) -> None:
-        if self._run is None:
+        if self._run is None or self._worker is None:
             return
         if self._run.is_paused:
             self._run.resume()
+            self._worker.go_on()
         else:
             self._run.pause()
+            self._worker.rest()
         self._show_what_can_be_done()
         self._show_text()
 

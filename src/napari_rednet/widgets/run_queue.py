@@ -58,6 +58,14 @@ class QueuedRun:
         else:
             self._end()
 
+    def rest(self) -> None:
+        """Let others begin, since this one does nothing for a while."""
+        _queue.leave(self)
+
+    def go_on(self) -> None:
+        """After a rest: others that have not begun wait again."""
+        _queue.return_to_front(self)
+
     def take_turn(self) -> None:
         """Begin, unless that is done."""
         if self._worker is not None:
@@ -69,7 +77,9 @@ class QueuedRun:
             _queue.leave(self)
 
     def wait_for(self, other: QueuedRun) -> None:
-        """Tell the window, which says so."""
+        """Tell the window, which says so, unless this has begun."""
+        if self._worker is not None:
+            return
         self.waits_for = other.description
         if self._is_open():
             self._on_wait(self.waits_for)
@@ -92,6 +102,11 @@ class _RunQueue:
     def join(self, run: QueuedRun) -> None:
         self._runs.append(run)
         self._go_on()
+
+    def return_to_front(self, run: QueuedRun) -> None:
+        if run not in self._runs:
+            self._runs.insert(0, run)
+            self._go_on()
 
     def leave(self, run: QueuedRun) -> None:
         if run in self._runs:
