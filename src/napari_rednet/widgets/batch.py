@@ -22,7 +22,7 @@ from napari_rednet.widgets.denoise import DenoiseWidget
 from napari_rednet.widgets.dialogs import make_button, shown_errors
 from napari_rednet.widgets.fine_tune_parts import Scrolling, clock, make_label
 from napari_rednet.widgets.inpaint import InpaintWidget
-from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut
+from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut, focus_kept
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.super_resolve import SuperResolveWidget
 from napari_rednet.widgets.worker import PER_MILLE, compute_in_background
@@ -184,9 +184,10 @@ class BatchWidget(RunningWidget):
 
     def _show_what_can_be_done(self, *_: Any) -> None:
         running = self.is_running
-        self.run_button.setEnabled(self._has_choices and not running)
-        self.cancel_button.setEnabled(running and not self._is_stopping)
-        self.controls.native.setEnabled(not running)
+        with focus_kept(self.run_button, self.cancel_button, self.table):
+            self.run_button.setEnabled(self._has_choices and not running)
+            self.cancel_button.setEnabled(running and not self._is_stopping)
+            self.controls.native.setEnabled(not running)
         for button in (self.open_button, self.compare_button):
             button.setEnabled(self.table.selected is not None)
 

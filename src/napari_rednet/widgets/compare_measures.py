@@ -16,6 +16,7 @@ from napari_rednet.widgets.compare_planes import Part
 from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.dialogs import make_button
 from napari_rednet.widgets.fine_tune_parts import make_label
+from napari_rednet.widgets.keyboard import focus_kept
 
 PLANE, STACK = "this plane", "whole stack"
 
@@ -89,14 +90,16 @@ class MeasureControls(QWidget):
 
     def show_idle(self, *, can_start: bool) -> None:
         """No measurement is going on."""
-        self.start.setEnabled(can_start)
-        self.cancel.setEnabled(False)
+        with focus_kept(self.start):
+            self.start.setEnabled(can_start)
+            self.cancel.setEnabled(False)
         self.progress.hide()
 
     def show_running(self) -> None:
         """A measurement has been started."""
-        self.start.setEnabled(False)
-        self.cancel.setEnabled(True)
+        with focus_kept(self.cancel):
+            self.start.setEnabled(False)
+            self.cancel.setEnabled(True)
         self.show_progress((0, 0))
         self.progress.show()
 

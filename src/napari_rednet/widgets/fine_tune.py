@@ -31,7 +31,7 @@ from napari_rednet.widgets.fine_tune_result import ResultButtons
 from napari_rednet.widgets.fine_tune_run import FineTuningRun
 from napari_rednet.widgets.fine_tune_view import FineTuneView
 from napari_rednet.widgets.hint import SampleHint
-from napari_rednet.widgets.keyboard import RUN_KEYS, add_shortcut
+from napari_rednet.widgets.keyboard import RUN_KEYS, add_shortcut, focus_kept
 from napari_rednet.widgets.layers import image_layers
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.worker import PER_MILLE, compute_in_background
@@ -243,12 +243,13 @@ class FineTuneWidget(RunningWidget):
         self.way.setText(self.controls.way)
         running, run = self.is_running, self._run
         goes_on = running and run is not None and not run.is_stopped
-        self.start_button.setEnabled(self._has_choices and not running and self.controls.fits)
-        self.pause_button.setEnabled(goes_on)
-        self.stop_button.setEnabled(goes_on)
+        with focus_kept(self.start_button, self.stop_button, self):
+            self.start_button.setEnabled(self._has_choices and not running and self.controls.fits)
+            self.pause_button.setEnabled(goes_on)
+            self.stop_button.setEnabled(goes_on)
+            self.controls.native.setEnabled(not running)
         paused = goes_on and run is not None and run.is_paused
         self.pause_button.setText("Resume" if paused else "Pause")
-        self.controls.native.setEnabled(not running)
         self.result.set_ready(not running and self._has_better_model)
         self.hint.setVisible(not self._image_layers())
 

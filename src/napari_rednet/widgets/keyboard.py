@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 RUN_KEYS, CANCEL_KEYS = "Ctrl+Return", "Escape"
 
@@ -27,3 +30,16 @@ def add_shortcut(window: QWidget, button: QPushButton, keys: str) -> None:
     shortcut.activated.connect(button.click)
     told = sequence.toString(QKeySequence.SequenceFormat.NativeText)
     button.setToolTip(f"{button.toolTip()} ({told})")
+
+
+@contextmanager
+def focus_kept(*others: QWidget) -> Iterator[None]:
+    """Give the focus to the first of others that is enabled, if what has it is disabled within.
+
+    Qt would give it to the next control that is enabled: the one that hides the dock.
+    """
+    holder = QApplication.focusWidget()
+    yield
+    if holder is not None and not holder.isEnabled():
+        for other in [other for other in others if other.isEnabled()][:1]:
+            other.setFocus()

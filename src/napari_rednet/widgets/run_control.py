@@ -14,6 +14,7 @@ from qtpy.compat import isalive
 
 from napari_rednet.widgets.controls import make_status, show_status
 from napari_rednet.widgets.durations import Pace, in_words
+from napari_rednet.widgets.keyboard import focus_kept
 from napari_rednet.widgets.run_queue import QueuedRun, queue_run
 from napari_rednet.widgets.worker import Steps
 
@@ -132,23 +133,10 @@ class RunControl:
             self._show_idle()
 
     def _show_what_can_be_done(self) -> None:
-        has_focus = self._hold_focus()
-        for button in self.starters:
-            button.enabled = self._has_source and not self.is_running
-        self.cancel.enabled = self.is_running
-        if has_focus:
-            (self.cancel if self.is_running else self.run).native.setFocus()
-
-    def _hold_focus(self) -> bool:
-        """Keep the focus of a button that is about to rest, and tell whether there is one.
-
-        It would go to the next button that is enabled: one that hides the dock.
-        """
-        holders = (*self.starters, self.cancel, self._buttons)
-        has_focus = any(holder.native.hasFocus() for holder in holders)
-        if has_focus:
-            self._buttons.native.setFocus()
-        return has_focus
+        with focus_kept(self.run.native, self.cancel.native):
+            for button in self.starters:
+                button.enabled = self._has_source and not self.is_running
+            self.cancel.enabled = self.is_running
 
     def _show_running(self) -> None:
         self._show_what_can_be_done()
