@@ -12,6 +12,7 @@ from typing import Any
 # Neither the settings nor the models of whoever takes the pictures. napari reads its own on import.
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(), "settings.yaml"))
 os.environ["NAPARI_REDNET_MODELS"] = tempfile.mkdtemp()
+os.environ["NAPARI_REDNET_CONFIG"] = tempfile.mkdtemp()
 
 import napari
 from gallery import options

@@ -53,6 +53,12 @@ def users_models(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("NAPARI_REDNET_MODELS", str(tmp_path_factory.mktemp("users-models")))
 
 
+@pytest.fixture(autouse=True)
+def remembered_parameters(tmp_path_factory, monkeypatch):
+    """A folder for what the windows remember that is not the developer's own."""
+    monkeypatch.setenv("NAPARI_REDNET_CONFIG", str(tmp_path_factory.mktemp("config")))
+
+
 @pytest.fixture
 def exact(monkeypatch):
     """Computing in float32, where results are compared to the last digits."""

@@ -34,14 +34,8 @@ def test_it_gives_what_the_function_gives(viewer, widget, run):
     assert result.data.dtype == np.uint8
     np.testing.assert_array_equal(result.data, nr.deblock(image))
     np.testing.assert_array_equal(result.extent.world, source.extent.world)
-    assert result.metadata["napari_rednet"] == {
-        "source": "cell",
-        "verb": "deblock",
-        "model": "deblock-fast",
-        "ensemble": False,
-        "device": "auto",
-        "version": nr.__version__,
-    }
+    told = {"source": "cell", "verb": "deblock", "model": "deblock-fast", "ensemble": False}
+    assert result.metadata["napari_rednet"].items() >= told.items()
 
 
 def test_colours(viewer, widget, run, colours):

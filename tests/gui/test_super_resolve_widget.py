@@ -74,15 +74,8 @@ def test_it_gives_what_the_function_gives(viewer, widget, run, image):
     result = viewer.layers[-1]
     assert result.data.dtype == np.uint16
     np.testing.assert_array_equal(result.data, nr.super_resolve(np.uint16(16 * image), 3))
-    assert result.metadata["napari_rednet"] == {
-        "source": "cell",
-        "verb": "super_resolve",
-        "model": "sr-fast",
-        "scale": 3,
-        "ensemble": False,
-        "device": "auto",
-        "version": nr.__version__,
-    }
+    told = {"source": "cell", "verb": "super_resolve", "model": "sr-fast", "scale": 3}
+    assert result.metadata["napari_rednet"].items() >= told.items()
 
 
 def test_colours(viewer, widget, run, colours):

@@ -8,21 +8,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from magicgui.widgets import Container
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Layer
-from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 
-from napari_rednet import __version__
 from napari_rednet.execution import is_dask
-from napari_rednet.widgets import model_events
+from napari_rednet.widgets import memory, model_events
 from napari_rednet.widgets.controls import Choices, CommonControls, find_choices
+from napari_rednet.widgets.extent_controls import ExtentControls
 from napari_rednet.widgets.hint import SampleHint
 from napari_rednet.widgets.keyboard import CANCEL_KEYS, FOCUS_STYLE, RUN_KEYS, add_shortcut
+from napari_rednet.widgets.layer_runs import LayerRuns
 from napari_rednet.widgets.layers import LayerImage, image_layers, layer_image, layer_options
+from napari_rednet.widgets.parameter_menu import ParameterMenu
 from napari_rednet.widgets.preview import Preview
 from napari_rednet.widgets.preview_run import Previewer
+from napari_rednet.widgets.remembered import read_controls, write_controls
 from napari_rednet.widgets.run_control import RunControl
 from napari_rednet.widgets.time_estimate import TimeEstimate
 from napari_rednet.widgets.worker import Steps, compute_in_background
@@ -60,6 +62,10 @@ class RestoreWidget(Container):
         Offers it.
     common : CommonControls
         The layer, the model, the device.
+    extent : ExtentControls
+        Which layers and planes are restored.
+    menu : ParameterMenu
+        Defaults, presets, code to copy.
     preview : Preview
         Of what is seen of the layer.
     runs : RunControl
@@ -78,6 +84,7 @@ class RestoreWidget(Container):
         self.viewer = napari_viewer
         self.hint = SampleHint(self.native, napari_viewer, self.sample, self.use_sample)
         self.common = CommonControls(self._image_layers)
+        self.extent = ExtentControls(napari_viewer, lambda: self.common.image.value)
         self.preview = Preview(
             napari_viewer,
             lambda: self.common.image.value,
@@ -97,7 +104,11 @@ class RestoreWidget(Container):
             self.runs.tell_estimate,
         )
         self._arrange()
+        self.layer_runs = LayerRuns(self)
+        self.menu = ParameterMenu(self, self.layer_runs.present_call)
+        self.runs.widgets[0].append(self.menu.button)
         self._connect()
+        self.set_parameters(memory.last_parameters(self.verb))
         self._choose_active_layer()
         self._find_choices()
 
@@ -107,8 +118,8 @@ class RestoreWidget(Container):
         """Controls of this task, shown below the model."""
         return []
 
-    def arguments(self) -> dict[str, Any]:
-        """What the controls say, as keyword arguments of `steps`.
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:  # noqa: ARG002
+        """What the controls say of one of the layers to restore, as arguments of `steps`.
 
         Raises
         ------
@@ -116,6 +127,23 @@ class RestoreWidget(Container):
             In words for the user, if the controls cannot be understood.
         """
         return self.common.arguments()
+
+    def remembered(self) -> list[ValueWidget]:
+        """Controls whose values are kept from one session to the next."""
+        return self.common.remembered
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of the controls that are kept, as JSON knows them."""
+        return read_controls(self.remembered())
+
+    def set_parameters(self, parameters: memory.Parameters) -> None:
+        """Give controls their values back, as far as there are any that fit."""
+        write_controls(self.remembered(), parameters)
+        self.common.want(parameters)
+
+    def known_used(self) -> dict[str, Any]:
+        """What a run would choose itself, if code needs it; `ValueError` if it is not known yet."""
+        return {}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Check the arguments, but compute nothing yet.
@@ -150,12 +178,12 @@ class RestoreWidget(Container):
         """Choose the layers of the sample that has been opened."""
         self.common.image.value = layers[0]
 
-    def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments of `add_image` for the result, besides its name and metadata.
 
-        `record` is what has been used, which the controls need no longer show.
+        `record` tells what has been used, which the controls need no longer show.
         """
-        return layer_options(source)
+        return layer_options(source, record["plane"])
 
     # Runs ----------------------------------------------------------------------------------
 
@@ -163,6 +191,10 @@ class RestoreWidget(Container):
         """Run steps on the selected layer in a worker, and give `take` their result."""
         source = self.common.image.value
         self.runs.start(make_steps, f"{doing} {self.common.image.current_choice}", source, take)
+
+    def arguments(self) -> dict[str, Any]:
+        """What the controls say of the chosen layer, as `arguments_for` does."""
+        return self.arguments_for(self.common.image.value)
 
     @property
     def is_running(self) -> bool:
@@ -174,44 +206,10 @@ class RestoreWidget(Container):
         layer = self.common.image.value
         return None if layer is None else layer_image(layer)
 
-    def _run(self) -> None:
-        image = self.selected()
-        if image is None:
-            return
-        try:
-            arguments = self.arguments()
-        except ValueError as error:
-            show_error(str(error))
-            return
-        self.preview.switch_off()
-        add = partial(self._add_result, self.common.image.value)
-        self.start(partial(self._restore, image, arguments), self.doing, add)
-
     def _ask_for_estimate(self) -> tuple[list[LayerImage], Mapping[str, Any]]:
         """What a run would restore now, and how; lazy results cost nothing."""
-        image = self.selected()
-        lazy = image is None or is_dask(image.data)
-        return ([] if lazy or image is None else [image]), self.arguments()
-
-    def _restore(self, image: LayerImage, arguments: dict[str, Any]) -> Steps:
-        """Run `steps` with a loaded model, and record how."""
-        from napari_rednet.zoo import load_model_for
-
-        model = load_model_for(self.task, arguments["model"])
-        restored, used = yield from self.steps(image, **{**arguments, "model": model})
-        made_by = {"verb": self.verb, "model": model.name, "version": __version__}
-        return restored, {**arguments, **used, **made_by}
-
-    def _add_result(self, source: Image, result: tuple[Any, dict[str, Any]]) -> None:
-        restored, record = result
-        self.viewer.add_image(
-            restored,
-            name=source.name + self.suffix,
-            metadata={**source.metadata, "napari_rednet": {"source": source.name, **record}},
-            **self.result_options(source, record),
-        )
-        if source is self.common.image.value:
-            self.show_used(record)
+        images = [self.extent.image(layer) for layer in self.extent.layers()]
+        return [image for image in images if not is_dask(image.data)], self.arguments()
 
     # The window ----------------------------------------------------------------------------
 
@@ -219,6 +217,7 @@ class RestoreWidget(Container):
         # magicgui aligns fields by labels that it measures without napari's larger font.
         self.native.setStyleSheet("QLabel { min-width: 6em; }" + FOCUS_STYLE)
         parameters = [*self.common.source, *self.extra_controls(), *self.common.computing]
+        parameters[1:1] = self.extent.widgets
         for control in parameters:
             control.changed.connect(self.preview.parameters_changed)
             control.changed.connect(self.estimate.request)
@@ -228,7 +227,7 @@ class RestoreWidget(Container):
         add_shortcut(self.native, self.cancel.native, CANCEL_KEYS)
 
     def _connect(self) -> None:
-        self.run.changed.connect(self._run)
+        self.run.changed.connect(self.layer_runs.start)
         self.common.image.changed.connect(self._change_layer)
         self.native_parent_changed.connect(self._stop_if_closed)
         model_events.changed.connect(self._follow_models)
@@ -283,6 +282,7 @@ class RestoreWidget(Container):
         self.runs.offer(has_source=self.common.image.value is not None)
         self.hint.setVisible(self.common.image.value is None)
         self.runs.tell_estimate(None)
+        self.extent.update()
         self.layer_changed(self.selected())
 
     def _stop_if_closed(self) -> None:

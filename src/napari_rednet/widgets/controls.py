@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, Label
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import ValueWidget, Widget
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_rednet.widgets.model_events import known_models
@@ -117,13 +117,21 @@ class ModelControls:
             choices=lambda _: self._choices.devices,
             tooltip="Where to compute. auto takes a GPU if there is one.",
         )
+        self._wanted: dict[str, Any] = {}
         self.model.changed.connect(self._show_file)
+
+    def want(self, parameters: Mapping[str, Any]) -> None:
+        """Choose a model and a device that are remembered, as soon as they are offered."""
+        self._wanted = {name: parameters.get(name) for name in ("model", "device")}
+        self._choose_wanted()
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
         """Show what there is to choose from, and choose a model if one is named."""
         self._choices = choices
         self.model.reset_choices()
         self.device.reset_choices()
+        self._choose_wanted()
+        self._wanted = {}
         if model in self.model.choices:
             self.model.value = model
 
@@ -144,6 +152,11 @@ class ModelControls:
         if not path.endswith(".safetensors"):
             raise ValueError("choose a model file (.safetensors) under File, or another model")
         return path
+
+    def _choose_wanted(self) -> None:
+        for box in (self.model, self.device):
+            if self._wanted.get(box.name) in box.choices:
+                box.value = self._wanted[box.name]
 
     def _show_file(self) -> None:
         self.model_file.visible = self.model.value == FROM_FILE
@@ -190,6 +203,7 @@ class CommonControls:
             tooltip="Layer to restore. All its planes (z, time) are restored, one by one.",
         )
         self._models = ModelControls()
+        self.want = self._models.want
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
         self.ensemble = make_ensemble()
@@ -198,6 +212,11 @@ class CommonControls:
     def source(self) -> list[Widget]:
         """What is restored, and by which model."""
         return [self.image, self.model, self.model_file]
+
+    @property
+    def remembered(self) -> list[ValueWidget]:
+        """The controls whose values are kept from one session to the next."""
+        return [self.model, self.model_file, self.ensemble, self.device]
 
     @property
     def computing(self) -> list[Widget]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets.bases import Widget
-from napari.layers import Layer
+from magicgui.widgets.bases import ValueWidget, Widget
+from napari.layers import Image, Layer
 
 from napari_rednet.widgets.noise_aware import NoiseAwareWidget
-from napari_rednet.widgets.psf_controls import LAYER, PsfControls
+from napari_rednet.widgets.psf_controls import LAYER, ChosenPsf, PsfControls
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
@@ -29,9 +29,13 @@ class DeblurWidget(NoiseAwareWidget):
         self.psf = PsfControls(self._image_layers)
         return [*self.psf.widgets, *super().extra_controls()]
 
-    def arguments(self) -> dict[str, Any]:
+    def remembered(self) -> list[ValueWidget]:
+        """The generated PSF as well."""
+        return [*super().remembered(), *self.psf.remembered]
+
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
         """The PSF as well."""
-        return {**super().arguments(), "psf": self.psf.psf()}
+        return {**super().arguments_for(layer), "psf": self.psf.psf()}
 
     def use_sample(self, layers: list[Layer]) -> None:
         """The PSF as well."""
@@ -42,4 +46,5 @@ class DeblurWidget(NoiseAwareWidget):
         """Deblur."""
         from napari_rednet.restoration import prepare_deblur
 
-        return prepare_deblur(array, **arguments)
+        psf: ChosenPsf = arguments.pop("psf")
+        return prepare_deblur(array, psf.array, **arguments)

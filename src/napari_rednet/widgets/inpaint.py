@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets.bases import Widget
-from napari.layers import Labels, Layer, Shapes
+from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_rednet.widgets.base import RestoreWidget
 from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.layers import LayerImage
 from napari_rednet.widgets.mask_layers import LayerMask, layer_mask
-from napari_rednet.widgets.worker import Steps
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
@@ -40,11 +39,11 @@ class InpaintWidget(RestoreWidget):
         self.mask.changed.connect(self._watch_mask)
         return [self.mask]
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
         """The mask as well, as it is now; None if defects are to be found."""
         chosen = self.mask.value
-        mask = None if chosen == FOUND else layer_mask(chosen, self.common.image.value)
-        return {**super().arguments(), "mask": mask}
+        mask = None if chosen == FOUND else layer_mask(chosen, layer)
+        return {**super().arguments_for(layer), "mask": mask}
 
     def prepare(
         self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any
@@ -52,13 +51,8 @@ class InpaintWidget(RestoreWidget):
         """Fill; transparency stays as it is."""
         from napari_rednet.restoration import prepare_inpaint
 
-        missing = None if mask is None else mask.missing
+        missing = None if mask is None else mask.of_plane(image.plane)
         return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)
-
-    def steps(self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any) -> Steps:
-        """Fill. The mask is recorded by its name."""
-        restored, _ = yield from super().steps(image, mask=mask, **arguments)
-        return restored, {"mask": None if mask is None else mask.name}
 
     def use_sample(self, layers: list[Layer]) -> None:
         """The mask as well."""

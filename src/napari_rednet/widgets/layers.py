@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
+from napari_rednet.calls import Origin, find_origin
 from napari_rednet.execution import is_dask
+from napari_rednet.widgets.on_demand import PlanesOnDemand, as_lazy, is_in_memory
 
 # How a layer lies in the world and how it is shown. Names that an older napari does not know
 # are left out.
@@ -21,6 +23,15 @@ _KEPT = (
     *("interpolation2d", "interpolation3d", "rendering", "depiction", "projection_mode"),
     *("attenuation", "iso_threshold"),
 )
+# Pixels along a side up to which graphics cards show a plane as it is; napari draws larger ones
+# coarsely, unless they come with smaller copies.
+_LARGEST_TEXTURE = 8192
+_REFUSED = {
+    "b": "yes or no (bool) values. To fill what it marks in an image, choose it as the mask of "
+    "Inpaint, as a Labels layer; to restore it, convert it to numbers",
+    "c": "complex numbers. Restore its real and imaginary parts, or its magnitude, as layers of "
+    "their own",
+}
 
 TEMPORARY = "napari_rednet_temporary"
 """In the metadata of layers that come and go with a window."""
@@ -36,20 +47,29 @@ class LayerImage:
         The full resolution, with the transparency of an RGBA layer.
     rgb : bool
         Whether the last axis holds colours. Any other axis of a layer counts planes.
+    plane : tuple of int, optional
+        Where in the layer the data lie, along the axes before Y and X, which are of length 1
+        then; None if the data are everything.
     """
 
     data: Any
     rgb: bool = False
+    plane: tuple[int, ...] | None = None
 
     @property
     def array(self) -> Any:
         """The data without transparency."""
-        return self.data[..., :3] if self.rgb else self.data
+        return self._samples(slice(0, 3)) if self.rgb else self.data
 
     @property
     def alpha(self) -> Any:
         """Transparency, (..., Y, X, 1); None without."""
-        return self.data[..., 3:] if self.rgb and self.data.shape[-1] == 4 else None
+        return self._samples(slice(3, 4)) if self.has_alpha else None
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether there is transparency."""
+        return self.rgb and self.data.shape[-1] == 4
 
     @property
     def channel_axis(self) -> int | None:
@@ -88,6 +108,43 @@ class LayerImage:
             return da.concatenate([restored, alpha], axis=-1)
         return np.concatenate([restored, np.asarray(alpha)], axis=-1)
 
+    def _samples(self, which: slice) -> Any:
+        if isinstance(self.data, PlanesOnDemand):
+            return self.data.samples(which)
+        return self.data[..., which]
+
+
+@dataclass(frozen=True)
+class LayerSource:
+    """What tells where the data of a layer come from, once it is asked for.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer.
+    path : str or None
+        The file that it was opened from.
+    shape : tuple of int
+        Of its full resolution.
+    dtype : dtype
+        Of its data.
+    """
+
+    name: str
+    path: str | None
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def find_origin(self) -> Origin:
+        """Look into the file, which may take a while."""
+        return find_origin(self.name, self.path, self.shape, self.dtype)
+
+
+def layer_source(layer: Layer) -> LayerSource:
+    """The source of an Image or Labels layer."""
+    data, path = full_resolution(layer), layer.source.path
+    return LayerSource(layer.name, None if path is None else str(path), data.shape, data.dtype)
+
 
 def image_layers(viewer: Viewer) -> list[Image]:
     """The image layers of a viewer that can be worked on."""
@@ -108,15 +165,59 @@ def insert_quietly(viewer: Viewer, index: int, layer: Image) -> None:
         layers.selection.update(selected)
 
 
-def layer_image(layer: Image) -> LayerImage:
-    """The image of a layer; of a multiscale layer, the level of full resolution."""
-    return LayerImage(layer.data[0] if layer.multiscale else layer.data, layer.rgb)
+def full_resolution(layer: Layer) -> Any:
+    """The data of a layer; of a multiscale layer, the finest level."""
+    return layer.data[0] if layer.multiscale else layer.data
 
 
-def layer_options(layer: Image) -> dict[str, Any]:
-    """Keyword arguments of `add_image` that place and show an image like the one of `layer`."""
+def check_restorable(layer: Image) -> None:
+    """Raise `ValueError`, in words for the user, if there is no restoring the values of a layer."""
+    kind = np.dtype(full_resolution(layer).dtype).kind
+    if kind not in "iuf":
+        holds = _REFUSED.get(kind, "no real numbers")
+        raise ValueError(f"the layer {layer.name!r} holds {holds}")
+
+
+def layer_image(
+    layer: Image, plane: Sequence[int] | None = None, *, lazily: bool | None = None
+) -> LayerImage:
+    """The image of a layer; of a multiscale layer, the level of full resolution.
+
+    Parameters
+    ----------
+    layer : Image
+        The layer.
+    plane : sequence of int, optional
+        A position along the axes before Y and X, which are of length 1 then; everything if None.
+    lazily : bool, optional
+        For what is not in memory: whether it becomes a dask array, so that its result is lazy, or
+        an array that is computed plane by plane. It stays as it is if None.
+    """
+    data = full_resolution(layer)
+    if not is_in_memory(data) and (plane is not None or lazily is not None):
+        data = as_lazy(data)
+    if plane is not None:
+        data = data[tuple(slice(i, i + 1) for i in plane)]
+    if not is_in_memory(data) and lazily is False:
+        data = PlanesOnDemand(data, 3 if layer.rgb else 2)
+    return LayerImage(data, layer.rgb, None if plane is None else tuple(plane))
+
+
+def shown_plane(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
+    """Where the plane lies that is shown when the sliders are at a point of the world."""
+    position = layer.world_to_data(np.asarray(point, float)[-layer.ndim :])[:-2]
+    counts = full_resolution(layer).shape[: layer.ndim - 2]
+    return tuple(int(np.clip(np.round(x), 0, n - 1)) for x, n in zip(position, counts, strict=True))
+
+
+def layer_options(layer: Image, plane: Sequence[int] | None = None) -> dict[str, Any]:
+    """Keyword arguments of `add_image` that place and show an image like the one of `layer`.
+
+    With `plane`, the image has the axes of the layer and is of length 1 along those before Y and X.
+    """
     state = layer.as_layer_data_tuple()[1]
-    return {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
+    options = {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
+    return options if plane is None else options | finer_grid(layer, 1, (*plane, 0, 0))
 
 
 def finer_grid(layer: Image, factor: int, first: Sequence[float] | None = None) -> dict[str, Any]:
@@ -131,3 +232,15 @@ def finer_grid(layer: Image, factor: int, first: Sequence[float] | None = None) 
     start[-2:] += (1 - factor) / (2 * factor)
     placed = Affine(layer.scale, layer.translate, rotate=layer.rotate, shear=layer.shear)
     return {"scale": scale, "translate": placed(start)}
+
+
+def as_shown(image: Any, *, rgb: bool) -> dict[str, Any]:
+    """An image as the arguments `data` and `multiscale` of `add_image`: large ones in levels."""
+    rows, columns = (-3, -2) if rgb else (-2, -1)
+    levels = [image]
+    half = tuple(slice(None, None, 2 if a in (rows, columns) else 1) for a in range(-image.ndim, 0))
+    while max(levels[-1].shape[rows], levels[-1].shape[columns]) > _LARGEST_TEXTURE:
+        levels.append(levels[-1][half])
+    if len(levels) == 1:
+        return {"data": image}
+    return {"data": levels, "multiscale": True}

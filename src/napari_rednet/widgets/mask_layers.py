@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 from napari.layers import Image, Labels, Shapes
 from skimage import draw
 
+from napari_rednet.calls import Origin, read_array
 from napari_rednet.execution import is_dask
-from napari_rednet.widgets.layers import layer_image
+from napari_rednet.widgets.layers import LayerSource, layer_image, layer_source
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,10 +31,31 @@ class LayerMask:
         Of the layer.
     missing : (Y, X) or (..., Y, X) array of bool
         A copy: it does not change when the layer does.
+    source : LayerSource, optional
+        Of a Labels layer.
     """
 
     name: str
     missing: Any
+    source: LayerSource | None = None
+
+    def of_plane(self, plane: Sequence[int] | None) -> Any:
+        """What is missing of one plane of the image, or of all."""
+        if plane is None or self.missing.ndim == 2:
+            return self.missing
+        pairs = zip(plane, self.missing.shape, strict=False)
+        return self.missing[tuple(slice(0 if n == 1 else i, i + 1) for i, n in pairs)]
+
+    def record(self) -> dict[str, Any]:
+        """The mask in plain values; its file is named only if nothing has been painted since."""
+        return {**asdict(self._origin()), "planes": list(self.missing.shape[:-2])}
+
+    def _origin(self) -> Origin:
+        if self.source is None or is_dask(self.missing):
+            return Origin(self.name)
+        origin = self.source.find_origin()
+        same = origin.path is not None and np.array_equal(read_array(origin) != 0, self.missing)
+        return origin if same else Origin(self.name)
 
 
 def layer_mask(
@@ -54,7 +76,8 @@ def layer_mask(
     if not is_dask(missing) and not missing.any():
         done = "painted" if isinstance(layer, Labels) else "drawn on the image"
         raise ValueError(f"nothing is {done} in the layer {layer.name!r}, {role}")
-    return LayerMask(layer.name, missing)
+    source = layer_source(layer) if isinstance(layer, Labels) else None
+    return LayerMask(layer.name, missing, source)
 
 
 def _painted(labels: Labels) -> Any:

@@ -7,15 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FloatSpinBox
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Shapes
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_rednet.widgets.base import RestoreWidget
 from napari_rednet.widgets.dialogs import shown_errors
+from napari_rednet.widgets.jobs import plain
 from napari_rednet.widgets.layers import LayerImage
-from napari_rednet.widgets.noise_controls import NoiseControls
+from napari_rednet.widgets.memory import Parameters
+from napari_rednet.widgets.noise_controls import AUTOMATIC, NoiseControls
 from napari_rednet.widgets.noise_place import (
     WHOLE,
     Place,
@@ -66,10 +68,27 @@ class NoiseAwareWidget(RestoreWidget):
         self._follow_theme()
         return [*self.noise.widgets, self.strength]
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
         """Noise and strength as well; the noise is None or a `Region` if it is to be estimated."""
-        noise = self.noise.models() or self._region(self.common.image.value)
-        return {**super().arguments(), "noise": noise, "strength": self.strength.value}
+        noise = self.noise.models() or self._region(layer)
+        return {**super().arguments_for(layer), "noise": noise, "strength": self.strength.value}
+
+    def remembered(self) -> list[ValueWidget]:
+        """The strength as well."""
+        return [*super().remembered(), self.strength]
+
+    def parameters(self) -> dict[str, Any]:
+        """Typed noise as well; estimates belong to their image."""
+        return {**super().parameters(), "noise": plain(self.noise.models())}
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """The noise as well."""
+        super().set_parameters(parameters)
+        models = _as_models(parameters.get("noise"))
+        if models:
+            self.noise.type_models(models)
+        else:
+            self.noise.mode.value = AUTOMATIC
 
     def layer_changed(self, image: LayerImage | None) -> None:
         """Show as many noise models as there are channels."""
@@ -106,6 +125,14 @@ class NoiseAwareWidget(RestoreWidget):
         behind = self._behind
         if all(model in behind for model in used["noise"]):
             self.noise.take_levels([behind[model] for model in used["noise"]])
+
+    def known_used(self) -> dict[str, Any]:
+        """The noise of a place, which no function of the package knows."""
+        if self.noise.models() is not None or self.noise.place.value == WHOLE:
+            return {}
+        if not self.noise.has_levels:
+            raise ValueError("press Estimate noise first: the code will name what is measured")
+        return {"noise": self.noise.shown_models()}
 
     # Measuring -----------------------------------------------------------------------------
 
@@ -165,3 +192,13 @@ class NoiseAwareWidget(RestoreWidget):
     def _follow_theme(self) -> None:
         if isalive(self.noise.panel.plot):
             self.noise.panel.plot.set_theme(self.viewer.theme)
+
+
+def _as_models(noise: Any) -> list[NoiseModel]:
+    """Noise that was kept; none if it is of another form."""
+    from napari_rednet.engine.noise_model import NoiseModel
+
+    try:
+        return [NoiseModel(**level) for level in noise or ()]
+    except (TypeError, ValueError):
+        return []

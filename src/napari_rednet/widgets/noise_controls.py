@@ -146,6 +146,13 @@ class NoiseControls:
         else:
             self._show_plot()
 
+    def type_models(self, models: Sequence[NoiseModel]) -> None:
+        """Show the noise of each channel as if it were typed; further ones are like the first."""
+        typed: Values = [dict(asdict(model)) for model in models]
+        self._typed = _for_channels(typed, len(self._channels))
+        self.mode.value = MANUAL
+        self._set_values(self._typed)
+
     def forget_levels(self) -> None:
         """The layer, or where it is measured, is another one. What is typed stays."""
         self._levels = self._estimated = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Shapes
 
-from napari_rednet.widgets.layers import LayerImage
+from napari_rednet.widgets.layers import LayerImage, shown_plane
 from napari_rednet.widgets.mask_layers import layer_mask
 from napari_rednet.widgets.worker import Steps
 
@@ -58,7 +58,7 @@ def places(layer: Image | None, shapes: Iterable[Shapes]) -> list[tuple[str, Pla
     return [("whole layer", WHOLE), ("shown plane", Place(shown_only=True)), *drawn, *shown]
 
 
-def find_region(place: Place, layer: Image, point: Iterable[float]) -> Region:
+def find_region(place: Place, layer: Image, point: Sequence[float]) -> Region:
     """The pixels and the plane of a place.
 
     Parameters
@@ -74,7 +74,7 @@ def find_region(place: Place, layer: Image, point: Iterable[float]) -> Region:
     marked = None
     if place.shapes is not None:
         marked = layer_mask(place.shapes, layer, "where noise is to be measured").missing
-    return Region(marked, _plane_at(layer, point) if place.shown_only else None)
+    return Region(marked, shown_plane(layer, point) if place.shown_only else None)
 
 
 def measure_steps(
@@ -88,13 +88,9 @@ def measure_steps(
         prepare()
     from napari_rednet.restoration import noise_levels_steps
 
-    array = image.array if region.plane is None else image.array[region.plane]
+    # The plane that is restored alone is the one that is shown.
+    whole = region.plane is None or image.plane is not None
+    array = image.array if whole else image.array[region.plane]
     return (
         yield from noise_levels_steps(array, channel_axis=image.channel_axis, region=region.marked)
     )
-
-
-def _plane_at(layer: Image, point: Iterable[float]) -> tuple[int, ...]:
-    data = layer.data[0] if layer.multiscale else layer.data
-    position = np.rint(layer.world_to_data(tuple(point))[: layer.ndim - 2]).astype(int)
-    return tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(position, data.shape, strict=False))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
 from magicgui.widgets import FloatSpinBox
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import ValueWidget, Widget
 
 from napari_rednet import psf
 from napari_rednet.widgets.controls import ChoiceBox
+from napari_rednet.widgets.layers import LayerSource, full_resolution, layer_source
 
 LAYER = "image layer"
 
@@ -31,6 +33,31 @@ _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] =
         ],
     ),
 }
+
+
+@dataclass(frozen=True)
+class ChosenPsf:
+    """A point spread function, and what it is called.
+
+    Parameters
+    ----------
+    array : (Y, X) array
+        The function itself.
+    made_by : str or LayerSource
+        The function of `napari_rednet.psf` that made it, or the layer that holds it.
+    values : tuple of float
+        What that function was given.
+    """
+
+    array: Any
+    made_by: str | LayerSource
+    values: tuple[float, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """The PSF in plain values."""
+        if isinstance(self.made_by, LayerSource):
+            return asdict(self.made_by.find_origin())
+        return {"function": self.made_by, "values": list(self.values)}
 
 
 class PsfControls:
@@ -64,7 +91,12 @@ class PsfControls:
         """All controls, from top to bottom."""
         return [self.kind, *chain(*self.values.values()), self.layer]
 
-    def psf(self) -> Any:
+    @property
+    def remembered(self) -> list[ValueWidget]:
+        """The controls whose values are kept from one session to the next."""
+        return [self.kind, *chain(*self.values.values())]
+
+    def psf(self) -> ChosenPsf:
         """The PSF that is chosen.
 
         Raises
@@ -75,9 +107,11 @@ class PsfControls:
         if self.kind.value == LAYER:
             if self.layer.value is None:
                 raise ValueError("choose a layer that holds the PSF, or another blur")
-            return self.layer.value.data
+            layer = self.layer.value
+            return ChosenPsf(full_resolution(layer), layer_source(layer))
         make = _GENERATED[self.kind.value][0]
-        return make(*(box.value for box in self.values[self.kind.value]))
+        values = tuple(box.value for box in self.values[self.kind.value])
+        return ChosenPsf(make(*values), make.__name__, values)
 
     def _show_kind(self) -> None:
         for kind, boxes in self.values.items():

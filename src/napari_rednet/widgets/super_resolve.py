@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image
 
 from napari_rednet.arguments import SCALES
@@ -35,9 +35,13 @@ class SuperResolveWidget(RestoreWidget):
         )
         return [self.scale]
 
-    def arguments(self) -> dict[str, Any]:
+    def remembered(self) -> list[ValueWidget]:
         """The scale as well."""
-        return {**super().arguments(), "scale": self.scale.value}
+        return [*super().remembered(), self.scale]
+
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
+        """The scale as well."""
+        return {**super().arguments_for(layer), "scale": self.scale.value}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Enlarge; transparency is enlarged along."""
@@ -47,4 +51,5 @@ class SuperResolveWidget(RestoreWidget):
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
         """Pixels as much smaller as there are more of them."""
-        return super().result_options(source, record) | finer_grid(source, record["scale"])
+        first = None if record["plane"] is None else (*record["plane"], 0, 0)
+        return super().result_options(source, record) | finer_grid(source, record["scale"], first)

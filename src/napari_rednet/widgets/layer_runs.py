@@ -1,0 +1,82 @@
+"""The runs of a restoration widget on layers: what is asked for, done, and added."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from napari.utils.notifications import show_error
+
+from napari_rednet.calls import Call
+from napari_rednet.widgets import jobs, memory
+from napari_rednet.widgets.layers import as_shown, check_restorable
+from napari_rednet.widgets.worker import Steps
+
+if TYPE_CHECKING:
+    from napari_rednet.widgets.base import RestoreWidget
+
+
+class LayerRuns:
+    """Restores the layers that a widget's controls say, in one run.
+
+    Parameters
+    ----------
+    widget : RestoreWidget
+        Whose hooks do the work.
+    """
+
+    def __init__(self, widget: RestoreWidget) -> None:
+        self._widget = widget
+
+    def present_call(self) -> Call | None:
+        """What a run would do now to the chosen layer; None without one."""
+        widget, layer = self._widget, self._widget.common.image.value
+        return None if layer is None else self._job(layer).call(widget.verb, widget.known_used())
+
+    def start(self) -> None:
+        """Restore in a worker; each layer gets a result of its own."""
+        widget, layers = self._widget, self._widget.extent.layers()
+        if not layers:
+            return
+        try:
+            todo = jobs.prepare(layers, self._job)
+        except ValueError as error:
+            show_error(str(error))
+            return
+        widget.preview.switch_off()
+        memory.remember(widget.verb, widget.parameters())
+        others = f" {len(todo) - 1} other layers and" if len(todo) > 1 else ""
+        steps = partial(jobs.restore_all, todo, self._restore)
+        widget.start(steps, widget.doing + others, self._take)
+
+    def _job(self, layer: Image) -> jobs.Job:
+        check_restorable(layer)
+        widget = self._widget
+        return jobs.make_job(layer, widget.extent.image(layer), widget.arguments_for(layer))
+
+    def _restore(self, job: jobs.Job) -> Steps:
+        """Run the widget's steps with a loaded model, and record how."""
+        from napari_rednet.zoo import load_model_for
+
+        model = load_model_for(self._widget.task, job.arguments["model"])
+        steps = self._widget.steps(job.image, **{**job.arguments, "model": model})
+        return (yield from jobs.recorded(job, self._widget.verb, model, steps))
+
+    def _take(self, outcomes: list[jobs.Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, jobs.Failed):
+                show_error(f"{outcome.layer.name}: {outcome.error}")
+            elif outcome.layer in self._widget.viewer.layers:
+                self._add_result(outcome)
+
+    def _add_result(self, result: jobs.Restored) -> None:
+        widget, source = self._widget, result.layer
+        widget.viewer.add_image(
+            **as_shown(result.array, rgb=source.rgb),
+            name=source.name + widget.suffix,
+            metadata={**source.metadata, "napari_rednet": result.record},
+            **widget.result_options(source, result.record),
+        )
+        if source is widget.common.image.value:
+            widget.show_used(result.used)

@@ -1,0 +1,137 @@
+"""The menu of a restoration widget: default and named parameters, and code to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from magicgui.widgets import PushButton
+from napari.utils.notifications import show_info
+from qtpy.QtWidgets import QAction, QApplication, QMenu
+
+from napari_rednet.calls import Call, as_command_line, as_python
+from napari_rednet.widgets import memory
+from napari_rednet.widgets.dialogs import ask_name, shown_errors
+from napari_rednet.widgets.jobs import made_by
+
+_COPIES: dict[str, Callable[[Call], str]] = {
+    "Python": as_python,
+    "command line": as_command_line,
+}
+
+
+class HasParameters(Protocol):
+    """A widget whose controls have values to keep, and say what a run would do."""
+
+    verb: Any
+    viewer: Any
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of the controls, as JSON knows them."""
+
+    def set_parameters(self, parameters: memory.Parameters) -> None:
+        """Give the controls their values back."""
+
+
+class ParameterMenu:
+    """A button with the menu.
+
+    Parameters
+    ----------
+    widget : HasParameters
+        Whose parameters these are. As it is now, it has its defaults.
+    present_call : callable
+        Returns what a run would do now; None without a layer.
+    """
+
+    def __init__(self, widget: HasParameters, present_call: Callable[[], Call | None]) -> None:
+        self._present_call = present_call
+        self._widget, self._defaults = widget, widget.parameters()
+        self.button = PushButton(
+            text="More", tooltip="Defaults, presets, and code that does the same."
+        )
+        self.menu = QMenu(self.button.native)
+        self.menu.setToolTipsVisible(True)
+        self._add("Defaults", "Give all parameters their first values.", self._set_defaults)
+        self.presets, self.unwanted = QMenu("Presets", self.menu), QMenu("Delete preset", self.menu)
+        self.menu.addMenu(self.presets)
+        self._add("Save as preset…", "Give the present parameters a name.", self._save)
+        self.menu.addMenu(self.unwanted)
+        self.menu.addSeparator()
+        self._add_copies("Copy as {}", "Code that does what Run would do now.", self._copy_present)
+        self.menu.addSeparator()
+        self.result_copies = self._add_copies("", "Code that made this layer.", self._copy_result)
+        self.menu.aboutToShow.connect(self.update)
+        self.button.native.setMenu(self.menu)
+
+    def update(self) -> None:
+        """Show what there is now; called before the menu opens."""
+        names = list(memory.presets(self._widget.verb))
+        for menu, act in ((self.presets, self._choose), (self.unwanted, self._delete)):
+            menu.clear()
+            menu.menuAction().setVisible(bool(names))
+            for name in names:
+                menu.addAction(name.replace("&", "&&")).triggered.connect(partial(act, name))
+        self._update_copies()
+
+    def _update_copies(self) -> None:
+        layer = self._active_layer
+        for form, action in zip(_COPIES, self.result_copies, strict=True):
+            action.setVisible(made_by(layer) is not None)
+            name = "" if layer is None else layer.name.replace("&", "&&")
+            action.setText(f"Copy how “{name}” was made as {form}")
+
+    def _add(self, text: str, tooltip: str, act: Callable[..., None]) -> QAction:
+        action = self.menu.addAction(text)
+        action.setToolTip(tooltip)
+        action.triggered.connect(act)
+        return action
+
+    def _add_copies(self, text: str, tooltip: str, act: Callable[..., None]) -> list[QAction]:
+        return [self._add(text.format(form), tooltip, partial(act, form)) for form in _COPIES]
+
+    def _set_defaults(self) -> None:
+        self._widget.set_parameters(self._defaults)
+
+    def _choose(self, name: str, *_: Any) -> None:
+        self._widget.set_parameters(memory.presets(self._widget.verb).get(name, {}))
+
+    def _save(self) -> None:
+        name = ask_name(self.button.native, "Save as preset", "")
+        if name is not None:
+            with shown_errors():
+                memory.save_preset(self._widget.verb, name, self._widget.parameters())
+
+    def _delete(self, name: str, *_: Any) -> None:
+        with shown_errors():
+            memory.delete_preset(self._widget.verb, name)
+
+    def _copy_present(self, form: str, *_: Any) -> None:
+        with shown_errors():
+            call = self._present_call()
+            if call is None:
+                raise ValueError("open an image first: there is nothing to restore")
+            _copy(call, form)
+
+    def _copy_result(self, form: str, *_: Any) -> None:
+        call = made_by(self._active_layer)
+        if call is not None:
+            with shown_errors():
+                _copy(call, form)
+
+    @property
+    def _active_layer(self) -> Any:
+        return self._widget.viewer.layers.selection.active
+
+
+def _copy(call: Call, form: str) -> None:
+    text = _COPIES[form](call)
+    QApplication.clipboard().setText(text)
+    unknown = [name for name in ("IMAGE.tif", "PSF.tif", "MASK.tif") if name in text]
+    if unknown:
+        show_info(
+            f"Copied as {form}. Save what {' and '.join(unknown)} stands for to a file first."
+        )
+    else:
+        show_info(f"Copied as {form}.")
