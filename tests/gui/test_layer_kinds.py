@@ -323,7 +323,6 @@ def test_several_have_one_progress_and_one_cancel(viewer, dock, qtbot, wait, thr
     qtbot.waitUntil(lambda: len(seen) > 0, timeout=60_000)
     widget.cancel.native.click()
     wait(widget)
-    assert seen == sorted(seen)[: len(seen)] or seen[-1] == 0
     assert len(viewer.layers) == 3
 
 
