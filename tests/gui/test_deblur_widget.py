@@ -22,6 +22,11 @@ def blurred():
     return image + np.random.default_rng(0).normal(0, 2, clean.shape)
 
 
+def is_close(found, expected):
+    """Fourier transforms may round otherwise where arrays lie otherwise in memory."""
+    return np.abs(found - expected).max() < 0.01 * np.ptp(expected)
+
+
 def shown(widget):
     """Labels of the value fields that can be seen."""
     return [
@@ -37,7 +42,7 @@ def test_a_generated_psf_is_used(viewer, widget, run, blurred):
     result = viewer.layers[-1]
     assert result.name == "cell deblurred"
     np.testing.assert_array_equal(result.scale, layer.scale)
-    np.testing.assert_array_equal(result.data, nr.deblur(blurred, psf.disk(2.0)))
+    assert is_close(result.data, nr.deblur(blurred, psf.disk(2.0)))
     record = result.metadata["napari_rednet"]
     assert record["verb"] == "deblur"
     assert record["psf"] == {"function": "disk", "values": [2.0]}
@@ -51,7 +56,9 @@ def test_a_measured_psf_is_taken_from_a_layer(viewer, widget, run, blurred):
     widget.psf.layer.value = bead
     assert shown(widget) == []
     run(widget)
-    np.testing.assert_array_equal(viewer.layers[-1].data, nr.deblur(blurred, psf.gaussian(1.2)))
+    found = viewer.layers[-1].data
+    assert is_close(found, nr.deblur(blurred, psf.gaussian(1.2)))
+    assert not is_close(found, nr.deblur(blurred, psf.gaussian(1.3)))
 
 
 def test_each_blur_shows_its_own_values(viewer, widget):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari.utils.progress import progress
+from qtpy.compat import isalive
 from qtpy.QtCore import QThreadPool
 from superqt.utils import WorkerBase
 
@@ -117,6 +118,9 @@ def test_closing_the_widget_cancels(viewer, running, endless, qtbot, notificatio
     assert endless.is_set()
     assert len(viewer.layers) == 1
     assert notifications() == []
+    native = running.native  # which only the fixture still holds
+    native.deleteLater()
+    qtbot.waitUntil(lambda: not isalive(native))
 
 
 def test_closing_the_viewer_cancels(viewer, running, endless, qtbot, notifications):

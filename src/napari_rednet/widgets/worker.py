@@ -11,7 +11,7 @@ from typing import Any
 
 from napari.qt.threading import create_worker, thread_worker
 from napari.utils.notifications import notification_manager
-from superqt.utils import GeneratorWorker
+from superqt.utils import GeneratorWorker, WorkerBase
 
 from napari_rednet.errors import RednetError
 
@@ -73,23 +73,41 @@ def start_worker(
     """
     shown = {"desc": description} if description else False
     worker: StepsWorker = _run(make_steps, _progress=shown)
+    slots = [(worker.returned, on_result), (worker.errored, on_error), (worker.finished, on_end)]
     if on_progress is not None:
-        worker.yielded.connect(on_progress)
+        slots.append((worker.yielded, on_progress))
     if description is not None:
-        worker.yielded.connect(partial(_show_in_activity_dock, worker.pbar))
-        worker.warned.connect(_notify_of_warning)
-    worker.returned.connect(on_result)
-    worker.errored.connect(on_error)
-    worker.finished.connect(on_end)
+        slots.append((worker.yielded, partial(_show_in_activity_dock, worker.pbar)))
+        slots.append((worker.warned, _notify_of_warning))
+    _connect_until_the_end(worker, slots)
     worker.start()
     return worker
+
+
+def _connect_until_the_end(
+    worker: WorkerBase, slots: list[tuple[Any, Callable[..., None]]]
+) -> None:
+    """Connect signals of a worker, and let go of whoever listens once it has ended.
+
+    napari keeps every worker of a session in its list of tasks, and would keep closed windows with
+    it.
+    """
+
+    def let_go() -> None:
+        for signal, slot in slots:
+            signal.disconnect(slot)
+        slots.clear()
+
+    for signal, slot in slots:
+        signal.connect(slot)
+    worker.finished.connect(let_go)
 
 
 def compute_in_background(compute: Callable[[], Any], on_result: Callable[[Any], None]) -> None:
     """Call a function that takes seconds in a thread, and another with its result in this one."""
     worker = create_worker(compute, _start_thread=False, _ignore_errors=True)
-    worker.returned.connect(on_result)
-    worker.errored.connect(notify_of_error)
+    slots = [(worker.returned, on_result), (worker.errored, notify_of_error)]
+    _connect_until_the_end(worker, slots)
     worker.start()
 
 
