@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import dask
 import numpy as np
 import pytest
 import tifffile
@@ -188,10 +189,13 @@ def test_workers_of_a_cluster_give_the_same(folder):
 )
 def test_a_scheduler_that_is_not_there_is_named(address, message, folder, monkeypatch):
     monkeypatch.setattr("napari_rednet.cli.files._LONGEST_WAIT", 1)
+    before = dask.config.get("scheduler", None)
     code, text = denoise(folder, f"--scheduler={address}")
     assert code == 1
     assert message in text
     assert not (folder / "out.zarr").exists()
+    # Else whatever dask computes in this process would wait for it.
+    assert dask.config.get("scheduler", None) == before
 
 
 def test_a_cluster_takes_no_tiff(folder):

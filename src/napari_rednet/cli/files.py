@@ -91,10 +91,11 @@ def _workers(scheduler: str | None) -> Iterator[None]:
     except ImportError as error:
         raise RednetError("--scheduler needs: pip install 'napari-rednet[dask]'") from error
     try:
-        client = Client(scheduler, timeout=_LONGEST_WAIT)
+        # One that never got there would stay dask's default, and be waited for.
+        client = Client(scheduler, timeout=_LONGEST_WAIT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise RednetError(f"there is no scheduler at {scheduler}: {error}") from error
-    with client:
+    with client, client.as_current():
         yield
 
 

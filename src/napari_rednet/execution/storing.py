@@ -18,6 +18,8 @@ from napari_rednet.execution.outputs import Record, ResumableOutput
 # Blocks that a scheduler of this process is given at once, per processor: few enough to see them
 # come in, enough to leave no processor without work.
 _BLOCKS_AT_ONCE = 4
+# What dask is told where a client decides.
+_ON_A_CLUSTER = (None, "distributed", "dask.distributed")
 
 Stored = tuple[int, int]
 """Number of a block, and the checksum of the chunks that it filled."""
@@ -114,7 +116,7 @@ def _client() -> Any:
     import dask
 
     distributed = sys.modules.get("distributed")
-    if distributed is None or dask.config.get("scheduler", None) not in (None, "distributed"):
+    if distributed is None or dask.config.get("scheduler", None) not in _ON_A_CLUSTER:
         return None
     try:
         return distributed.default_client()
