@@ -18,6 +18,9 @@ from napari_rednet.errors import RednetError
 Steps = Generator[tuple[int, int], None, Any]
 """Work that yields (pixels done, pixels in all) and returns its result."""
 
+# Signals, and what is called with them.
+_Slots = list[tuple[Any, Callable[..., None]]]
+
 PER_MILLE = 1000
 """Steps of progress bars, for work that is not counted in pixels."""
 
@@ -73,7 +76,11 @@ def start_worker(
     """
     shown = {"desc": description} if description else False
     worker: StepsWorker = _run(make_steps, _progress=shown)
-    slots = [(worker.returned, on_result), (worker.errored, on_error), (worker.finished, on_end)]
+    slots: _Slots = [
+        (worker.returned, on_result),
+        (worker.errored, on_error),
+        (worker.finished, on_end),
+    ]
     if on_progress is not None:
         slots.append((worker.yielded, on_progress))
     if description is not None:
@@ -106,7 +113,7 @@ def _connect_until_the_end(
 def compute_in_background(compute: Callable[[], Any], on_result: Callable[[Any], None]) -> None:
     """Call a function that takes seconds in a thread, and another with its result in this one."""
     worker = create_worker(compute, _start_thread=False, _ignore_errors=True)
-    slots = [(worker.returned, on_result), (worker.errored, notify_of_error)]
+    slots: _Slots = [(worker.returned, on_result), (worker.errored, notify_of_error)]
     _connect_until_the_end(worker, slots)
     worker.start()
 
