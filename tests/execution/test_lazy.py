@@ -128,6 +128,7 @@ def stored(tmp_path):
 
 def test_a_lazy_job_is_continued_where_it_was_stopped(stored, tiny_model, tmp_path, monkeypatch):
     source, whole, broken = stored
+    monkeypatch.setitem(dask.config.config, "scheduler", "synchronous")  # in order
     lazy = da.from_zarr(source)
     options = {"noise": 20, "model": tiny_model}
     nr.denoise(lazy, out=whole, **options)
