@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -24,8 +26,11 @@ SETTINGS = ChannelSettings(IntensityRange(10, 250), NoiseModel(2, 5, 3), 1.2)
 NETWORK = random_network(NetworkConfig(layers=6, features=4, in_channels=2, stride=2))
 
 
-def run(image, restorer, settings=SETTINGS):
-    """The restored plane; what was not written is NaN, or the dtype's lowest value."""
+def run(image, restorer, settings=SETTINGS, is_stored=True, readers=None):
+    """The restored plane; what was not written is NaN, or the dtype's lowest value.
+
+    `readers` takes the threads that read.
+    """
     fill = np.nan if image.dtype.kind == "f" else np.iinfo(image.dtype).min
     target = np.full(image.shape, fill, image.dtype)
 
@@ -33,9 +38,11 @@ def run(image, restorer, settings=SETTINGS):
         target[rows, columns] = values
 
     def read(rows, columns):
+        if readers is not None:
+            readers.add(threading.get_ident())
         return image[rows, columns]
 
-    plane = Plane(image.shape, image.dtype, read, write, settings)
+    plane = Plane(image.shape, image.dtype, read, write, settings, is_stored=is_stored)
     return target, list(restorer.restore(plane))
 
 
@@ -52,6 +59,21 @@ def whole(image, settings=SETTINGS, network=NETWORK):
     with torch.no_grad():
         restored = network(torch.from_numpy(inputs)[None])[0, 0].numpy()
     return restored * scale.span + scale.low
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_bands_are_read_beside_where_this_pays_and_the_result_is_the_same(
+    noisy_camera, is_stored, overlap
+):
+    noisy_camera[7, 9] = np.nan
+    readers = set()
+    expected, _ = run(noisy_camera, restorer(tile=32, overlap=False))
+    options = {"is_stored": is_stored, "readers": readers}
+    found, done = run(noisy_camera, restorer(tile=32, overlap=overlap), **options)
+    np.testing.assert_array_equal(found, expected)
+    assert done[-1] == found.size
+    assert (threading.get_ident() in readers) != (is_stored and overlap)
 
 
 def test_result_is_the_network_at_the_noise_map(noisy_camera):

@@ -55,7 +55,8 @@ class Restorer:
     dtype : torch.dtype, optional
         Precision; the device's fastest good one if not given.
     overlap : bool
-        Read the next band and write the last one, in other threads, while one is computed.
+        Read the next band and write the last one, in other threads, while one is computed, where
+        this pays: on a GPU, and for planes that do not lie in memory.
     """
 
     network: RedNet
@@ -169,12 +170,16 @@ class Restorer:
         finite = FiniteRows()
         put = partial(put_rows, plane, strip, finite)
         bands = read_bands(plane, strip, tiling.band)
-        if self.overlap and tiling.band < plane.shape[0]:
+        if self._is_overlap_worth(plane) and tiling.band < plane.shape[0]:
             yield from one_behind(
                 put, self._computed(one_ahead(bands), plane, strip, finite, dtype)
             )
         else:
             yield from map(put, self._computed(bands, plane, strip, finite, dtype))
+
+    def _is_overlap_worth(self, plane: Plane) -> bool:
+        # Otherwise the other threads only take the processor from the network.
+        return self.overlap and (self.device.type != "cpu" or plane.is_stored)
 
     def _computed(
         self,

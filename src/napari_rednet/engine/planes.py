@@ -43,7 +43,8 @@ class Plane:
 
     `read` and `write` take slices of rows and columns. `write` may be called again for rows that
     it has had, with final values for them, after a band had to be repeated. `mask`, if there is
-    one, reads which pixels are missing.
+    one, reads which pixels are missing. `is_stored` tells whether reading and writing have to do
+    with files or compression.
     """
 
     shape: tuple[int, int]
@@ -52,6 +53,7 @@ class Plane:
     write: WriteWindow
     settings: ChannelSettings
     mask: ReadMask | None = None
+    is_stored: bool = False
 
 
 def rows_of(plane: Plane, rows: Strip) -> Plane:

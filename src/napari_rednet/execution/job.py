@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,11 +93,17 @@ def plane_of(
     dtype = np.dtype(source.dtype)
     read = [_reader(job, source, key) for key in keys]
     write = [_writer(target, key) for key in keys]
+    is_stored = not (_is_in_memory(source) and _is_in_memory(target))
     if job.is_color:
-        return luminance_plane(shape, dtype, read, write, settings[0])
+        plane = luminance_plane(shape, dtype, read, write, settings[0])
+        return replace(plane, is_stored=is_stored)
     (key,) = keys
     read_mask = None if mask is None else _window_reader(mask, key)
-    return Plane(shape, dtype, read[0], write[0], settings[key.channel], read_mask)
+    return Plane(shape, dtype, read[0], write[0], settings[key.channel], read_mask, is_stored)
+
+
+def _is_in_memory(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
 def _reader(job: Job, source: Any, key: PlaneKey) -> ReadWindow:
