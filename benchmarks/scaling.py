@@ -140,7 +140,9 @@ def main(
     tables = [_table(title, rows) for title, rows in measured.items() if rows]
     publish("Scaling", tables, _notes(memory), describe_machine(resolve_device(device)), out)
     if out is not None:
-        _append_plot(out, {title: measured[title] for title in ("Pixels", "Planes")})
+        _append_plot(
+            out, {title: measured[title] for title in ("Pixels", "Planes") if measured[title]}
+        )
 
 
 def _for_workers(base: Case, workers: int) -> Case:
