@@ -89,29 +89,9 @@ def deblock(
     return drain(steps, progress, "deblock")
 
 
-def deblock_steps(
-    image: Any,
-    *,
-    model: ModelLike = "fast",
-    channel_axis: int | None = None,
-    rgb: bool = False,
-    ensemble: bool = False,
-    tile: int | None = None,
-    memory: Memory | None = None,
-    device: str = "auto",
-    out: Any = None,
-) -> Steps:
+def deblock_steps(image: Any, *, out: Any = None, **options: Any) -> Steps:
     """`deblock`, step by step, as `denoise_steps` does for `denoise`."""
-    restoration = prepare_deblock(
-        image,
-        model=model,
-        channel_axis=channel_axis,
-        rgb=rgb,
-        ensemble=ensemble,
-        tile=tile,
-        memory=memory,
-        device=device,
-    )
+    restoration = prepare_deblock(image, **options)
     check_out(out, restoration.array, restoration.shape)
     return restoration.steps(out)
 

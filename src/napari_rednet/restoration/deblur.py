@@ -113,33 +113,9 @@ def deblur(
     return drain(steps, progress, "deblur")
 
 
-def deblur_steps(
-    image: Any,
-    psf: Any,
-    *,
-    noise: Noise | Sequence[Noise] | None = None,
-    strength: float = 1.0,
-    iterations: int = 8,
-    model: ModelLike = "fast",
-    channel_axis: int | None = None,
-    ensemble: bool = False,
-    tile: int | None = None,
-    device: str = "auto",
-    out: Any = None,
-) -> Steps:
+def deblur_steps(image: Any, psf: Any, *, out: Any = None, **options: Any) -> Steps:
     """`deblur`, step by step, as `denoise_steps` does for `denoise`."""
-    restoration = prepare_deblur(
-        image,
-        psf,
-        noise=noise,
-        strength=strength,
-        iterations=iterations,
-        model=model,
-        channel_axis=channel_axis,
-        ensemble=ensemble,
-        tile=tile,
-        device=device,
-    )
+    restoration = prepare_deblur(image, psf, **options)
     check_out(out, restoration.array, restoration.shape)
     return restoration.steps(out)
 

@@ -119,37 +119,20 @@ def denoise(
     return drain(steps, progress, "denoise")
 
 
-def denoise_steps(
-    image: Any,
-    *,
-    noise: Noise | Sequence[Noise] | None = None,
-    strength: float = 1.0,
-    model: ModelLike = "fast",
-    channel_axis: int | None = None,
-    ensemble: bool = False,
-    tile: int | None = None,
-    memory: Memory | None = None,
-    device: str = "auto",
-    out: Any = None,
-) -> Steps:
+def denoise_steps(image: Any, *, out: Any = None, **options: Any) -> Steps:
     """`denoise`, step by step: arguments are checked at once, the work is done by iterating.
+
+    Parameters
+    ----------
+    image, out, **options
+        As of `denoise`, without `progress`.
 
     Returns
     -------
     steps : generator
         Yields (pixels done, pixels in all) and returns the restored image. Closing it cancels.
     """
-    restoration = prepare_denoise(
-        image,
-        noise=noise,
-        strength=strength,
-        model=model,
-        channel_axis=channel_axis,
-        ensemble=ensemble,
-        tile=tile,
-        memory=memory,
-        device=device,
-    )
+    restoration = prepare_denoise(image, **options)
     check_out(out, restoration.array, restoration.shape)
     return restoration.steps(out)
 

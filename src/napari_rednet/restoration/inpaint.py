@@ -89,29 +89,9 @@ def inpaint(
     return drain(steps, progress, "inpaint")
 
 
-def inpaint_steps(
-    image: Any,
-    mask: Any = None,
-    *,
-    model: ModelLike = "fast",
-    channel_axis: int | None = None,
-    ensemble: bool = False,
-    tile: int | None = None,
-    memory: Memory | None = None,
-    device: str = "auto",
-    out: Any = None,
-) -> Steps:
+def inpaint_steps(image: Any, mask: Any = None, *, out: Any = None, **options: Any) -> Steps:
     """`inpaint`, step by step, as `denoise_steps` does for `denoise`."""
-    restoration = prepare_inpaint(
-        image,
-        mask,
-        model=model,
-        channel_axis=channel_axis,
-        ensemble=ensemble,
-        tile=tile,
-        memory=memory,
-        device=device,
-    )
+    restoration = prepare_inpaint(image, mask, **options)
     check_out(out, restoration.array, restoration.shape)
     return restoration.steps(out)
 

@@ -108,31 +108,9 @@ def super_resolve(
     return drain(steps, progress, "super-resolve")
 
 
-def super_resolve_steps(
-    image: Any,
-    scale: int = 2,
-    *,
-    model: ModelLike = "fast",
-    channel_axis: int | None = None,
-    rgb: bool = False,
-    ensemble: bool = False,
-    tile: int | None = None,
-    memory: Memory | None = None,
-    device: str = "auto",
-    out: Any = None,
-) -> Steps:
+def super_resolve_steps(image: Any, scale: int = 2, *, out: Any = None, **options: Any) -> Steps:
     """`super_resolve`, step by step, as `denoise_steps` does for `denoise`."""
-    restoration = prepare_super_resolve(
-        image,
-        scale,
-        model=model,
-        channel_axis=channel_axis,
-        rgb=rgb,
-        ensemble=ensemble,
-        tile=tile,
-        memory=memory,
-        device=device,
-    )
+    restoration = prepare_super_resolve(image, scale, **options)
     check_out(out, restoration.array, restoration.shape)
     return restoration.steps(out)
 
