@@ -112,7 +112,9 @@ def _cases(
     networks: Sequence[str], size: int, baseline_size: int, device: torch.device, dtype: torch.dtype
 ) -> list[Case]:
     where = (str(device), dtype_name(dtype))
-    own = [Case(name, how, size, *where) for name in networks for how in EXECUTIONS]
+    # In memory, as here, a CPU does one thing at a time anyway.
+    ways = [how for how in EXECUTIONS if how != PLAIN or device.type != "cpu"]
+    own = [Case(name, how, size, *where) for name in networks for how in ways]
     others = [Case("", name, baseline_size, "cpu", "float32") for name in installed_baselines()]
     return own + others
 
@@ -187,7 +189,7 @@ def _notes(repeats: int, peaks: dict[Shape, float], check_size: int) -> list[str
         f"{STREAM.capitalize()} is all that `denoise` does with a plane of uint16: normalisation, "
         "noise map, network, conversion, writing. The others are given the network's input "
         "and leave its output where it is; tiles have the receptive field as halo.",
-        f"{PLAIN.capitalize()}: bands are not read ahead and written behind.",
+        f"{PLAIN.capitalize()}, on a GPU: bands are not read ahead and written behind.",
         "The others run the network as training does, under autocast, without fused or in-place "
         "ReLU: what a plain PyTorch program would do, not the best that could be made of them.",
         "Peak MB is that of the case's own process with all its libraries (of the GPU's memory "
