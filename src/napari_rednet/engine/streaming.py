@@ -147,36 +147,39 @@ class RowStream:
         self._inputs.put(rows[:, : config.out_channels])
         x = rows.to(network.dtype, memory_format=_LAYOUT)
         for i, layer in enumerate(network.layers):
-            x = self._run(i, layer, x, is_last)
-            if i in network.source_of:
-                self._skips[network.source_of[i]].add_to(x)
+            seen = self._joined(i, x, is_last)
+            del x  # so that the layer's result takes its place, which is in the cache
+            x = self._run(i, layer, seen)
             if i in network.skip_sources:
                 self._skips[i].put(x)
         restored = F.pixel_shuffle(x.float(), config.stride)
-        self._inputs.add_to(restored)
+        self._inputs.add_to(restored, restored)
         return self._cut(restored)
 
-    def _run(self, i: int, layer: Layer, x: Tensor, is_last: bool) -> Tensor:
+    def _run(self, i: int, layer: Layer, seen: Tensor) -> Tensor:
         """Apply layer `i` to the rows that have become complete, and keep what it needs later."""
-        seen = self._joined(self._carries[i], x, is_last)
         count = max(0, (seen.shape[2] - layer.kernel) // layer.stride + 1)
         used = count * layer.stride
         self._carries[i] = seen[:, :, used:].clone(memory_format=_LAYOUT)
         if count == 0:
-            return _no_rows(x, layer.weight.shape[0], x.shape[3] // layer.stride)
+            return _no_rows(seen, layer.weight.shape[0], seen.shape[3] // layer.stride)
         return self._network.convolve(seen, layer)
 
-    def _joined(self, carry: Tensor | None, x: Tensor, is_last: bool) -> Tensor:
-        """What a layer sees: the rows it kept, the new ones, and zeros at the top and the end.
+    def _joined(self, i: int, x: Tensor, is_last: bool) -> Tensor:
+        """What layer `i` sees: the rows it kept, the new ones, and zeros at the top and the end.
 
-        All layers use the same memory in turn: fresh memory for each would cost more than the
-        copies.
+        The new ones are what the layer before made, and what a skip connection adds to it. All
+        layers use the same memory in turn: fresh memory for each would cost more than the copies.
         """
+        carry, source = self._carries[i], self._network.source_of.get(i - 1)
         start = 1 if carry is None else carry.shape[2]
         stop = start + x.shape[2]
         seen = self._workspace(x, stop + is_last)
         seen[:, :, :start] = 0 if carry is None else carry
-        seen[:, :, start:stop] = x
+        if source is None:
+            seen[:, :, start:stop] = x
+        else:
+            self._skips[source].add_to(x, seen[:, :, start:stop])
         seen[:, :, stop:] = 0
         return seen
 
@@ -214,16 +217,17 @@ class _RowQueue:
         if rows.shape[2]:
             self._bands.append(rows)
 
-    def add_to(self, rows: Tensor) -> None:
-        """Take as many rows as `rows` has and add them to it, in place."""
+    def add_to(self, rows: Tensor, out: Tensor) -> None:
+        """Take as many rows as `rows` has, and write the sum to `out`, which may be `rows`."""
         start = 0
         while start < rows.shape[2]:
             band = self._bands.popleft()
-            count = min(band.shape[2], rows.shape[2] - start)
-            rows[:, :, start : start + count] += band[:, :, :count]
+            stop = min(start + band.shape[2], rows.shape[2])
+            here, count = (..., slice(start, stop), slice(None)), stop - start
+            torch.add(rows[here], band[:, :, :count], out=out[here])
             if count < band.shape[2]:
                 self._bands.appendleft(band[:, :, count:])
-            start += count
+            start = stop
 
 
 def _can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
