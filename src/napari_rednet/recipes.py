@@ -18,7 +18,7 @@ from torch import Tensor
 
 from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseCorruption
 from napari_rednet.engine.devices import resolve_device
-from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
+from napari_rednet.engine.network import INITIALIZATIONS, NetworkConfig, RedNet, initialize
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.engine.training import Batch, Trainer
 from napari_rednet.errors import TrainingError
@@ -92,6 +92,7 @@ class Recipe:
     patches: PatchShape
     start: Start | None = None
     validation_stds: tuple[float, ...] = (25.0,)
+    initialization: str = "he"
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -126,6 +127,9 @@ def as_recipe(values: Mapping[str, Any]) -> Recipe:
         )
     if "pairs" in values and task != "denoise":
         raise ValueError(f"pairs of noisy and clean images are no use for {task}")
+    initialization = values.get("initialization", INITIALIZATIONS[0])
+    if initialization not in INITIALIZATIONS:
+        raise ValueError(f"initialization must be one of {', '.join(INITIALIZATIONS)}")
     training = dict(values["training"])
     own = {key: training.pop(key) for key in ("patch", "batch") if key in training}
     stds = tuple(training.pop("validation_stds", (25.0,)))
@@ -142,6 +146,7 @@ def as_recipe(values: Mapping[str, Any]) -> Recipe:
         patches=PatchShape(**own),
         start=Start(**values["start"]) if "start" in values else None,
         validation_stds=stds,
+        initialization=initialization,
     )
 
 
@@ -183,7 +188,8 @@ class RecipeTraining:
         self.recipe = recipe
         self.device = resolve_device(device)
         network = RedNet(recipe.network)
-        initialize(network, torch.Generator().manual_seed(recipe.training.seed))
+        generator = torch.Generator().manual_seed(recipe.training.seed)
+        initialize(network, generator, recipe.initialization)
         if recipe.start is not None:
             recipe.start.copy_into(network)
         self.trainer = Trainer(
@@ -198,6 +204,13 @@ class RecipeTraining:
     def run(self) -> Iterator[TrainingStatus]:
         """Train to the end, yielding a status at every interval."""
         return self.trainer.run()
+
+    def operations_per_patch(self) -> int:
+        """Useful floating-point operations of a step for each of its patches.
+
+        The gradients of the feature maps and of the weights take as many as the restoration each.
+        """
+        return 3 * self.recipe.network.operations_per_pixel() * self.recipe.patches.patch**2
 
     def model(self) -> Model:
         """The model as it is now: the moving average of the weights."""

@@ -37,11 +37,13 @@ def train(
         training = RecipeTraining(plan, data, folder, validation=validation, device=device)
         if resume and training.trainer.resume():
             say(f"resumed at step {training.trainer.step}")
+        operations = training.operations_per_patch()
         for status in training.run():
+            speed = status.samples_per_second
             console.print(
                 f"step {status.step:7d}  {status.minutes:6.1f} min  {status.fraction:4.0%}  "
                 f"loss {status.loss:.6f}  PSNR {status.score:.3f} dB  "
-                f"{status.samples_per_second:.0f} patches/s",
+                f"{speed:.0f} patches/s  {speed * operations / 1e9:,.0f} GFLOP/s",
                 soft_wrap=True,
             )
             training.model().save(folder / f"{plan.name}.safetensors")

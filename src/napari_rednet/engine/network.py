@@ -228,16 +228,38 @@ def orientations() -> Iterator[tuple[int, bool]]:
             yield turns, mirror
 
 
-def initialize(network: RedNet, generator: torch.Generator | None = None) -> None:
-    """Draw starting weights: He's for the hidden layers, small ones for the last.
+INITIALIZATIONS = ("he", "orthogonal")
+
+
+def initialize(network: RedNet, generator: torch.Generator | None = None, kind: str = "he") -> None:
+    """Draw starting weights: of unit gain for the hidden layers, small ones for the last.
 
     With a small last layer the network starts as the identity, which it is to correct.
+
+    Parameters
+    ----------
+    network : RedNet
+        It is changed in place.
+    generator : torch.Generator, optional
+        Where the weights come from.
+    kind : {'he', 'orthogonal'}
+        Independent normal weights, or kernels of orthogonal rows, both of the same mean square.
+
+    References
+    ----------
+    .. [1] K. He et al., "Delving deep into rectifiers", ICCV 2015.
+    .. [2] A. Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear
+       neural networks", ICLR 2014.
     """
     last = network.deconv[-1]
     for layer in network.layers():
         fan_in = layer.in_channels * layer.weight[0, 0].numel()
-        gain = 0.01 if layer is last else 2.0
+        std = float(((0.01 if layer is last else 2.0) / fan_in) ** 0.5)
         with torch.no_grad():
-            layer.weight.normal_(0.0, float((gain / fan_in) ** 0.5), generator=generator)
+            if kind == "orthogonal":
+                nn.init.orthogonal_(layer.weight, generator=generator)
+                layer.weight.mul_(std / layer.weight.square().mean().sqrt())
+            else:
+                layer.weight.normal_(0.0, std, generator=generator)
             if layer.bias is not None:
                 layer.bias.zero_()

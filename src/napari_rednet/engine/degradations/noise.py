@@ -44,12 +44,15 @@ class NoiseCorruption:
     map_error : float
         Standard deviation of the error, in log units, of the noise map that the network is
         told for photon noise: the map comes from an estimate in practice.
+    level_power : float
+        Power of the evenly drawn level: above 1, weak noise is drawn more often.
     """
 
     max_std: float = 75 / 255
     poisson_share: float = 0.3
     varying_share: float = 0.1
     map_error: float = 0.1
+    level_power: float = 1.0
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Corrupt a batch.
@@ -59,9 +62,9 @@ class NoiseCorruption:
         noisy, std : (N, 1, Y, X) Tensor
             The noisy images, and the noise map to tell the network.
         """
-        level = self.max_std * uniform(clean, generator)
+        level = self.max_std * uniform(clean, generator) ** self.level_power
         varying = level * smooth_field(clean, generator, 0.2, 1.0)
-        photon_level = self.max_std * uniform(clean, generator)
+        photon_level = self.max_std * uniform(clean, generator) ** self.level_power
         gain, read_noise = photon_level**2, 0.4 * photon_level * uniform(clean, generator)
         kind = uniform(clean, generator)
         is_photon, is_varying = kind < self.poisson_share, kind > 1 - self.varying_share
