@@ -34,7 +34,7 @@ def check(folder, command, verb, *options, **arguments):
     assert code == 0, text
     task = {"deblur": "denoise"}.get(command, command.replace("-", "_"))
     for name, rgb in (("stack.ome.tif", False), ("sub/rgb.tif", True)):
-        more = {"rgb": rgb} if verb in (nr.super_resolve, nr.deblock) else {}
+        more = {"rgb": rgb} if verb in (nr.denoise, nr.super_resolve, nr.deblock) else {}
         if rgb and not more:
             more = {"channel_axis": -1}
         image = tifffile.imread(folder / "mixed" / name)

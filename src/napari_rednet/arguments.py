@@ -118,7 +118,7 @@ def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
     ):
         warnings.warn(
             f"image of shape {tuple(array.shape)} looks like colours in the last axis, which is "
-            "taken as X; pass channel_axis=-1 if it holds channels",
+            "taken as X; pass channel_axis=-1 if it holds channels, or rgb=True for colours",
             stacklevel=3,
         )
     return array, layout
@@ -191,18 +191,17 @@ def check_out(out: Any, image: Any, shape: tuple[int, ...] | None = None) -> Non
 
 
 def noise_per_channel(
-    noise: Noise | Sequence[Noise] | None, layout: PlaneLayout
+    noise: Noise | Sequence[Noise] | None, channels: int
 ) -> list[NoiseModel] | None:
     """One noise model for each channel; None if it is to be estimated."""
     if noise is None:
         return None
     if isinstance(noise, (NoiseModel, numbers.Real)):
-        return [_as_noise_model(noise)] * layout.channels
+        return [_as_noise_model(noise)] * channels
     if isinstance(noise, (list, tuple, np.ndarray)):
-        if len(noise) != layout.channels:
+        if len(noise) != channels:
             raise ValueError(
-                f"noise must have one entry for each of the {layout.channels} channels, "
-                f"got {len(noise)}"
+                f"noise must have one entry for each of the {channels} channels, got {len(noise)}"
             )
         return [_as_noise_model(entry) for entry in noise]
     raise TypeError(f"noise must be None, a number or a NoiseModel, got {type(noise).__name__}")

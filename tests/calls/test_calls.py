@@ -110,7 +110,7 @@ def test_colours(folder, verb):
         np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize("verb", ["denoise", "deblock"])
+@pytest.mark.parametrize("verb", ["denoise", "deblock", "inpaint"])
 def test_transparency_and_noise_of_each_colour(folder, verb):
     colours = tifffile.imread(folder / "rgb.tif")
     image = np.concatenate([colours, colours[..., :1] // 2], axis=-1)
@@ -120,11 +120,11 @@ def test_transparency_and_noise_of_each_colour(folder, verb):
     noise = {"noise": levels} if verb == "denoise" else {}
     source = find_origin("x", str(folder / "rgba.png"), image.shape, image.dtype)
     call = Call(verb, source, {"model": model, **noise}, rgb=True, alpha=True)
-    if verb == "deblock":
-        expected = nr.deblock(image, model=model, rgb=True)
+    if call.has_rgb:
+        models = {"noise": [nr.NoiseModel(**level) for level in levels]} if noise else {}
+        expected = getattr(nr, verb)(image, model=model, rgb=True, **models)
     else:
-        noise = [nr.NoiseModel(**level) for level in levels]
-        restored = nr.denoise(colours, model=model, channel_axis=-1, noise=noise)
+        restored = getattr(nr, verb)(colours, model=model, channel_axis=-1)
         expected = np.concatenate([restored, image[..., 3:]], axis=-1)
         with pytest.raises(ValueError, match="copy as Python instead"):
             as_command_line(call)

@@ -59,6 +59,16 @@ def test_half_precision_stays_close():
     assert (half - exact).abs().max() < 0.05 * (exact - image[:, :1]).abs().max()
 
 
+@given(height=st.integers(1, 40), width=st.integers(1, 4), planes=st.integers(1, 3))
+def test_narrow_images_depend_on_nothing_else(height, width, planes):
+    """PyTorch's convolutions may read what lies behind an image of few columns."""
+    network, image = NETWORKS[2], torch.rand(planes, 2, height, width)
+    junk = [torch.full((n,), torch.nan, dtype=torch.bfloat16) for n in range(100, 6000, 100)]
+    del junk
+    half = stream(network, image, 16, torch.bfloat16)
+    torch.testing.assert_close(half, network(image), atol=0.05, rtol=0)
+
+
 def test_nothing_waits_longer_than_it_must():
     """After a push, only rows within the receptive field of rows to come are held back."""
     network = NETWORKS[1]

@@ -18,9 +18,9 @@ class Restorer:
         self.row_margin = row_margin
 
 
-def job_of(shape, margin, *, channel_axis=None, scale=1, is_color=False):
+def job_of(shape, margin, *, channel_axis=None, scale=1, color=None):
     layout = PlaneLayout(shape, channel_axis)
-    return Job(layout, lambda **_: Restorer(margin), lambda *_: None, scale, is_color)
+    return Job(layout, lambda **_: Restorer(margin), lambda *_: None, scale, color)
 
 
 @pytest.fixture(autouse=True)

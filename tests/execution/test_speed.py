@@ -22,10 +22,12 @@ def test_planes_and_pixels_count():
     assert speed.seconds(many) == pytest.approx(12)
 
 
-def test_colours_are_one_plane_and_enlarged_pixels_more():
+def test_colours_are_one_plane_or_three_and_enlarged_pixels_more():
     speed = Speed(measuring=0, restoring=1e-3)
     colours = prepare_deblock(np.zeros((30, 40, 3)), model=small_model("deblock"), rgb=True)
     assert speed.seconds(colours.job) == pytest.approx(1.2)
+    noisy = prepare_denoise(np.zeros((30, 40, 3)), model=small_model("denoise"), rgb=True)
+    assert speed.seconds(noisy.job) == pytest.approx(3 * 1.2)
     large = prepare_super_resolve(np.zeros((30, 40)), 3, model=small_model("super_resolve"))
     assert speed.seconds(large.job) == pytest.approx(9 * 1.2)
 

@@ -91,6 +91,16 @@ def test_deblocking_of_colours(case, channels):
     np.testing.assert_allclose(window.astype(int), expected.astype(int), rtol=0, atol=1)
 
 
+@given(cases(), st.integers(3, 4))
+@tried
+def test_denoising_of_colours(case, channels):
+    shape, rows, columns = case
+    image = noise((*shape, channels))
+    options = {"model": small_model("denoise"), "noise": 20, "rgb": True, "device": "cpu"}
+    window = window_of(prepare_denoise(image, **options), (), rows, columns)
+    assert_same(window, nr.denoise(image, **options)[rows, columns])
+
+
 @given(cases(), st.floats(0, 0.9))
 @tried
 def test_inpainting(case, share):

@@ -29,7 +29,9 @@ def denoise_work(options: Options, noise: GivenNoise = None, strength: float = 1
 
     def prepare(image: OpenImage) -> Prepared:
         levels = noise_levels(image, noise)
-        return Prepared(partial(make_steps, noise=levels), levels)
+        if image.is_rgb:
+            del levels[3:]  # transparency has none
+        return Prepared(partial(make_steps, noise=levels, rgb=image.is_rgb), levels)
 
     arguments = {"noise": repr(noise), "strength": strength, "ensemble": options.ensemble}
     return Work("denoise", options.model, prepare, arguments)
@@ -124,4 +126,4 @@ def noise_levels(image: OpenImage, given: GivenNoise) -> list[NoiseModel]:
     noise: Any = given
     if given is None:
         noise = estimate_noise(image.data, channel_axis=image.channel_axis)
-    return noise_per_channel(noise, layout) or []
+    return noise_per_channel(noise, layout.channels) or []

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_rednet.calls.origins import Origin
 
-_TAKES_RGB = ("super_resolve", "deblock")
+_TAKES_RGB = ("denoise", "super_resolve", "deblock")
 
 
 @dataclass(frozen=True)

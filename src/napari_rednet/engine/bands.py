@@ -31,8 +31,9 @@ class Band:
         Those to restore.
     seen : slice
         Those read: up to `RADIUS` more above and below, which the noise map depends on.
-    values, normalized, finite : (seen rows, columns) ndarray
-        As read; in the units of the network; which pixels are finite, None if all are.
+    values, normalized, finite : ([3,] seen rows, columns) ndarray
+        As read; in the units of the network; which pixels are finite, None if all are. Three of
+        each for colours.
     mask : (rows, columns) ndarray or None
         Which pixels are missing.
     """
@@ -55,7 +56,8 @@ class Band:
         """Which pixels of the rows are finite, None if all are; and what they are."""
         first = self.rows.start - self.seen.start
         inner = slice(first, first + self.rows.stop - self.rows.start)
-        return None if self.finite is None else self.finite[inner], self.values[inner]
+        finite = None if self.finite is None else self.finite[..., inner, :]
+        return finite, self.values[..., inner, :]
 
 
 def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
@@ -88,8 +90,8 @@ def put_rows(plane: Plane, strip: Strip, finite: FiniteRows, restored: RestoredR
     found = restored.values.take()
     if not np.isfinite(found).all():
         raise NotFiniteError
-    if len(found):
+    if found.size:
         values = from_network(found, plane.settings.scale, plane.dtype)
         finite.put_back(values)
-        plane.write(restored.rows, strip.keep, values[:, strip.inner])
+        plane.write(restored.rows, strip.keep, values[..., strip.inner])
     return int(restored.rows.stop) * strip.kept

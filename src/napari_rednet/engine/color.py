@@ -1,4 +1,4 @@
-"""Colour planes restored by their luminance.
+"""Colour planes restored together: by their luminance, or as lightness and differences.
 
 Red, green and blue are luminance plus terms of the two chroma signals, so whatever is added to
 the luminance is added to all three.
@@ -7,12 +7,26 @@ the luminance is added to all three.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum, auto
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.engine.images import round_to, working_dtype
+from napari_rednet.engine.intensity import IntensityRange
+from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings, Plane, ReadWindow, WriteWindow
+
+
+class ColorMode(Enum):
+    """How colours are restored together."""
+
+    LUMINANCE = auto()
+    """Their luminance is restored, and chroma left as it is."""
+    OPPONENT = auto()
+    """Their mean and two differences are restored; see `engine.opponent`."""
+
 
 # ITU-R BT.601.
 _WEIGHTS = (0.299, 0.587, 0.114)
@@ -60,3 +74,37 @@ def luminance_plane(
 
     wide = np.dtype(working_dtype(dtype))
     return Plane(shape, wide, read_luminance, write_colors, settings)
+
+
+def opponent_plane(
+    shape: tuple[int, int],
+    dtype: np.dtype[np.generic],
+    read: Sequence[ReadWindow],
+    write: Sequence[WriteWindow],
+    settings: Sequence[ChannelSettings],
+) -> Plane:
+    """A plane of three colours to restore, with transparency perhaps.
+
+    Parameters
+    ----------
+    shape, dtype, read, write :
+        As for `luminance_plane`.
+    settings : sequence of ChannelSettings
+        Of each colour.
+    """
+
+    def read_colors(rows: slice, columns: slice) -> npt.NDArray[np.generic]:
+        return np.stack([np.asarray(part(rows, columns)) for part in read[:3]])
+
+    def write_colors(rows: slice, columns: slice, values: npt.NDArray[np.generic]) -> None:
+        for put, color in zip(write, values, strict=False):
+            put(rows, columns, color)
+        for put, part in zip(write[3:], read[3:], strict=True):
+            put(rows, columns, np.asarray(part(rows, columns)))
+
+    ranges = [one.scale for one in settings[:3]]
+    # One range for the three: their differences have to mean something.
+    scale = IntensityRange(min(r.low for r in ranges), max(r.high for r in ranges))
+    noises = tuple(one.noise or NoiseModel() for one in settings[:3])
+    common = replace(settings[0], scale=scale, noise=None)
+    return Plane(shape, dtype, read_colors, write_colors, common, colors=noises)

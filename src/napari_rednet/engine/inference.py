@@ -19,6 +19,7 @@ from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_map import RADIUS, poisson_gaussian_std, smooth_band
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.opponent import from_opponent, opponent_std, to_opponent
 from napari_rednet.engine.overlap import one_ahead, one_behind
 from napari_rednet.engine.planes import ChannelSettings, Plane, part_of
 from napari_rednet.engine.runner import NetworkRunner
@@ -83,7 +84,7 @@ class Restorer:
             If the smallest tiling does not fit either.
         """
         dtype = self.dtype or fast_dtype(self.device)
-        tiling = self._tiling(plane.shape, dtype)
+        tiling = self._tiling(plane.shape, dtype, max(1, len(plane.colors)))
         start = 0
         while start < plane.shape[1]:
             strip = self._strip_at(start, plane.shape[1], tiling)
@@ -142,17 +143,17 @@ class Restorer:
         logger.info("out of memory on %s; bands of %d rows now", self.device, smaller.band)
         return smaller
 
-    def _tiling(self, shape: tuple[int, int], dtype: torch.dtype) -> Tiling:
+    def _tiling(self, shape: tuple[int, int], dtype: torch.dtype, colors: int = 1) -> Tiling:
         if self.tile is not None:
             return Tiling(self.tile, min(self.tile, shape[0]))
         config = self.network.config
-        copies = 8 if self.ensemble else 1
+        copies = colors * (8 if self.ensemble else 1)
 
         def size(side: int, band: int) -> int:
             read = min(shape[1], side + 2 * self.margin)
             return copies * stream_bytes(config, read, band, dtype.itemsize)
 
-        pixels = _BAND_PIXELS[self.device.type] * config.stride**2
+        pixels = _BAND_PIXELS[self.device.type] * config.stride**2 // colors
         return choose_tiling(shape, pixels, self._budget(), size)
 
     def _budget(self) -> int:
@@ -194,7 +195,7 @@ class Restorer:
         done = 0
         for band in bands:
             finite.put(*band.originals())
-            inputs = self._inputs(band, plane.settings)
+            inputs = self._inputs(band, plane)
             outputs = [stream.push(inputs) for stream in streams]
             if band.rows.stop == plane.shape[0]:
                 last = [stream.finish() for stream in streams]
@@ -202,9 +203,10 @@ class Restorer:
             restored = torch.stack(outputs).mean(0) if len(outputs) > 1 else outputs[0]
             rows = slice(done, done + restored.shape[2])
             done = rows.stop
-            yield RestoredRows(rows, Fetching(restored[0, 0]))
+            result = from_opponent(restored[:, 0]) if plane.colors else restored[0, 0]
+            yield RestoredRows(rows, Fetching(result))
 
-    def _inputs(self, band: Band, settings: ChannelSettings) -> Tensor:
+    def _inputs(self, band: Band, plane: Plane) -> Tensor:
         """What the network sees of a band: the image, and its noise map or mask."""
         pads = (0, 0, *band.lacking)
         x = F.pad(self._on_device(band.normalized), pads, mode="replicate")
@@ -212,19 +214,31 @@ class Restorer:
         if band.finite is not None:
             known = F.pad(self._on_device(band.finite), pads, mode="replicate")
             x, signal = fill_band(x, known)
-        parts = [x[:, :, RADIUS:-RADIUS]]
-        if settings.noise is not None:
-            noise = settings.noise.normalized(settings.scale.low, settings.scale.span)
-            parts.append(_noise_map(x, signal, noise, settings.strength))
+        settings, parts = plane.settings, [x[:, :, RADIUS:-RADIUS]]
+        if plane.colors:
+            maps = [
+                _noise_map(
+                    x[i : i + 1], None if signal is None else signal[i : i + 1], noise, settings
+                )
+                for i, noise in enumerate(plane.colors)
+            ]
+            parts = [to_opponent(parts[0]), opponent_std(torch.cat(maps))]
+        elif settings.noise is not None:
+            parts.append(_noise_map(x, signal, settings.noise, settings))
         if band.mask is not None:
             parts.append(self._on_device(band.mask))
         return torch.cat(parts, 1)
 
     def _on_device(self, values: npt.NDArray[Any]) -> Tensor:
-        return to_device(np.asarray(values, np.float32), self.device)[None, None]
+        """One image, (1, 1, rows, columns), or the three of colours, (3, 1, rows, columns)."""
+        tensor = to_device(np.asarray(values, np.float32), self.device)
+        return tensor.view(-1, 1, *tensor.shape[-2:])
 
 
-def _noise_map(x: Tensor, signal: Tensor | None, noise: NoiseModel, strength: float) -> Tensor:
+def _noise_map(
+    x: Tensor, signal: Tensor | None, model: NoiseModel, settings: ChannelSettings
+) -> Tensor:
+    noise, strength = model.normalized(settings.scale.low, settings.scale.span), settings.strength
     if noise.gain == 0:
         return torch.full_like(x[:, :, RADIUS:-RADIUS], strength * noise.read_noise)
     light = (smooth_band(x) if signal is None else signal) - noise.offset

@@ -44,7 +44,8 @@ class Plane:
     `read` and `write` take slices of rows and columns. `write` may be called again for rows that
     it has had, with final values for them, after a band had to be repeated. `mask`, if there is
     one, reads which pixels are missing. `is_stored` tells whether reading and writing have to do
-    with files or compression.
+    with files or compression. `colors` is the noise of red, green and blue, in image units, if
+    what is read and written are these three, (3, rows, columns), to be restored together.
     """
 
     shape: tuple[int, int]
@@ -54,6 +55,7 @@ class Plane:
     settings: ChannelSettings
     mask: ReadMask | None = None
     is_stored: bool = False
+    colors: tuple[NoiseModel, ...] = ()
 
 
 def rows_of(plane: Plane, rows: Strip) -> Plane:
@@ -72,7 +74,7 @@ def part_of(plane: Plane, rows: Strip, columns: Strip) -> Plane:
         y, inner_rows = _kept(rows, part_rows)
         x, inner_columns = _kept(columns, part_columns)
         if y.start < y.stop and x.start < x.stop:
-            plane.write(y, x, values[inner_rows, inner_columns])
+            plane.write(y, x, values[..., inner_rows, inner_columns])
 
     mask = None if plane.mask is None else _moved(plane.mask, rows, columns)
     shape = (rows.width, columns.width)

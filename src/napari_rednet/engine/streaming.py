@@ -71,6 +71,10 @@ class StreamableNetwork:
 
     def convolve(self, x: Tensor, layer: Layer) -> Tensor:
         """Convolve rows that bring their own vertical padding; ReLU for all layers but the last."""
+        if x.shape[3] < 2 * layer.stride and layer.stride > 1:
+            # Where one column comes out, oneDNN (PyTorch 2.13, bfloat16 on AMX) reads memory that
+            # is not the image's.
+            return self.convolve(F.pad(x, (0, layer.stride)), layer)[..., :1]
         is_hidden = layer is not self.layers[-1]
         stride, padding = [layer.stride] * 2, [0, 1]
         if self._can_fuse:
@@ -184,13 +188,13 @@ class RowStream:
         return seen
 
     def _workspace(self, x: Tensor, rows: int) -> Tensor:
+        """Memory for rows like those of `x`, without gaps between planes, which would be copied."""
         planes, channels, _, width = x.shape
+        count = planes * rows * width * channels
         found = self._workspaces.get(channels)
-        if found is None or found.shape[2] < rows:
-            shape = (planes, channels, rows, width)
-            found = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_LAYOUT)
-            self._workspaces[channels] = found
-        return found[:, :, :rows]
+        if found is None or len(found) < count:
+            found = self._workspaces[channels] = x.new_empty(count)
+        return found[:count].view(planes, rows, width, channels).permute(0, 3, 1, 2)
 
     def _cut(self, rows: Tensor) -> Tensor:
         """Remove what odd sizes were extended by."""

@@ -26,22 +26,23 @@ class FiniteRows:
 
     def put(self, finite: npt.NDArray[np.bool_] | None, original: npt.NDArray[Any]) -> None:
         """Add a band as it was read."""
-        kept = original[:, :0] if finite is None else original.copy()
+        kept = original[..., :0] if finite is None else original.copy()
         self._bands.append((finite, kept))
 
     def put_back(self, values: npt.NDArray[Any]) -> None:
         """Give the next rows their original values where those were not finite."""
         start = 0
-        while start < len(values):
+        while start < values.shape[-2]:
             finite, original = self._bands[0]
-            count = min(len(original) - self._first, len(values) - start)
+            height = original.shape[-2]
+            count = min(height - self._first, values.shape[-2] - start)
             if finite is not None:
-                rows = slice(self._first, self._first + count)
-                part = values[start : start + count]
+                rows = (..., slice(self._first, self._first + count), slice(None))
+                part = values[..., start : start + count, :]
                 part[~finite[rows]] = original[rows][~finite[rows]]
             start += count
             self._first += count
-            if self._first == len(original):
+            if self._first == height:
                 self._bands.popleft()
                 self._first = 0
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.color import ColorMode, luminance, luminance_plane, opponent_plane
 from napari_rednet.engine.images import PlaneKey, PlaneLayout
 from napari_rednet.execution.chunks import ChunkReader, chunks_of
 from napari_rednet.execution.samples import Samples
@@ -46,8 +47,8 @@ class Job:
         sample windows.
     scale : int
         How much larger the planes become.
-    is_color : bool
-        Whether the channels are colours, restored together by their luminance.
+    color : ColorMode, optional
+        How the channels, if they are colours, are restored together; None if each by itself.
     devices : tuple of str
         Devices to compute on side by side, if there are several.
     """
@@ -56,13 +57,18 @@ class Job:
     make_restorer: MakeRestorer
     settings_of: SettingsOf
     scale: int = 1
-    is_color: bool = False
+    color: ColorMode | None = None
     devices: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the result."""
         return self.layout.enlarged(self.scale).shape
+
+    @property
+    def is_by_luminance(self) -> bool:
+        """Whether the channels are colours of which the luminance is restored."""
+        return self.color is ColorMode.LUMINANCE
 
 
 PlaneKeys = tuple[PlaneKey, ...]
@@ -71,7 +77,7 @@ PlaneKeys = tuple[PlaneKey, ...]
 
 def plane_keys(job: Job) -> Iterator[PlaneKeys]:
     """The planes of a job, in order."""
-    if job.is_color:
+    if job.color:
         yield from job.layout.color_planes()
     else:
         yield from ((key,) for key in job.layout.planes())
@@ -86,7 +92,6 @@ def plane_of(
     mask: Any = None,
 ) -> Plane:
     """A plane of an array, to be restored into the same place of another."""
-    from napari_rednet.engine.color import luminance_plane
     from napari_rednet.engine.planes import Plane
 
     shape = job.layout.enlarged(job.scale).plane_shape
@@ -94,8 +99,12 @@ def plane_of(
     read = [_reader(job, source, key) for key in keys]
     write = [_writer(target, key) for key in keys]
     is_stored = not (_is_in_memory(source) and _is_in_memory(target))
-    if job.is_color:
-        plane = luminance_plane(shape, dtype, read, write, settings[0])
+    if job.color:
+        plane = (
+            luminance_plane(shape, dtype, read, write, settings[0])
+            if job.is_by_luminance
+            else opponent_plane(shape, dtype, read, write, settings)
+        )
         return replace(plane, is_stored=is_stored)
     (key,) = keys
     read_mask = None if mask is None else _window_reader(mask, key)
@@ -146,22 +155,23 @@ def all_samples(job: Job, array: Any, mask: Any) -> Iterator[Samples]:
     for indices in sampled_windows(job):
         parts = [source[i] for i in indices]
         covers = [] if mask is None else [mask[i] for i in indices]
-        yield as_samples(parts, covers, job.is_color)
+        yield as_samples(parts, covers, is_color=job.is_by_luminance)
 
 
 def sampled_windows(job: Job) -> list[list[tuple[int | slice, ...]]]:
-    """Indices of the sample windows of each channel, or of all colours."""
+    """Indices of the sample windows of each channel or colour, or of all colours in one."""
     channels = [job.layout.sample_windows(c) for c in range(job.layout.channels)]
-    if not job.is_color:
+    if not job.color:
         return channels
+    colors = channels[:3]
+    if not job.is_by_luminance:
+        return colors
     # The three windows at the same place follow each other.
-    return [[i for place in zip(*channels[:3], strict=True) for i in place]]
+    return [[i for place in zip(*colors, strict=True) for i in place]]
 
 
-def as_samples(parts: Sequence[Any], covers: Sequence[Any], is_color: bool) -> Samples:
+def as_samples(parts: Sequence[Any], covers: Sequence[Any], *, is_color: bool) -> Samples:
     """Windows as they are measured: colours as luminance, missing pixels as NaN."""
-    from napari_rednet.engine.color import luminance
-
     windows = [_native(part) for part in parts]
     if is_color:
         return Samples(luminance(windows[i : i + 3]) for i in range(0, len(windows), 3))

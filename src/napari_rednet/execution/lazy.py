@@ -68,7 +68,7 @@ def _lazy_settings(shared: Any, job: Job, array: Any, mask: Any) -> Any:
 def _measured(
     job: Job, parts: Sequence[Any], covers: Sequence[Any], channel: int
 ) -> ChannelSettings:
-    return job.settings_of(as_samples(parts, covers, job.is_color), channel)
+    return job.settings_of(as_samples(parts, covers, is_color=job.is_by_luminance), channel)
 
 
 def _restored_segment(
@@ -78,7 +78,7 @@ def _restored_segment(
     import dask.array as da
 
     y, x = job.layout.spatial_axes
-    whole = {y, x} | ({job.layout.channel} if job.is_color else set())
+    whole = {y, x} | ({job.layout.channel} if job.color else set())
     chunks = {a: -1 if a in whole else 1 for a in range(len(job.layout.shape))}
     read = tuple(
         source_rows(job, rows) if a == y else slice(None) for a in range(len(job.layout.shape))
@@ -110,7 +110,7 @@ def _restore_block(
     position = block_info[0]["array-location"]
     axis = job.layout.channel
     part = replace(job, layout=PlaneLayout(block.shape, axis))
-    channel = 0 if axis is None or job.is_color else position[axis][0]
+    channel = 0 if axis is None or job.color else position[axis][0]
     target = np.empty(part.shape, block.dtype)
     restorer = job.make_restorer()
     for keys in plane_keys(part):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution.job import Job, plane_keys, sampled_windows
 from napari_rednet.execution.samples import Samples
 from napari_rednet.execution.steps import Steps
@@ -43,7 +44,7 @@ class Speed:
         windows = [index for channel in sampled_windows(job) for index in channel]
         sampled = sum(_pixels(index) for index in windows)
         pixels = math.prod(job.layout.enlarged(job.scale).plane_shape)
-        planes = sum(1 for _ in plane_keys(job))
+        planes = sum(1 for _ in plane_keys(job)) * (3 if job.color is ColorMode.OPPONENT else 1)
         return self.measuring * sampled + self.restoring * pixels * planes
 
 

@@ -72,7 +72,7 @@ def window_steps(
     target = _Target(job, rows, columns, np.dtype(array.dtype))
     restorer = job.make_restorer()
     keys = job.layout.planes_at(place)
-    groups = [keys] if job.is_color else [(key,) for key in keys]
+    groups = [keys] if job.color else [(key,) for key in keys]
     size = (rows.stop - rows.start) * (columns.stop - columns.start)
     for number, group in enumerate(groups):
         plane = plane_of(job, group, array, target, settings, measured.mask)

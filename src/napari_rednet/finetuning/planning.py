@@ -112,7 +112,7 @@ class Given:
 
     def __post_init__(self) -> None:
         for stack in [*(self.images or []), *(self.targets or [])]:
-            noise_per_channel(self.noise, stack.layout)
+            noise_per_channel(self.noise, stack.layout.channels)
 
     @property
     def first(self) -> Stack:
@@ -137,7 +137,7 @@ class Given:
         """How `denoise` presents a noisy image; measured once, since that takes time."""
         key = stack, channel
         if key not in self._measured:
-            known = noise_per_channel(self.noise, stack.layout)
+            known = noise_per_channel(self.noise, stack.layout.channels)
             noise = None if known is None else known[channel]
             self._measured[key] = denoise_settings(stack.samples(channel), noise, 1.0)
         return self._measured[key]

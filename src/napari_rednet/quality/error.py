@@ -148,7 +148,7 @@ def estimate_error_steps(
         raise ValueError(
             f"restored must have the shape of the image, {layout.shape}, got {after_layout.shape}"
         )
-    models = noise_per_channel(noise, layout)
+    models = noise_per_channel(noise, layout.channels)
     if models is None:
         raise TypeError("noise must be a number or a NoiseModel, got None")
     before, now = (np.asarray(a, np.float64) for a in (array, after))

@@ -158,7 +158,7 @@ def residual_report(
         raise ValueError(
             f"restored must have the shape of the image, {layout.shape}, got {after_layout.shape}"
         )
-    given = noise_per_channel(noise, layout)
+    given = noise_per_channel(noise, layout.channels)
     noises = [None] * layout.channels if given is None else given
     sums = _Sums()
     for channel, model in enumerate(noises):

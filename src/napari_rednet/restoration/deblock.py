@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb
+from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution import Job, Progress, Restoration, Steps, drain
 from napari_rednet.restoration.presentation import as_coded, by_range
 
@@ -111,5 +112,6 @@ def prepare_deblock(
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("deblock", model, ensemble, tile, device, memory)
     settings = as_coded if array.dtype == np.uint8 else by_range
-    job = Job(layout, options.restorer, settings, is_color=bool(rgb), devices=options.devices)
+    color = ColorMode.LUMINANCE if rgb else None
+    job = Job(layout, options.restorer, settings, color=color, devices=options.devices)
     return Restoration(job, array)

@@ -136,7 +136,7 @@ def prepare_deblur(
     """Check the arguments of `deblur`; nothing is computed yet."""
     array, layout = as_image(image, channel_axis)
     kernel = as_psf(psf, layout.plane_shape)
-    noises = noise_per_channel(noise, layout)
+    noises = noise_per_channel(noise, layout.channels)
     check_number("strength", strength)
     turns = check_count("iterations", iterations)
     options = check_options("denoise", model, ensemble, tile, device)

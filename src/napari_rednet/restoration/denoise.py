@@ -11,8 +11,10 @@ from napari_rednet.arguments import (
     check_number,
     check_options,
     check_out,
+    check_rgb,
     noise_per_channel,
 )
+from napari_rednet.engine.color import ColorMode
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.execution import Job, Progress, Restoration, Samples, Steps, drain
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 # The strongest noise that the models are trained for, as a fraction of the network's range.
 _MOST_NOISE = 75 / 255
+_COLORS = 3
 
 
 def denoise(
@@ -32,6 +35,7 @@ def denoise(
     strength: float = 1.0,
     model: ModelLike = "fast",
     channel_axis: int | None = None,
+    rgb: bool = False,
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
@@ -47,7 +51,7 @@ def denoise(
         Image of any real dtype: numpy, dask, zarr or memory-mapped. Axes other than Y, X and
         `channel_axis` (z, time, positions) are planes, restored one by one under one intensity
         normalisation and one noise model per channel.
-    noise : float, NoiseModel, or a sequence of one of them per channel, optional
+    noise : float, NoiseModel, or a sequence of one of them per channel or colour, optional
         Standard deviation of Gaussian noise in image units, or a `NoiseModel`. If None, it
         is estimated from the image (`estimate_noise`).
     strength : float
@@ -56,6 +60,11 @@ def denoise(
         'fast' is a RED20 of stride 2, 'best' a RED30. `list_models` tells which there are.
     channel_axis : int, optional
         Axis of the channels (or colours), which may have different ranges and noise.
+    rgb : bool
+        Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
+        and perhaps transparency. Their mean and two differences are restored together, which
+        leaves less noise than each by itself (1.2 dB on photographs with equal noise); a colour
+        with a third of the noise of another, or less, is better off by itself. Transparency stays.
     ensemble : bool
         Average over the 8 orientations of the image: a little better, 8 times slower.
     tile : int, optional
@@ -110,6 +119,7 @@ def denoise(
         strength=strength,
         model=model,
         channel_axis=channel_axis,
+        rgb=rgb,
         ensemble=ensemble,
         tile=tile,
         memory=memory,
@@ -144,14 +154,15 @@ def prepare_denoise(
     strength: float = 1.0,
     model: ModelLike = "fast",
     channel_axis: int | None = None,
+    rgb: bool = False,
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
     device: str = "auto",
 ) -> Restoration:
     """Check the arguments of `denoise`; nothing is computed yet."""
-    array, layout = as_image(image, channel_axis)
-    noises = noise_per_channel(noise, layout)
+    array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
+    noises = noise_per_channel(noise, _COLORS if rgb else layout.channels)
     check_number("strength", strength)
     options = check_options("denoise", model, ensemble, tile, device, memory)
 
@@ -159,7 +170,9 @@ def prepare_denoise(
         given = None if noises is None else noises[channel]
         return denoise_settings(samples, given, float(strength))
 
-    return Restoration(Job(layout, options.restorer, settings, devices=options.devices), array)
+    color = ColorMode.OPPONENT if rgb else None
+    job = Job(layout, options.restorer, settings, color=color, devices=options.devices)
+    return Restoration(job, array)
 
 
 def denoise_settings(

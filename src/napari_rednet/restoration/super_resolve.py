@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb, check_scale
+from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution import Job, Progress, Restoration, Steps, drain
 from napari_rednet.restoration.presentation import by_range
 
@@ -131,5 +132,6 @@ def prepare_super_resolve(
     factor = check_scale(scale)
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("super_resolve", model, ensemble, tile, device, memory)
-    job = Job(layout, options.restorer, by_range, factor, bool(rgb), options.devices)
+    color = ColorMode.LUMINANCE if rgb else None
+    job = Job(layout, options.restorer, by_range, factor, color, options.devices)
     return Restoration(job, array)

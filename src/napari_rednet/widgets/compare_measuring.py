@@ -70,7 +70,7 @@ def _estimate(request: Request) -> Generator[tuple[int, int], None, ErrorEstimat
 
     axis, noise = request.before.channel_axis, request.noise
     models: Any = noise if axis is not None or noise is None else noise[0]
-    restore = partial(denoise_steps, noise=models, channel_axis=axis, **request.settings)
+    restore = partial(denoise_steps, noise=models, rgb=axis is not None, **request.settings)
     before, after = (part.sample() for part in (request.before, request.after))
     steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
     return (yield from steps)

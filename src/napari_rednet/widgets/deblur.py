@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Layer
 
+from napari_rednet.widgets.layers import LayerImage
 from napari_rednet.widgets.noise_aware import NoiseAwareWidget
 from napari_rednet.widgets.psf_controls import LAYER, ChosenPsf, PsfControls
 
@@ -42,9 +43,10 @@ class DeblurWidget(NoiseAwareWidget):
         super().use_sample(layers)
         self.psf.kind.value, self.psf.layer.value = LAYER, layers[1]
 
-    def prepare_array(self, array: Any, **arguments: Any) -> Restoration:
-        """Deblur."""
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Deblur, each colour by itself; transparency is left alone."""
         from napari_rednet.restoration import prepare_deblur
 
         psf: ChosenPsf = arguments.pop("psf")
-        return prepare_deblur(array, psf.array, **arguments)
+        axis = image.channel_axis
+        return prepare_deblur(image.array, psf.array, channel_axis=axis, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_rednet.widgets.layers import LayerImage
 from napari_rednet.widgets.noise_aware import NoiseAwareWidget
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ class DenoiseWidget(NoiseAwareWidget):
     doing = "Denoising"
     sample = "chromosomes"
 
-    def prepare_array(self, array: Any, **arguments: Any) -> Restoration:
-        """Remove the noise."""
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Remove the noise, each colour having its own; transparency stays as it is."""
         from napari_rednet.restoration import prepare_denoise
 
-        return prepare_denoise(array, **arguments)
+        return prepare_denoise(image.data, rgb=image.rgb, **arguments)

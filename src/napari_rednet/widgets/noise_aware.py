@@ -31,7 +31,6 @@ from napari_rednet.widgets.worker import Steps
 
 if TYPE_CHECKING:
     from napari_rednet.engine.noise_model import NoiseModel
-    from napari_rednet.execution import Restoration
     from napari_rednet.noise import NoiseLevels
 
 
@@ -39,7 +38,7 @@ _MILLISECONDS = 50
 
 
 class NoiseAwareWidget(RestoreWidget):
-    """Estimates the noise or takes what is typed; concrete widgets override `prepare_array`."""
+    """Estimates the noise or takes what is typed; concrete widgets override `prepare`."""
 
     def extra_controls(self) -> list[Widget]:
         """The noise and the strength."""
@@ -94,14 +93,6 @@ class NoiseAwareWidget(RestoreWidget):
         """Show as many noise models as there are channels."""
         self.noise.set_channels([""] if image is None else image.channels)
         self._soon.start()
-
-    def prepare_array(self, array: Any, **arguments: Any) -> Restoration:
-        """Check the arguments of the verb."""
-        raise NotImplementedError
-
-    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
-        """Every colour has noise of its own; transparency is left alone."""
-        return self.prepare_array(image.array, channel_axis=image.channel_axis, **arguments)
 
     def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:
         """Measure the noise where users have drawn."""
