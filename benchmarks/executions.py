@@ -6,7 +6,10 @@ turns, so that a disturbance of the machine meets all of them.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import zarr
 from torch import Tensor
 
 from benchmarks.baselines import installed_baselines
@@ -29,18 +33,22 @@ from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.tiling import Strip, cut_into_strips
-from napari_rednet.execution import Job, plane_keys, plane_of
+from napari_rednet.execution import Job, drain, restoration_steps
 from napari_rednet.zoo import load_model_for
 
 STREAM = "row streaming"
 PLAIN = "row streaming, one thing at a time"
+STORED = "row streaming, Zarr to Zarr"
+STORED_PLAIN = "Zarr to Zarr, one thing at a time"
 WHOLE = "whole plane"
 TILES = "tiles "
-EXECUTIONS = (STREAM, PLAIN, WHOLE, f"{TILES}256", f"{TILES}512")
+EXECUTIONS = (STREAM, PLAIN, STORED, STORED_PLAIN, WHOLE, f"{TILES}256", f"{TILES}512")
+_STREAMS = {STREAM: True, PLAIN: False, STORED: True, STORED_PLAIN: False}
 
 _UNTRAINED = {"red30": red30(in_channels=2), "red20-stride2": red20(in_channels=2, stride=2)}
 _GAIN, _READ_NOISE = 0.005, 0.02
 _WARM_SIZE = 256
+_CHUNK = 512
 _MATRICES = {
     "cpu": ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096), (65536, 576, 64)),
     "cuda": ((4096, 4096, 4096), (8192, 8192, 8192), (16384, 8192, 8192), (2**20, 576, 64)),
@@ -160,9 +168,11 @@ def _any_run(case: Case) -> Run:
 def _execution(case: Case, image: Array) -> Run:
     network = _network(case.network)
     device = resolve_device(case.device)
-    if case.execution in (STREAM, PLAIN):
-        overlap = case.execution == STREAM
+    if case.execution in _STREAMS:
+        overlap = _STREAMS[case.execution]
         restorer = Restorer(network, device, dtype=case.dtype, overlap=overlap)
+        if case.execution in (STORED, STORED_PLAIN):
+            image = _stored(image)
         return functools.partial(_stream, restorer, image)
     inputs = _inputs(image).to(device, memory_format=torch.channels_last)
     network = network.to(device)
@@ -172,15 +182,23 @@ def _execution(case: Case, image: Array) -> Run:
     return functools.partial(_tiled, network, inputs, side, case.dtype)
 
 
-def _stream(restorer: Restorer, image: Array) -> Array:
+def _stored(image: Any) -> Any:
+    """A compressed Zarr array on disk with the values of a plane."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    chunks = (_CHUNK, _CHUNK)
+    found = zarr.create_array(folder, shape=image.shape, chunks=chunks, dtype=image.dtype)
+    found[:] = image[:]
+    return found
+
+
+def _stream(restorer: Restorer, image: Any) -> Array:
     """All that `denoise` does with a plane once the noise is known."""
-    target = np.empty_like(image)
-    job = Job(PlaneLayout(image.shape), lambda: restorer, lambda *_: _settings(image.dtype))
-    (keys,) = plane_keys(job)
-    plane = plane_of(job, keys, image, target, [_settings(image.dtype)])
-    for _ in restorer.restore(plane):
-        pass
-    return target
+    settings = _settings(image.dtype)
+    job = Job(PlaneLayout(image.shape), lambda **_: restorer, lambda *_: settings)
+    target = np.empty_like(image) if isinstance(image, np.ndarray) else _stored(image)
+    drain(restoration_steps(job, image, target), False, "")
+    return np.asarray(target[:])
 
 
 @torch.inference_mode()

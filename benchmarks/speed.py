@@ -189,7 +189,8 @@ def _notes(repeats: int, peaks: dict[Shape, float], check_size: int) -> list[str
         f"{STREAM.capitalize()} is all that `denoise` does with a plane of uint16: normalisation, "
         "noise map, network, conversion, writing. The others are given the network's input "
         "and leave its output where it is; tiles have the receptive field as halo.",
-        f"{PLAIN.capitalize()}, on a GPU: bands are not read ahead and written behind.",
+        "One thing at a time: bands are not read ahead and written behind, which they are for Zarr "
+        "and on a GPU. Zarr arrays are on disk, compressed, in chunks of 512 × 512.",
         "The others run the network as training does, under autocast, without fused or in-place "
         "ReLU: what a plain PyTorch program would do, not the best that could be made of them.",
         "Peak MB is that of the case's own process with all its libraries (of the GPU's memory "

@@ -174,7 +174,7 @@ def test_the_residual_is_shown_judged_and_taken_away(viewer, compare, qtbot):
 
 def test_colours_and_other_results_have_a_residual(viewer, dock, noisy_colours, qtbot):
     noise = nr.estimate_noise(noisy_colours, channel_axis=-1)
-    restored = nr.denoise(noisy_colours, noise=noise, channel_axis=-1)
+    restored = nr.denoise(noisy_colours, noise=noise, rgb=True)
     record = {"source": "colours", "verb": "denoise", "noise": noise}
     viewer.add_image(noisy_colours, rgb=True, name="colours")
     viewer.add_image(restored, rgb=True, name="a", metadata={"napari_rednet": record})

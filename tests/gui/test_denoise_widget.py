@@ -180,7 +180,7 @@ def test_colours_have_their_own_noise(viewer, dock, run, noisy_colours):
     run(widget)
     result = viewer.layers[-1]
     assert result.rgb
-    np.testing.assert_array_equal(result.data, nr.denoise(noisy_colours, channel_axis=-1))
+    np.testing.assert_array_equal(result.data, nr.denoise(noisy_colours, rgb=True))
     found = nr.estimate_noise(noisy_colours, channel_axis=-1)
     for channel, model in zip(("red", "green", "blue"), found, strict=True):
         widget.noise.channel.value = channel
@@ -195,7 +195,7 @@ def test_typed_noise_of_each_colour(viewer, dock, run, noisy_colours):
         widget.noise.channel.value = channel
         widget.noise.fields["read_noise"].value = str(deviation)
     run(widget)
-    expected = nr.denoise(noisy_colours, channel_axis=-1, noise=[10, 20, 30])
+    expected = nr.denoise(noisy_colours, rgb=True, noise=[10, 20, 30])
     np.testing.assert_array_equal(viewer.layers[-1].data, expected)
 
 
@@ -208,7 +208,7 @@ def test_transparency_is_kept(viewer, dock, run, noisy_colours, lazy):
     run(widget)
     result = np.asarray(viewer.layers[-1].data)
     np.testing.assert_array_equal(result[..., 3:], alpha)
-    expected = nr.denoise(noisy_colours, channel_axis=-1)
+    expected = nr.denoise(noisy_colours, rgb=True)
     np.testing.assert_array_equal(result[..., :3], expected)
 
 

@@ -103,7 +103,7 @@ def test_a_plane_of_colours(viewer, dock, run, noisy_colours):
     run(widget)
     result = viewer.layers[-1]
     assert result.rgb
-    np.testing.assert_array_equal(result.data[0], nr.denoise(film[1], channel_axis=-1))
+    np.testing.assert_array_equal(result.data[0], nr.denoise(film[1], rgb=True))
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -183,7 +183,7 @@ def test_transparency_of_what_is_not_in_memory(viewer, dock, run, noisy_colours,
     run(widget)
     result = np.asarray(viewer.layers[-1].data)
     np.testing.assert_array_equal(result[..., 3:], alpha)
-    np.testing.assert_array_equal(result[..., :3], nr.denoise(noisy_colours, channel_axis=-1))
+    np.testing.assert_array_equal(result[..., :3], nr.denoise(noisy_colours, rgb=True))
 
 
 def test_planes_on_demand_are_computed_once(stack):
