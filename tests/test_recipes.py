@@ -119,7 +119,7 @@ def test_the_corruption_is_that_of_the_recipe(task, corruption, folder):
         ("deblock", "[[images]]", "[[pictures]]", "'images'"),
         ("deblock", "[training]", "[corruption]\nmax_std = 1\n[training]", "max_std"),
         ("inpaint", "[training]", "[corruption]\nshares = { rain = 1 }\n[training]", "got rain"),
-        ("deblock", "[training]", "[start]\nmodel = 'denoise-fast'\n[training]", "noise"),
+        ("deblock", "[training]", "[start]\nnoise = 0.1\n[training]", "model"),
         ("deblock", 'name = "small"', 'name = "small"\ncorruption = 3', "no attribute"),
         (
             "deblock",
@@ -203,7 +203,7 @@ def test_only_pixels_of_some_weight_are_measured():
 
 def started(channels, noise):
     network = RedNet(NetworkConfig(layers=20, features=64, in_channels=channels, stride=2))
-    Start("denoise-fast", noise).copy_into(network)
+    Start("denoise-fast", noise).copy_into(network, "deblock")
     return network.requires_grad_(False)
 
 
@@ -241,16 +241,44 @@ def test_a_start_does_not_change_the_denoiser(denoiser):
 def test_a_start_needs_the_same_network(config):
     options = {"layers": 20, "features": 64, "stride": 2, **config}
     with pytest.raises(nr.TrainingError, match="cannot start from denoise-fast"):
-        Start("denoise-fast", 0.1).copy_into(RedNet(NetworkConfig(**options)))
+        Start("denoise-fast", 0.1).copy_into(RedNet(NetworkConfig(**options)), "deblock")
 
 
 @pytest.mark.parametrize(
     ("model", "message"), [("sr-fast", "for super_resolve, not for denoise"), ("none", "no model")]
 )
-def test_a_start_needs_a_denoiser(model, message):
+def test_a_start_with_a_level_needs_a_denoiser(model, message):
     network = RedNet(NetworkConfig(layers=20, features=64, stride=2))
     with pytest.raises(nr.ModelError, match=message):
-        Start(model, 0.1).copy_into(network)
+        Start(model, 0.1).copy_into(network, "super_resolve")
+
+
+@pytest.mark.parametrize("task", ["denoise", "super_resolve", "deblock", "inpaint"])
+def test_a_start_without_a_level_is_a_model_of_the_same_task(task):
+    model = nr.load_model({"super_resolve": "sr-fast"}.get(task, f"{task}-fast"))
+    network = RedNet(model.network.config)
+    Start(model.name).copy_into(network, task)
+    expected = model.network.state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in network.state_dict().items())
+
+
+def test_a_start_without_a_level_is_for_no_other_task():
+    with pytest.raises(nr.ModelError, match="for deblock, not for denoise"):
+        Start("deblock-fast").copy_into(RedNet(NetworkConfig(layers=20, stride=2)), "denoise")
+
+
+def test_starting_weights_are_drawn_as_asked(folder):
+    found = []
+    for kind in ("he", "orthogonal"):
+        text = f"initialization = '{kind}'\n" + RECIPE.replace(
+            "steps = 3", "steps = 1\nrate = 1e-9"
+        )
+        model = trained(folder, recipe_of(folder, "deblock", text))[1]
+        found.append(model.network.state_dict()["conv.1.weight"].flatten(1))
+    overlaps = [(kernels @ kernels.T).fill_diagonal_(0).abs().max() for kernels in found]
+    assert 100 * overlaps[1] < overlaps[0]
+    with pytest.raises(nr.TrainingError, match="initialization must be one of he, orthogonal"):
+        recipe_of(folder, "deblock", "initialization = 'zero'\n" + RECIPE)
 
 
 def test_a_recipe_starts_where_it_says(folder, denoiser):

@@ -46,36 +46,45 @@ _VALIDATION_DRAWS = 3
 
 @dataclass(frozen=True)
 class Start:
-    """A trained denoiser whose weights a training starts from.
+    """A trained model whose weights a training starts from.
 
-    Its second input, the noise map, becomes the second input of a network that has one, scaled by
-    `noise`; for a network that has none it is fixed at `noise`.
+    Without `noise`, it is one for the same task. With it, it is a denoiser: its second input, the
+    noise map, becomes the second input of a network that has one, scaled by `noise`; for a network
+    that has none it is fixed at `noise`.
     """
 
     model: str
-    noise: float
+    noise: float | None = None
 
-    def copy_into(self, network: RedNet) -> None:
-        """Give a network the weights of the model.
+    def copy_into(self, network: RedNet, task: str) -> None:
+        """Give a network for a task the weights of the model.
 
         Raises
         ------
         ModelError
-            If there is no such denoiser.
+            If there is no such model.
         TrainingError
             If their shapes differ in anything but the noise map.
         """
-        state = load_model_for("denoise", self.model).network.state_dict()
-        first = state["conv.0.weight"]
-        if network.config.in_channels == 1:
-            state["conv.0.bias"] = state["conv.0.bias"] + self.noise * first[:, 1].sum((1, 2))
-            state["conv.0.weight"] = first[:, :1]
+        if self.noise is None:
+            state = load_model_for(task, self.model).network.state_dict()
         else:
-            state["conv.0.weight"] = torch.cat([first[:, :1], self.noise * first[:, 1:]], 1)
+            state = load_model_for("denoise", self.model).network.state_dict()
+            _adapt_first_layer(state, self.noise, network.config.in_channels)
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
             raise TrainingError(f"the network cannot start from {self.model}: {error}") from error
+
+
+def _adapt_first_layer(state: dict[str, Tensor], noise: float, channels: int) -> None:
+    """Let a denoiser's first layer see, for the noise map, a second input or nothing."""
+    first = state["conv.0.weight"]
+    if channels == 1:
+        state["conv.0.bias"] = state["conv.0.bias"] + noise * first[:, 1].sum((1, 2))
+        state["conv.0.weight"] = first[:, :1]
+    else:
+        state["conv.0.weight"] = torch.cat([first[:, :1], noise * first[:, 1:]], 1)
 
 
 @dataclass(frozen=True)
@@ -191,7 +200,7 @@ class RecipeTraining:
         generator = torch.Generator().manual_seed(recipe.training.seed)
         initialize(network, generator, recipe.initialization)
         if recipe.start is not None:
-            recipe.start.copy_into(network)
+            recipe.start.copy_into(network, recipe.task)
         self.trainer = Trainer(
             network,
             _batches(recipe, data, self.device),

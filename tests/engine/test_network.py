@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_rednet.engine.network import (
+    INITIALIZATIONS,
     NetworkConfig,
     RedNet,
     as_subpixel_convolution,
@@ -131,9 +132,10 @@ def test_operations_are_those_that_run():
     assert counter.get_total_flops() == config.operations_per_pixel() * 32 * 32
 
 
-def test_initial_network_changes_little_but_not_nothing():
+@pytest.mark.parametrize("kind", INITIALIZATIONS)
+def test_initial_network_changes_little_but_not_nothing(kind):
     network = RedNet(red20(features=16))
-    initialize(network, torch.Generator().manual_seed(0))
+    initialize(network, torch.Generator().manual_seed(0), kind)
     image = torch.rand(1, 1, 32, 32)
     change = (network(image) - image).std()
     assert 0 < change < 0.5

@@ -68,6 +68,14 @@ def test_gaussian_levels_spread_over_the_whole_range():
     assert torch.all(std == levels.view(-1, 1, 1, 1))
 
 
+def test_weak_noise_can_be_drawn_more_often():
+    means = []
+    for power in (1.0, 2.0):
+        corruption = NoiseCorruption(poisson_share=0.0, varying_share=0.0, level_power=power)
+        means.append(corruption(ramp(2000, 8), seeded())[1].mean() / corruption.max_std)
+    assert means == pytest.approx([1 / 2, 1 / 3], rel=0.05)
+
+
 def test_told_levels_of_photon_noise_err_as_asked():
     clean = torch.full((500, 1, 16, 16), 0.5)
     exact = NoiseCorruption(poisson_share=1.0, map_error=0.0)(clean, seeded())[1]
