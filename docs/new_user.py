@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
     QApplication,
-    QComboBox,
     QFileDialog,
     QLabel,
     QLineEdit,
@@ -73,16 +72,6 @@ def type_into(viewer: napari.Viewer, label: str, text: str) -> None:
     field.selectAll()
     QTest.keyClicks(field, text)
     QTest.keyClick(field, Qt.Key.Key_Return)
-    process_events(0.5)
-
-
-def pick(viewer: napari.Viewer, label: str, words: str) -> None:
-    """Pick from the list beside a label."""
-    box = beside(viewer, label, QComboBox)
-    names = [box.itemText(i) for i in range(box.count())]
-    if words not in names:
-        raise LookupError(f"{words!r} is not among {', '.join(names)}")
-    box.setCurrentIndex(names.index(words))
     process_events(0.5)
 
 

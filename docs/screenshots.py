@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import tifffile
 from gallery import main, picture
-from new_user import pick
 from skimage import data
 from windows import (
     dock,
@@ -70,7 +69,7 @@ def deblur_widget() -> None:
     """The Deblur widget beside its result, with the PSF of a bead."""
     viewer = open_viewer()
     viewer.open_sample("napari-rednet", "blurred")
-    take(viewer, "Deblur", "deblur-widget.png", prepare=choose_bead)
+    take(viewer, "Deblur", "deblur-widget.png")
 
 
 @picture
@@ -94,7 +93,7 @@ def inpaint_widget() -> None:
     """The Inpaint widget beside its result."""
     viewer = open_viewer()
     viewer.open_sample("napari-rednet", "holes")
-    take(viewer, "Inpaint", "inpaint-widget.png", prepare=choose_labels)
+    take(viewer, "Inpaint", "inpaint-widget.png", prepare=hide_labels)
 
 
 @picture
@@ -177,16 +176,8 @@ def write_plates(folder: Path) -> None:
     (folder / "plate2/A2.tif").write_bytes(b"no image")
 
 
-def choose_bead(widget: Any) -> None:
-    """Tell the widget the blur."""
-    pick(widget.viewer, "Image", "grid")
-    pick(widget.viewer, "Blur", "image layer")
-    pick(widget.viewer, "PSF layer", "PSF (a bead)")
-
-
-def choose_labels(widget: Any) -> None:
-    """Tell the widget what is missing."""
-    pick(widget.viewer, "Mask", "missing")
+def hide_labels(widget: Any) -> None:
+    """Let the holes be seen."""
     widget.viewer.layers["missing"].visible = False
 
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 Layer = tuple[npt.NDArray[Any], dict[str, Any], str]
 
+SAMPLE, ROLE = "napari_rednet_sample", "napari_rednet_role"
+"""In the metadata of layers that belong together: of which sample; what it is to the image."""
+MASK, PSF = "mask", "psf"
+"""Roles."""
+
 # Of each file in data/: who recorded it, and the terms.
 _NEUBIAS = "NEUBIAS training resources, CC-BY 4.0"
 _NOTEBOOKS = "MPI-CBG Dresden; BioImageAnalysisNotebooks, CC-BY 4.0"
@@ -114,12 +119,13 @@ def blurred() -> list[Layer]:
 
     They have 8 gray levels, too few for what is restored: they come as real numbers.
     """
-    common = {"metadata": _origin("grid", _AS_RECORDED)}
+    origin = _origin("grid", _AS_RECORDED) | {SAMPLE: "blurred"}
     grid = {
         "name": "grid",
         "scale": _GRID_SPACING,
         "units": _MICROMETRES,
         "axis_labels": ("z", "y", "x"),
+        "metadata": origin,
     }
     psf = {
         "name": "PSF (a bead)",
@@ -127,12 +133,10 @@ def blurred() -> list[Layer]:
         "units": _MICROMETRES[1:],
         "axis_labels": ("y", "x"),
         "visible": False,
+        "metadata": origin | {ROLE: PSF},
     }
     bead = (_read("bead").astype(np.float32) - _BEAD_BACKGROUND).clip(0)
-    return [
-        (_read("grid").astype(np.float32), {**grid, **common}, "image"),
-        (bead, {**psf, **common}, "image"),
-    ]
+    return [(_read("grid").astype(np.float32), grid, "image"), (bead, psf, "image")]
 
 
 def holes() -> list[Layer]:
@@ -145,8 +149,11 @@ def holes() -> list[Layer]:
     missing = (masks[0] | masks[1])[0, 0].numpy()
     degraded = np.where(missing, 255, clean).astype(clean.dtype)
     layers = _pair("epithelium", "scratched epithelium", degraded, clean, "pixels overwritten")
-    marks = {"name": "missing", "opacity": 0.5, "axis_labels": ("y", "x")}
-    return [*layers, (missing.astype(np.uint8), marks, "labels")]
+    marks = {"name": "missing", "opacity": 0.5, "axis_labels": ("y", "x"), "metadata": {ROLE: MASK}}
+    layers.append((missing.astype(np.uint8), marks, "labels"))
+    for _, options, _ in layers:
+        options["metadata"][SAMPLE] = "holes"
+    return layers
 
 
 def _pair(

@@ -15,6 +15,7 @@ from qtpy.compat import isalive
 
 from napari_rednet.execution import is_dask
 from napari_rednet.widgets import memory, model_events
+from napari_rednet.widgets.companion import Companion
 from napari_rednet.widgets.controls import Choices, CommonControls, find_choices
 from napari_rednet.widgets.extent_controls import ExtentControls
 from napari_rednet.widgets.hint import SampleHint
@@ -60,6 +61,8 @@ class RestoreWidget(Container):
         Key of the sample that is offered while there is no image.
     hint : SampleHint
         Offers it.
+    companion : Companion or None
+        Chooses what comes with the image of a sample; made with the extra controls.
     common : CommonControls
         The layer, the model, the device.
     extent : ExtentControls
@@ -78,11 +81,12 @@ class RestoreWidget(Container):
     doing: ClassVar[str]
     preview_remark: ClassVar[str] = ""
     sample: ClassVar[str]
+    companion: Companion | None = None
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.hint = SampleHint(self.native, napari_viewer, self.sample, self.use_sample)
+        self.hint = SampleHint(self.native, napari_viewer, self.sample, self._use_sample)
         self.common = CommonControls(self._image_layers)
         self.extent = ExtentControls(napari_viewer, lambda: self.common.image.value)
         self.preview = Preview(
@@ -92,17 +96,11 @@ class RestoreWidget(Container):
             Previewer(self.task, self.complete, self.prepare),
             self.preview_remark,
         )
-        self.runs = RunControl(napari_viewer)
-        self.run, self.cancel, self.progress = self.runs.run, self.runs.cancel, self.runs.progress
-        self.status = self.runs.status
-        self.estimate = TimeEstimate(
-            self.native,
-            self.verb,
-            self.task,
-            self.prepare,
-            self._ask_for_estimate,
-            self.runs.tell_estimate,
-        )
+        self.runs = runs = RunControl(napari_viewer)
+        self.run, self.cancel = runs.run, runs.cancel
+        self.progress, self.status = runs.progress, runs.status
+        ask, tell = self._ask_for_estimate, runs.tell_estimate
+        self.estimate = TimeEstimate(self.native, self.verb, self.task, self.prepare, ask, tell)
         self._arrange()
         self.layer_runs = LayerRuns(self)
         self.menu = ParameterMenu(self, self.layer_runs.present_call)
@@ -110,7 +108,15 @@ class RestoreWidget(Container):
         self._connect()
         self.set_parameters(memory.last_parameters(self.verb))
         self._choose_active_layer()
+        if self.companion is not None:
+            self.companion.begin()
         self._find_choices()
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers; napari calls it when they come, go or are renamed."""
+        super().reset_choices()
+        if self.companion is not None:
+            self.companion.update()
 
     # Hooks ---------------------------------------------------------------------------------
 
@@ -173,10 +179,6 @@ class RestoreWidget(Container):
 
     def layer_changed(self, image: LayerImage | None) -> None:
         """Another layer is selected, or none."""
-
-    def use_sample(self, layers: list[Layer]) -> None:
-        """Choose the layers of the sample that has been opened."""
-        self.common.image.value = layers[0]
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments of `add_image` for the result, besides its name and metadata.
@@ -276,6 +278,9 @@ class RestoreWidget(Container):
         active = self.viewer.layers.selection.active
         if active in self.common.image.choices and active.visible:
             self.common.image.value = active
+
+    def _use_sample(self, layers: list[Layer]) -> None:
+        self.common.image.value = layers[0]
 
     def _change_layer(self) -> None:
         self.preview.switch_off()

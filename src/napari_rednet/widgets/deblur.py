@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets.bases import ValueWidget, Widget
-from napari.layers import Image, Layer
+from napari.layers import Image
 
+from napari_rednet.sample_data import PSF
+from napari_rednet.widgets.companion import Companion
 from napari_rednet.widgets.layers import LayerImage
 from napari_rednet.widgets.noise_aware import NoiseAwareWidget
-from napari_rednet.widgets.psf_controls import LAYER, ChosenPsf, PsfControls
+from napari_rednet.widgets.psf_controls import ChosenPsf, PsfControls
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
@@ -24,24 +26,29 @@ class DeblurWidget(NoiseAwareWidget):
     doing = "Deblurring"
     preview_remark = "Near edges it may differ a little from the result."
     sample = "blurred"
+    companion: Companion
 
     def extra_controls(self) -> list[Widget]:
         """The PSF, the noise and the strength."""
-        self.psf = PsfControls(self._image_layers)
-        return [*self.psf.widgets, *super().extra_controls()]
+        self.psf = psf = PsfControls(self._image_layers)
+        self.companion = Companion(
+            PSF, self.common.image, psf.layer, psf.widgets, psf.chosen, psf.choose
+        )
+        return [*psf.widgets, *super().extra_controls()]
 
     def remembered(self) -> list[ValueWidget]:
         """The generated PSF as well."""
         return [*super().remembered(), *self.psf.remembered]
 
+    def parameters(self) -> dict[str, Any]:
+        """The PSF as well, unless it came with the image."""
+        kept = super().parameters()
+        came = self.companion.layer is not None
+        return kept | {self.psf.kind.name: self.psf.generated} if came else kept
+
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
         """The PSF as well."""
         return {**super().arguments_for(layer), "psf": self.psf.psf()}
-
-    def use_sample(self, layers: list[Layer]) -> None:
-        """The PSF as well."""
-        super().use_sample(layers)
-        self.psf.kind.value, self.psf.layer.value = LAYER, layers[1]
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Deblur, each colour by itself; transparency is left alone."""

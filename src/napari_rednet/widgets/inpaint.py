@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets.bases import Widget
 from napari.layers import Image, Labels, Layer, Shapes
 
+from napari_rednet.sample_data import MASK
 from napari_rednet.widgets.base import RestoreWidget
+from napari_rednet.widgets.companion import Companion
 from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.layers import LayerImage
 from napari_rednet.widgets.mask_layers import LayerMask, layer_mask
@@ -25,6 +27,7 @@ class InpaintWidget(RestoreWidget):
     suffix = " inpainted"
     doing = "Inpainting"
     sample = "holes"
+    companion: Companion
 
     def extra_controls(self) -> list[Widget]:
         """The mask."""
@@ -37,6 +40,9 @@ class InpaintWidget(RestoreWidget):
         )
         self._watched: Labels | Shapes | None = None
         self.mask.changed.connect(self._watch_mask)
+        self.companion = Companion(
+            MASK, self.common.image, self.mask, [self.mask], self.mask.get_value, self._choose
+        )
         return [self.mask]
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
@@ -54,10 +60,8 @@ class InpaintWidget(RestoreWidget):
         missing = None if mask is None else mask.of_plane(image.plane)
         return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)
 
-    def use_sample(self, layers: list[Layer]) -> None:
-        """The mask as well."""
-        super().use_sample(layers)
-        self.mask.value = layers[-1]
+    def _choose(self, layer: Layer | None) -> None:
+        self.mask.value = FOUND if layer is None else layer
 
     def _watch_mask(self) -> None:
         """Preview what is painted or drawn when it is."""

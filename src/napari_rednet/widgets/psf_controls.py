@@ -8,7 +8,8 @@ from itertools import chain
 from typing import Any
 
 from magicgui.widgets import FloatSpinBox
-from magicgui.widgets.bases import ValueWidget, Widget
+from magicgui.widgets.bases import ValueWidget
+from napari.layers import Layer
 
 from napari_rednet import psf
 from napari_rednet.widgets.controls import ChoiceBox
@@ -67,6 +68,17 @@ class PsfControls:
     ----------
     layers : callable
         Returns the layers that may hold a measured PSF.
+
+    Attributes
+    ----------
+    kind : ChoiceBox
+        Of the blur.
+    values : dict of str to list of FloatSpinBox
+        Those of each kind.
+    layer : ChoiceBox
+        That holds a measured PSF.
+    generated : str
+        The kind that was chosen last, layers aside.
     """
 
     def __init__(self, layers: Callable[..., list[Any]]) -> None:
@@ -83,11 +95,12 @@ class PsfControls:
             choices=layers,
             tooltip="2-D layer with the image of a point; its background should be 0.",
         )
+        self.generated = self.kind.value
         self.kind.changed.connect(self._show_kind)
         self._show_kind()
 
     @property
-    def widgets(self) -> list[Widget]:
+    def widgets(self) -> list[ValueWidget]:
         """All controls, from top to bottom."""
         return [self.kind, *chain(*self.values.values()), self.layer]
 
@@ -95,6 +108,18 @@ class PsfControls:
     def remembered(self) -> list[ValueWidget]:
         """The controls whose values are kept from one session to the next."""
         return [self.kind, *chain(*self.values.values())]
+
+    def chosen(self) -> Any:
+        """The layer, or the kind and its values."""
+        kind = self.kind.value
+        return self.layer.value if kind == LAYER else (kind, *self._values(kind))
+
+    def choose(self, layer: Layer | None) -> None:
+        """Choose a layer, or None for the kind that was chosen last."""
+        if layer is None:
+            self.kind.value = self.generated
+        else:
+            self.layer.value, self.kind.value = layer, LAYER
 
     def psf(self) -> ChosenPsf:
         """The PSF that is chosen.
@@ -110,10 +135,15 @@ class PsfControls:
             layer = self.layer.value
             return ChosenPsf(full_resolution(layer), layer_source(layer))
         make = _GENERATED[self.kind.value][0]
-        values = tuple(box.value for box in self.values[self.kind.value])
+        values = self._values(self.kind.value)
         return ChosenPsf(make(*values), make.__name__, values)
 
+    def _values(self, kind: str) -> tuple[float, ...]:
+        return tuple(box.value for box in self.values[kind])
+
     def _show_kind(self) -> None:
+        if self.kind.value != LAYER:
+            self.generated = self.kind.value
         for kind, boxes in self.values.items():
             for box in boxes:
                 box.visible = kind == self.kind.value
