@@ -127,6 +127,21 @@ def part_of_scaled(preview):
     return tuple(slice(f, f + n) for f, n in zip(first, preview.data.shape[-2:], strict=True))
 
 
+def test_it_follows_the_size_of_the_canvas(viewer, dock, switched_on, settled, qtbot):
+    viewer.add_image(data.camera())
+    widget = dock()
+    look_at(viewer, qtbot, (200, 260), (200, 260))
+    preview = switched_on(viewer, widget)
+    small, camera = part(preview), viewer.scene.camera.model_dump()
+    window = viewer.window._qt_window
+    window.resize(window.width() + 300, window.height())
+    qtbot.waitUntil(lambda: part(preview)[1] != small[1], timeout=LONG)
+    settled(widget)
+    assert viewer.scene.camera.model_dump() == camera
+    assert part(preview)[1].start < small[1].start
+    assert part(preview)[1].stop > small[1].stop
+
+
 def test_a_mouse_that_drags_moves_it(viewer, dock, switched_on, settled, qtbot):
     viewer.add_image(data.camera())
     widget = dock()

@@ -148,6 +148,8 @@ class Preview:
         dims, layers = self._viewer.dims.events, self._viewer.layers.events
         moved = [camera.events.center, camera.events.zoom, dims.point, dims.ndisplay, dims.order]
         moved += [getattr(source.events, name) for name in _PLACED_BY]
+        if hasattr(self._viewer, "canvas"):  # which older ones lack
+            moved.append(self._viewer.canvas.events.size)
         return [
             *((signal, self._request) for signal in moved),
             (source.events.data, self._forget_measures),
