@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -26,6 +27,9 @@ PER_MILLE = 1000
 
 # Often enough to look smooth and to cancel at once, too rarely to keep the window busy.
 _SECONDS_BETWEEN_REPORTS = 0.05
+
+# napari does it when it is quit, but scripts may just end, and Qt's objects with them.
+atexit.register(WorkerBase.await_workers)
 
 
 class StepsWorker(GeneratorWorker):
