@@ -17,6 +17,7 @@ from napari_rednet.execution import is_dask
 from napari_rednet.widgets import memory, model_events
 from napari_rednet.widgets.companion import Companion
 from napari_rednet.widgets.controls import Choices, CommonControls, find_choices
+from napari_rednet.widgets.docking import TabIfCrowded
 from napari_rednet.widgets.extent_controls import ExtentControls
 from napari_rednet.widgets.hint import SampleHint
 from napari_rednet.widgets.keyboard import CANCEL_KEYS, FOCUS_STYLE, RUN_KEYS, add_shortcut
@@ -225,6 +226,7 @@ class RestoreWidget(Container):
             control.changed.connect(self.estimate.request)
         self.extend([*parameters, *self.preview.widgets, *self.runs.widgets])
         self.native.layout().insertWidget(0, self.hint)
+        TabIfCrowded(self.native)
         add_shortcut(self.native, self.run.native, RUN_KEYS)
         add_shortcut(self.native, self.cancel.native, CANCEL_KEYS)
 

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.dialogs import ask_file, ask_name, confirm, make_button, shown_errors
+from napari_rednet.widgets.docking import TabIfCrowded
 from napari_rednet.widgets.keyboard import FOCUS_STYLE
 from napari_rednet.widgets.worker import compute_in_background
 
@@ -36,6 +37,7 @@ class ModelsWidget(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setStyleSheet(FOCUS_STYLE)
+        TabIfCrowded(self)
         self._models: list[ModelInfo] = []
         self.table = _make_table()
         self.add_button = make_button("Add file…", "Copy a model file into your models.")

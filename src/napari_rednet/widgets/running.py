@@ -10,6 +10,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
+from napari_rednet.widgets.docking import TabIfCrowded
 from napari_rednet.widgets.keyboard import FOCUS_STYLE
 from napari_rednet.widgets.run_queue import QueuedRun, queue_run
 from napari_rednet.widgets.worker import Steps
@@ -21,6 +22,7 @@ class RunningWidget(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setStyleSheet(FOCUS_STYLE)
+        TabIfCrowded(self)
         self._worker: QueuedRun | None = None
 
     @property

@@ -1,0 +1,54 @@
+"""Where the windows open beside each other in a real window of napari."""
+
+import pytest
+from qtpy.QtWidgets import QWidget
+
+HIGH, LOW = 900, 620
+
+
+@pytest.fixture
+def open_docks(make_napari_viewer, qtbot):
+    """Open docks one after the other in a window of some height; return it and them."""
+
+    def open_all(height, *names):
+        viewer = make_napari_viewer(show=True)
+        window = viewer.window._qt_window
+        window.resize(1400, height)
+        docks = []
+        for name in names:
+            qtbot.wait(200)
+            docks.append(viewer.window.add_plugin_dock_widget("napari-rednet", name)[0])
+        qtbot.wait(200)
+        return window, docks
+
+    return open_all
+
+
+@pytest.mark.parametrize("names", [("Denoise", "Compare"), ("Compare", "Denoise")])
+def test_with_room_they_lie_below_each_other_in_full(open_docks, names):
+    window, (first, second) = open_docks(HIGH, *names)
+    assert window.tabifiedDockWidgets(second) == []
+    assert second.y() > first.y() + first.height()
+    for dock in (first, second):
+        assert dock.height() >= dock.sizeHint().height()
+
+
+@pytest.mark.parametrize("names", [("Denoise", "Compare"), ("Fine-tune", "Denoise")])
+def test_without_room_the_second_is_a_tab_on_top(open_docks, names):
+    window, (first, second) = open_docks(LOW, *names)
+    assert window.tabifiedDockWidgets(second) == [first]
+    assert not second.visibleRegion().isEmpty()
+    assert second.height() >= second.sizeHint().height()
+    assert window.height() == LOW
+
+
+def test_docks_of_others_are_left_alone(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1400, LOW)
+    other = QWidget()
+    other.setMinimumHeight(400)
+    viewer.window.add_dock_widget(other, name="other")
+    qtbot.wait(200)
+    dock, _ = viewer.window.add_plugin_dock_widget("napari-rednet", "Compare")
+    qtbot.wait(200)
+    assert viewer.window._qt_window.tabifiedDockWidgets(dock) == []
