@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_rednet.widgets.dialogs import make_button
 from napari_rednet.widgets.fine_tune_parts import make_label
-from napari_rednet.widgets.pair_views import Blink, PairView, SideBySide, Split
+from napari_rednet.widgets.pair_views import Blink, PairView, SideBySide
+from napari_rednet.widgets.split_view import Split
 
 SPLIT, BLINK, BESIDE = "Split", "Blink", "Side by side"
 
