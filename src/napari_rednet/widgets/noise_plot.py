@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 _INCHES = (3.0, 2.0)
 _LOWEST = 170
 _SMALLEST, _LARGEST = 6.0, 40.0
+_BETWEEN = 0.4  # wide, so that points that overlap can be told apart
 _LINE_POINTS = 200
 
 
@@ -74,7 +75,7 @@ class _Curve:
     def __init__(self) -> None:
         self.figure, self.canvas = make_canvas(_INCHES, _LOWEST)
         self._axes = axes = self.figure.subplots()
-        self._points = axes.scatter([], [], color=BLUE, alpha=0.7, linewidths=0)
+        self._points = axes.scatter([], [], color=BLUE, linewidths=_BETWEEN)
         self._line = axes.plot([], [], linewidth=1.2)[0]
         axes.set_xlabel("signal (image units)", fontsize=FONT_SIZE)
         axes.set_ylabel("variance (image units²)", fontsize=FONT_SIZE)
@@ -103,6 +104,7 @@ class _Curve:
 
     def set_theme(self, name: str) -> None:
         set_theme(self.figure, name)
+        self._points.set_edgecolors(self.figure.get_facecolor())
         self._line.set_color(str(get_theme(name).text))
         self.canvas.draw_idle()
 
