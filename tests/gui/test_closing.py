@@ -1,6 +1,9 @@
 """A dock that has been closed leaves nothing behind."""
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -8,6 +11,23 @@ from npe2 import PluginManifest
 
 MANIFEST = PluginManifest.from_distribution("napari-rednet")
 LONG = 60_000
+
+END_WHILE_A_WORKER_RUNS = """
+import time
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari_rednet.widgets.worker import start_worker
+
+def steps():
+    print("begun", flush=True)
+    for i in range(100):
+        time.sleep(0.1)
+        yield i, 100
+
+ignore = lambda *result: None
+start_worker(steps, None, on_result=ignore, on_end=ignore)
+time.sleep(0.5)
+"""
 
 
 @pytest.mark.parametrize("name", [w.display_name for w in MANIFEST.contributions.widgets])
@@ -25,3 +45,10 @@ def test_a_closed_window_is_gone(name, viewer, noisy, qtbot):
         return is_there() is None
 
     qtbot.waitUntil(is_gone, timeout=LONG)
+
+
+def test_a_script_may_end_while_a_worker_runs():
+    command = [sys.executable, "-c", END_WHILE_A_WORKER_RUNS]
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "begun\n", "")
