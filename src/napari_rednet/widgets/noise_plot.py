@@ -21,7 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 _INCHES = (3.0, 2.0)
 _LOWEST = 170
 _SMALLEST, _LARGEST = 6.0, 40.0
-_BETWEEN = 0.4  # wide, so that points that overlap can be told apart
+_BETWEEN = 0.25  # wide, so that points that overlap can be told apart
 _LINE_POINTS = 200
 
 
