@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.restoration import denoise_steps, prepare_denoise
+from napari_rednet.restoration import denoise_steps
 from tests.conftest import idle_model, psnr, small_model
 
 MODEL = small_model("denoise")
@@ -136,8 +136,3 @@ def test_empty_and_tiny_images_work(shape):
 def test_wrong_arguments_are_named_before_any_work(options, error, message):
     with pytest.raises(error, match=message):
         denoise_steps(**{"image": np.ones((9, 9, 3)), "rgb": True, **options})
-
-
-def test_the_arguments_are_checked_without_computing():
-    restoration = prepare_denoise(np.ones((9, 9, 3)), rgb=True)
-    assert restoration.shape == (9, 9, 3)
