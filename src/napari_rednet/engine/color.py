@@ -1,4 +1,4 @@
-"""Colour planes restored together: by their luminance, or as lightness and differences.
+"""Colour planes restored together: by their luminance, or as mean and differences.
 
 Red, green and blue are luminance plus terms of the two chroma signals, so whatever is added to
 the luminance is added to all three.

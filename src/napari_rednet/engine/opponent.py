@@ -1,6 +1,6 @@
-"""Colours for a network that has only seen gray images: as lightness and two differences.
+"""Colours for a network that has only seen gray images: as their mean and two differences.
 
-Natural images and stained sections have most of their structure in the lightness, where the noise
+Natural images and stained sections have most of their structure in the mean, where the noise
 of three colours averages out. What is left in the differences is smooth, and tolerates that they
 are restored by themselves.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# The mean, so that its range is that of the colours, and two differences of the colours' noise.
+# The mean has the colours' range, the differences have the colours' noise; all are orthogonal.
 _MEAN = (1 / 3, 1 / 3, 1 / 3)
 _RED_BLUE = (0.5**0.5, 0.0, -(0.5**0.5))
 _GREEN_OTHERS = (-((1 / 6) ** 0.5), (2 / 3) ** 0.5, -((1 / 6) ** 0.5))
@@ -31,7 +31,9 @@ def to_opponent(colors: Tensor) -> Tensor:
 
 def from_opponent(opponent: Tensor) -> Tensor:
     """The colours again; the inverse of `to_opponent`."""
-    return _mixed(torch.linalg.inv(_matrix(opponent)), opponent - _middle(opponent))
+    matrix = _matrix(opponent)
+    inverse = (matrix / matrix.square().sum(1, keepdim=True)).T
+    return _mixed(inverse, opponent - _middle(opponent))
 
 
 def opponent_std(std: Tensor) -> Tensor:
