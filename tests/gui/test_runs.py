@@ -13,6 +13,7 @@ from superqt.utils import WorkerBase
 import napari_rednet as nr
 from napari_rednet.widgets import DenoiseWidget, time_estimate
 from napari_rednet.widgets.controls import FROM_FILE
+from napari_rednet.widgets.worker import compute_in_background
 
 LONG = 60_000
 
@@ -37,6 +38,16 @@ def endless(monkeypatch):
 
 
 @pytest.fixture
+def one_processor():
+    """As many threads as Qt allows where there is one."""
+    pool = QThreadPool.globalInstance()
+    allowed = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+    yield
+    pool.setMaxThreadCount(allowed)
+
+
+@pytest.fixture
 def running(viewer, dock, qtbot, noisy, endless):
     """A widget in the middle of a run."""
     viewer.add_image(noisy, name="cell")
@@ -55,6 +66,14 @@ def test_progress_is_shown_in_the_widget_and_in_the_activity_dock(running, wait,
     assert running.cancel.enabled
     running.cancel.native.click()
     qtbot.waitUntil(lambda: not progress._all_instances, timeout=LONG)
+
+
+def test_a_run_keeps_no_other_work_waiting(one_processor, running, qtbot):
+    done = []
+    compute_in_background(lambda: "done", done.append)
+    qtbot.waitUntil(lambda: done == ["done"], timeout=LONG)
+    assert running.is_running
+    running.cancel.native.click()
 
 
 def test_cancel_leaves_no_layer_and_the_widget_runs_again(

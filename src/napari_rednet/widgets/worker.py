@@ -12,6 +12,7 @@ from typing import Any
 
 from napari.qt.threading import create_worker, thread_worker
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QThreadPool
 from superqt.utils import GeneratorWorker, WorkerBase
 
 from napari_rednet.errors import RednetError
@@ -27,6 +28,10 @@ PER_MILLE = 1000
 
 # Often enough to look smooth and to cancel at once, too rarely to keep the window busy.
 _SECONDS_BETWEEN_REPORTS = 0.05
+
+# Qt allows as many as there are processors. One that rests, or waits for a device, would keep all
+# others from beginning where these are few; that only one computes for long is run_queue's to see.
+_LEAST_THREADS = 16
 
 # napari does it when it is quit, but scripts may just end, and Qt's objects with them.
 atexit.register(WorkerBase.await_workers)
@@ -90,14 +95,18 @@ def start_worker(
     if description is not None:
         slots.append((worker.yielded, partial(_show_in_activity_dock, worker.pbar)))
         slots.append((worker.warned, _notify_of_warning))
-    _connect_until_the_end(worker, slots)
-    worker.start()
+    _start(worker, slots)
     return worker
 
 
-def _connect_until_the_end(
-    worker: WorkerBase, slots: list[tuple[Any, Callable[..., None]]]
-) -> None:
+def _start(worker: WorkerBase, slots: _Slots) -> None:
+    _connect_until_the_end(worker, slots)
+    pool = QThreadPool.globalInstance()
+    pool.setMaxThreadCount(max(_LEAST_THREADS, pool.maxThreadCount()))
+    worker.start()
+
+
+def _connect_until_the_end(worker: WorkerBase, slots: _Slots) -> None:
     """Connect signals of a worker, and let go of whoever listens once it has ended.
 
     napari keeps every worker of a session in its list of tasks, and would keep closed windows with
@@ -118,8 +127,7 @@ def compute_in_background(compute: Callable[[], Any], on_result: Callable[[Any],
     """Call a function that takes seconds in a thread, and another with its result in this one."""
     worker = create_worker(compute, _start_thread=False, _ignore_errors=True)
     slots: _Slots = [(worker.returned, on_result), (worker.errored, notify_of_error)]
-    _connect_until_the_end(worker, slots)
-    worker.start()
+    _start(worker, slots)
 
 
 # Errors are shown as notifications; ignore_errors keeps them from being raised as well.
