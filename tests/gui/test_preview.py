@@ -121,6 +121,25 @@ def test_it_follows_parameters_view_and_slice(viewer, dock, switched_on, settled
     assert preview.data.size < stronger.size
 
 
+def test_of_a_single_plane_it_is_what_a_run_of_that_plane_gives(
+    viewer, dock, run, switched_on, settled, noisy
+):
+    dark = (noisy // 4).astype(noisy.dtype)
+    viewer.add_image(np.stack([noisy, dark, noisy]))
+    viewer.dims.set_current_step(0, 0)
+    widget = dock()
+    widget.extent.planes.value = True
+    preview = switched_on(viewer, widget)
+    assert_close(preview.data[0], nr.denoise(noisy)[part(preview)])
+    viewer.dims.set_current_step(0, 1)
+    settled(widget)
+    assert preview.translate[0] == 1
+    previewed, seen = preview.data, part(preview)
+    run(widget)
+    assert_close(previewed[0], viewer.layers[-1].data[0][seen])
+    assert_close(previewed[0], nr.denoise(dark)[seen])
+
+
 def part_of_scaled(preview):
     """As `part`, for the layer that is moved by (5, 6, 7)."""
     first = np.round((preview.translate[-2:] - (6, 7)) / 2).astype(int)

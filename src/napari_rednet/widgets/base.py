@@ -93,6 +93,7 @@ class RestoreWidget(Container):
         self.preview = Preview(
             napari_viewer,
             lambda: self.common.image.value,
+            self.extent.previewed,
             self.arguments,
             Previewer(self.task, self.complete, self.prepare),
             self.preview_remark,

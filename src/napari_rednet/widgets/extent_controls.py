@@ -73,9 +73,11 @@ class ExtentControls:
 
     def image(self, layer: Image) -> LayerImage:
         """What of a layer is restored."""
-        only_shown = self.planes.value and layer.ndim > 2
-        plane = shown_plane(layer, self._viewer.dims.point) if only_shown else None
-        return layer_image(layer, plane, lazily=self.lazily.value)
+        return layer_image(layer, self._plane(layer), lazily=self.lazily.value)
+
+    def previewed(self, layer: Image) -> LayerImage:
+        """The same, to be read in parts."""
+        return layer_image(layer, self._plane(layer))
 
     def update(self, *_: Any) -> None:
         """Show what there is to choose, now that other layers are selected or chosen."""
@@ -88,6 +90,10 @@ class ExtentControls:
         self.others.text = f"and the {count}"
         self.planes.visible = chosen is not None and chosen.ndim > 2
         self.lazily.visible = chosen is not None and not is_in_memory(full_resolution(chosen))
+
+    def _plane(self, layer: Image) -> tuple[int, ...] | None:
+        only_shown = self.planes.value and layer.ndim > 2
+        return shown_plane(layer, self._viewer.dims.point) if only_shown else None
 
     def _others(self) -> list[Image]:
         """The selected layers besides the chosen one; none unless several are selected."""

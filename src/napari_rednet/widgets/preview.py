@@ -15,7 +15,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_rednet.widgets.controls import make_status, show_status
-from napari_rednet.widgets.layers import layer_image
+from napari_rednet.widgets.layers import LayerImage, full_resolution
 from napari_rednet.widgets.preview_layer import PreviewLayer
 from napari_rednet.widgets.preview_run import Order, Previewed, Previewer
 from napari_rednet.widgets.view import view_of
@@ -36,6 +36,8 @@ class Preview:
         Where the layer is seen.
     source : callable
         Returns the chosen layer, or None.
+    image_of : callable
+        Returns what of a layer would be restored.
     arguments : callable
         Returns what the controls say, or raises ValueError in words for the user.
     previewer : Previewer
@@ -55,12 +57,13 @@ class Preview:
         self,
         viewer: Viewer,
         source: Callable[[], Image | None],
+        image_of: Callable[[Image], LayerImage],
         arguments: Callable[[], Mapping[str, Any]],
         previewer: Previewer,
         remark: str = "",
     ) -> None:
-        self._viewer, self._source, self._arguments = viewer, source, arguments
-        self._previewer = previewer
+        self._viewer, self._source, self._image_of = viewer, source, image_of
+        self._arguments, self._previewer = arguments, previewer
         self._remark = remark
         self._known: Mapping[str, Any] | None = None
         self._layer: PreviewLayer | None = None
@@ -198,7 +201,8 @@ class Preview:
     def _make_order(self, source: Image) -> Order:
         if self._known is None:
             self._known = self._arguments()
-        return Order(layer_image(source), view_of(self._viewer, source), self._known)
+        view = view_of(self._viewer, source)
+        return Order(full_resolution(source), self._image_of(source), view, self._known)
 
     def _take(self, order: Order, previewed: Previewed) -> None:
         if order is self._order and self._layer is not None and self.is_on:

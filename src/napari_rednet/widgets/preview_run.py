@@ -27,17 +27,33 @@ class Order:
 
     Parameters
     ----------
+    layer_data : array
+        Of the layer, in full resolution.
     image : LayerImage
-        The layer.
+        What of it would be restored.
     view : View
         What is seen of it.
     arguments : mapping
         What the controls say.
     """
 
+    layer_data: Any
     image: LayerImage
     view: View
     arguments: Mapping[str, Any]
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Where in the image the plane lies that is seen."""
+        return self.view.place if self.image.plane is None else (0,) * len(self.image.plane)
+
+    def is_of_same_image(self, other: Order) -> bool:
+        """Whether the same would be restored; what was measured in one serves the other."""
+        mine, others = (
+            (id(one.layer_data), one.image.plane, id(one.arguments.get("mask")))
+            for one in (self, other)
+        )
+        return mine == others
 
 
 @dataclass(frozen=True)
@@ -74,9 +90,9 @@ class Previewer:
 
     def __init__(self, task: str, complete: Complete, prepare: Prepare) -> None:
         self._task, self._complete, self._prepare = task, complete, prepare
-        self._completed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+        self._completed: tuple[Order, Mapping[str, Any]] | None = None
         self._model: tuple[str, Model] | None = None
-        self._measured: tuple[Any, Any, Measured] | None = None
+        self._measured: tuple[Order, Measured] | None = None
 
     def forget_models(self) -> None:
         """Read the model again; its file may be another."""
@@ -103,16 +119,18 @@ class Previewer:
         scale = restoration.job.scale
         view = order.view.cut_to(MOST_PIXELS // scale**2)
         rows, columns = (slice(s.start * scale, s.stop * scale) for s in (view.rows, view.columns))
-        place = view.place
-        window = yield from window_steps(restoration, measured, place, rows, columns)
-        seen = order.image.part(view.place, view.rows, view.columns)
-        return Previewed(seen.with_alpha(window)[(None,) * len(place)], view, scale)
+        window = yield from window_steps(restoration, measured, order.place, rows, columns)
+        seen = order.image.part(order.place, view.rows, view.columns)
+        return Previewed(seen.with_alpha(window)[(None,) * len(order.place)], view, scale)
 
     def _complete_arguments(self, order: Order) -> Steps:
-        if self._completed is None or self._completed[0] is not order.arguments:
-            arguments = yield from self._complete(order.image, order.arguments)
-            self._completed = order.arguments, arguments
-        return self._completed[1]
+        if self._completed is not None:
+            last, arguments = self._completed
+            if last.arguments is order.arguments and last.is_of_same_image(order):
+                return arguments
+        arguments = yield from self._complete(order.image, order.arguments)
+        self._completed = order, arguments
+        return arguments
 
     def _load(self, name: str) -> Model:
         from napari_rednet.zoo import load_model_for
@@ -124,9 +142,8 @@ class Previewer:
     def _measured_in(self, order: Order) -> Measured | None:
         if self._measured is None:
             return None
-        data, mask, measured = self._measured
-        same = data is order.image.data and mask is order.arguments.get("mask")
-        return measured if same else None
+        last, measured = self._measured
+        return measured if last.is_of_same_image(order) else None
 
     def _measure(self, order: Order, restoration: Restoration) -> Measured:
         from napari_rednet.execution import measure
@@ -134,5 +151,5 @@ class Previewer:
         measured = measure(restoration)
         for samples in measured.samples:
             restoration.job.settings_of(samples, 0)  # measures what it depends on
-        self._measured = order.image.data, order.arguments.get("mask"), measured
+        self._measured = order, measured
         return measured
