@@ -236,12 +236,13 @@ class _RowQueue:
 
 def _can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether oneDNN's convolution with ReLU, which spares a pass over memory, can be called."""
-    return (
-        device.type == "cpu"
-        and bool(torch.backends.mkldnn.enabled)
-        and dtype in (torch.float32, torch.bfloat16)
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-    )
+    if device.type != "cpu" or not torch.backends.mkldnn.enabled:
+        return False
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return False
+    if dtype is torch.bfloat16:  # oneDNN has it from AVX-512 on; elsewhere it is emulated
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
+    return dtype is torch.float32
 
 
 def _no_rows(like: Tensor, channels: int, width: int) -> Tensor:
