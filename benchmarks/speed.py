@@ -4,6 +4,7 @@
 
     python -m benchmarks.speed --size 2048 --repeats 5
     python -m benchmarks.speed --size 512 --network red30 --repeats 3
+    python -m benchmarks.speed --network fast --execution "row streaming" --no-baselines
 
 All figures come from one run in which the cases take turns, and are medians; speeds are compared
 with the fastest matrix product of the device measured in the same run. Every case has a process of
@@ -88,35 +89,36 @@ def main(
         list[str],
         typer.Option(help="red30, red20-stride2, or a model's name or file; repeatable."),
     ] = _NETWORKS,
+    execution: Annotated[
+        list[str] | None,
+        typer.Option(help="A row of the tables; repeatable. All unless named."),
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds, of which medians are taken.")] = 5,
     precision: Annotated[str, typer.Option(help="A torch dtype, or auto: the engine's.")] = "auto",
     check_size: Annotated[int, typer.Option(help="Side of the plane for differences.")] = 601,
     baseline_size: Annotated[int, typer.Option(help="Side of the plane for baselines.")] = 512,
+    baselines: Annotated[bool, typer.Option(help="Measure other denoisers as well.")] = True,
     threads: Annotated[int, typer.Option(min=0, help="Of the CPU; 0: as many as usual.")] = 0,
     device: Device = "auto",
     out: Out = None,
 ) -> None:
     """Measure how fast planes are restored."""
+    if unknown := set(execution or ()) - set(EXECUTIONS):
+        raise typer.BadParameter(f"{unknown} are none of {EXECUTIONS}", param_hint="--execution")
     torch.set_num_threads(threads or torch.get_num_threads())
     target = resolve_device(device)
     dtype = fast_dtype(target) if precision == "auto" else getattr(torch, precision)
-    cases = _cases(network, size, baseline_size, target, dtype)
+    # In memory, as here, a CPU does one thing at a time anyway.
+    ways = execution or [how for how in EXECUTIONS if how != PLAIN or target.type != "cpu"]
+    others = installed_baselines() if baselines else ()
+    where = (str(target), dtype_name(dtype))
+    cases = [Case(name, how, size, *where) for name in network for how in ways]
+    cases += [Case("", name, baseline_size, "cpu", "float32") for name in others]
     measured, peaks = _measure(cases, str(target), dtype_name(dtype), repeats)
     _check(measured, check_size)
     tables = _tables(measured, max(peaks.values()))
     notes = _notes(repeats, peaks, check_size)
     publish("Speed", tables, notes, describe_machine(target, dtype), out)
-
-
-def _cases(
-    networks: Sequence[str], size: int, baseline_size: int, device: torch.device, dtype: torch.dtype
-) -> list[Case]:
-    where = (str(device), dtype_name(dtype))
-    # In memory, as here, a CPU does one thing at a time anyway.
-    ways = [how for how in EXECUTIONS if how != PLAIN or device.type != "cpu"]
-    own = [Case(name, how, size, *where) for name in networks for how in ways]
-    others = [Case("", name, baseline_size, "cpu", "float32") for name in installed_baselines()]
-    return own + others
 
 
 def _measure(
