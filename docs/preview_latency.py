@@ -65,6 +65,7 @@ def changes(
 ) -> Iterator[tuple[str, Callable[[], None]]]:
     """What users do, and its name."""
     camera = viewer.scene.camera
+    whole = camera.zoom
 
     def pan() -> None:
         camera.center = tuple(rng.uniform(600, 1400, 2))
@@ -75,8 +76,8 @@ def changes(
     def scroll() -> None:
         viewer.dims.set_current_step(0, (viewer.dims.current_step[0] + 1) % 4)
 
-    def zoom() -> None:
-        camera.zoom *= 1.05 if rng.random() < 0.5 else 1 / 1.05
+    def zoom() -> None:  # a little in and back, so that the view stays of this size
+        camera.zoom = whole if camera.zoom > whole else 1.05 * whole
 
     yield "strength", strengthen
     yield "pan", pan
