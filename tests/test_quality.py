@@ -174,6 +174,17 @@ def test_the_verdict_follows_the_strength(noisy, by_strength):
     assert verdicts == {0.5: "noise left", 1: "noise", 3: "structure"}
 
 
+def test_noise_that_is_left_in_fine_detail_is_told():
+    clean = data.page()[:128, :256].astype(float)
+    noisy = clean + np.random.default_rng(0).normal(0, 5, clean.shape)
+    noise = nr.estimate_noise(noisy)
+    verdicts = [
+        quality.residual_report(noisy, nr.denoise(noisy, noise=noise, strength=s), noise=noise)
+        for s in (0.5, 1)
+    ]
+    assert [report.verdict for report in verdicts] == ["noise left", "noise"]
+
+
 @pytest.mark.parametrize("factor", [0.5, 2])
 def test_a_wrong_noise_level_changes_no_verdict_on_structure(noisy, by_strength, factor):
     images, noise = by_strength
