@@ -4,9 +4,9 @@
 
     python -m benchmarks.without_reference --data FOLDER
 
-FOLDER has folders ``noisy`` and ``clean`` with images of the same names. The noise is estimated, the
-image denoised at several strengths; its residual is judged and its error estimated as the Compare
-window does, knowing the noisy image alone.
+FOLDER has folders ``noisy`` and ``clean`` with images of the same names. The noise is estimated,
+the image denoised at several strengths; its residual is judged and its error estimated as the
+Compare window does, knowing the noisy image alone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from benchmarks.baselines import Image
 from benchmarks.common import Device, Out, Table, describe_machine, publish, watched
-from benchmarks.quality import Image, Limit, invariant_psnr, read_pairs
-from napari_rednet import NoiseModel, denoise, estimate_noise
+from benchmarks.quality import Limit, invariant_psnr, read_pairs
+from napari_rednet import denoise, estimate_noise
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.quality import estimate_error, residual_report
 
@@ -50,7 +51,7 @@ def main(
     out: Out = None,
 ) -> None:
     """Compare estimates without a reference to measurements with one."""
-    images = [(noisy, clean, estimate_noise(noisy)) for noisy, clean in read_pairs(data, limit)]
+    images = read_pairs(data, limit)
     table = Table(
         f"{data.name}, {len(images)} pairs, {model}",
         ["strength", "mean dB", "mean gain", "estimated", "median error of it", *_VERDICTS],
@@ -67,7 +68,8 @@ def main(
     publish("Without a reference", [table], notes, describe_machine(resolve_device(device)), out)
 
 
-def _judge(run: partial[Image], noisy: Image, clean: Image, noise: NoiseModel) -> Judged:
+def _judge(run: partial[Image], noisy: Image, clean: Image) -> Judged:
+    noise = estimate_noise(noisy)
     denoised = partial(run, noise=noise)
     restored = denoised(noisy)
     psnr = invariant_psnr(clean, restored)
