@@ -115,10 +115,30 @@ def test_it_follows_parameters_view_and_slice(viewer, dock, switched_on, settled
     settled(widget)
     assert preview.translate[0] == 3 * 1 + 5
     assert_close(preview.data[0], nr.denoise(stack, strength=2)[1][part_of_scaled(preview)])
-    viewer.scene.camera.zoom *= 4
-    qtbot.wait(100)
+
+
+def test_what_it_shows_already_is_not_restored_again(
+    viewer, dock, switched_on, settled, qtbot, monkeypatch
+):
+    source = viewer.add_image(data.camera())
+    widget = dock()
+    look_at(viewer, qtbot, (100, 200), (200, 300))
+    preview = switched_on(viewer, widget)
+    shown, seen, told = preview.data, part(preview), widget.preview.status.value
+    viewer.scene.camera.zoom *= 2
+    qtbot.waitUntil(lambda: widget.preview.status.value != told, timeout=LONG)
     settled(widget)
-    assert preview.data.size < stronger.size
+    assert preview.data is shown
+    viewer.scene.camera.zoom /= 2
+    qtbot.waitUntil(lambda: widget.preview.status.value == told, timeout=LONG)
+    settled(widget)
+    assert preview.data is shown
+    viewer.scene.camera.zoom /= 1.2
+    qtbot.waitUntil(lambda: preview.data is not shown, timeout=LONG)
+    assert part(preview)[0].start < seen[0].start
+    source.translate = (0, 50)
+    qtbot.waitUntil(lambda: preview.translate[1] >= 50, timeout=LONG)
+    settled(widget)
 
 
 def test_of_a_single_plane_it_is_what_a_run_of_that_plane_gives(

@@ -18,7 +18,7 @@ from napari_rednet.widgets.controls import make_status, show_status
 from napari_rednet.widgets.layers import LayerImage, full_resolution
 from napari_rednet.widgets.preview_layer import PreviewLayer
 from napari_rednet.widgets.preview_run import Order, Previewed, Previewer
-from napari_rednet.widgets.view import view_of
+from napari_rednet.widgets.view import View, view_of
 from napari_rednet.widgets.worker import StepsWorker, start_worker
 
 # Long enough for a drag to be one change and for the canvas to be drawn, and still felt as live.
@@ -69,6 +69,7 @@ class Preview:
         self._layer: PreviewLayer | None = None
         self._worker: StepsWorker | None = None
         self._order: Order | None = None
+        self._shown: tuple[Order, View] | None = None
         self.toggle = CheckBox(
             name="preview",
             label="",
@@ -141,7 +142,7 @@ class Preview:
             return
         for signal, callback in self._signals(self._layer.source):
             signal.disconnect(callback)
-        layer, self._layer, self._order = self._layer, None, None
+        layer, self._layer, self._order, self._shown = self._layer, None, None, None
         layer.close()
         self._previewer.forget_measures()
 
@@ -150,14 +151,18 @@ class Preview:
         camera = getattr(self._viewer, "scene", self._viewer).camera  # older ones have no scene
         dims, layers = self._viewer.dims.events, self._viewer.layers.events
         moved = [camera.events.center, camera.events.zoom, dims.point, dims.ndisplay, dims.order]
-        moved += [getattr(source.events, name) for name in _PLACED_BY]
         if hasattr(self._viewer, "canvas"):  # which older ones lack
             moved.append(self._viewer.canvas.events.size)
         return [
             *((signal, self._request) for signal in moved),
+            *((getattr(source.events, name), self._show_anew) for name in _PLACED_BY),
             (source.events.data, self._forget_measures),
             (layers.removed, self._follow_removal),
         ]
+
+    def _show_anew(self) -> None:
+        self._shown = None
+        self._request()
 
     def _forget_measures(self) -> None:
         self._previewer.forget_measures()
@@ -187,6 +192,9 @@ class Preview:
         except ValueError as error:
             self._refuse(error)
             return
+        if self._is_shown(order):
+            self._say(self._told(order.view))
+            return
         if not self._previewer.has_measured(order):
             self._say("Preview: measuring the layer…")
         self._worker = start_worker(
@@ -204,10 +212,19 @@ class Preview:
         view = view_of(self._viewer, source)
         return Order(full_resolution(source), self._image_of(source), view, self._known)
 
+    def _is_shown(self, order: Order) -> bool:
+        """Whether the layer shows all of it already, as after zooming in."""
+        if self._shown is None:
+            return False
+        last, view = self._shown
+        same = last.arguments is order.arguments and last.is_of_same_image(order)
+        return same and view.covers(order.view)
+
     def _take(self, order: Order, previewed: Previewed) -> None:
         if order is self._order and self._layer is not None and self.is_on:
             self._layer.show(previewed)
-            self._say(self._told(previewed))
+            self._shown = order, previewed.view
+            self._say(self._told(previewed.view))
 
     def _tell_if_slow(self, begun: float, progress: tuple[int, int]) -> None:
         if progress[1] and time.monotonic() - begun > _SLOW_SECONDS:
@@ -222,15 +239,16 @@ class Preview:
     def _refuse(self, error: Exception) -> None:
         if self._layer is not None and self.is_on:
             self._layer.clear()
+            self._shown = None
             self._say(f"No preview: {error}.")
 
     def _quit(self) -> None:
         if self._worker is not None:
             self._worker.quit()
 
-    def _told(self, previewed: Previewed) -> str:
-        rows, columns = previewed.view.shape
-        if previewed.view.is_cut:
+    def _told(self, view: View) -> str:
+        rows, columns = view.shape
+        if view.is_cut:
             what = f"Preview of the middle {columns} × {rows} pixels; zoom in for a whole view."
         else:
             what = f"Preview of {columns} × {rows} pixels."

@@ -41,6 +41,13 @@ class View:
         """Rows and columns."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
+    def covers(self, other: View) -> bool:
+        """Whether all of another view is part of this one."""
+        return self.place == other.place and all(
+            mine.start <= part.start and part.stop <= mine.stop
+            for mine, part in ((self.rows, other.rows), (self.columns, other.columns))
+        )
+
     def cut_to(self, pixels: int) -> View:
         """The middle of it, of at most so many pixels."""
         height, width = self.shape
