@@ -44,7 +44,7 @@ def five_minutes() -> None:
     press(viewer, "Show the residual")
     viewer.layers.selection.active = viewer.layers["chromosomes denoised"]
     with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder, "denoised.tif")
+        result = Path(folder, "denoised.ome.tif")
         save_selected(viewer, str(result))
         wait_for(result.exists)
     viewer.close()
