@@ -190,10 +190,21 @@ class RestoreWidget(Container):
 
     # Runs ----------------------------------------------------------------------------------
 
-    def start(self, make_steps: Callable[[], Steps], doing: str, take: Callable[..., None]) -> None:
-        """Run steps on the selected layer in a worker, and give `take` their result."""
+    def start(
+        self,
+        make_steps: Callable[[], Steps],
+        doing: str,
+        take: Callable[..., None],
+        follow: Callable[[], None] | None = None,
+    ) -> None:
+        """Run steps on the selected layer in a worker, and give `take` their result.
+
+        `follow` is called whenever they have progressed.
+        """
         source = self.common.image.value
-        self.runs.start(make_steps, f"{doing} {self.common.image.current_choice}", source, take)
+        self.runs.start(
+            make_steps, f"{doing} {self.common.image.current_choice}", source, take, follow
+        )
 
     def arguments(self) -> dict[str, Any]:
         """What the controls say of the chosen layer, as `arguments_for` does."""
