@@ -271,7 +271,7 @@ def test_several_selected_layers_are_restored_in_one_run(viewer, dock, run, thre
     widget = dock()
     widget.common.image.value = three[1]
     select(viewer, *viewer.layers)
-    assert widget.extent.others.text == "and the 2 other selected layers"
+    assert widget.extent.others.text == "and 2 other selected layers"
     widget.extent.others.value = True
     run(widget)
     names = [layer.name for layer in viewer.layers[4:]]

@@ -16,7 +16,7 @@ from qtpy.compat import isalive
 from napari_rednet.execution import is_dask
 from napari_rednet.widgets import memory, model_events
 from napari_rednet.widgets.companion import Companion
-from napari_rednet.widgets.controls import Choices, CommonControls, find_choices
+from napari_rednet.widgets.controls import Choices, CommonControls, find_choices, widen_unlabelled
 from napari_rednet.widgets.docking import TabIfCrowded
 from napari_rednet.widgets.extent_controls import ExtentControls
 from napari_rednet.widgets.hint import SampleHint
@@ -236,6 +236,7 @@ class RestoreWidget(Container):
             control.changed.connect(self.preview.parameters_changed)
             control.changed.connect(self.estimate.request)
         self.extend([*parameters, *self.preview.widgets, *self.runs.widgets])
+        widen_unlabelled(self)
         self.native.layout().insertWidget(0, self.hint)
         TabIfCrowded(self.native)
         add_shortcut(self.native, self.run.native, RUN_KEYS)
