@@ -1,6 +1,7 @@
 """Where the windows open beside each other in a real window of napari."""
 
 import pytest
+from napari._app_model import get_app_model
 from qtpy.QtWidgets import QWidget
 
 HIGH, LOW = 900, 620
@@ -53,3 +54,31 @@ def test_docks_of_others_are_left_alone(make_napari_viewer, qtbot):
     dock, _ = viewer.window.add_plugin_dock_widget("napari-rednet", "Compare")
     qtbot.wait(200)
     assert viewer.window._qt_window.tabifiedDockWidgets(dock) == []
+
+
+def test_a_tab_that_is_chosen_in_a_menu_comes_to_the_front(make_napari_viewer, qtbot):
+    """napari's menus would hide the one behind, and show it behind again."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1400, LOW)
+    docks = {}
+
+    def choose(name):
+        qtbot.wait(200)
+        get_app_model().commands.execute_command(f"napari-rednet.{name}").result()
+        docks.setdefault(name, list(viewer.window.dock_widgets.values())[-1].native.parent())
+
+    def is_in_front(name):
+        return not docks[name].visibleRegion().isEmpty()
+
+    for name in ("inpaint", "deblock", "inpaint"):
+        choose(name)
+        qtbot.waitUntil(lambda name=name: is_in_front(name))
+    assert viewer.window._qt_window.tabifiedDockWidgets(docks["inpaint"]) == [docks["deblock"]]
+    assert not is_in_front("deblock")
+    choose("inpaint")  # it has a tick in the menu
+    qtbot.waitUntil(docks["inpaint"].isHidden)
+    choose("inpaint")
+    qtbot.waitUntil(lambda: is_in_front("inpaint"))
+    viewer.window.remove_dock_widget(docks["deblock"])  # from behind
+    qtbot.wait(200)
+    assert viewer.window._qt_window.tabifiedDockWidgets(docks["inpaint"]) == []

@@ -69,3 +69,15 @@ def test_opened_on_a_sample_it_offers_what_is_seen(viewer, dock, name, sample):
     shown, hidden = viewer.open_sample("napari-rednet", sample)
     assert viewer.layers.selection.active is hidden
     assert dock(name).common.image.value is shown
+
+
+def test_compare_opens_a_pair(viewer, dock, qtbot):
+    widget = dock("Compare")
+    assert widget.hint.isVisibleTo(widget)
+    assert not widget.measures.start.isEnabled()
+    qtbot.mouseClick(widget.hint.open_button, Qt.MouseButton.LeftButton)
+    assert not widget.hint.isVisibleTo(widget)
+    assert widget.pair.pair == tuple(viewer.layers[:2])
+    assert widget.measures.start.isEnabled()
+    viewer.layers.clear()
+    assert widget.hint.isVisibleTo(widget)

@@ -100,6 +100,23 @@ def test_keys_run_and_cancel(make_napari_viewer, qtbot, wait, noisy):
     assert len(viewer.layers) == 2
 
 
+def test_keys_measure_and_cancel(make_napari_viewer, qtbot, noisy):
+    viewer = make_napari_viewer(show=True)
+    layers = [viewer.add_image(noisy // part) for part in (1, 2, 3)]
+    viewer.window._qt_window.activateWindow()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Compare")
+    assert "Ctrl+Return" in widget.measures.start.toolTip()
+    widget.measures.reference.value = layers[0]
+    field = widget.pair.after.native
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus, timeout=LONG)
+    qtbot.keyClick(field, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    assert widget.is_running
+    qtbot.keyClick(field, Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=LONG)
+    assert "PSNR" not in widget.measures.figures.text()
+
+
 def test_the_hint_is_the_first_that_tab_reaches(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     viewer.window._qt_window.activateWindow()

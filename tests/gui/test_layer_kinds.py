@@ -1,5 +1,6 @@
 """All kinds of image layers, planes of them, and several at once."""
 
+import threading
 from types import SimpleNamespace
 
 import dask.array as da
@@ -9,6 +10,7 @@ import zarr
 from napari.layers import Image
 
 import napari_rednet as nr
+from napari_rednet.widgets import DenoiseWidget, run_queue
 from napari_rednet.widgets import layers as layers_module
 from napari_rednet.widgets.layers import (
     as_shown,
@@ -269,7 +271,7 @@ def test_several_selected_layers_are_restored_in_one_run(viewer, dock, run, thre
     widget = dock()
     widget.common.image.value = three[1]
     select(viewer, *viewer.layers)
-    assert widget.extent.others.text == "and the 2 other selected layers"
+    assert widget.extent.others.text == "and 2 other selected layers"
     widget.extent.others.value = True
     run(widget)
     names = [layer.name for layer in viewer.layers[4:]]
@@ -313,17 +315,63 @@ def test_errors_of_one_are_named_and_do_not_stop_the_others(
     assert any(message.startswith("tiny: psf must not be larger") for message in messages)
 
 
-def test_several_have_one_progress_and_one_cancel(viewer, dock, qtbot, wait, three):
+@pytest.fixture
+def one_by_one(viewer, dock, qtbot, three, monkeypatch):
+    """A run on three layers that goes on to the next one when it is let; and how to let it."""
+    turn = threading.Semaphore(0)
+    steps = DenoiseWidget.steps
+
+    def waiting(self, image, **arguments):
+        while not turn.acquire(timeout=0.01):
+            yield 0, 100
+        return (yield from steps(self, image, **arguments))
+
+    monkeypatch.setattr(DenoiseWidget, "steps", waiting)
     widget = dock()
+    widget.common.image.value = three[0]
     select(viewer, *three)
     widget.extent.others.value = True
-    seen = []
-    widget.progress.changed.connect(seen.append)
     widget.run.native.click()
-    qtbot.waitUntil(lambda: len(seen) > 0, timeout=60_000)
-    widget.cancel.native.click()
+
+    def let_one_be_done():
+        count = len(viewer.layers)
+        turn.release()
+        qtbot.waitUntil(lambda: len(viewer.layers) > count, timeout=60_000)
+
+    return widget, let_one_be_done
+
+
+def test_each_result_of_several_appears_when_it_is_done(viewer, three, one_by_one, wait):
+    widget, let_one_be_done = one_by_one
+    for done, name in enumerate(("a denoised", "b denoised", "c denoised")):
+        assert len(viewer.layers) == 3 + done
+        assert widget.is_running
+        assert viewer.layers.selection == set(three)
+        let_one_be_done()
+        assert viewer.layers[-1].name == name
     wait(widget)
-    assert len(viewer.layers) == 3
+    assert viewer.layers.selection == {viewer.layers["c denoised"]}
+
+
+def test_several_have_one_progress_and_one_cancel(viewer, qtbot, one_by_one, three):
+    widget, let_one_be_done = one_by_one
+    let_one_be_done()
+    qtbot.waitUntil(lambda: widget.progress.value == 33, timeout=60_000)
+    widget.cancel.native.click()
+    assert not widget.is_running
+    qtbot.waitUntil(lambda: not run_queue.is_busy(), timeout=60_000)
+    assert viewer.layers[:] == [*three, viewer.layers["a denoised"]]  # it was done
+
+
+def test_a_layer_that_is_done_may_be_removed(viewer, one_by_one, three, wait):
+    widget, let_one_be_done = one_by_one
+    let_one_be_done()
+    viewer.layers.remove(three[0])
+    let_one_be_done()
+    let_one_be_done()
+    wait(widget)
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["b", "c", "a denoised", "b denoised", "c denoised"]
 
 
 def test_other_layers_are_never_offered(viewer, dock, noisy):

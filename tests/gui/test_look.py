@@ -7,11 +7,14 @@ import sys
 import numpy as np
 import pytest
 from magicgui.widgets import Container
+from napari._qt.qt_resources import get_stylesheet
 from npe2 import PluginManifest
+from qtpy.QtWidgets import QWidget
 
 from napari_rednet.widgets.controls import FROM_FILE
 
 NARROW = 320
+LARGE = 14
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
 MANAGING = ["Compare", "Models", "Fine-tune", "Batch"]
 
@@ -57,6 +60,22 @@ def test_it_fits_a_narrow_dock(viewer, dock, name):
     for control in all_controls(widget):
         control.visible = True
     assert widget.native.minimumSizeHint().width() <= NARROW
+
+
+@pytest.mark.parametrize("name", [*WIDGETS, *MANAGING])
+def test_it_fits_a_narrow_dock_in_a_large_font(make_napari_viewer, qtbot, name):
+    viewer = make_napari_viewer(show=True)
+    font = {"font_size": f"{LARGE}pt"}
+    viewer.window._qt_window.setStyleSheet(get_stylesheet("dark", extra_variables=font))
+    layers = [viewer.add_image(np.zeros((2, 32, 32)), name="long name " * 9) for _ in range(3)]
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
+    viewer.layers.selection = set(layers)
+    window = widget if isinstance(widget, QWidget) else widget.native
+    qtbot.waitUntil(window.isVisible)
+    if window is not widget:
+        for control in all_controls(widget):
+            control.visible = True
+    assert window.minimumSizeHint().width() <= NARROW
 
 
 @pytest.mark.parametrize("name", WIDGETS)

@@ -16,7 +16,7 @@ from qtpy.compat import isalive
 from napari_rednet.execution import is_dask
 from napari_rednet.widgets import memory, model_events
 from napari_rednet.widgets.companion import Companion
-from napari_rednet.widgets.controls import Choices, CommonControls, find_choices
+from napari_rednet.widgets.controls import Choices, CommonControls, find_choices, widen_unlabelled
 from napari_rednet.widgets.docking import TabIfCrowded
 from napari_rednet.widgets.extent_controls import ExtentControls
 from napari_rednet.widgets.hint import SampleHint
@@ -191,10 +191,21 @@ class RestoreWidget(Container):
 
     # Runs ----------------------------------------------------------------------------------
 
-    def start(self, make_steps: Callable[[], Steps], doing: str, take: Callable[..., None]) -> None:
-        """Run steps on the selected layer in a worker, and give `take` their result."""
+    def start(
+        self,
+        make_steps: Callable[[], Steps],
+        doing: str,
+        take: Callable[..., None],
+        follow: Callable[[], None] | None = None,
+    ) -> None:
+        """Run steps on the selected layer in a worker, and give `take` their result.
+
+        `follow` is called whenever they have progressed.
+        """
         source = self.common.image.value
-        self.runs.start(make_steps, f"{doing} {self.common.image.current_choice}", source, take)
+        self.runs.start(
+            make_steps, f"{doing} {self.common.image.current_choice}", source, take, follow
+        )
 
     def arguments(self) -> dict[str, Any]:
         """What the controls say of the chosen layer, as `arguments_for` does."""
@@ -226,6 +237,7 @@ class RestoreWidget(Container):
             control.changed.connect(self.preview.parameters_changed)
             control.changed.connect(self.estimate.request)
         self.extend([*parameters, *self.preview.widgets, *self.runs.widgets])
+        widen_unlabelled(self)
         self.native.layout().insertWidget(0, self.hint)
         TabIfCrowded(self.native)
         add_shortcut(self.native, self.run.native, RUN_KEYS)

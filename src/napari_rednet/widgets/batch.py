@@ -69,7 +69,7 @@ class BatchWidget(RunningWidget):
         self.table = FileTable()
         self.open_button = make_button("Open result", "Show the selected result in the viewer.")
         self.compare_button = make_button(
-            "Before and after", "Show the selected result over the image that it was made from."
+            "Compare", "Show the selected result over the image that it was made from."
         )
         self._arrange()
         self._connect()

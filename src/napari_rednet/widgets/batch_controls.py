@@ -13,7 +13,7 @@ from napari_rednet.widgets.controls import (
     ChoiceBox,
     Choices,
     ModelControls,
-    explain_parts,
+    fit_parts,
     make_ensemble,
 )
 from napari_rednet.widgets.fine_tune_controls import TASKS
@@ -131,8 +131,7 @@ class BatchControls(Container):
 
 def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:
     edit = FileEdit(mode="d", name=name, label=label, tooltip=tooltip)
-    edit.choose_btn.text = "Choose…"  # its own words are too wide for a narrow dock
-    explain_parts(edit)
+    fit_parts(edit)
     return edit
 
 

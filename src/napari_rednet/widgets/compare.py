@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from napari.layers import Layer
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent
@@ -18,6 +19,8 @@ from napari_rednet.widgets.compare_record import noise_of, settings_of, source_o
 from napari_rednet.widgets.compare_residual import ResidualControls
 from napari_rednet.widgets.compare_show import ShowControls
 from napari_rednet.widgets.fine_tune_parts import Scrolling
+from napari_rednet.widgets.hint import SampleHint
+from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut
 from napari_rednet.widgets.layers import image_layers
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.worker import start_worker
@@ -33,6 +36,8 @@ class CompareWidget(RunningWidget):
 
     Attributes
     ----------
+    hint : SampleHint
+        Offers a pair while there is no image.
     pair : PairControls
         The two layers.
     show_as : ShowControls
@@ -46,18 +51,21 @@ class CompareWidget(RunningWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        self.hint = SampleHint(self, napari_viewer, "noisy", self._use_sample)
         self.pair = PairControls(lambda: image_layers(napari_viewer))
         self.show_as = ShowControls(napari_viewer, lambda: self.pair.pair)
         self.measures = MeasureControls(lambda: image_layers(napari_viewer))
         self.residual = ResidualControls(napari_viewer, lambda: self.pair.pair)
         self._arrange()
         self._connect()
+        self._offer_sample()
         self._show_what_can_be_done()
 
     def reset_choices(self, *_: Any) -> None:
         """Ask again for the layers; napari calls it when they come, go or are renamed."""
         self.pair.reset_choices()
         self.measures.reset_choices()
+        self._offer_sample()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Put everything back when the dock is closed; called by Qt."""
@@ -127,6 +135,13 @@ class CompareWidget(RunningWidget):
         self.measures.forget()
         self._show_what_can_be_done()
 
+    def _offer_sample(self) -> None:
+        self.hint.setVisible(not image_layers(self.viewer))
+
+    def _use_sample(self, layers: list[Layer]) -> None:
+        """The sample, and how it would be without its noise."""
+        self.pair.before.value, self.pair.after.value = layers[:2]
+
     def _leave_view(self, is_residual_shown: bool) -> None:
         """The residual would cover what a line or blinking shows."""
         if is_residual_shown:
@@ -154,7 +169,7 @@ class CompareWidget(RunningWidget):
     def _arrange(self) -> None:
         parts = QWidget()
         layout = QVBoxLayout(parts)
-        for part in (self.pair.native, self.show_as, self.residual, self.measures):
+        for part in (self.hint, self.pair.native, self.show_as, self.residual, self.measures):
             layout.addWidget(part)
         layout.addStretch()
         outside = QVBoxLayout(self)
@@ -164,6 +179,8 @@ class CompareWidget(RunningWidget):
         outside.addWidget(scrolling)
 
     def _connect(self) -> None:
+        add_shortcut(self, self.measures.start, RUN_KEYS)
+        add_shortcut(self, self.measures.cancel, CANCEL_KEYS)
         self.pair.changed.connect(self._change_pair)
         self.measures.start.clicked.connect(self._measure)
         self.measures.cancel.clicked.connect(self._quit)

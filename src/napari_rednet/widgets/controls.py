@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, FileEdit, Label
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label
 from magicgui.widgets.bases import ValueWidget, Widget
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
@@ -74,8 +74,9 @@ class ChoiceBox(ComboBox):
             self.changed.emit(self.value)
 
 
-def explain_parts(edit: FileEdit) -> None:
-    """Give the line and the button of a file field its tooltip."""
+def fit_parts(edit: FileEdit) -> None:
+    """Make the button of a file field narrow, and give it and the line the field's tooltip."""
+    edit.choose_btn.text = "…"
     edit.choose_btn.tooltip = edit.line_edit.tooltip = edit.tooltip
 
 
@@ -110,7 +111,7 @@ class ModelControls:
             tooltip="A model file (.safetensors).",
             visible=False,
         )
-        explain_parts(self.model_file)
+        fit_parts(self.model_file)
         self.device = ChoiceBox(
             name="device",
             label="Device",
@@ -160,6 +161,18 @@ class ModelControls:
 
     def _show_file(self) -> None:
         self.model_file.visible = self.model.value == FROM_FILE
+
+
+def widen_unlabelled(container: Container) -> None:
+    """Give the whole width to rows without a label, of what is laid out with labels.
+
+    magicgui puts a label before everything, here an empty one, and in a narrow dock with a large
+    font there is no room for buttons beside it.
+    """
+    for row in container:
+        layout = row.native.parentWidget().layout()
+        if not row.label and layout is not container.native.layout():
+            layout.itemAt(0).widget().hide()
 
 
 def make_ensemble() -> CheckBox:

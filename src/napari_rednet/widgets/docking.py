@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 _OURS = "napari_rednet_window"
@@ -39,6 +40,7 @@ class TabIfCrowded(QObject):
                 watched.parent().installEventFilter(self)
         elif event.type() == QEvent.Type.Show and isinstance(watched, QDockWidget):
             watched.removeEventFilter(self)
+            ToFrontWhenChosen(watched)
             self._find_place(watched)
             self.deleteLater()
         return False
@@ -67,6 +69,50 @@ class TabIfCrowded(QObject):
         dock.raise_()
         main.layout().activate()
         main.resize(self._size)
+
+
+class ToFrontWhenChosen(QObject):
+    """Brings a dock to the front of its tabs when it is chosen in a menu.
+
+    napari's menus hide a dock that is shown, even if it is behind another tab, and show it where
+    it was. So choosing one behind would close it, and choosing it again would put it behind.
+
+    Parameters
+    ----------
+    dock : QDockWidget
+        The dock.
+    """
+
+    def __init__(self, dock: QDockWidget) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._is_behind = self._was_hidden = False
+        dock.visibilityChanged.connect(self._follow_tabs)
+        dock.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Follow menus that hide and show the dock; called by Qt, which is not done yet."""
+        if event.type() == QEvent.Type.Hide and self._dock.isHidden():
+            self._was_hidden = True
+            if self._is_behind:
+                QTimer.singleShot(0, self._bring_to_front)
+        elif event.type() == QEvent.Type.Show and self._was_hidden:
+            self._was_hidden = False
+            QTimer.singleShot(0, self._bring_to_front)
+        return bool(super().eventFilter(watched, event))
+
+    def _follow_tabs(self, can_be_seen: bool) -> None:
+        if not self._dock.isHidden():
+            self._is_behind = not can_be_seen
+
+    def _bring_to_front(self) -> None:
+        if not isalive(self._dock):
+            return
+        main = self._dock.parent()
+        area = main.dockWidgetArea(self._dock) if isinstance(main, QMainWindow) else None
+        if area not in (None, Qt.DockWidgetArea.NoDockWidgetArea):  # it has not been removed
+            self._dock.show()
+            self._dock.raise_()
 
 
 def _is_ours(dock: QDockWidget) -> bool:

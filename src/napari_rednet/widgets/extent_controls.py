@@ -84,10 +84,8 @@ class ExtentControls:
         chosen, others = self._chosen(), self._others()
         self.others.visible = bool(others)
         self.others.value = self.others.value and bool(others)
-        count = (
-            f"{len(others)} other selected layers" if len(others) > 1 else "other selected layer"
-        )
-        self.others.text = f"and the {count}"
+        layers = "layer" if len(others) == 1 else "layers"
+        self.others.text = f"and {len(others)} other selected {layers}"
         self.planes.visible = chosen is not None and chosen.ndim > 2
         self.lazily.visible = chosen is not None and not is_in_memory(full_resolution(chosen))
 

@@ -11,7 +11,7 @@ from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import (
-    QHBoxLayout,
+    QGridLayout,
     QProgressBar,
     QVBoxLayout,
 )
@@ -185,10 +185,11 @@ class FineTuneWidget(RunningWidget):
     # The window ----------------------------------------------------------------------------
 
     def _arrange(self) -> None:
-        buttons = QHBoxLayout()
+        buttons = QGridLayout()  # one row would be too wide for a narrow dock in a large font
         buttons.setSpacing(_NARROW)
-        for button in (self.start_button, self.pause_button, self.stop_button):
-            buttons.addWidget(button)
+        buttons.addWidget(self.start_button, 0, 0)
+        buttons.addWidget(self.pause_button, 0, 1)
+        buttons.addWidget(self.stop_button, 1, 0, 1, 2)
         layout = QVBoxLayout(self)
         layout.addWidget(self.hint)
         layout.addWidget(Scrolling(self.controls.native))

@@ -78,7 +78,7 @@ class FineTuneControls(Container):
     def __init__(self, layers: Callable[[], list[Image]]) -> None:
         super().__init__()
         # magicgui aligns fields by labels that it measures without napari's larger font.
-        self.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self.native.setStyleSheet("QLabel { min-width: 4em; }")
         self.margins = (0, 0, 0, 0)
         self._suggested = ""
         self._make_sources(layers)
@@ -192,7 +192,7 @@ class FineTuneControls(Container):
 
     def _make_model(self) -> None:
         self._models = ModelControls(
-            "Base model", "The model to start from. fast learns several times as fast as best."
+            "Base", "The model to start from. fast learns several times as fast as best."
         )
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,20 +89,48 @@ def prepare(layers: Sequence[Image], make_job: Callable[[Image], Job]) -> list[J
     return jobs
 
 
-def restore_all(jobs: Sequence[Job | Failed], restore: Callable[[Job], Steps]) -> Steps:
-    """Do jobs one after the other, step by step; return their outcomes.
+class JobsRun:
+    """Jobs done one after the other in another thread, whose results the window takes meanwhile.
 
     Several have one progress, and an error in one does not stop the others.
+
+    Parameters
+    ----------
+    jobs : sequence of Job or Failed
+        What to do, in this order.
+    restore : callable
+        Does a job, step by step, and returns its outcome.
     """
-    if len(jobs) == 1 and isinstance(jobs[0], Job):
-        return [(yield from restore(jobs[0]))]
-    outcomes: list[Outcome] = []
-    for number, job in enumerate(jobs):
-        if isinstance(job, Job):
-            outcomes.append((yield from _one_of_several(job, restore, number, len(jobs))))
-        else:
-            outcomes.append(job)
-    return outcomes
+
+    def __init__(self, jobs: Sequence[Job | Failed], restore: Callable[[Job], Steps]) -> None:
+        self._jobs, self._restore = jobs, restore
+        # One thread appends, the other one takes from the front; the arrays are kept by none.
+        self._finished: deque[Outcome] = deque()
+        self._to_take = len(jobs)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all outcomes have been taken."""
+        return self._to_take == 0
+
+    def take(self) -> Iterator[Outcome]:
+        """Outcomes of what has been finished since the last time, for the window's thread."""
+        while self._finished:
+            self._to_take -= 1
+            yield self._finished.popleft()
+
+    def steps(self) -> Steps:
+        """Do them, step by step."""
+        if len(self._jobs) == 1 and isinstance(self._jobs[0], Job):
+            self._finished.append((yield from self._restore(self._jobs[0])))
+            return
+        for number, job in enumerate(self._jobs):
+            outcome: Outcome = (
+                job
+                if isinstance(job, Failed)
+                else (yield from _one_of_several(job, self._restore, number, len(self._jobs)))
+            )
+            self._finished.append(outcome)
 
 
 def _one_of_several(

@@ -10,7 +10,7 @@ from napari.utils.notifications import show_error
 
 from napari_rednet.calls import Call
 from napari_rednet.widgets import jobs, memory
-from napari_rednet.widgets.layers import as_shown, check_restorable
+from napari_rednet.widgets.layers import as_shown, check_restorable, insert_quietly
 from napari_rednet.widgets.worker import Steps
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class LayerRuns:
         return None if layer is None else self._job(layer).call(widget.verb, widget.known_used())
 
     def start(self) -> None:
-        """Restore in a worker; each layer gets a result of its own."""
+        """Restore in a worker; each layer gets a result of its own, as soon as it is done."""
         widget, layers = self._widget, self._widget.extent.layers()
         if not layers:
             return
@@ -47,8 +47,9 @@ class LayerRuns:
         widget.preview.switch_off()
         memory.remember(widget.verb, widget.parameters())
         others = f" {len(todo) - 1} other layers and" if len(todo) > 1 else ""
-        steps = partial(jobs.restore_all, todo, self._restore)
-        widget.start(steps, widget.doing + others, self._take)
+        run = jobs.JobsRun(todo, self._restore)
+        show = partial(self._show, run)
+        widget.start(run.steps, widget.doing + others, show, show)
 
     def _job(self, layer: Image) -> jobs.Job:
         check_restorable(layer)
@@ -63,20 +64,29 @@ class LayerRuns:
         steps = self._widget.steps(job.image, **{**job.arguments, "model": model})
         return (yield from jobs.recorded(job, self._widget.verb, model, steps))
 
-    def _take(self, outcomes: list[jobs.Outcome]) -> None:
-        for outcome in outcomes:
+    def _show(self, run: jobs.JobsRun, _: None = None) -> None:
+        """Add the results that there are; the last one is selected, as users expect of napari.
+
+        Those before it come quietly: whoever paints or looks on meanwhile keeps the selection.
+        """
+        for outcome in run.take():
             if isinstance(outcome, jobs.Failed):
                 show_error(f"{outcome.layer.name}: {outcome.error}")
             elif outcome.layer in self._widget.viewer.layers:
-                self._add_result(outcome)
+                self._add_result(outcome, selected=run.is_over)
+            self._widget.runs.let_go_of(outcome.layer)
 
-    def _add_result(self, result: jobs.Restored) -> None:
+    def _add_result(self, result: jobs.Restored, *, selected: bool) -> None:
         widget, source = self._widget, result.layer
-        widget.viewer.add_image(
+        layer = Image(
             **as_shown(result.array, rgb=source.rgb),
             name=source.name + widget.suffix,
             metadata={**source.metadata, "napari_rednet": result.record},
             **widget.result_options(source, result.record),
         )
+        if selected:
+            widget.viewer.add_layer(layer)
+        else:
+            insert_quietly(widget.viewer, len(widget.viewer.layers), layer)
         if source is widget.common.image.value:
             widget.show_used(result.used)

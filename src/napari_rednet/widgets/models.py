@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("Name", "Task", "Origin")
 _ORIGINS = {"installed": "installed", "user": "mine"}
 _SHOWN_ROWS = 6
+_BETWEEN_BUTTONS = 4  # large fonts leave little room
 
 
 class ModelsWidget(QWidget):
@@ -40,7 +41,7 @@ class ModelsWidget(QWidget):
         TabIfCrowded(self)
         self._models: list[ModelInfo] = []
         self.table = _make_table()
-        self.add_button = make_button("Add file…", "Copy a model file into your models.")
+        self.add_button = make_button("Add…", "Copy a model file into your models.")
         self.rename_button = make_button("Rename…", "Rename the selected model of your own.")
         self.remove_button = make_button("Remove…", "Delete the selected model of your own.")
         self._arrange()
@@ -99,6 +100,7 @@ class ModelsWidget(QWidget):
 
     def _arrange(self) -> None:
         buttons = QHBoxLayout()
+        buttons.setSpacing(_BETWEEN_BUTTONS)
         for button in (self.add_button, self.rename_button, self.remove_button):
             button.setEnabled(False)  # until the models are known
             buttons.addWidget(button)

@@ -80,10 +80,6 @@ class NoisePanel:
 
     def _open_or_close(self) -> None:
         self.box.visible = self.is_open
-        # magicgui puts a label before everything, here an empty one, and the plot wants its place.
-        row = self.box.native.parentWidget()
-        if row is not None:
-            row.layout().itemAt(0).widget().hide()
 
     def _copy(self) -> None:
         with shown_errors():

@@ -52,7 +52,9 @@ class RunControl:
         self._pace = Pace()
         self.run = PushButton(text="Run", tooltip="Restore the layer; the result is a new one.")
         self.starters = [self.run]
-        self.cancel = PushButton(text="Cancel", tooltip="Stop, without a result.")
+        self.cancel = PushButton(
+            text="Cancel", tooltip="Stop: what is not done yet leaves no result."
+        )
         self.status = make_status("How long a run will take, or what it waits for.")
         self.progress = ProgressBar(label="", min=0, max=100, tooltip="How much is done.")
         self._buttons = Container(
@@ -79,8 +81,12 @@ class RunControl:
         description: str,
         source: Layer,
         take: Callable[[Any], None],
+        follow: Callable[[], None] | None = None,
     ) -> None:
-        """Run steps on a layer when it is their turn, and give `take` their result."""
+        """Run steps on a layer when it is their turn, and give `take` their result.
+
+        `follow` is called whenever they have progressed.
+        """
         if self.is_running:
             return
         self._source, self._ticket, self._pace = source, object(), Pace()
@@ -91,7 +97,7 @@ class RunControl:
             description,
             is_open=lambda: bool(isalive(self.run.native)),
             on_wait=partial(present, self._show_waiting),
-            on_progress=partial(present, self._show_progress),
+            on_progress=partial(present, self._follow, follow),
             on_result=partial(present, take),
             on_end=partial(present, self._end),
         )
@@ -100,6 +106,11 @@ class RunControl:
         """End the run, if there is one, without a result."""
         self._quit()
         self._end()
+
+    def let_go_of(self, layer: Layer) -> None:
+        """Go on if a layer is removed, since the run is done with it."""
+        if layer is self._source:
+            self._source = None
 
     def offer(self, *, has_source: bool) -> None:
         """Let runs be started, or not, since there is no layer."""
@@ -153,6 +164,11 @@ class RunControl:
         self.progress.max = 100
         self.progress.value = 0
         show_status(self.status, self._estimate)
+
+    def _follow(self, follow: Callable[[], None] | None, progress: tuple[int, int]) -> None:
+        self._show_progress(progress)
+        if follow is not None:
+            follow()
 
     def _show_progress(self, progress: tuple[int, int]) -> None:
         done, total = progress
