@@ -14,7 +14,9 @@ from tests.test_cli import call as run_command
 import napari_rednet as nr
 from napari_rednet.widgets import memory
 from napari_rednet.widgets.controls import FROM_FILE
-from napari_rednet.widgets.noise_place import Place
+from napari_rednet.widgets.inpaint import FOUND
+from napari_rednet.widgets.noise_place import WHOLE, Place
+from napari_rednet.widgets.psf_controls import LAYER
 
 TYPED = {"gain": 1.5, "offset": 90.0, "read_noise": 12.0}
 
@@ -37,6 +39,35 @@ def tiny(tmp_path):
 def choose_file(widget, path):
     widget.common.model.value = FROM_FILE
     widget.common.model_file.value = path
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_layers_are_remembered_by_their_names(viewer, dock, run, noisy, is_there):
+    square = np.array([[10, 10], [10, 60], [60, 60], [60, 10]])
+    viewer.add_image(noisy)
+    holes = viewer.add_labels((noisy > 1500).astype(np.uint8), name="holes")
+    viewer.add_shapes([square], name="background")
+    bead = viewer.add_image(np.outer([1, 2, 1], [1, 2, 1]), name="bead")
+    inpaint, deblur = dock("Inpaint"), dock("Deblur")
+    for widget in (inpaint, deblur):
+        widget.common.image.value = viewer.layers[0]
+    inpaint.mask.value, deblur.psf.layer.value = holes, bead
+    deblur.psf.kind.value = LAYER
+    deblur.noise.place.value = Place(viewer.layers["background"])
+    for widget in (inpaint, deblur):
+        run(widget)
+        viewer.window.remove_dock_widget(widget.native)
+    if not is_there:
+        for name in ("holes", "background", "bead"):
+            viewer.layers.remove(name)
+    inpaint, deblur = dock("Inpaint"), dock("Deblur")
+    if is_there:
+        assert inpaint.mask.value is holes
+        assert deblur.psf.layer.value is bead
+        assert deblur.noise.place.value == Place(viewer.layers["background"])
+    else:
+        assert inpaint.mask.value == FOUND
+        assert deblur.noise.place.value == WHOLE
 
 
 def press(widget, text):
@@ -147,6 +178,7 @@ def test_the_last_parameters_come_back_in_the_next_session(
         "model": "fast",
         "model_file": str(tiny),
         "device": "auto",
+        "place": "whole layer",
         "ensemble": False,
         "strength": 1.0,
         "noise": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_rednet.sample_data import MASK
@@ -44,6 +44,15 @@ class InpaintWidget(RestoreWidget):
             MASK, self.common.image, self.mask, [self.mask], self.mask.get_value, self._choose
         )
         return [self.mask]
+
+    def remembered(self) -> list[ValueWidget]:
+        """The mask as well, by its name."""
+        return [*super().remembered(), self.mask]
+
+    def parameters(self) -> dict[str, Any]:
+        """The mask as well, unless it came with the image."""
+        kept = super().parameters()
+        return kept if self.companion.layer is None else kept | {self.mask.name: FOUND}
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
         """The mask as well, as it is now; None if defects are to be found."""

@@ -73,8 +73,8 @@ class NoiseAwareWidget(RestoreWidget):
         return {**super().arguments_for(layer), "noise": noise, "strength": self.strength.value}
 
     def remembered(self) -> list[ValueWidget]:
-        """The strength as well."""
-        return [*super().remembered(), self.strength]
+        """The strength as well, and where noise is measured."""
+        return [*super().remembered(), self.noise.place, self.strength]
 
     def parameters(self) -> dict[str, Any]:
         """Typed noise as well; estimates belong to their image."""

@@ -107,7 +107,7 @@ class PsfControls:
     @property
     def remembered(self) -> list[ValueWidget]:
         """The controls whose values are kept from one session to the next."""
-        return [self.kind, *chain(*self.values.values())]
+        return self.widgets
 
     def chosen(self) -> Any:
         """The layer, or the kind and its values."""
