@@ -27,8 +27,20 @@ def viewer(make_napari_viewer, qtbot, is_shown):
     for worker in list(WorkerBase._worker_set):  # of a test that failed
         worker.quit()
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
-    if any(widget.property(OURS) for widget in QApplication.topLevelWidgets()):
-        gc.collect()  # napari looks for closed windows that are still there, and may collect less
+    free_closed_windows(qtbot)
+
+
+def free_closed_windows(qtbot):
+    """Let them go before napari looks for windows that are left, and collects young garbage only.
+
+    What their last workers have sent holds them until it has been delivered. Some are in the
+    hands of the test itself, so that there is an end to it.
+    """
+    for _ in range(20):
+        if not any(widget.property(OURS) for widget in QApplication.topLevelWidgets()):
+            break
+        gc.collect()
+        qtbot.wait(50)
 
 
 @pytest.fixture
