@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import OpenImage, described_for, image_writer
-from napari_rednet.io.ome_zarr import ZarrImage
-from napari_rednet.io.ome_zarr.units import unit_symbol
+from napari_rednet.io.files import ZARR_SUFFIX, OpenImage, described_for, image_writer
+from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
+from napari_rednet.io.ome_zarr.units import unit_name
 from napari_rednet.io.tiff import TiffImage
 from napari_rednet.widgets.on_demand import as_lazy, is_in_memory
 
 # What axes without a telling name are taken for, from the innermost out.
 _LIKELY = "ZTC"
+_TIMES = ("second", "minute", "hour", "day")
 _NAMES = {"z": "Z", "t": "T", "time": "T", "c": "C", "ch": "C", "channel": "C", "channels": "C"}
 
 
@@ -58,13 +59,58 @@ def _described(path: Path, data: Any, attributes: Mapping[str, Any]) -> OpenImag
     array = finest if is_in_memory(finest) else as_lazy(finest)
     if np.dtype(array.dtype).kind not in "iuf":
         raise ImageFileError(f"pixels of the type {array.dtype} cannot be saved here")
-    letters = _letters(attributes, array.ndim - bool(attributes.get("rgb")))
-    image = described_for(path, _as_tiff(array, letters, attributes))
-    if isinstance(image, ZarrImage):
-        # OME-TIFF has no place for it, so the common way has lost it.
-        known = dict(zip(letters, attributes.get("translate", ()), strict=False))
-        return replace(image, translation=tuple(float(known.get(a, 0)) for a in image.axes))
-    return image
+    if not attributes.get("rgb"):
+        letters = _letters(attributes, array.ndim)
+        return described_for(path, _placed(TiffImage(array, letters), letters, attributes))
+    letters = _letters(attributes, array.ndim - 1)
+    if path.suffix.lower() == ZARR_SUFFIX:
+        colours = TiffImage(array, f"{letters}S", {"photometric": "rgb"})
+        return _placed(colours, letters, attributes)
+    return _as_rgb_tiff(array, letters, attributes)
+
+
+def _as_rgb_tiff(array: Any, letters: str, attributes: Mapping[str, Any]) -> TiffImage:
+    """Colours as samples of the pixels, described as one of them would be as an image."""
+    one = as_tiff_description(_placed(TiffImage(array[..., 0], letters), letters, attributes))
+    axes = f"{one.axes}S"
+    options = {**one.options, "photometric": "rgb"}
+    options["metadata"] = {**options["metadata"], "axes": axes}
+    if array.shape[-1] > 3:
+        options["extrasamples"] = ["unassalpha"]
+    order = [letters.index(letter) for letter in one.axes]
+    return TiffImage(np.transpose(array, [*order, array.ndim - 1]), axes, options)
+
+
+def _placed(image: TiffImage, letters: str, attributes: Mapping[str, Any]) -> ZarrImage:
+    """An image as OME-Zarr has it, with its place and name in napari; OME-TIFF has less."""
+    described = as_zarr_description(image)
+    count = len(letters)
+    places = zip(
+        letters,
+        attributes.get("scale", (1.0,) * count),
+        attributes.get("translate", (0.0,) * count),
+        attributes.get("units") or (None,) * count,
+        strict=True,
+    )
+    known = {letter: (float(s), float(t), unit) for letter, s, t, unit in places}
+    found = [known.get(letter, (1.0, 0.0, None)) for letter in described.axes]
+    return replace(
+        described,
+        scale=tuple(scale for scale, _, _ in found),
+        translation=tuple(translation for _, translation, _ in found),
+        axes_metadata=tuple(
+            _with_unit(axis, unit)
+            for axis, (_, _, unit) in zip(described.axes_metadata, found, strict=True)
+        ),
+        name=attributes.get("name"),
+    )
+
+
+def _with_unit(axis: Mapping[str, Any], unit: Any) -> Mapping[str, Any]:
+    """An axis with a unit of its kind; napari may give all axes that of length."""
+    name = unit_name(str(unit))
+    kind = "time" if name and name.endswith(_TIMES) else "space"
+    return {**axis, "unit": name} if name and axis["type"] == kind else axis
 
 
 def _letters(attributes: Mapping[str, Any], count: int) -> str:
@@ -79,33 +125,6 @@ def _letters(attributes: Mapping[str, Any], count: int) -> str:
             raise ImageFileError("OME has time, channels, Z, Y and X; the layer has more axes")
         found[position] = found[position] or free[0]
     return "".join(found) + "YX"
-
-
-def _as_tiff(array: Any, letters: str, attributes: Mapping[str, Any]) -> TiffImage:
-    metadata: dict[str, Any] = dict(_sizes(letters, attributes))
-    if name := attributes.get("name"):
-        metadata["Name"] = name
-    options: dict[str, Any] = {"photometric": "minisblack", "ome": True}
-    axes = letters
-    if attributes.get("rgb"):
-        axes += "S"
-        options["photometric"] = "rgb"
-        if array.shape[-1] > 3:
-            options["extrasamples"] = ["unassalpha"]
-    return TiffImage(array, axes, {**options, "metadata": {"axes": axes, **metadata}})
-
-
-def _sizes(letters: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Size of the pixels along each axis, and its unit, for those that have one."""
-    count = len(letters)
-    scale: Sequence[float] = attributes.get("scale", np.ones(count))
-    units = attributes.get("units") or [None] * count
-    for letter, size, unit in zip(letters, scale, units, strict=False):
-        symbol = unit_symbol(str(unit))
-        if symbol and letter != "C":
-            key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-            yield key, float(size)
-            yield f"{key}Unit", symbol
 
 
 def _planes(image: OpenImage) -> Iterator[tuple[int, ...]]:

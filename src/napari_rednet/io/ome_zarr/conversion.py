@@ -19,6 +19,7 @@ _CHUNK = 512
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
 # TIFF tags give the resolution per inch or per centimetre, which nobody uses in a microscope.
 _MICROMETERS = {2: 25400.0, 3: 10000.0}
+_PIXEL = "pixel"  # how OME-TIFF calls lengths of no known unit
 _OME_TIFF_DTYPES = (
     "int8", "int16", "int32", "uint8", "uint16", "uint32",
     "float32", "float64", "complex64", "complex128",
@@ -152,9 +153,9 @@ def _ome_metadata(image: ZarrImage) -> dict[str, Any]:
     metadata: dict[str, Any] = {"axes": image.axes}
     for axis, scale, unit in zip(image.axes, image.scale, image.units, strict=True):
         key = {"T": "TimeIncrement", "C": None}.get(axis, f"PhysicalSize{axis}")
-        symbol = unit_symbol(unit)
         # Without a unit, OME-TIFF would take them for micrometres and seconds.
-        if key and symbol:
+        symbol = unit_symbol(unit) or (None if axis == "T" else _PIXEL)
+        if key and symbol and (symbol != _PIXEL or scale != 1):
             metadata |= {key: scale, f"{key}Unit": symbol}
     axis_c = image.channel_axis
     if axis_c is not None and len(image.channels) == image.data.shape[axis_c]:
