@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 from superqt.utils import WorkerBase
 
-from napari_rednet.widgets.docking import OURS
+from napari_rednet.widgets.docking import WINDOW_MARK
 
 LONG = 60_000
 
@@ -37,7 +37,7 @@ def free_closed_windows(qtbot):
     hands of the test itself, so that there is an end to it.
     """
     for _ in range(20):
-        if not any(widget.property(OURS) for widget in QApplication.topLevelWidgets()):
+        if not any(widget.property(WINDOW_MARK) for widget in QApplication.topLevelWidgets()):
             break
         gc.collect()
         qtbot.wait(50)

@@ -113,9 +113,7 @@ def test_it_follows_parameters_view_and_slice(viewer, dock, switched_on, settled
     assert_close(preview.data[0], nr.denoise(stack, strength=2)[1][part_of_scaled(preview)])
 
 
-def test_what_it_shows_already_is_not_restored_again(
-    viewer, dock, switched_on, settled, qtbot, monkeypatch
-):
+def test_what_it_shows_already_is_not_restored_again(viewer, dock, switched_on, settled, qtbot):
     source = viewer.add_image(data.camera())
     widget = dock()
     look_at(viewer, qtbot, (100, 200), (200, 300))

@@ -6,8 +6,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-OURS = "napari_rednet_window"
-"""Property of the windows of this package."""
+WINDOW_MARK = "napari_rednet_window"
+"""Property that tells the windows of this package from others."""
 _ENOUGH = 0.9  # of what docks want; hints are a few pixels too high
 
 
@@ -28,7 +28,7 @@ class TabIfCrowded(QObject):
         super().__init__(window)
         self._size = QSize()
         self._heights: dict[QDockWidget, int] = {}
-        window.setProperty(OURS, True)
+        window.setProperty(WINDOW_MARK, True)
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
@@ -117,4 +117,4 @@ class ToFrontWhenChosen(QObject):
 
 
 def _is_ours(dock: QDockWidget) -> bool:
-    return dock.widget() is not None and bool(dock.widget().property(OURS))
+    return dock.widget() is not None and bool(dock.widget().property(WINDOW_MARK))

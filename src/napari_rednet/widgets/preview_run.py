@@ -49,11 +49,11 @@ class Order:
 
     def is_of_same_image(self, other: Order) -> bool:
         """Whether the same would be restored; what was measured in one serves the other."""
-        mine, others = (
-            (id(one.layer_data), one.image.plane, id(one.arguments.get("mask")))
-            for one in (self, other)
+        return (
+            self.layer_data is other.layer_data
+            and self.image.plane == other.image.plane
+            and self.arguments.get("mask") is other.arguments.get("mask")
         )
-        return mine == others
 
 
 @dataclass(frozen=True)
