@@ -6,7 +6,7 @@ from tests.conftest import random_network
 
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.engine.streaming import RowStream, StreamableNetwork, stream_bytes
-from napari_rednet.engine.tiling import cut_into_strips
+from napari_rednet.engine.tiling import NOT_CUT, Cuts, cut_into_strips
 
 CPU = torch.device("cpu")
 CONFIGS = [
@@ -18,8 +18,8 @@ CONFIGS = [
 NETWORKS = [random_network(config) for config in CONFIGS]
 
 
-def stream(network, image, band, dtype=torch.float32):
-    rows = RowStream(StreamableNetwork(network, CPU, dtype), image.shape[3])
+def stream(network, image, band, dtype=torch.float32, cuts=NOT_CUT):
+    rows = RowStream(StreamableNetwork(network, CPU, dtype), image.shape[3], cuts)
     return torch.cat([rows.push(part) for part in image.split(band, 2)] + [rows.finish()], 2)
 
 
@@ -51,6 +51,53 @@ def test_strips_join_without_a_seam(network, width, side):
         for strip in cut_into_strips(width, side, config.receptive_radius, config.stride)
     ]
     torch.testing.assert_close(torch.cat(parts, 3), network(image), atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=60)
+@given(
+    network=st.sampled_from(NETWORKS),
+    cuts=st.builds(Cuts, st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    height=st.integers(0, 20),
+    width=st.integers(0, 20),
+    band=st.integers(1, 70),
+)
+def test_parts_are_as_in_the_whole_image(network, cuts, height, width, band):
+    """Whatever lies beyond sides that are cut."""
+    config = network.config
+    reach = config.layers * config.stride
+    left, right, top, bottom = cuts.margins(reach)
+    rows = slice(top, top + config.stride * (height + 1) + (not cuts.bottom))
+    columns = slice(left, left + config.stride * (width + 1) + (not cuts.right))
+    whole = torch.rand(1, config.in_channels, rows.stop + bottom, columns.stop + right)
+    beyond = (*cuts.margins(6),)
+    image = torch.nn.functional.pad(whole, beyond, value=0.7)
+    expected = network(image)[..., beyond[2] :, beyond[0] :][..., rows, columns]
+    found = stream(network, whole, band, cuts=cuts)
+    assert found.shape == (1, config.out_channels, *whole.shape[2:])
+    torch.testing.assert_close(found[..., rows, columns], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_thrown_away_is_not_computed(monkeypatch):
+    network, computed = StreamableNetwork(NETWORKS[2], CPU, torch.float32), []
+    convolve = StreamableNetwork.convolve
+
+    def counting(self, x, layer):
+        y = convolve(self, x, layer)
+        computed.append(y.numel())
+        return y
+
+    monkeypatch.setattr(StreamableNetwork, "convolve", counting)
+    image = torch.rand(1, 2, 60, 60)
+    counts = []
+    for cuts in (NOT_CUT, Cuts(top=True), Cuts(left=True), Cuts(True, True, True, True)):
+        computed.clear()
+        rows = RowStream(network, 60, cuts)
+        rows.push(image)
+        rows.finish()
+        counts.append(sum(computed))
+    none, top, left, all_sides = counts
+    assert top == left < none
+    assert all_sides < none / 2
 
 
 def test_half_precision_stays_close():

@@ -24,7 +24,7 @@ from napari_rednet.engine.overlap import one_ahead, one_behind
 from napari_rednet.engine.planes import ChannelSettings, Plane, part_of
 from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.streaming import RowStream, stream_bytes
-from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, cut_into_strips, strip_around
+from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, cut_into_strips, strip_around, whole
 from napari_rednet.engine.transfers import Fetching, to_device
 from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
@@ -191,7 +191,10 @@ class Restorer:
         dtype: torch.dtype,
     ) -> Iterator[RestoredRows]:
         """Rows that are final, from band to band."""
-        streams = [RowStream(network, strip.width) for network in self.runner.networks(dtype)]
+        cuts = plane.cuts.within(plane.shape, whole(plane.shape[0]), strip)
+        streams = [
+            RowStream(network, strip.width, cuts) for network in self.runner.networks(dtype)
+        ]
         done = 0
         for band in bands:
             finite.put(*band.originals())

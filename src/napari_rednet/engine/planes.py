@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.engine.tiling import Strip
+from napari_rednet.engine.tiling import NOT_CUT, Cuts, Strip, whole
 
 ReadWindow = Callable[[slice, slice], npt.NDArray[Any]]
 ReadMask = Callable[[slice, slice], npt.NDArray[np.bool_]]
@@ -45,7 +45,8 @@ class Plane:
     it has had, with final values for them, after a band had to be repeated. `mask`, if there is
     one, reads which pixels are missing. `is_stored` tells whether reading and writing have to do
     with files or compression. `colors` is the noise of red, green and blue, in image units, if
-    what is read and written are these three, (3, rows, columns), to be restored together.
+    what is read and written are these three, (3, rows, columns), to be restored together. `cuts`
+    tells which sides are no borders of the image: nothing near to them is kept.
     """
 
     shape: tuple[int, int]
@@ -56,18 +57,17 @@ class Plane:
     mask: ReadMask | None = None
     is_stored: bool = False
     colors: tuple[NoiseModel, ...] = ()
+    cuts: Cuts = NOT_CUT
 
 
 def rows_of(plane: Plane, rows: Strip) -> Plane:
     """Some rows of a plane, with the margin around them, as a plane of its own."""
-    everything = slice(0, plane.shape[1])
-    return part_of(plane, rows, Strip(everything, everything))
+    return part_of(plane, rows, whole(plane.shape[1]))
 
 
 def part_of(plane: Plane, rows: Strip, columns: Strip) -> Plane:
     """Some rows and columns of a plane, with the margin around them, as a plane of its own."""
-    strips = (rows, columns)
-    if all(s.keep == s.read == slice(0, n) for s, n in zip(strips, plane.shape, strict=True)):
+    if (rows, columns) == (whole(plane.shape[0]), whole(plane.shape[1])):
         return plane
 
     def write(part_rows: slice, part_columns: slice, values: npt.NDArray[Any]) -> None:
@@ -79,7 +79,8 @@ def part_of(plane: Plane, rows: Strip, columns: Strip) -> Plane:
     mask = None if plane.mask is None else _moved(plane.mask, rows, columns)
     shape = (rows.width, columns.width)
     read = _moved(plane.read, rows, columns)
-    return replace(plane, shape=shape, read=read, write=write, mask=mask)
+    cuts = plane.cuts.within(plane.shape, rows, columns)
+    return replace(plane, shape=shape, read=read, write=write, mask=mask, cuts=cuts)
 
 
 def _kept(strip: Strip, part: slice) -> tuple[slice, slice]:

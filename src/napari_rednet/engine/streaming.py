@@ -10,14 +10,15 @@ ended and each layer emits only rows that are final::
                    └──────┘       └──────┘                   └──────┘
                        └── skip: a queue of rows ──────▶ + ──┘
 
-A zero row above the first row and one below the last are the zero padding of the paper. Nothing
-is computed twice, and the result does not depend on where the bands are cut.
+Zeros around the image are the zero padding of the paper. Nothing is computed twice, and the result
+does not depend on where the bands are cut. Where a part of an image is restored, its sides are no
+borders: every layer makes only what depends on nothing beyond them, which is less and less.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ from napari_rednet.engine.network import (
     as_convolution,
     as_subpixel_convolution,
 )
+from napari_rednet.engine.tiling import NOT_CUT, Cuts
 from napari_rednet.errors import ModelError
 
 _LAYOUT = torch.channels_last
@@ -44,8 +46,16 @@ class Layer:
 
     @property
     def kernel(self) -> int:
-        """Height of the kernel in rows."""
+        """Rows, and columns, of the kernel."""
         return self.weight.shape[-1]
+
+    def made_of(self, length: int) -> int:
+        """Rows, or columns, that come of so many with their padding."""
+        return max(0, (length - self.kernel) // self.stride + 1)
+
+    def padding(self, is_cut: bool) -> int:
+        """Zeros at a side; at one that is cut, less than none where this keeps to the grid."""
+        return 1 - self.stride if is_cut else 1
 
 
 class StreamableNetwork:
@@ -70,13 +80,13 @@ class StreamableNetwork:
         self._can_fuse = _can_fuse(device, dtype)
 
     def convolve(self, x: Tensor, layer: Layer) -> Tensor:
-        """Convolve rows that bring their own vertical padding; ReLU for all layers but the last."""
-        if x.shape[3] < 2 * layer.stride and layer.stride > 1:
+        """Convolve rows that bring their own padding; ReLU for all layers but the last."""
+        if layer.stride > 1 and layer.made_of(x.shape[3]) == 1:
             # Where one column comes out, oneDNN (PyTorch 2.13, bfloat16 on AMX) reads memory that
             # is not the image's.
             return self.convolve(F.pad(x, (0, layer.stride)), layer)[..., :1]
         is_hidden = layer is not self.layers[-1]
-        stride, padding = [layer.stride] * 2, [0, 1]
+        stride, padding = [layer.stride] * 2, [0, 0]
         if self._can_fuse:
             after = "relu" if is_hidden else "none"
             fused: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
@@ -113,6 +123,9 @@ class RowStream:
         What to run.
     width : int
         Columns of the planes.
+    cuts : Cuts
+        Which of their sides are no borders of the image. The result nearer to these than the
+        receptive field is meaningless, and not computed where this saves work.
 
     Examples
     --------
@@ -120,11 +133,17 @@ class RowStream:
     network's result for ``torch.cat(bands, dim=2)``.
     """
 
-    def __init__(self, network: StreamableNetwork, width: int) -> None:
-        self._network = network
+    def __init__(self, network: StreamableNetwork, width: int, cuts: Cuts = NOT_CUT) -> None:
+        reach = network.config.layers * network.config.stride
+        if width < sum(cuts.margins(reach)[:2]):
+            cuts = replace(cuts, left=False, right=False)  # nothing would be left
+        self._network, self._cuts, self._margins = network, cuts, cuts.margins(reach)
         self._extra_column = width % network.config.stride
         self._carries: list[Tensor | None] = [None] * len(network.layers)
-        self._skips = {source: _RowQueue() for source in network.skip_sources}
+        self._skips = {
+            source: _RowQueue(cuts, target - source)
+            for target, source in network.source_of.items()
+        }
         self._inputs = _RowQueue()
         self._workspaces: dict[int, Tensor] = {}
         self._last_row: Tensor | None = None
@@ -143,6 +162,8 @@ class RowStream:
         """End the planes; return their remaining output rows."""
         if self._last_row is None:
             raise ValueError("finish() needs at least one row")
+        if self._rows_in < sum(self._margins[2:]):
+            raise ValueError(f"{self._rows_in} rows are too few for planes that are cut")
         extra = self._last_row[:, :, : self._rows_in % self._network.config.stride]
         return self._advance(extra, is_last=True)
 
@@ -156,40 +177,56 @@ class RowStream:
             x = self._run(i, layer, seen)
             if i in network.skip_sources:
                 self._skips[i].put(x)
-        restored = F.pixel_shuffle(x.float(), config.stride)
+        restored = self._framed(F.pixel_shuffle(x.float(), config.stride), is_last)
         self._inputs.add_to(restored, restored)
         return self._cut(restored)
 
     def _run(self, i: int, layer: Layer, seen: Tensor) -> Tensor:
         """Apply layer `i` to the rows that have become complete, and keep what it needs later."""
-        count = max(0, (seen.shape[2] - layer.kernel) // layer.stride + 1)
+        count = layer.made_of(seen.shape[2])
         used = count * layer.stride
         self._carries[i] = seen[:, :, used:].clone(memory_format=_LAYOUT)
         if count == 0:
-            return _no_rows(seen, layer.weight.shape[0], seen.shape[3] // layer.stride)
+            return _no_rows(seen, layer.weight.shape[0], layer.made_of(seen.shape[3]))
         return self._network.convolve(seen, layer)
 
     def _joined(self, i: int, x: Tensor, is_last: bool) -> Tensor:
-        """What layer `i` sees: the rows it kept, the new ones, and zeros at the top and the end.
+        """What layer `i` sees: the rows it kept, the new ones, and zeros around the image.
 
         The new ones are what the layer before made, and what a skip connection adds to it. All
         layers use the same memory in turn: fresh memory for each would cost more than the copies.
         """
-        carry, source = self._carries[i], self._network.source_of.get(i - 1)
-        start = 1 if carry is None else carry.shape[2]
+        layer, carry = self._network.layers[i], self._carries[i]
+        source = self._network.source_of.get(i - 1)
+        left, right = layer.padding(self._cuts.left), layer.padding(self._cuts.right)
+        start = layer.padding(self._cuts.top) if carry is None else carry.shape[2]
+        x = x[:, :, max(0, -start) :, max(0, -left) : x.shape[3] + min(0, right)]
+        left, right, start = max(0, left), max(0, right), max(0, start)
         stop = start + x.shape[2]
-        seen = self._workspace(x, stop + is_last)
+        columns = slice(left, left + x.shape[3])
+        seen = self._workspace(x, stop + (is_last and not self._cuts.bottom), columns.stop + right)
         seen[:, :, :start] = 0 if carry is None else carry
+        seen[:, :, start:stop, :left] = 0
+        seen[:, :, start:stop, columns.stop :] = 0
+        new = seen[:, :, start:stop, columns]
         if source is None:
-            seen[:, :, start:stop] = x
+            new[:] = x
         else:
-            self._skips[source].add_to(x, seen[:, :, start:stop])
+            self._skips[source].add_to(x, new)
         seen[:, :, stop:] = 0
         return seen
 
-    def _workspace(self, x: Tensor, rows: int) -> Tensor:
+    def _framed(self, residual: Tensor, is_last: bool) -> Tensor:
+        """Zeros where nothing was computed, at the sides that are cut."""
+        if self._cuts == NOT_CUT:
+            return residual
+        left, right, top, bottom = self._margins
+        begins = self._rows_out == 0 and (residual.shape[2] > 0 or is_last)
+        return F.pad(residual, (left, right, top * begins, bottom * is_last))
+
+    def _workspace(self, x: Tensor, rows: int, width: int) -> Tensor:
         """Memory for rows like those of `x`, without gaps between planes, which would be copied."""
-        planes, channels, _, width = x.shape
+        planes, channels = x.shape[:2]
         count = planes * rows * width * channels
         found = self._workspaces.get(channels)
         if found is None or len(found) < count:
@@ -212,14 +249,20 @@ def run_in_bands(network: StreamableNetwork, image: Tensor, band: int) -> Tensor
 
 
 class _RowQueue:
-    """Rows that wait for the layers in between to catch up."""
+    """Rows that wait for the layers in between to catch up.
 
-    def __init__(self) -> None:
+    Of these, each makes a row, or a column, less at the sides that are cut.
+    """
+
+    def __init__(self, cuts: Cuts = NOT_CUT, layers: int = 0) -> None:
         self._bands: deque[Tensor] = deque()
+        self._left, self._right, self._unused, _ = cuts.margins(layers)
 
     def put(self, rows: Tensor) -> None:
-        if rows.shape[2]:
-            self._bands.append(rows)
+        unused = min(self._unused, rows.shape[2])
+        self._unused -= unused
+        if rows.shape[2] > unused:
+            self._bands.append(rows[:, :, unused:, self._left : rows.shape[3] - self._right])
 
     def add_to(self, rows: Tensor, out: Tensor) -> None:
         """Take as many rows as `rows` has, and write the sum to `out`, which may be `rows`."""

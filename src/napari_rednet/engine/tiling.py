@@ -42,6 +42,40 @@ class Strip:
         return slice(self.keep.start - self.read.start, self.keep.stop - self.read.start)
 
 
+def whole(length: int) -> Strip:
+    """All columns, or rows, of a plane."""
+    return Strip(slice(0, length), slice(0, length))
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Which sides of a part of an image are no borders of the image."""
+
+    top: bool = False
+    bottom: bool = False
+    left: bool = False
+    right: bool = False
+
+    def within(self, shape: tuple[int, int], rows: Strip, columns: Strip) -> Cuts:
+        """Those of a part of what has these."""
+        return Cuts(
+            self.top or rows.read.start > 0,
+            self.bottom or rows.read.stop < shape[0],
+            self.left or columns.read.start > 0,
+            self.right or columns.read.stop < shape[1],
+        )
+
+    def margins(self, width: int) -> tuple[int, int, int, int]:
+        """So many pixels at each side that is cut: left, right, top, bottom."""
+        left, right, top, bottom = (
+            width * side for side in (self.left, self.right, self.top, self.bottom)
+        )
+        return left, right, top, bottom
+
+
+NOT_CUT = Cuts()
+
+
 def cut_into_strips(length: int, side: int, margin: int, stride: int = 1) -> list[Strip]:
     """Cut a plane into strips that keep at most `side` columns, or rows, each.
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from napari_rednet.engine.tiling import Strip, cut_into_strips
+from napari_rednet.engine.tiling import Strip, cut_into_strips, whole
 from napari_rednet.execution.job import Job, PlaneKeys, plane_keys
 
 # A segment keeps at least so many rows for each row of its margin, and so many pixels of all planes
@@ -76,7 +76,7 @@ def row_segments(job: Job, chunk: int = 1, depth: int = 1) -> list[Strip]:
     height, width = job.layout.enlarged(job.scale).plane_shape
     restorer = job.make_restorer()
     if restorer.row_margin is None or not height or not width:
-        return [Strip(slice(0, height), slice(0, height))]
+        return [whole(height)]
     margin, step = restorer.row_margin, chunk * (1 + chunk % 2)  # even, for all strides
     # As few as leave no device without work, as many as can be held.
     rows = -(-height // max(1, len(job.devices)))
