@@ -10,7 +10,7 @@ from skimage import data
 from tests.conftest import small_model
 
 import napari_rednet as nr
-from napari_rednet.execution import drain, measure, window_steps
+from napari_rednet.execution import Window, drain, measure
 from napari_rednet.restoration import (
     prepare_deblock,
     prepare_deblur,
@@ -47,7 +47,7 @@ def noise(shape, seed=0):
 
 def window_of(restoration, place, rows, columns, measured=None):
     found = measure(restoration) if measured is None else measured
-    return drain(window_steps(restoration, found, place, rows, columns), False, "")
+    return drain(Window(restoration, found, place, rows, columns).steps(), False, "")
 
 
 def assert_same(window, expected):
@@ -200,10 +200,27 @@ def test_a_deblurred_window_is_close_to_the_whole():
     assert difference < 0.1 * error
 
 
+@pytest.mark.parametrize("channels", [None, 3])
+def test_rows_that_are_done_are_final(channels):
+    """They come from the top, piece by piece, in all channels at once at the end."""
+    image = noise((900, 120) if channels is None else (900, 120, channels))
+    options = {"model": small_model("denoise"), "device": "cpu", "channel_axis": channels and -1}
+    restoration = prepare_denoise(image, **options)
+    window = Window(restoration, measure(restoration), (), slice(20, 890), slice(5, 110))
+    assert window.rows_done == 0
+    parts = [window.values[: window.rows_done].copy() for _ in window.steps()]
+    counts = [len(part) for part in parts]
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 2
+    assert window.rows_done == 870
+    for part in parts:
+        np.testing.assert_array_equal(part, window.values[: len(part)])
+
+
 def test_closing_cancels():
     restoration = prepare_denoise(noise((40, 40)), model=small_model("denoise"), device="cpu")
     everything = slice(0, 40)
-    steps = window_steps(restoration, measure(restoration), (), everything, everything)
+    steps = Window(restoration, measure(restoration), (), everything, everything).steps()
     next(steps)
     steps.close()
     with pytest.raises(StopIteration):

@@ -394,6 +394,98 @@ def test_stale_previews_are_cancelled(viewer, dock, settled, qtbot, noisy, monke
     assert_close(preview.data, nr.denoise(noisy, strength=2)[part(preview)])
 
 
+@pytest.fixture
+def restored(monkeypatch):
+    """What is restored: (place, rows, columns) of each window, as it begins."""
+    from napari_rednet import execution
+
+    class Noting(execution.Window):
+        def __init__(self, restoration, measured, place, rows, columns):
+            noted.append((place, rows, columns))
+            super().__init__(restoration, measured, place, rows, columns)
+
+    noted = []
+    monkeypatch.setattr(execution, "Window", Noting)
+    return noted
+
+
+def test_only_what_comes_into_view_is_restored(
+    viewer, dock, run, switched_on, settled, qtbot, restored
+):
+    image = (data.camera() * 8.0 + np.random.default_rng(0).normal(0, 100, (512, 512))).clip(0)
+    viewer.add_image(image.astype(np.uint16))
+    widget = dock()
+    look_at(viewer, qtbot, (100, 300), (150, 350))
+    preview = switched_on(viewer, widget)
+    before = part(preview)
+    restored.clear()
+    viewer.scene.camera.center = (220, 240)
+    qtbot.waitUntil(lambda: part(preview) != before, timeout=LONG)
+    settled(widget)
+    seen, previewed = part(preview), preview.data
+    new = np.zeros(image.shape, bool)
+    new[seen] = True
+    new[before] = False
+    for _, rows, columns in restored:
+        assert new[rows, columns].all()
+        new[rows, columns] = False
+    assert not new.any()
+    run(widget)
+    assert_close(previewed, viewer.layers[-1].data[seen], most=10)
+
+
+def test_planes_that_were_seen_or_come_next_are_there_already(
+    viewer, dock, switched_on, settled, qtbot, noisy, restored
+):
+    stack = np.stack([noisy // n for n in (1, 2, 3, 4, 5)])
+    viewer.add_image(stack)
+    viewer.dims.set_current_step(0, 1)
+    widget = dock()
+    preview = switched_on(viewer, widget)
+    assert [place for place, *_ in restored] == [(1,)]
+
+    def step_to(plane):
+        viewer.dims.set_current_step(0, plane)
+        qtbot.waitUntil(lambda: preview.translate[0] == plane, timeout=LONG)
+        settled(widget)
+
+    step_to(2)
+    assert [place for place, *_ in restored] == [(1,), (2,), (3,)]
+    assert preview.translate[0] == 2
+    step_to(3)
+    step_to(2)
+    assert [place for place, *_ in restored] == [(1,), (2,), (3,), (4,)]
+    assert_close(preview.data[0], nr.denoise(stack)[2][part(preview)])
+    step_to(4)
+    step_to(0)  # nothing is ahead of a jump
+    assert [place for place, *_ in restored] == [(1,), (2,), (3,), (4,), (0,)]
+    widget.strength.value = 2
+    settled(widget)
+    assert [place for place, *_ in restored][5:] == [(0,)]
+
+
+def test_what_is_done_is_shown_before_all_is(
+    viewer, dock, switched_on, settled, qtbot, monkeypatch
+):
+    monkeypatch.setattr(preview_run, "_SECONDS_BETWEEN_PARTS", 0)
+    image = (data.camera() * 8.0 + np.random.default_rng(0).normal(0, 100, (512, 512))).clip(0)
+    viewer.add_image(image.astype(np.uint16))
+    widget = dock()
+    preview = switched_on(viewer, widget)
+    weak, shown = preview.data.copy(), []
+    preview.events.data.connect(lambda: shown.append(preview.data.copy()))
+    widget.strength.value = 2
+    settled(widget)
+    strong = shown[-1]
+    assert len(shown) > 1
+    for values in shown:
+        changed = (values != weak).any(1)
+        done = np.flatnonzero(changed)[-1] + 1
+        np.testing.assert_array_equal(values[:done], strong[:done])
+        np.testing.assert_array_equal(values[done:], weak[done:])
+    assert (shown[0] != strong).any()
+
+
 def test_what_is_painted_is_filled(viewer, dock, switched_on, settled, noisy):
     viewer.add_image(noisy)
     labels = viewer.add_labels(np.zeros(noisy.shape, np.uint8))

@@ -24,7 +24,14 @@ from napari_rednet.engine.overlap import one_ahead, one_behind
 from napari_rednet.engine.planes import ChannelSettings, Plane, part_of
 from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.streaming import RowStream, stream_bytes
-from napari_rednet.engine.tiling import Strip, Tiling, choose_tiling, cut_into_strips, strip_around, whole
+from napari_rednet.engine.tiling import (
+    Strip,
+    Tiling,
+    choose_tiling,
+    cut_into_strips,
+    strip_around,
+    whole,
+)
 from napari_rednet.engine.transfers import Fetching, to_device
 from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
@@ -34,6 +41,10 @@ logger = logging.getLogger(__name__)
 _MEGABYTE = 2**20
 # What lies in a CPU's cache, and what keeps a GPU busy.
 _BAND_PIXELS = {"cpu": 3 * 2**14, "cuda": 2**22, "mps": 2**21}
+# Small planes come in several bands, too, where that costs nothing: something is seen of them
+# soon, and cancelling takes effect.
+_LEAST_BAND_PIXELS = 3 * 2**12
+_BANDS_OF_A_PLANE = 8
 _CPU_BUDGET = 512 * _MEGABYTE
 
 
@@ -153,8 +164,11 @@ class Restorer:
             read = min(shape[1], side + 2 * self.margin)
             return copies * stream_bytes(config, read, band, dtype.itemsize)
 
-        pixels = _BAND_PIXELS[self.device.type] * config.stride**2 // colors
-        return choose_tiling(shape, pixels, self._budget(), size)
+        pixels = _BAND_PIXELS[self.device.type]
+        if self.device.type == "cpu":
+            share = shape[0] * shape[1] // (_BANDS_OF_A_PLANE * config.stride**2)
+            pixels = min(pixels, max(_LEAST_BAND_PIXELS, share))
+        return choose_tiling(shape, pixels * config.stride**2 // colors, self._budget(), size)
 
     def _budget(self) -> int:
         """Bytes to use: a good part of what is free, but no more than a CPU has any use for."""
@@ -192,9 +206,7 @@ class Restorer:
     ) -> Iterator[RestoredRows]:
         """Rows that are final, from band to band."""
         cuts = plane.cuts.within(plane.shape, whole(plane.shape[0]), strip)
-        streams = [
-            RowStream(network, strip.width, cuts) for network in self.runner.networks(dtype)
-        ]
+        streams = [RowStream(network, strip.width, cuts) for network in self.runner.networks(dtype)]
         done = 0
         for band in bands:
             finite.put(*band.originals())

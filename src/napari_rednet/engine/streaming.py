@@ -141,8 +141,7 @@ class RowStream:
         self._extra_column = width % network.config.stride
         self._carries: list[Tensor | None] = [None] * len(network.layers)
         self._skips = {
-            source: _RowQueue(cuts, target - source)
-            for target, source in network.source_of.items()
+            source: _RowQueue(cuts, target - source) for target, source in network.source_of.items()
         }
         self._inputs = _RowQueue()
         self._workspaces: dict[int, Tensor] = {}

@@ -6,7 +6,7 @@ from napari_rednet.execution.restoration import Restoration
 from napari_rednet.execution.samples import Samples
 from napari_rednet.execution.speed import Speed, speed_steps
 from napari_rednet.execution.steps import Progress, Steps, drain, restoration_steps
-from napari_rednet.execution.windows import Measured, measure, window_steps
+from napari_rednet.execution.windows import Measured, Window, measure, window_margin
 
 __all__ = [
     "Job",
@@ -17,6 +17,7 @@ __all__ = [
     "Samples",
     "Speed",
     "Steps",
+    "Window",
     "drain",
     "is_dask",
     "measure",
@@ -25,5 +26,5 @@ __all__ = [
     "restoration_steps",
     "sample_windows",
     "speed_steps",
-    "window_steps",
+    "window_margin",
 ]

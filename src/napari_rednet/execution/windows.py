@@ -40,14 +40,15 @@ def measure(restoration: Restoration) -> Measured:
     return Measured(list(all_samples(restoration.job, restoration.array, mask)), mask)
 
 
-def window_steps(
-    restoration: Restoration,
-    measured: Measured,
-    place: Sequence[int],
-    rows: slice,
-    columns: slice,
-) -> Steps:
-    """Restore a part of the planes at one place, reading no more than it depends on.
+def window_margin(restoration: Restoration) -> int | None:
+    """Pixels of the result around a window that it depends on; None if on more than a margin."""
+    return restoration.job.make_restorer().row_margin
+
+
+class Window:
+    """A part of the planes at one place, restored as in the whole array, to the rounding.
+
+    That does not hold for deblurring, where it is close.
 
     Parameters
     ----------
@@ -59,27 +60,48 @@ def window_steps(
         Which planes: an index for each axis but Y, X and channel.
     rows, columns : slice
         Which part, counted in the result, with both ends inside of it.
-
-    Returns
-    -------
-    steps : generator
-        Yields (pixels done, pixels in all); returns the part, (Y, X), with the channel axis where
-        the array has it among these. It equals that part of the whole result, to the rounding,
-        but for deblurring.
     """
-    job, array = restoration.job, restoration.array
-    settings = [job.settings_of(samples, c) for c, samples in enumerate(measured.samples)]
-    target = _Target(job, rows, columns, np.dtype(array.dtype))
-    restorer = job.make_restorer()
-    keys = job.layout.planes_at(place)
-    groups = [keys] if job.color else [(key,) for key in keys]
-    size = (rows.stop - rows.start) * (columns.stop - columns.start)
-    for number, group in enumerate(groups):
-        plane = plane_of(job, group, array, target, settings, measured.mask)
-        yield number * size, len(groups) * size
-        for _ in restorer.restore_window(plane, rows, columns):
+
+    def __init__(
+        self,
+        restoration: Restoration,
+        measured: Measured,
+        place: Sequence[int],
+        rows: slice,
+        columns: slice,
+    ) -> None:
+        self._job, self._array = restoration.job, restoration.array
+        self._restorer = self._job.make_restorer()
+        self._measured, self._place = measured, place
+        self._rows, self._columns = rows, columns
+        self._target = _Target(self._job, rows, columns, np.dtype(self._array.dtype))
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """The part, (Y, X), with the channel axis where the array has it among these."""
+        return self._target.values
+
+    @property
+    def rows_done(self) -> int:
+        """Rows of `values`, from the first on, that are final."""
+        return self._target.rows_done
+
+    def steps(self) -> Steps:
+        """Restore it, reading no more than it depends on.
+
+        Yields (pixels done, pixels in all); returns `values`.
+        """
+        job, measured = self._job, self._measured
+        settings = [job.settings_of(samples, c) for c, samples in enumerate(measured.samples)]
+        keys = job.layout.planes_at(self._place)
+        groups = [keys] if job.color else [(key,) for key in keys]
+        size = (self._rows.stop - self._rows.start) * (self._columns.stop - self._columns.start)
+        for number, group in enumerate(groups):
+            plane = plane_of(job, group, self._array, self._target, settings, measured.mask)
             yield number * size, len(groups) * size
-    return target.values
+            for _ in self._restorer.restore_window(plane, self._rows, self._columns):
+                yield number * size, len(groups) * size
+        return self.values
 
 
 class _Target:
@@ -93,13 +115,29 @@ class _Target:
         if self._channel is not None:
             sides[self._channel] = job.layout.channels
         self.values: npt.NDArray[Any] = np.empty([sides[a] for a in sorted(sides)], dtype)
+        self._columns = sides[x]
+        channels = 1 if self._channel is None else sides[self._channel]
+        self._done = [0] * channels
+
+    @property
+    def rows_done(self) -> int:
+        """Rows, from the first on, that have been written in all channels."""
+        return min(self._done)
 
     def __setitem__(self, index: Sequence[int | slice], values: npt.NDArray[Any]) -> None:
         place: list[int | slice] = []
+        channel = 0
         for axis, part in enumerate(index):
             if isinstance(part, slice):
                 first = self._first[axis]
                 place.append(slice(part.start - first, part.stop - first))
             elif axis == self._channel:
                 place.append(part)
+                channel = part
         self.values[tuple(place)] = values
+        self._note(channel, *(part for part in place if isinstance(part, slice)))
+
+    def _note(self, channel: int, rows: slice, columns: slice) -> None:
+        # Strips of columns come one after the other; rows are complete with the last of them.
+        if columns.stop == self._columns and rows.start <= self._done[channel]:
+            self._done[channel] = max(self._done[channel], rows.stop)

@@ -17,7 +17,8 @@ from qtpy.QtCore import QTimer
 from napari_rednet.widgets.controls import make_status, show_status
 from napari_rednet.widgets.layers import LayerImage, full_resolution
 from napari_rednet.widgets.preview_layer import PreviewLayer
-from napari_rednet.widgets.preview_run import Order, Previewed, Previewer
+from napari_rednet.widgets.preview_parts import Previewed
+from napari_rednet.widgets.preview_run import Order, Previewer
 from napari_rednet.widgets.view import View, view_of
 from napari_rednet.widgets.worker import StepsWorker, start_worker
 
@@ -68,8 +69,11 @@ class Preview:
         self._known: Mapping[str, Any] | None = None
         self._layer: PreviewLayer | None = None
         self._worker: StepsWorker | None = None
+        self._running: Order | None = None
         self._order: Order | None = None
         self._shown: tuple[Order, View] | None = None
+        self._last_place: tuple[int, ...] | None = None
+        self._ahead: Order | None = None
         self.toggle = CheckBox(
             name="preview",
             label="",
@@ -142,7 +146,8 @@ class Preview:
             return
         for signal, callback in self._signals(self._layer.source):
             signal.disconnect(callback)
-        layer, self._layer, self._order, self._shown = self._layer, None, None, None
+        layer, self._layer = self._layer, None
+        self._order = self._shown = self._last_place = self._ahead = None
         layer.close()
         self._previewer.forget_measures()
 
@@ -184,25 +189,35 @@ class Preview:
         """Restore what is seen now; what is being restored is stale, and its end calls again."""
         if not self.is_on or self._layer is None:
             return
-        if self._worker is not None:
-            self._quit()
-            return
+        self._order = None
         try:
-            self._order = order = self._make_order(self._layer.source)
+            order = self._make_order(self._layer.source)
         except ValueError as error:
+            self._quit()
             self._refuse(error)
             return
-        if self._is_shown(order):
+        if self._worker is not None:
+            if self._running is not None and self._running.serves(order):
+                self._order = self._running
+            else:
+                self._quit()
+        elif self._is_shown(order):
+            self._order = order
             self._say(self._told(order.view))
-            return
-        if not self._previewer.has_measured(order):
-            self._say("Preview: measuring the layer…")
+        else:
+            self._order = order
+            if not self._previewer.has_measured(order):
+                self._say("Preview: measuring the layer…")
+            self._start(order)
+
+    def _start(self, order: Order) -> None:
+        self._running, self._ahead = order, None
         self._worker = start_worker(
             partial(self._previewer.steps, order),
             None,
-            on_progress=partial(self._tell_if_slow, time.monotonic()),
+            on_progress=partial(self._follow, order, time.monotonic()),
             on_result=partial(self._take, order),
-            on_error=self._refuse,
+            on_error=partial(self._fail, order),
             on_end=self._end,
         )
 
@@ -217,24 +232,48 @@ class Preview:
         if self._shown is None:
             return False
         last, view = self._shown
-        same = last.arguments is order.arguments and last.is_of_same_image(order)
-        return same and view.covers(order.view)
+        return last.is_under_same_conditions(order) and view.covers(order.view)
+
+    def _is_wanted(self, order: Order) -> bool:
+        return order is self._order and self._layer is not None and self.is_on
+
+    def _follow(self, order: Order, begun: float, progress: tuple[int, int] | Previewed) -> None:
+        if not self._is_wanted(order) or self._layer is None:
+            return
+        if isinstance(progress, Previewed):
+            self._layer.show(progress)
+            self._shown = None
+        elif progress[1] and time.monotonic() - begun > _SLOW_SECONDS:
+            self._say("Preview: restoring…")
 
     def _take(self, order: Order, previewed: Previewed) -> None:
-        if order is self._order and self._layer is not None and self.is_on:
+        self._running = None
+        if self._is_wanted(order) and self._layer is not None:
             self._layer.show(previewed)
             self._shown = order, previewed.view
+            self._ahead = self._after(order)
+            self._last_place = order.view.place
             self._say(self._told(previewed.view))
 
-    def _tell_if_slow(self, begun: float, progress: tuple[int, int]) -> None:
-        if progress[1] and time.monotonic() - begun > _SLOW_SECONDS:
-            self._say("Preview: restoring…")
+    def _after(self, order: Order) -> Order | None:
+        """The plane that comes next, if one was reached by a single step."""
+        if self._last_place is None or len(self._last_place) != len(order.view.place):
+            return None
+        steps = [n - m for n, m in zip(order.view.place, self._last_place, strict=True)]
+        return order.moved_by(steps) if sum(map(abs, steps)) == 1 else None
+
+    def _fail(self, order: Order, error: Exception) -> None:
+        self._running = None
+        if self._is_wanted(order):
+            self._refuse(error)
 
     def _end(self) -> None:
         stale = self._worker is not None and self._worker.abort_requested
-        self._worker = None
+        self._worker = self._running = None
         if stale:
             self._update()
+        elif self._ahead is not None and self.is_on:
+            self._start(self._ahead)  # seen at once if the next step goes there, too
 
     def _refuse(self, error: Exception) -> None:
         if self._layer is not None and self.is_on:

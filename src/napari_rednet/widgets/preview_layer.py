@@ -8,7 +8,7 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 from napari_rednet.widgets.layers import TEMPORARY, finer_grid, insert_quietly, layer_options
-from napari_rednet.widgets.preview_run import Previewed
+from napari_rednet.widgets.preview_parts import Previewed
 
 _LOOK = ("contrast_limits", "gamma", "colormap", "interpolation2d")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_rednet.widgets.layers import LayerImage
+from napari_rednet.widgets.preview_parts import Canvas, Kept, Previewed, missing_parts
 from napari_rednet.widgets.view import View
 from napari_rednet.widgets.worker import Steps
 
 if TYPE_CHECKING:
-    from napari_rednet.execution import Measured, Restoration
+    from napari_rednet.execution import Measured, Restoration, Window
     from napari_rednet.zoo import Model
 
 Complete = Callable[[LayerImage, Mapping[str, Any]], Steps]
@@ -19,6 +21,9 @@ Prepare = Callable[..., "Restoration"]
 
 # About 724 x 724 pixels of the result: what comes at once, and still covers a view of 512 x 512.
 MOST_PIXELS = 2**19
+
+# Drawing takes its share of the processor, too.
+_SECONDS_BETWEEN_PARTS = 0.15
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,24 @@ class Order:
         """Where in the image the plane lies that is seen."""
         return self.view.place if self.image.plane is None else (0,) * len(self.image.plane)
 
+    def serves(self, other: Order) -> bool:
+        """Whether what it asks for is all that another one does."""
+        return self.is_under_same_conditions(other) and self.view.covers(other.view)
+
+    def is_under_same_conditions(self, other: Order) -> bool:
+        """Whether only the view is another."""
+        return self.arguments is other.arguments and self.is_of_same_image(other)
+
+    def moved_by(self, steps: Sequence[int]) -> Order | None:
+        """The same of a plane some steps further; None if there is none in the image."""
+        place = tuple(i + n for i, n in zip(self.view.place, steps, strict=True))
+        counts = self.image.spatial_shape[:-2]
+        if self.image.plane is not None or not all(
+            0 <= i < n for i, n in zip(place, counts, strict=True)
+        ):
+            return None
+        return replace(self, view=replace(self.view, place=place))
+
     def is_of_same_image(self, other: Order) -> bool:
         """Whether the same would be restored; what was measured in one serves the other."""
         return (
@@ -54,25 +77,6 @@ class Order:
             and self.image.plane == other.image.plane
             and self.arguments.get("mask") is other.arguments.get("mask")
         )
-
-
-@dataclass(frozen=True)
-class Previewed:
-    """A part of a layer as it will be.
-
-    Parameters
-    ----------
-    data : (1, ..., Y, X) or (1, ..., Y, X, C) array
-        With as many axes as the layer has.
-    view : View
-        Which part.
-    scale : int
-        How much larger it is.
-    """
-
-    data: Any
-    view: View
-    scale: int
 
 
 class Previewer:
@@ -93,22 +97,29 @@ class Previewer:
         self._completed: tuple[Order, Mapping[str, Any]] | None = None
         self._model: tuple[str, Model] | None = None
         self._measured: tuple[Order, Measured] | None = None
+        self._kept: tuple[Order, Kept] | None = None
+        self._last: tuple[Order, Previewed] | None = None
 
     def forget_models(self) -> None:
         """Read the model again; its file may be another."""
-        self._model = None
+        self._model = self._kept = None
 
     def forget_measures(self) -> None:
         """Measure again; the layer may hold other values."""
-        self._completed = self._measured = None
+        self._completed = self._measured = self._kept = self._last = None
 
     def has_measured(self, order: Order) -> bool:
         """Whether the layer has been measured."""
         return self._measured_in(order) is not None
 
-    def steps(self, order: Order) -> Steps:
-        """Restore, in another thread: yield (pixels done, pixels in all), return `Previewed`."""
-        from napari_rednet.execution import window_steps
+    def steps(self, order: Order) -> Generator[Any, None, Previewed]:
+        """Restore, in another thread.
+
+        Yields (pixels done, pixels in all), or a `Previewed` that is not complete yet. What is
+        known of the plane is not restored again, where a result depends on no more than what lies
+        near to it.
+        """
+        from napari_rednet.execution import Window, window_margin
 
         yield 0, 0
         arguments = yield from self._complete_arguments(order)
@@ -116,12 +127,37 @@ class Previewer:
         restoration = self._prepare(order.image, **{**arguments, "model": model})
         measured = self._measured_in(order) or self._measure(order, restoration)
         yield 0, 0
-        scale = restoration.job.scale
+        scale, kept = restoration.job.scale, self._kept_for(order)
         view = order.view.cut_to(MOST_PIXELS // scale**2)
-        rows, columns = (slice(s.start * scale, s.stop * scale) for s in (view.rows, view.columns))
-        window = yield from window_steps(restoration, measured, order.place, rows, columns)
-        seen = order.image.part(order.place, view.rows, view.columns)
-        return Previewed(seen.with_alpha(window)[(None,) * len(order.place)], view, scale)
+        known = kept.of(view)
+        if known is not None and known.view.covers(view):
+            return known
+        canvas = Canvas(order.image.part(order.place, view.rows, view.columns), view, scale)
+        for other in (self._last_of(order), known):
+            if other is not None:
+                canvas.put_preview(other)
+        margin, parts = window_margin(restoration), [view]
+        if known is not None and margin is not None:
+            parts = missing_parts(view, known.view, margin / scale)
+        for part in parts:
+            window = Window(restoration, measured, order.place, *part.magnified(scale))
+            yield from _put_rows(canvas, order, part, window)
+        previewed = canvas.finish()
+        kept.put(previewed)
+        self._last = order, previewed
+        return previewed
+
+    def _kept_for(self, order: Order) -> Kept:
+        """What has been previewed under the same conditions."""
+        if self._kept is None or not self._kept[0].is_under_same_conditions(order):
+            self._kept = order, Kept()
+        return self._kept[1]
+
+    def _last_of(self, order: Order) -> Previewed | None:
+        """The last preview of the image, under whatever conditions."""
+        if self._last is None or not self._last[0].is_of_same_image(order):
+            return None
+        return self._last[1]
 
     def _complete_arguments(self, order: Order) -> Steps:
         if self._completed is not None:
@@ -153,3 +189,22 @@ class Previewer:
             restoration.job.settings_of(samples, 0)  # measures what it depends on
         self._measured = order, measured
         return measured
+
+
+def _put_rows(canvas: Canvas, order: Order, part: View, window: Window) -> Generator[Any]:
+    """Restore a part, and put in now and then what has been finished of it."""
+
+    def put(done: View) -> None:
+        seen = order.image.part(order.place, done.rows, done.columns)
+        canvas.put(done, seen.with_alpha(window.values[: done.shape[0] * canvas.scale]))
+
+    shown = time.monotonic()
+    for progress in window.steps():
+        done = part.top(window.rows_done // canvas.scale)
+        if all(done.shape) and time.monotonic() - shown >= _SECONDS_BETWEEN_PARTS:
+            put(done)
+            yield canvas.finish()
+            shown = time.monotonic()
+        else:
+            yield progress
+    put(part)

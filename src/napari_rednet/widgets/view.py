@@ -48,6 +48,45 @@ class View:
             for mine, part in ((self.rows, other.rows), (self.columns, other.columns))
         )
 
+    def overlap(self, other: View) -> View | None:
+        """What is part of both; None if nothing is."""
+        rows, columns = _common(self.rows, other.rows), _common(self.columns, other.columns)
+        if self.place != other.place or rows.start >= rows.stop or columns.start >= columns.stop:
+            return None
+        return View(self.place, rows, columns)
+
+    def without(self, part: View) -> list[View]:
+        """What of it lies outside of a part of it: above, to the left, to the right, below."""
+        above, below = _beyond(self.rows, part.rows)
+        left, right = _beyond(self.columns, part.columns)
+        found = [
+            View(self.place, above, self.columns),
+            View(self.place, part.rows, left),
+            View(self.place, part.rows, right),
+            View(self.place, below, self.columns),
+        ]
+        return [view for view in found if all(view.shape)]
+
+    def top(self, rows: int) -> View:
+        """Its first rows."""
+        return View(self.place, slice(self.rows.start, self.rows.start + rows), self.columns)
+
+    def counted_from(self, other: View) -> View:
+        """The same with the first pixel of another view as the origin."""
+        y, x = other.rows.start, other.columns.start
+        rows, columns = (
+            slice(s.start - first, s.stop - first)
+            for s, first in ((self.rows, y), (self.columns, x))
+        )
+        return View(self.place, rows, columns)
+
+    def magnified(self, factor: int) -> tuple[slice, slice]:
+        """Its rows and columns in an image that is so many times as large."""
+        rows, columns = (
+            slice(s.start * factor, s.stop * factor) for s in (self.rows, self.columns)
+        )
+        return rows, columns
+
     def cut_to(self, pixels: int) -> View:
         """The middle of it, of at most so many pixels."""
         height, width = self.shape
@@ -101,6 +140,14 @@ def _seen(layer: Image, axis: int, length: int) -> slice:
     if last <= first:
         return slice(0, length)
     return slice(max(0, int(first * factor)), min(length, int(np.ceil((last + 1) * factor))))
+
+
+def _common(one: slice, other: slice) -> slice:
+    return slice(max(one.start, other.start), min(one.stop, other.stop))
+
+
+def _beyond(whole: slice, part: slice) -> tuple[slice, slice]:
+    return slice(whole.start, part.start), slice(part.stop, whole.stop)
 
 
 def _middle(part: slice, length: int) -> slice:

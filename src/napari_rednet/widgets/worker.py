@@ -17,8 +17,8 @@ from superqt.utils import GeneratorWorker, WorkerBase
 
 from napari_rednet.errors import RednetError
 
-Steps = Generator[tuple[int, int], None, Any]
-"""Work that yields (pixels done, pixels in all) and returns its result."""
+Steps = Generator[Any, None, Any]
+"""Work that returns its result; it yields (pixels done, pixels in all), or what others show."""
 
 # Signals, and what is called with them.
 _Slots = list[tuple[Any, Callable[..., None]]]
@@ -64,7 +64,7 @@ def start_worker(
     *,
     on_result: Callable[[Any], None],
     on_end: Callable[[], None],
-    on_progress: Callable[[tuple[int, int]], None] | None = None,
+    on_progress: Callable[[Any], None] | None = None,
     on_error: Callable[[Exception], None] = notify_of_error,
 ) -> StepsWorker:
     """Run steps in a thread, with a bar in napari's activity dock.
@@ -78,8 +78,8 @@ def start_worker(
     description : str or None
         What the activity dock calls the run. None keeps it, and its warnings, to itself.
     on_progress, on_result, on_end : callable
-        Called in the window's thread: with (done, total); with the result, unless it failed or
-        was cancelled; and in all cases after the last of them.
+        Called in the window's thread: with (done, total), or whatever else is yielded; with the
+        result, unless it failed or was cancelled; and in all cases after the last of them.
     on_error : callable
         Called with what went wrong, instead of a notification.
     """
@@ -153,7 +153,8 @@ def _throttled(steps: Steps) -> Steps:
             progress = next(steps)
         except StopIteration as end:
             return end.value
-        if time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
+        is_count = isinstance(progress, tuple)  # the only thing that comes too often
+        if not is_count or time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
             reported = time.monotonic()
             yield progress
 
