@@ -467,7 +467,7 @@ def test_planes_that_were_seen_or_come_next_are_there_already(
 def test_what_is_done_is_shown_before_all_is(
     viewer, dock, switched_on, settled, qtbot, monkeypatch
 ):
-    monkeypatch.setattr(preview_run, "_SECONDS_BETWEEN_PARTS", 0)
+    monkeypatch.setattr(preview_run, "_SECONDS_TO_FIRST_ROWS", 0)
     image = (data.camera() * 8.0 + np.random.default_rng(0).normal(0, 100, (512, 512))).clip(0)
     viewer.add_image(image.astype(np.uint16))
     widget = dock()

@@ -41,10 +41,10 @@ logger = logging.getLogger(__name__)
 _MEGABYTE = 2**20
 # What lies in a CPU's cache, and what keeps a GPU busy.
 _BAND_PIXELS = {"cpu": 3 * 2**14, "cuda": 2**22, "mps": 2**21}
-# Small planes come in several bands, too, where that costs nothing: something is seen of them
+# Small planes come in several bands, too, where that costs little: something is seen of them
 # soon, and cancelling takes effect.
-_LEAST_BAND_PIXELS = 3 * 2**12
-_BANDS_OF_A_PLANE = 8
+_LEAST_BAND_PIXELS = 3 * 2**13
+_BANDS_OF_A_PLANE = 4
 _CPU_BUDGET = 512 * _MEGABYTE
 
 

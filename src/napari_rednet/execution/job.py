@@ -98,7 +98,7 @@ def plane_of(
     dtype = np.dtype(source.dtype)
     read = [_reader(job, source, key) for key in keys]
     write = [_writer(target, key) for key in keys]
-    is_stored = not (_is_in_memory(source) and _is_in_memory(target))
+    is_stored = not (is_in_memory(source) and is_in_memory(target))
     if job.color:
         plane = (
             luminance_plane(shape, dtype, read, write, settings[0])
@@ -111,7 +111,8 @@ def plane_of(
     return Plane(shape, dtype, read[0], write[0], settings[key.channel], read_mask, is_stored)
 
 
-def _is_in_memory(array: Any) -> bool:
+def is_in_memory(array: Any) -> bool:
+    """Whether neither files nor compression are between us and the values."""
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.execution.job import Job, all_samples, plane_of
+from napari_rednet.execution.job import Job, all_samples, is_in_memory, plane_of
 from napari_rednet.execution.restoration import Restoration
 from napari_rednet.execution.samples import Samples
 from napari_rednet.execution.steps import Steps
@@ -98,6 +98,7 @@ class Window:
         size = (self._rows.stop - self._rows.start) * (self._columns.stop - self._columns.start)
         for number, group in enumerate(groups):
             plane = plane_of(job, group, self._array, self._target, settings, measured.mask)
+            plane = replace(plane, is_stored=not is_in_memory(self._array))
             yield number * size, len(groups) * size
             for _ in self._restorer.restore_window(plane, self._rows, self._columns):
                 yield number * size, len(groups) * size

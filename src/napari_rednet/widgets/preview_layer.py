@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from napari.layers import Image
 from napari.viewer import Viewer
 
@@ -37,7 +38,10 @@ class PreviewLayer:
             self._layer = self._add(previewed.data, place)
         else:
             self._layer.data = previewed.data
-            self._layer.scale, self._layer.translate = place["scale"], place["translate"]
+            for name, value in place.items():
+                # Each change is drawn, and takes as long as one of the data.
+                if not np.array_equal(getattr(self._layer, name), value):
+                    setattr(self._layer, name, value)
 
     def clear(self) -> None:
         """Show nothing until there is another preview."""

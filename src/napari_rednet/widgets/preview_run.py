@@ -22,8 +22,10 @@ Prepare = Callable[..., "Restoration"]
 # About 724 x 724 pixels of the result: what comes at once, and still covers a view of 512 x 512.
 MOST_PIXELS = 2**19
 
-# Drawing takes its share of the processor, too.
-_SECONDS_BETWEEN_PARTS = 0.15
+# Until what has been done is shown; then three times as long, since drawing takes its share of the
+# processor.
+_SECONDS_TO_FIRST_ROWS = 0.15
+_NEARLY_ALL = 0.75
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,11 @@ class Previewer:
         margin, parts = window_margin(restoration), [view]
         if known is not None and margin is not None:
             parts = missing_parts(view, known.view, margin / scale)
-        for part in parts:
-            window = Window(restoration, measured, order.place, *part.magnified(scale))
-            yield from _put_rows(canvas, order, part, window)
+        windows = [
+            (part, Window(restoration, measured, order.place, *part.magnified(scale)))
+            for part in parts
+        ]
+        yield from _fill(canvas, order.image, order.place, windows)
         previewed = canvas.finish()
         kept.put(previewed)
         self._last = order, previewed
@@ -191,20 +195,27 @@ class Previewer:
         return measured
 
 
-def _put_rows(canvas: Canvas, order: Order, part: View, window: Window) -> Generator[Any]:
-    """Restore a part, and put in now and then what has been finished of it."""
+def _fill(
+    canvas: Canvas,
+    image: LayerImage,
+    place: tuple[int, ...],
+    windows: Sequence[tuple[View, Window]],
+) -> Generator[Any]:
+    """Restore windows, and show now and then what has been finished."""
+    begun, due = time.monotonic(), _SECONDS_TO_FIRST_ROWS
 
-    def put(done: View) -> None:
-        seen = order.image.part(order.place, done.rows, done.columns)
+    def put(done: View, window: Window) -> None:
+        seen = image.part(place, done.rows, done.columns)
         canvas.put(done, seen.with_alpha(window.values[: done.shape[0] * canvas.scale]))
 
-    shown = time.monotonic()
-    for progress in window.steps():
-        done = part.top(window.rows_done // canvas.scale)
-        if all(done.shape) and time.monotonic() - shown >= _SECONDS_BETWEEN_PARTS:
-            put(done)
-            yield canvas.finish()
-            shown = time.monotonic()
-        else:
-            yield progress
-    put(part)
+    for part, window in windows:
+        for progress in window.steps():
+            rows = window.rows_done // canvas.scale
+            is_worth_it = 0 < rows < _NEARLY_ALL * part.shape[0]
+            if is_worth_it and time.monotonic() - begun >= due:
+                put(part.top(rows), window)
+                yield canvas.finish()
+                due = 3 * (time.monotonic() - begun)
+            else:
+                yield progress
+        put(part, window)
