@@ -14,7 +14,9 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.widgets.compare_pair import NEEDS_PAIR
 from napari_rednet.widgets.compare_record import is_denoised, noise_of
+from napari_rednet.widgets.dialogs import set_needs
 from napari_rednet.widgets.fine_tune_parts import make_label
 from napari_rednet.widgets.layers import TEMPORARY, insert_quietly, layer_image
 from napari_rednet.widgets.worker import compute_in_background
@@ -59,10 +61,8 @@ class ResidualImage:
         return np.asarray(self[()], dtype)
 
 
-def can_subtract(pair: tuple[Image, Image] | None) -> bool:
+def can_subtract(pair: tuple[Image, Image]) -> bool:
     """Whether the images of two layers are of one shape."""
-    if pair is None:
-        return False
     before, after = (layer_image(layer) for layer in pair)
     return bool(before.rgb == after.rgb and before.array.shape == after.array.shape)
 
@@ -155,9 +155,11 @@ class ResidualControls(QWidget):
         """Show the residual of the present pair, or none."""
         self._remove()
         pair = self._pair()
-        if not self.box.isChecked():
+        if pair is None:
+            self.stop()
+        if pair is None or not self.box.isChecked():
             return
-        if pair is None or not can_subtract(pair):
+        if not can_subtract(pair):
             self._say("Before and after must have the same shape to be subtracted.")
             return
         self.layer = residual_layer(*pair)
@@ -168,6 +170,10 @@ class ResidualControls(QWidget):
             return
         self._say("Looking for structure…")
         compute_in_background(report, partial(self._show, self.layer))
+
+    def offer(self, *, has_pair: bool) -> None:
+        """Let the residual be shown, if there is one."""
+        set_needs(self.box, NEEDS_PAIR, missing=not has_pair)
 
     def stop(self) -> None:
         """Take the residual away."""
