@@ -78,6 +78,17 @@ def test_it_fits_a_narrow_dock_in_a_large_font(make_napari_viewer, qtbot, name):
     assert window.minimumSizeHint().width() <= NARROW
 
 
+@pytest.mark.parametrize("name", ["Batch", "Fine-tune"])
+def test_there_is_no_gap_where_nothing_is_said_yet(make_napari_viewer, qtbot, name):
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
+    qtbot.waitUntil(widget.isVisible)
+    above = widget.run_button if name == "Batch" else widget.stop_button
+    below = widget.table if name == "Batch" else widget.result
+    gap = below.geometry().top() - above.geometry().bottom() - 1
+    assert 0 <= gap <= 2 * widget.layout().spacing()  # less than a line
+
+
 @pytest.mark.parametrize("name", WIDGETS)
 def test_every_control_explains_itself(dock, name):
     controls = list(all_controls(dock(name)))
