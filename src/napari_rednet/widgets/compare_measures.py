@@ -18,6 +18,7 @@ from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.dialogs import make_button, set_needs
 from napari_rednet.widgets.fine_tune_parts import make_label
 from napari_rednet.widgets.keyboard import focus_kept
+from napari_rednet.widgets.look import ALIGNED_LABELS
 
 PLANE, STACK = "this plane", "whole stack"
 
@@ -116,7 +117,7 @@ class MeasureControls(QWidget):
 
     def _arrange(self) -> None:
         controls = Container(widgets=[self.reference, self.extent])
-        controls.native.setStyleSheet("QLabel { min-width: 6em; }")
+        controls.native.setStyleSheet(ALIGNED_LABELS)
         controls.margins = (0, 0, 0, 0)
         controls.changed.connect(self.forget)
         self._controls = controls

@@ -11,6 +11,7 @@ from napari.layers import Image
 from napari_rednet.widgets.compare_record import source_of
 from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.dialogs import set_needs
+from napari_rednet.widgets.look import ALIGNED_LABELS
 
 NEEDS_PAIR = "Choose two image layers, before and after."
 """What nothing can be compared without."""
@@ -27,8 +28,7 @@ class PairControls(Container):
 
     def __init__(self, layers: Callable[[], list[Image]]) -> None:
         super().__init__()
-        # magicgui aligns fields by labels that it measures without napari's larger font.
-        self.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self.native.setStyleSheet(ALIGNED_LABELS)
         self.margins = (0, 0, 0, 0)
         self._layers = layers
         self.before = ChoiceBox(

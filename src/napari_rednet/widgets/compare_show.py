@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from napari_rednet.widgets.compare_pair import NEEDS_PAIR
 from napari_rednet.widgets.dialogs import make_button, set_needs
 from napari_rednet.widgets.fine_tune_parts import make_label
+from napari_rednet.widgets.look import ALIGNED_LABELS
 from napari_rednet.widgets.pair_views import Blink, PairView, SideBySide
 from napari_rednet.widgets.split_view import Split
 
@@ -166,7 +167,7 @@ class ShowControls(QWidget):
         for button in self.buttons.values():
             row.addWidget(button)
         self._settings = Container(widgets=[self.divider, self.rate])
-        self._settings.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self._settings.native.setStyleSheet(ALIGNED_LABELS)
         self._settings.margins = (0, 0, 0, 0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
