@@ -9,6 +9,7 @@ import pytest
 from magicgui.widgets import Container
 from napari._qt.qt_resources import get_stylesheet
 from npe2 import PluginManifest
+from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QLineEdit, QTableView, QWidget
 
 from napari_rednet.widgets.controls import FROM_FILE
@@ -98,6 +99,18 @@ def test_fields_and_tables_have_the_size_of_labels(make_napari_viewer, qtbot, na
         expected = window.findChild(QLabel).font().pointSize()
         assert expected > points
         assert {text.font().pointSize() for text in texts} == {expected}
+
+
+@pytest.mark.parametrize("points", [LARGE - 5, LARGE])
+def test_fields_are_aligned(make_napari_viewer, qtbot, points):
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
+    set_font_size(viewer, points)
+    qtbot.waitUntil(widget.native.isVisible)
+    fields = [widget.common.image, widget.common.device, widget.strength]
+    fields += widget.noise.fields.values()  # one of which has the longest label
+    lefts = {field.native.mapTo(widget.native, QPoint()).x() for field in fields}
+    assert len(lefts) == 1
 
 
 def test_the_status_of_a_file_has_room_in_a_large_font(make_napari_viewer, qtbot):

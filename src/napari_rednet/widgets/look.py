@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_rednet.widgets.keyboard import FOCUS_STYLE
 
-ALIGNED_LABELS = "QLabel { min-width: 5em; }"
+ALIGNED_LABELS = "QLabel { min-width: 5.4em; }"
 """A style sheet that aligns fields; magicgui measures labels without napari's larger font."""
 
 _ROOM = "QComboBox { padding: 3px 0px 3px 6px; }"  # napari's leaves little for the text
