@@ -10,7 +10,8 @@ from napari_rednet.widgets.keyboard import FOCUS_STYLE
 ALIGNED_LABELS = "QLabel { min-width: 5.4em; }"
 """A style sheet that aligns fields; magicgui measures labels without napari's larger font."""
 
-_ROOM = "QComboBox { padding: 3px 0px 3px 6px; }"  # napari's leaves little for the text
+# napari's boxes leave little for the text.
+_ROOM = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 18px; }"
 
 
 def set_look(window: QWidget, style: str = "") -> None:
