@@ -139,10 +139,9 @@ def main(
         }
     tables = [_table(title, rows) for title, rows in measured.items() if rows]
     publish("Scaling", tables, _notes(memory), describe_machine(resolve_device(device)), out)
-    if out is not None:
-        _append_plot(
-            out, {title: measured[title] for title in ("Pixels", "Planes") if measured[title]}
-        )
+    plotted = {title: measured[title] for title in ("Pixels", "Planes") if measured[title]}
+    if out is not None and plotted:
+        _append_plot(out, plotted)
 
 
 def _for_workers(base: Case, workers: int) -> Case:
@@ -182,9 +181,10 @@ def _append_plot(out: Path, series: dict[str, list[Measured]]) -> None:
         pixels = [one.case.pixels for one in rows]
         left.plot(pixels, [one.pace for one in rows], "o-", label=title.lower())
         right.plot(pixels, [one.resident / 1e6 for one in rows], "o-", label=title.lower())
-    left.set(xlabel="Mpx", ylabel="s / Mpx", xscale="log", ylim=(0, None))
-    right.set(xlabel="Mpx", ylabel="peak memory in MB", xscale="log", ylim=(0, None))
-    left.legend()
+    for axes, label in ((left, "s / Mpx"), (right, "peak memory in MB")):
+        axes.set(xlabel="Mpx", ylabel=label, xscale="log", ylim=(0, 1.1 * axes.dataLim.ymax))
+    if len(series) > 1:
+        left.legend()
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
     plt.close(figure)

@@ -94,7 +94,7 @@ def test_the_psf_makes_the_lines_of_the_grid_narrower():
 
 
 def test_the_hot_pixel_is_found_and_filled():
-    (membranes, options, _), _ = sample_data.epithelium()
+    _, (membranes, options, _) = sample_data.epithelium()
     filled = nr.inpaint(membranes, device="cpu")
     hot = membranes > 2 * options["contrast_limits"][1]
     assert hot.sum() == 1

@@ -186,6 +186,34 @@ def test_colours_and_other_results_have_a_residual(viewer, dock, noisy_colours, 
     assert "same shape" in widget.residual.verdict.text()
     widget.pair.after.value = viewer.layers["b"]
     assert "Only the residual of a denoised" in widget.residual.verdict.text()
-    assert widget.residual.layer.data.shape == noisy_colours.shape[:2]
+    assert widget.residual.layer.data.shape == noisy_colours.shape
     widget.pair.after.value = viewer.layers["a"]
+    expected = [
+        0.5 + quality.residual(noisy_colours[..., i], restored[..., i], noise[i]) / 6
+        for i in range(3)
+    ]
+    shown = widget.residual.layer.data[()]
+    np.testing.assert_allclose(shown, np.clip(np.stack(expected, -1), 0, 1), atol=1e-5)
     qtbot.waitUntil(lambda: "noise" in widget.residual.verdict.text(), timeout=LONG)
+
+
+def test_what_was_taken_out_of_one_colour_has_that_colour(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    before = np.full((40, 60, 3), 100, np.uint8)
+    after = before.copy()
+    before[:, 27:33, 0] += 30  # the mean over the colours is 0
+    after[:, 27:33, 2] += 30
+    viewer.add_image(before, rgb=True, name="colours")
+    other = {"napari_rednet": {"source": "colours", "verb": "deblock"}}
+    viewer.add_image(after, rgb=True, name="result", metadata=other)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Compare")
+    widget.residual.box.click()
+    assert widget.residual.layer.rgb
+    qtbot.wait(200)
+    picture = viewer.screenshot(canvas_only=True, flash=False)
+    row, width = picture[picture.shape[0] // 2, :, :3].astype(int), picture.shape[1]
+    red, _, blue = row[width // 2]
+    gray = row[width // 2 - width // 5]
+    assert np.ptp(gray) == 0
+    assert red > gray[0] + 20
+    assert blue < gray[0] - 20

@@ -326,14 +326,44 @@ def test_the_user_may_meddle_meanwhile(viewer, dock):
     assert after.opacity == 0.8
 
 
-def test_without_a_pair_or_in_3d_it_says_what_to_do(viewer, dock):
-    viewer.add_image(plain(DARK))
+def test_what_needs_two_layers_is_disabled_and_says_so_until_there_are_two(viewer, dock):
     widget = dock("Compare")
-    for way in (SPLIT, BLINK, BESIDE):
-        press(widget, way)
-        assert widget.show_as.way is None
-        assert "two image layers" in widget.show_as.hint.text()
+    needy = [
+        *(widget.pair.swap.native, *widget.show_as.buttons.values()),
+        *(widget.residual.box, widget.measures.start),
+    ]
+    explained = [control.toolTip() for control in needy]
+
+    def assert_needed(is_needed):
+        for control, told in zip(needy, explained, strict=True):
+            assert control.isEnabled() != is_needed
+            assert ("two image layers" in control.toolTip()) == is_needed
+            assert told.splitlines()[0] in control.toolTip()
+
+    assert_needed(True)
+    only = viewer.add_image(plain(7), name="only")
+    assert_needed(True)
+    before, after = add_pair(viewer, plain(DARK), plain(BRIGHT))
+    assert_needed(False)
+    press(widget, SPLIT)
+    assert widget.show_as.divider.native.isVisibleTo(widget)
+    widget.pair.after.value = before
+    assert_needed(True)
+    assert widget.show_as.way is None
+    assert not widget.show_as.divider.native.isVisibleTo(widget)
+    widget.pair.after.value = after
+    assert_needed(False)
+    widget.residual.box.click()
+    widget.pair.after.value = before
+    assert not widget.residual.box.isChecked()
+    assert list(viewer.layers) == [only, before, after]
+    viewer.layers.clear()
+    assert_needed(True)
+
+
+def test_in_3d_it_says_what_to_do(viewer, dock):
     add_pair(viewer, plain(DARK), plain(BRIGHT))
+    widget = dock("Compare")
     viewer.dims.ndisplay = 3
     for way in (SPLIT, BLINK, BESIDE):
         press(widget, way)

@@ -71,6 +71,19 @@ def test_opened_on_a_sample_it_offers_what_is_seen(viewer, dock, name, sample):
     assert dock(name).common.image.value is shown
 
 
+def test_of_two_channels_inpaint_starts_with_the_one_that_shows_the_hot_pixel(viewer, dock):
+    layers = viewer.open_sample("napari-rednet", "epithelium")
+    chosen = dock("Inpaint").common.image.value
+    row, column = np.unravel_index(chosen.data.argmax(), chosen.data.shape)
+    brightness = {
+        layer: np.median(layer.data[row - 1 : row + 2, column - 1 : column + 2])
+        / layer.contrast_limits[1]
+        for layer in layers
+    }
+    assert chosen is min(brightness, key=brightness.get)
+    assert brightness[chosen] < 0.5 < max(brightness.values())
+
+
 def test_compare_opens_a_pair(viewer, dock, qtbot):
     widget = dock("Compare")
     assert widget.hint.isVisibleTo(widget)

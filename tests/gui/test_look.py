@@ -9,7 +9,8 @@ import pytest
 from magicgui.widgets import Container
 from napari._qt.qt_resources import get_stylesheet
 from npe2 import PluginManifest
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QPoint
+from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QLineEdit, QTableView, QWidget
 
 from napari_rednet.widgets.controls import FROM_FILE
 
@@ -65,8 +66,7 @@ def test_it_fits_a_narrow_dock(viewer, dock, name):
 @pytest.mark.parametrize("name", [*WIDGETS, *MANAGING])
 def test_it_fits_a_narrow_dock_in_a_large_font(make_napari_viewer, qtbot, name):
     viewer = make_napari_viewer(show=True)
-    font = {"font_size": f"{LARGE}pt"}
-    viewer.window._qt_window.setStyleSheet(get_stylesheet("dark", extra_variables=font))
+    set_font_size(viewer, LARGE)
     layers = [viewer.add_image(np.zeros((2, 32, 32)), name="long name " * 9) for _ in range(3)]
     _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
     viewer.layers.selection = set(layers)
@@ -76,6 +76,62 @@ def test_it_fits_a_narrow_dock_in_a_large_font(make_napari_viewer, qtbot, name):
         for control in all_controls(widget):
             control.visible = True
     assert window.minimumSizeHint().width() <= NARROW
+
+
+def set_font_size(viewer, points):
+    font = {"font_size": f"{points}pt"}
+    viewer.window._qt_window.setStyleSheet(get_stylesheet("dark", extra_variables=font))
+
+
+@pytest.mark.parametrize("name", ["Denoise", "Models", "Fine-tune", "Batch"])
+def test_fields_and_tables_have_the_size_of_labels(make_napari_viewer, qtbot, name):
+    viewer = make_napari_viewer(show=True)
+    set_font_size(viewer, LARGE)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
+    window = getattr(widget, "native", widget)
+    qtbot.waitUntil(window.isVisible)
+    texts = [*window.findChildren(QLineEdit), *window.findChildren(QTableView)]
+    texts = [text for text in texts if not isinstance(text.parent(), QAbstractSpinBox)]
+    texts += [table.horizontalHeader() for table in window.findChildren(QTableView)]
+    assert texts
+    for points in (LARGE, LARGE - 4):
+        set_font_size(viewer, points)
+        expected = window.findChild(QLabel).font().pointSize()
+        assert expected > points
+        assert {text.font().pointSize() for text in texts} == {expected}
+
+
+@pytest.mark.parametrize("points", [LARGE - 5, LARGE])
+def test_fields_are_aligned(make_napari_viewer, qtbot, points):
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
+    set_font_size(viewer, points)
+    qtbot.waitUntil(widget.native.isVisible)
+    fields = [widget.common.image, widget.common.device, widget.strength]
+    fields += widget.noise.fields.values()  # one of which has the longest label
+    lefts = {field.native.mapTo(widget.native, QPoint()).x() for field in fields}
+    assert len(lefts) == 1
+
+
+def test_the_status_of_a_file_has_room_in_a_large_font(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
+    qtbot.waitUntil(widget.isVisible)
+    set_font_size(viewer, LARGE)
+    table = widget.table
+    assert table.columnWidth(1) > table.fontMetrics().horizontalAdvance("running 100 %")
+    assert table.verticalHeader().defaultSectionSize() > table.fontMetrics().height()
+
+
+@pytest.mark.parametrize("name", ["Batch", "Fine-tune"])
+def test_there_is_no_gap_where_nothing_is_said_yet(make_napari_viewer, qtbot, name):
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
+    qtbot.waitUntil(widget.isVisible)
+    above = widget.run_button if name == "Batch" else widget.stop_button
+    below = widget.table if name == "Batch" else widget.result
+    gap = below.geometry().top() - above.geometry().bottom() - 1
+    assert 0 <= gap <= 2 * widget.layout().spacing()  # less than a line
 
 
 @pytest.mark.parametrize("name", WIDGETS)

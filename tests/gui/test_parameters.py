@@ -70,6 +70,36 @@ def test_layers_are_remembered_by_their_names(viewer, dock, run, noisy, is_there
         assert deblur.noise.place.value == WHOLE
 
 
+def test_the_shown_plane_is_remembered_though_a_2d_layer_is_offered_first(
+    make_napari_viewer, viewer, dock, run, noisy
+):
+    stack = viewer.add_image(np.stack([noisy[:40, :48]] * 2))
+    widget = dock()
+    widget.noise.place.value = Place(shown_only=True)
+    plane = viewer.add_image(noisy[:40, :48])
+    widget.common.image.value = plane
+    assert widget.noise.place.value == WHOLE
+    run(widget)
+    widget.common.image.value = stack
+    assert widget.noise.place.value == Place(shown_only=True)
+
+    other = make_napari_viewer()
+    other.add_image(noisy[:40, :48])
+    again = other.window.add_plugin_dock_widget("napari-rednet", "Denoise")[1]
+    assert again.noise.place.value == WHOLE
+    shapes = other.add_shapes([np.array([[5, 5], [5, 30], [30, 30], [30, 5]])])
+    again.noise.place.value = Place(shapes)
+    stack = other.add_image(np.stack([noisy[:40, :48]] * 2))
+    again.common.image.value = stack
+    assert again.noise.place.value == Place(shapes, shown_only=True)
+    other.layers.remove(shapes)
+    assert again.noise.place.value == Place(shown_only=True)
+    again.noise.place.value = WHOLE
+    again.common.image.value = other.layers[0]
+    again.common.image.value = stack
+    assert again.noise.place.value == WHOLE
+
+
 def press(widget, text):
     """Choose an entry of the menu, as it is when it opens."""
     widget.menu.menu.aboutToShow.emit()

@@ -20,9 +20,10 @@ from napari_rednet.widgets.controls import Choices, CommonControls, find_choices
 from napari_rednet.widgets.docking import TabIfCrowded
 from napari_rednet.widgets.extent_controls import ExtentControls
 from napari_rednet.widgets.hint import SampleHint
-from napari_rednet.widgets.keyboard import CANCEL_KEYS, FOCUS_STYLE, RUN_KEYS, add_shortcut
+from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut
 from napari_rednet.widgets.layer_runs import LayerRuns
 from napari_rednet.widgets.layers import LayerImage, image_layers, layer_image, layer_options
+from napari_rednet.widgets.look import ALIGNED_LABELS, set_look
 from napari_rednet.widgets.parameter_menu import ParameterMenu
 from napari_rednet.widgets.preview import Preview
 from napari_rednet.widgets.preview_run import Previewer
@@ -229,8 +230,7 @@ class RestoreWidget(Container):
     # The window ----------------------------------------------------------------------------
 
     def _arrange(self) -> None:
-        # magicgui aligns fields by labels that it measures without napari's larger font.
-        self.native.setStyleSheet("QLabel { min-width: 6em; }" + FOCUS_STYLE)
+        set_look(self.native, ALIGNED_LABELS)
         parameters = [*self.common.source, *self.extra_controls(), *self.common.computing]
         parameters[1:1] = self.extent.widgets
         for control in parameters:

@@ -206,6 +206,7 @@ class BatchWidget(RunningWidget):
             self.table.show_run(self._run)
             shown = self._progress_text if self.is_running else outcome_text
             self.text.setText(_breakable(shown(self._run)))
+        self.text.setVisible(self._run is not None)  # an empty line would be a gap
         self._show_what_can_be_done()
 
     def _progress_text(self, run: BatchRun) -> str:

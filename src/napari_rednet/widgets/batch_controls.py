@@ -17,6 +17,7 @@ from napari_rednet.widgets.controls import (
     make_ensemble,
 )
 from napari_rednet.widgets.fine_tune_controls import TASKS
+from napari_rednet.widgets.look import ALIGNED_LABELS
 
 EXISTING = MappingProxyType(
     {
@@ -39,8 +40,7 @@ class BatchControls(Container):
 
     def __init__(self) -> None:
         super().__init__()
-        # magicgui aligns fields by labels that it measures without napari's larger font.
-        self.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self.native.setStyleSheet(ALIGNED_LABELS)
         self.margins = (0, 0, 0, 0)
         self._make_task()
         self._make_places()

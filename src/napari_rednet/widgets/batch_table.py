@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, Qt
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
@@ -139,6 +139,12 @@ class FileTable(QTableView):
             self.scrollTo(self._files.index(last, 0))
         self._shown = last
 
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Make room for larger letters; called by Qt."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._make_room()
+
     def _fit_height(self, row: int) -> None:
         if self._files.remark(row):
             self.resizeRowToContents(row)
@@ -150,8 +156,6 @@ class FileTable(QTableView):
                 self._fit_height(row)
 
     def _make_room(self) -> None:
-        # By now napari's font is known.
-        self.ensurePolished()
         width = self.fontMetrics().horizontalAdvance(_WIDEST_STATUS) + _SPARE
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + _SPARE // 2)
         self.horizontalHeader().resizeSection(_STATUS, width)

@@ -20,7 +20,7 @@ from napari_rednet.widgets.compare_residual import ResidualControls
 from napari_rednet.widgets.compare_show import ShowControls
 from napari_rednet.widgets.fine_tune_parts import Scrolling
 from napari_rednet.widgets.hint import SampleHint
-from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut
+from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut, focus_kept
 from napari_rednet.widgets.layers import image_layers
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.worker import start_worker
@@ -148,8 +148,12 @@ class CompareWidget(RunningWidget):
             self.show_as.stop()
 
     def _show_what_can_be_done(self) -> None:
-        if not self.is_running:
-            self.measures.show_idle(can_start=self.pair.pair is not None)
+        has_pair = self.pair.pair is not None
+        with focus_kept(self.pair.before.native):
+            for part in (self.pair, self.show_as, self.residual):
+                part.offer(has_pair=has_pair)
+            if not self.is_running:
+                self.measures.show_idle(has_pair=has_pair)
 
     def _follow_new_layers(self, _event: Any) -> None:
         if isalive(self) and self.show_as.way is None and self.residual.layer is None:

@@ -12,11 +12,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_rednet.widgets.compare_measuring import Measured
+from napari_rednet.widgets.compare_pair import NEEDS_PAIR
 from napari_rednet.widgets.compare_planes import Part
 from napari_rednet.widgets.controls import ChoiceBox
-from napari_rednet.widgets.dialogs import make_button
+from napari_rednet.widgets.dialogs import make_button, set_needs
 from napari_rednet.widgets.fine_tune_parts import make_label
 from napari_rednet.widgets.keyboard import focus_kept
+from napari_rednet.widgets.look import ALIGNED_LABELS
 
 PLANE, STACK = "this plane", "whole stack"
 
@@ -73,7 +75,7 @@ class MeasureControls(QWidget):
         self.figures = make_label(_SCORES)
         self.figures.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._arrange()
-        self.show_idle(can_start=False)
+        self.show_idle(has_pair=False)
 
     @property
     def is_whole(self) -> bool:
@@ -88,10 +90,10 @@ class MeasureControls(QWidget):
         """Ask again for the layers."""
         self.reference.reset_choices()
 
-    def show_idle(self, *, can_start: bool) -> None:
-        """No measurement is going on."""
+    def show_idle(self, *, has_pair: bool) -> None:
+        """No measurement is going on; one can be started if there is something to measure."""
         with focus_kept(self.start):
-            self.start.setEnabled(can_start)
+            set_needs(self.start, NEEDS_PAIR, missing=not has_pair)
             self.cancel.setEnabled(False)
         self.progress.hide()
 
@@ -115,7 +117,7 @@ class MeasureControls(QWidget):
 
     def _arrange(self) -> None:
         controls = Container(widgets=[self.reference, self.extent])
-        controls.native.setStyleSheet("QLabel { min-width: 6em; }")
+        controls.native.setStyleSheet(ALIGNED_LABELS)
         controls.margins = (0, 0, 0, 0)
         controls.changed.connect(self.forget)
         self._controls = controls
@@ -133,7 +135,7 @@ class MeasureControls(QWidget):
 def obstacle(pair: tuple[Part, Part] | None, reference: Part | None, *, has_noise: bool) -> str:
     """Why nothing can be measured, in words; empty if something can."""
     if pair is None:
-        return "Choose two image layers, before and after."
+        return NEEDS_PAIR
     before, after = pair
     if reference is None:
         if not has_noise:

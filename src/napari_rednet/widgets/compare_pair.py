@@ -10,6 +10,11 @@ from napari.layers import Image
 
 from napari_rednet.widgets.compare_record import source_of
 from napari_rednet.widgets.controls import ChoiceBox
+from napari_rednet.widgets.dialogs import set_needs
+from napari_rednet.widgets.look import ALIGNED_LABELS
+
+NEEDS_PAIR = "Choose two image layers, before and after."
+"""What nothing can be compared without."""
 
 
 class PairControls(Container):
@@ -23,8 +28,7 @@ class PairControls(Container):
 
     def __init__(self, layers: Callable[[], list[Image]]) -> None:
         super().__init__()
-        # magicgui aligns fields by labels that it measures without napari's larger font.
-        self.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self.native.setStyleSheet(ALIGNED_LABELS)
         self.margins = (0, 0, 0, 0)
         self._layers = layers
         self.before = ChoiceBox(
@@ -50,6 +54,10 @@ class PairControls(Container):
         """Before and after; None unless they are two layers."""
         before, after = self.before.value, self.after.value
         return None if before is None or after is None or before is after else (before, after)
+
+    def offer(self, *, has_pair: bool) -> None:
+        """Let the two be exchanged, if there are two."""
+        set_needs(self.swap.native, NEEDS_PAIR, missing=not has_pair)
 
     def choose_latest(self, *_: Any) -> None:
         """Choose the latest result, or the two topmost layers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.widgets.compare_pair import NEEDS_PAIR
 from napari_rednet.widgets.compare_record import is_denoised, noise_of
+from napari_rednet.widgets.dialogs import set_needs
 from napari_rednet.widgets.fine_tune_parts import make_label
 from napari_rednet.widgets.layers import TEMPORARY, insert_quietly, layer_image
 from napari_rednet.widgets.worker import compute_in_background
@@ -32,37 +34,62 @@ _KEPT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_label
 class ResidualImage:
     """Before minus after, computed plane by plane when it is looked at.
 
+    That of colours is a colour: gray where nothing was taken out, and 0 to 1 from `-limit` to
+    `limit`. Their mean would hide what was taken out of one and is small, or put into another.
+
     Parameters
     ----------
     before, after : array
         Of one shape.
-    noise : NoiseModel, optional
-        In whose standard deviations it is told.
+    noise : list of NoiseModel, optional
+        Of each colour, or of the gray values, in whose standard deviations it is told.
     rgb : bool
-        Whether the last axis holds colours: their mean is told.
+        Whether the last axis holds colours.
+
+    Attributes
+    ----------
+    limit : float
+        How large it is where it is shown as strongly as possible.
     """
 
-    def __init__(self, before: Any, after: Any, noise: NoiseModel | None, *, rgb: bool) -> None:
+    def __init__(
+        self, before: Any, after: Any, noise: Sequence[NoiseModel] | None, *, rgb: bool
+    ) -> None:
         self._before, self._after, self._noise, self._rgb = before, after, noise, rgb
-        self.shape = tuple(after.shape[:-1] if rgb else after.shape)
+        self.shape = tuple(after.shape)
         self.dtype = np.dtype(np.float32)
         self.ndim = len(self.shape)
         self.size = int(np.prod(self.shape))
+        self.limit = _LIMIT * (self._spread() if noise is None else 1.0)
 
     def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
-        from napari_rednet.quality import residual
-
-        found = residual(np.asarray(self._before[key]), np.asarray(self._after[key]), self._noise)
-        return np.asarray(found.mean(-1) if self._rgb else found, np.float32)
+        found = self._residual(key)
+        if self._rgb:
+            found = np.clip(0.5 + found / (2 * self.limit), 0, 1)
+        return found.astype(np.float32)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self[()], dtype)
 
+    def _residual(self, key: Any) -> npt.NDArray[Any]:
+        from napari_rednet.quality import residual
 
-def can_subtract(pair: tuple[Image, Image] | None) -> bool:
+        before, after = (np.asarray(image[key]) for image in (self._before, self._after))
+        if self._noise is None:
+            return residual(before, after)
+        if not self._rgb:
+            return residual(before, after, self._noise[0])
+        colours = enumerate(self._noise)
+        return np.stack([residual(before[..., i], after[..., i], n) for i, n in colours], axis=-1)
+
+    def _spread(self) -> float:
+        """A typical size of the residual, of its middle plane."""
+        leading = self.shape[: -3 if self._rgb else -2]
+        return float(np.nanstd(self._residual(tuple(n // 2 for n in leading)))) or 1.0
+
+
+def can_subtract(pair: tuple[Image, Image]) -> bool:
     """Whether the images of two layers are of one shape."""
-    if pair is None:
-        return False
     before, after = (layer_image(layer) for layer in pair)
     return bool(before.rgb == after.rgb and before.array.shape == after.array.shape)
 
@@ -70,28 +97,22 @@ def can_subtract(pair: tuple[Image, Image] | None) -> bool:
 def residual_layer(before: Image, after: Image) -> Image:
     """A layer of what was taken out of `before`, red where it was brighter, blue where darker."""
     images = [layer_image(layer) for layer in (before, after)]
-    noise = noise_of(after)
-    # Colours have a noise model each, and are shown as one.
-    model = noise[0] if noise and not after.rgb else None
-    data = ResidualImage(images[0].array, images[1].array, model, rgb=after.rgb)
-    limit = _LIMIT if model is not None else _LIMIT * _spread(data)
+    data = ResidualImage(images[0].array, images[1].array, noise_of(after), rgb=after.rgb)
+    shown = (
+        {"contrast_limits": (0, 1)}
+        if after.rgb
+        else {"contrast_limits": (-data.limit, data.limit), "colormap": "coolwarm"}
+    )
     return Image(
         data,
         name=NAME,
-        rgb=False,
+        rgb=after.rgb,
         multiscale=False,
         cache=False,
-        colormap="coolwarm",
-        contrast_limits=(-limit, limit),
         metadata={TEMPORARY: True},
+        **shown,
         **{name: getattr(after, name) for name in _KEPT},
     )
-
-
-def _spread(data: ResidualImage) -> float:
-    """A typical size of the residual, of its middle plane."""
-    plane = data[tuple(n // 2 for n in data.shape[:-2])]
-    return float(np.nanstd(plane)) or 1.0
 
 
 def judge(before: Image, after: Image) -> Callable[[], ResidualReport] | None:
@@ -155,9 +176,11 @@ class ResidualControls(QWidget):
         """Show the residual of the present pair, or none."""
         self._remove()
         pair = self._pair()
-        if not self.box.isChecked():
+        if pair is None:
+            self.stop()
+        if pair is None or not self.box.isChecked():
             return
-        if pair is None or not can_subtract(pair):
+        if not can_subtract(pair):
             self._say("Before and after must have the same shape to be subtracted.")
             return
         self.layer = residual_layer(*pair)
@@ -168,6 +191,10 @@ class ResidualControls(QWidget):
             return
         self._say("Looking for structure…")
         compute_in_background(report, partial(self._show, self.layer))
+
+    def offer(self, *, has_pair: bool) -> None:
+        """Let the residual be shown, if there is one."""
+        set_needs(self.box, NEEDS_PAIR, missing=not has_pair)
 
     def stop(self) -> None:
         """Take the residual away."""

@@ -11,8 +11,10 @@ from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_rednet.widgets.dialogs import make_button
+from napari_rednet.widgets.compare_pair import NEEDS_PAIR
+from napari_rednet.widgets.dialogs import make_button, set_needs
 from napari_rednet.widgets.fine_tune_parts import make_label
+from napari_rednet.widgets.look import ALIGNED_LABELS
 from napari_rednet.widgets.pair_views import Blink, PairView, SideBySide
 from napari_rednet.widgets.split_view import Split
 
@@ -24,7 +26,6 @@ _TOOLTIPS = {
     BESIDE: "Before and after beside each other; they move and zoom together.",
 }
 _IN_3D = "Before and after are compared in 2-D: leave the 3-D view (Ctrl+Y) first."
-_ONE_LAYER = "Choose two image layers, before and after."
 _TOO_OLD = "This way of comparing needs napari 0.9 or newer."
 _RATE, _LOWEST_RATE, _HIGHEST_RATE = 1.5, 0.5, 3.0  # faster flicker does some people harm
 
@@ -98,6 +99,12 @@ class ShowControls(QWidget):
         self._end()
         if way is not None:
             self._begin(way)
+        self._show()
+
+    def offer(self, *, has_pair: bool) -> None:
+        """Let a pair be shown, if there is one."""
+        for button in self.buttons.values():
+            set_needs(button, NEEDS_PAIR, missing=not has_pair)
 
     def _press(self, name: str) -> None:
         self._end()
@@ -125,8 +132,6 @@ class ShowControls(QWidget):
 
     def _obstacle(self, name: str) -> str:
         """Why a pair cannot be shown in this way, if so."""
-        if self._pair() is None:
-            return _ONE_LAYER
         if self._viewer.dims.ndisplay != 2:
             return _IN_3D
         return "" if name == BLINK or hasattr(self._viewer, "canvas") else _TOO_OLD
@@ -162,7 +167,7 @@ class ShowControls(QWidget):
         for button in self.buttons.values():
             row.addWidget(button)
         self._settings = Container(widgets=[self.divider, self.rate])
-        self._settings.native.setStyleSheet("QLabel { min-width: 6em; }")
+        self._settings.native.setStyleSheet(ALIGNED_LABELS)
         self._settings.margins = (0, 0, 0, 0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

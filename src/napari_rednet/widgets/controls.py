@@ -10,6 +10,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label
 from magicgui.widgets.bases import ValueWidget, Widget
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
+from napari_rednet.widgets.long_names import ElidedMiddle, explain_long
 from napari_rednet.widgets.model_events import known_models
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class ChoiceBox(ComboBox):
     """A combo box that keeps its choice while there is one of that value.
 
     The plain one keeps the text: renaming the chosen layer would choose another. Long names are
-    cut short, so that they do not widen the dock.
+    shortened, so that they do not widen the dock.
     """
 
     value: Any
@@ -61,6 +62,8 @@ class ChoiceBox(ComboBox):
         self.native.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
+        ElidedMiddle(self.native)
+        explain_long(self.native.model())
 
     def reset_choices(self, *_: Any) -> None:
         """Ask again for the choices; napari calls it when layers come, go or are renamed."""
@@ -70,6 +73,7 @@ class ChoiceBox(ComboBox):
             super().reset_choices()
             if chosen in self.choices:
                 self.value = chosen
+        explain_long(self.native.model())
         if self.value != chosen:
             self.changed.emit(self.value)
 

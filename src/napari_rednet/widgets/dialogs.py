@@ -60,6 +60,13 @@ def shown_errors() -> Iterator[None]:
         show_error(str(error))
 
 
+def set_needs(control: QWidget, needs: str, *, missing: bool) -> None:
+    """Disable a control as long as it needs something, which its tooltip says meanwhile."""
+    tooltip = control.toolTip().replace(f"\n{needs}", "")  # keys may follow it
+    control.setToolTip(f"{tooltip}\n{needs}" if missing else tooltip)
+    control.setEnabled(not missing)
+
+
 def make_button(text: str, tooltip: str) -> QPushButton:
     """A button that explains itself."""
     button = QPushButton(text)

@@ -152,7 +152,6 @@ class FineTuneWidget(RunningWidget):
         if self._run is not None:
             self.view.show_run(self._run, now=True)
         self._show_idle()
-        self._show_text()
 
     def _stop_if_removed(self, event: Any) -> None:
         # What has been learnt until then is not lost with the layer.
@@ -264,6 +263,7 @@ class FineTuneWidget(RunningWidget):
         self.progress.hide()
         self.progress.setMaximum(PER_MILLE)
         self._show_what_can_be_done()
+        self._show_text()
 
     def _show_text(self) -> None:
         if self._run is not None:
@@ -273,6 +273,7 @@ class FineTuneWidget(RunningWidget):
                 if self.is_running
                 else outcome_text(self._run, has_model)
             )
+        self.text.setVisible(self._run is not None)  # an empty line would be a gap
 
 
 def _find_choices_and_ways(task: str) -> Choices:

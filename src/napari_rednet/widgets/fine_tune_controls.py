@@ -21,6 +21,7 @@ from napari_rednet.widgets.fine_tune_ways import (
     possible_methods,
 )
 from napari_rednet.widgets.layers import layer_image
+from napari_rednet.widgets.long_names import explain_long
 
 TASKS = MappingProxyType(
     {
@@ -50,8 +51,9 @@ class LayerList(Select):
         self.native.setSelectionMode(QAbstractItemView.SelectionMode.MultiSelection)
         row = self.native.fontMetrics().height() + 4
         self.native.setFixedHeight(round(_LIST_ROWS * row))
-        # Long names are cut short, so that they do not widen the dock.
+        # Long names are shortened, so that they do not widen the dock.
         self.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.native.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.native.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
     def reset_choices(self, *_: Any) -> None:
@@ -62,6 +64,7 @@ class LayerList(Select):
             super().reset_choices()
             kept = [layer for layer in chosen if layer in self.choices]
             self.value = list(self.choices[:1]) if was_empty else kept
+        explain_long(self.native.model())
         if self.value != chosen:
             self.changed.emit(self.value)
 

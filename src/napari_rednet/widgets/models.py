@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.dialogs import ask_file, ask_name, confirm, make_button, shown_errors
 from napari_rednet.widgets.docking import TabIfCrowded
-from napari_rednet.widgets.keyboard import FOCUS_STYLE
+from napari_rednet.widgets.look import set_look
 from napari_rednet.widgets.worker import compute_in_background
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ModelsWidget(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setStyleSheet(FOCUS_STYLE)
+        set_look(self)
         TabIfCrowded(self)
         self._models: list[ModelInfo] = []
         self.table = _make_table()
@@ -163,10 +163,13 @@ def _make_table() -> QTableWidget:
     table.setToolTip("The models; those of your own can be renamed and removed.")
     table.setTabKeyNavigation(False)  # Tab leaves the table, arrow keys move in it
     table.setShowGrid(False)
+    table.setWordWrap(False)  # lines may break at the hyphens of names
+    table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
     table.verticalHeader().hide()
     table.setMinimumHeight(_SHOWN_ROWS * table.verticalHeader().defaultSectionSize())
     header = table.horizontalHeader()
     header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+    for column in (0, 1):  # in a large font there is no room for all of a task
+        header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
     return table

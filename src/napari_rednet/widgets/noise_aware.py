@@ -73,16 +73,18 @@ class NoiseAwareWidget(RestoreWidget):
         return {**super().arguments_for(layer), "noise": noise, "strength": self.strength.value}
 
     def remembered(self) -> list[ValueWidget]:
-        """The strength as well, and where noise is measured."""
-        return [*super().remembered(), self.noise.place, self.strength]
+        """The strength as well."""
+        return [*super().remembered(), self.strength]
 
     def parameters(self) -> dict[str, Any]:
-        """Typed noise as well; estimates belong to their image."""
-        return {**super().parameters(), "noise": plain(self.noise.models())}
+        """Where noise is measured, and typed noise; estimates belong to their image."""
+        noise = plain(self.noise.models())
+        return {**super().parameters(), "place": self.noise.place.wanted, "noise": noise}
 
     def set_parameters(self, parameters: Parameters) -> None:
         """The noise as well."""
         super().set_parameters(parameters)
+        self.noise.place.want(parameters.get("place"))
         models = _as_models(parameters.get("noise"))
         if models:
             self.noise.type_models(models)

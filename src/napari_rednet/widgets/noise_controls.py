@@ -12,7 +12,7 @@ from magicgui.widgets.bases import Widget
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.noise_panel import NoisePanel
-from napari_rednet.widgets.noise_place import WHOLE, Place
+from napari_rednet.widgets.noise_place import WHOLE, Place, PlaceBox
 
 if TYPE_CHECKING:
     from napari_rednet.noise import NoiseLevels
@@ -66,15 +66,7 @@ class NoiseControls:
             name: LineEdit(name=name, label=label, tooltip=tooltip)
             for name, (label, tooltip) in _FIELDS.items()
         }
-        self.place = ChoiceBox(
-            name="place",
-            label="Measure in",
-            choices=lambda _: places(),
-            tooltip="Where noise is estimated: in the whole layer, in the plane that is shown, or "
-            "in what you draw in a Shapes layer, e.g. around background and cells but no "
-            "saturated beads.",
-            visible=False,
-        )
+        self.place = PlaceBox(places)
         self.estimate = PushButton(
             name="estimate",
             label="",

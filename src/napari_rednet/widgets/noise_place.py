@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Shapes
 
+from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.layers import LayerImage, shown_plane
 from napari_rednet.widgets.mask_layers import layer_mask
 from napari_rednet.widgets.worker import Steps
@@ -49,13 +51,83 @@ class Region:
     plane: tuple[int, ...] | None = None
 
 
+def label_of(place: Place) -> str:
+    """What a place is called."""
+    if place.shapes is None:
+        return "shown plane" if place.shown_only else "whole layer"
+    return f"{place.shapes.name}, shown plane" if place.shown_only else str(place.shapes.name)
+
+
 def places(layer: Image | None, shapes: Iterable[Shapes]) -> list[tuple[str, Place]]:
     """What there is to choose from, by its label."""
-    drawn = [(one.name, Place(one)) for one in shapes]
-    if layer is None or layer.ndim == 2:
-        return [("whole layer", WHOLE), *drawn]
-    shown = [(f"{label}, shown plane", Place(place.shapes, True)) for label, place in drawn]
-    return [("whole layer", WHOLE), ("shown plane", Place(shown_only=True)), *drawn, *shown]
+    drawn = [Place(one) for one in shapes]
+    found = [WHOLE, *drawn]
+    if layer is not None and layer.ndim > 2:
+        found[1:1] = [replace(WHOLE, shown_only=True)]
+        found += [replace(place, shown_only=True) for place in drawn]
+    return [(label_of(place), place) for place in found]
+
+
+class PlaceBox(ChoiceBox):
+    """A choice of a place.
+
+    That only the shown plane counts is kept while a 2-D layer is chosen, where there is no choice
+    of planes, and holds again for the next stack.
+
+    Parameters
+    ----------
+    places : callable
+        Returns labels and values of what there is to choose from.
+    """
+
+    def __init__(self, places: Callable[[], list[tuple[str, Place]]]) -> None:
+        self._shown_only = False
+        super().__init__(
+            name="place",
+            label="Measure in",
+            choices=lambda _: places(),
+            tooltip="Where noise is estimated: in the whole layer, in the plane that is shown, or "
+            "in what you draw in a Shapes layer, e.g. around background and cells but no "
+            "saturated beads.",
+            visible=False,
+        )
+        self.changed.connect(self._notice)
+
+    @property
+    def wanted(self) -> str:
+        """What is chosen, as it is called for a stack."""
+        return label_of(replace(self.value, shown_only=self._shown_only))
+
+    def want(self, label: Any) -> None:
+        """Choose what is called so for a stack, unless there is no such place."""
+        for shapes in [place.shapes for place in self._places]:
+            for shown_only in (False, True):
+                if label_of(Place(shapes, shown_only)) == label:
+                    self._shown_only = shown_only
+                    self.value = self._offered(shapes)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the places; napari calls it when layers come, go or are renamed."""
+        chosen = self.value
+        with self.changed.blocked():
+            super().reset_choices()
+            self.value = self._offered(getattr(chosen, "shapes", None))  # None at first
+        if self.value != chosen:
+            self.changed.emit(self.value)
+
+    @property
+    def _places(self) -> list[Place]:
+        return list(self.choices)
+
+    def _offered(self, shapes: Shapes | None) -> Place:
+        """What is offered of a Shapes layer, or of the whole if it is gone."""
+        drawn = [place for place in self._places if place.shapes is shapes]
+        found = drawn or [place for place in self._places if place.shapes is None]
+        return next((place for place in found if place.shown_only == self._shown_only), found[0])
+
+    def _notice(self) -> None:
+        if any(place.shown_only for place in self._places):
+            self._shown_only = self.value.shown_only
 
 
 def find_region(place: Place, layer: Image, point: Sequence[float]) -> Region:

@@ -11,7 +11,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_rednet.widgets.docking import TabIfCrowded
-from napari_rednet.widgets.keyboard import FOCUS_STYLE
+from napari_rednet.widgets.look import set_look
 from napari_rednet.widgets.run_queue import QueuedRun, queue_run
 from napari_rednet.widgets.worker import Steps
 
@@ -21,7 +21,7 @@ class RunningWidget(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setStyleSheet(FOCUS_STYLE)
+        set_look(self)
         TabIfCrowded(self)
         self._worker: QueuedRun | None = None
 
