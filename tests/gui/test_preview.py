@@ -9,7 +9,7 @@ from superqt.utils import WorkerBase
 
 import napari_rednet as nr
 from napari_rednet.widgets import preview_run
-from napari_rednet.widgets.layers import TEMPORARY
+from napari_rednet.widgets.layers import TEMPORARY, check_restorable
 
 LONG = 60_000
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
@@ -329,7 +329,9 @@ def test_a_layer_of_bool_and_typed_nonsense_are_refused_in_words(
     viewer.add_image(noisy > 500)
     widget = dock()
     assert switched_on(viewer, widget) is None
-    assert "bool" in widget.preview.status.value
+    with pytest.raises(ValueError, match="bool") as refused:
+        check_restorable(viewer.layers[0])
+    assert str(refused.value) in widget.preview.status.value
     viewer.add_image(noisy)
     widget.common.image.value = viewer.layers[-1]
     assert switched_on(viewer, widget) is not None

@@ -15,7 +15,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_rednet.widgets.controls import make_status, show_status
-from napari_rednet.widgets.layers import LayerImage, full_resolution
+from napari_rednet.widgets.layers import LayerImage, check_restorable, full_resolution
 from napari_rednet.widgets.preview_layer import PreviewLayer
 from napari_rednet.widgets.preview_parts import Previewed
 from napari_rednet.widgets.preview_run import Order, Previewer
@@ -222,6 +222,7 @@ class Preview:
         )
 
     def _make_order(self, source: Image) -> Order:
+        check_restorable(source)
         if self._known is None:
             self._known = self._arguments()
         view = view_of(self._viewer, source)
@@ -279,7 +280,7 @@ class Preview:
         if self._layer is not None and self.is_on:
             self._layer.clear()
             self._shown = None
-            self._say(f"No preview: {error}.")
+            self._say(f"No preview: {str(error).rstrip('.')}.")
 
     def _quit(self) -> None:
         if self._worker is not None:
