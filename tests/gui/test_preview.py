@@ -471,11 +471,15 @@ def test_what_is_done_is_shown_before_all_is(
 ):
     monkeypatch.setattr(preview_run, "_SECONDS_TO_FIRST_ROWS", 0)
     image = (data.camera() * 8.0 + np.random.default_rng(0).normal(0, 100, (512, 512))).clip(0)
-    viewer.add_image(image.astype(np.uint16))
+    viewer.add_image(np.stack([image, image, image / 2]).astype(np.uint16))
+    viewer.dims.set_current_step(0, 0)
     widget = dock()
     preview = switched_on(viewer, widget)
-    weak, shown = preview.data.copy(), []
-    preview.events.data.connect(lambda: shown.append(preview.data.copy()))
+    viewer.dims.set_current_step(0, 1)  # so that the next plane is restored ahead
+    qtbot.waitUntil(lambda: preview.translate[0] == 1, timeout=LONG)
+    settled(widget)
+    weak, shown = preview.data[0].copy(), []
+    preview.events.data.connect(lambda: shown.append(preview.data[0].copy()))
     widget.strength.value = 2
     settled(widget)
     strong = shown[-1]
@@ -486,6 +490,32 @@ def test_what_is_done_is_shown_before_all_is(
         np.testing.assert_array_equal(values[:done], strong[:done])
         np.testing.assert_array_equal(values[done:], weak[done:])
     assert (shown[0] != strong).any()
+
+
+def test_values_changed_in_place_are_previewed_anew(
+    viewer, dock, settled, qtbot, noisy, monkeypatch
+):
+    source = viewer.add_image(noisy.copy())
+    widget = dock()
+    begun, steps = [], preview_run.Previewer.steps
+
+    def slow(self, order):
+        begun.append(order)
+        while len(begun) == 1 and not go_on:
+            yield 1, 2
+        return (yield from steps(self, order))
+
+    go_on = []
+    monkeypatch.setattr(preview_run.Previewer, "steps", slow)
+    widget.preview.toggle.native.click()
+    qtbot.waitUntil(lambda: len(begun) == 1, timeout=LONG)
+    source.data[:] //= 2
+    source.data = source.data
+    qtbot.waitUntil(lambda: len(begun) == 2, timeout=LONG)
+    go_on.append(True)
+    settled(widget)
+    preview = preview_in(viewer)
+    assert_close(preview.data, nr.denoise(noisy // 2)[part(preview)])
 
 
 def test_what_is_painted_is_filled(viewer, dock, switched_on, settled, noisy):

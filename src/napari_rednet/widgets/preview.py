@@ -171,6 +171,7 @@ class Preview:
 
     def _forget_measures(self) -> None:
         self._previewer.forget_measures()
+        self._running = None  # serves nobody any more, though the array may be the same
 
     def _follow_removal(self, event: Any) -> None:
         if self._layer is None:

@@ -41,6 +41,11 @@ class Kept:
     def __init__(self) -> None:
         self._found: dict[tuple[int, ...], Previewed] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether none is kept."""
+        return not self._found
+
     def of(self, view: View) -> Previewed | None:
         """The preview of the plane, of this view or another."""
         return self._found.get(view.place)

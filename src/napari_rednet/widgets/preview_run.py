@@ -100,15 +100,15 @@ class Previewer:
         self._model: tuple[str, Model] | None = None
         self._measured: tuple[Order, Measured] | None = None
         self._kept: tuple[Order, Kept] | None = None
-        self._last: tuple[Order, Previewed] | None = None
+        self._before: tuple[Order, Kept] | None = None
 
     def forget_models(self) -> None:
         """Read the model again; its file may be another."""
-        self._model = self._kept = None
+        self._model = None
 
     def forget_measures(self) -> None:
         """Measure again; the layer may hold other values."""
-        self._completed = self._measured = self._kept = self._last = None
+        self._completed = self._measured = self._kept = self._before = None
 
     def has_measured(self, order: Order) -> bool:
         """Whether the layer has been measured."""
@@ -135,7 +135,7 @@ class Previewer:
         if known is not None and known.view.covers(view):
             return known
         canvas = Canvas(order.image.part(order.place, view.rows, view.columns), view, scale)
-        for other in (self._last_of(order), known):
+        for other in (self._earlier(order, view), known):
             if other is not None:
                 canvas.put_preview(other)
         margin, parts = window_margin(restoration), [view]
@@ -148,20 +148,21 @@ class Previewer:
         yield from _fill(canvas, order.image, order.place, windows)
         previewed = canvas.finish()
         kept.put(previewed)
-        self._last = order, previewed
         return previewed
 
     def _kept_for(self, order: Order) -> Kept:
         """What has been previewed under the same conditions."""
         if self._kept is None or not self._kept[0].is_under_same_conditions(order):
+            if self._kept is not None and not self._kept[1].is_empty:
+                self._before = self._kept
             self._kept = order, Kept()
         return self._kept[1]
 
-    def _last_of(self, order: Order) -> Previewed | None:
-        """The last preview of the image, under whatever conditions."""
-        if self._last is None or not self._last[0].is_of_same_image(order):
+    def _earlier(self, order: Order, view: View) -> Previewed | None:
+        """A preview of the same plane under the conditions before these."""
+        if self._before is None or not self._before[0].is_of_same_image(order):
             return None
-        return self._last[1]
+        return self._before[1].of(view)
 
     def _complete_arguments(self, order: Order) -> Steps:
         if self._completed is not None:
@@ -200,7 +201,7 @@ def _fill(
     image: LayerImage,
     place: tuple[int, ...],
     windows: Sequence[tuple[View, Window]],
-) -> Generator[Any]:
+) -> Generator[Any, None, None]:
     """Restore windows, and show now and then what has been finished."""
     begun, due = time.monotonic(), _SECONDS_TO_FIRST_ROWS
 
