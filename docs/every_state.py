@@ -9,13 +9,12 @@ a layer that it refuses. `every_widget.py` takes those of windows at rest.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from windows import dock, get_settings, napari, open_viewer, process_events
+from windows import dock, get_settings, napari, open_viewer, process_events, wait_for
 
 SAMPLES = {
     "Denoise": "chromosomes",
@@ -25,7 +24,6 @@ SAMPLES = {
     "Inpaint": "holes",
 }
 PLANES = 60  # that take some seconds
-LONGEST_SECONDS = 120
 
 
 def main(folder: Path, chosen: list[str]) -> None:
@@ -79,15 +77,6 @@ def states(viewer: napari.Viewer, widget: Any) -> Iterator[str]:
     widget.run.native.click()
     process_events(2)
     yield "refused"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Let the window live until something is so."""
-    end = time.monotonic() + LONGEST_SECONDS
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError
-        process_events(0.05)
 
 
 if __name__ == "__main__":

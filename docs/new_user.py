@@ -108,15 +108,6 @@ def says(viewer: napari.Viewer, words: str) -> bool:
     return any(words in label.text() for label in seen(viewer, QLabel))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait until something is there."""
-    for _ in range(round(seconds / 0.1)):
-        if condition():
-            return
-        process_events(0.1)
-    raise TimeoutError("what was waited for did not come")
-
-
 def save_selected(viewer: napari.Viewer, path: str) -> None:
     """Save the selected layer, typing its name into the dialog of files."""
     QTimer.singleShot(1500, lambda: answer(path))

@@ -13,17 +13,15 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import napari
 import numpy as np
-from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 from skimage import data
+from windows import napari, process_events, wait_for
 
 SIDE, PLANES, LONGEST_SECONDS = 512, 20, 60.0
 
@@ -33,7 +31,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
-    os.environ["NAPARI_REDNET_MODELS"] = tempfile.mkdtemp()
     viewer, widget = open_window()
     rng = np.random.default_rng(0)
     widget.preview.toggle.native.click()
@@ -134,15 +131,7 @@ def follow(
 def settle(widget: Any) -> None:
     """Wait for the preview."""
     process_events(0.2)
-    while widget.preview.is_busy:
-        process_events(0.05)
-
-
-def process_events(seconds: float) -> None:
-    """Let the window live; it rests, as it does for users, where there is nothing to do."""
-    loop = QEventLoop()
-    QTimer.singleShot(round(1e3 * seconds), loop.quit)
-    loop.exec()
+    wait_for(lambda: not widget.preview.is_busy)
 
 
 if __name__ == "__main__":

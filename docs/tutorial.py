@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from gallery import main, picture
-from new_user import choose, press, save_selected, says, type_into, wait_for
-from windows import open_viewer, process_events, shoot
+from new_user import choose, press, save_selected, says, type_into
+from windows import open_viewer, process_events, shoot, wait_for
 
 SAMPLE = "Denoise: chromosomes (z-stack, as recorded)"
 

@@ -17,7 +17,7 @@ os.environ["NAPARI_REDNET_CONFIG"] = tempfile.mkdtemp()
 import napari
 from gallery import options
 from napari.settings import get_settings
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QEventLoop, QTimer
 
 
 def open_viewer() -> napari.Viewer:
@@ -72,11 +72,19 @@ def shoot(viewer: napari.Viewer, file: str) -> None:
 
 
 def process_events(seconds: float) -> None:
-    """Let the window draw itself."""
+    """Let the window live; it rests, as it does for users, where there is nothing to do."""
+    loop = QEventLoop()
+    QTimer.singleShot(round(1e3 * seconds), loop.quit)
+    loop.exec()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait until something is so."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        QApplication.processEvents()
-        time.sleep(0.01)
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("what was waited for did not come")
+        process_events(0.05)
 
 
 def wait_until_idle(widget: Any) -> None:

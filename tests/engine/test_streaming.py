@@ -130,6 +130,14 @@ def test_an_empty_stream_cannot_be_finished():
         rows.finish()
 
 
+def test_planes_that_are_cut_need_what_is_cut_off():
+    network = StreamableNetwork(NETWORKS[0], CPU, torch.float32)
+    rows = RowStream(network, 8, Cuts(top=True, bottom=True))
+    assert rows.push(torch.rand(1, 1, 2 * NETWORKS[0].config.layers - 1, 8)).shape[2] == 0
+    with pytest.raises(ValueError, match="too few"):
+        rows.finish()
+
+
 def test_memory_grows_with_width_and_not_with_height():
     config = CONFIGS[2]
     assert stream_bytes(config, 2000, 32, 2) > 1.9 * stream_bytes(config, 1000, 32, 2)

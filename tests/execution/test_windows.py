@@ -10,7 +10,7 @@ from skimage import data
 from tests.conftest import small_model
 
 import napari_rednet as nr
-from napari_rednet.execution import Window, drain, measure
+from napari_rednet.execution import Windows, drain, measure
 from napari_rednet.restoration import (
     prepare_deblock,
     prepare_deblur,
@@ -47,7 +47,7 @@ def noise(shape, seed=0):
 
 def window_of(restoration, place, rows, columns, measured=None):
     found = measure(restoration) if measured is None else measured
-    return drain(Window(restoration, found, place, rows, columns).steps(), False, "")
+    return drain(Windows(restoration, found).at(place, rows, columns).steps(), False, "")
 
 
 def assert_same(window, expected):
@@ -206,7 +206,7 @@ def test_rows_that_are_done_are_final(channels):
     image = noise((900, 120) if channels is None else (900, 120, channels))
     options = {"model": small_model("denoise"), "device": "cpu", "channel_axis": channels and -1}
     restoration = prepare_denoise(image, **options)
-    window = Window(restoration, measure(restoration), (), slice(20, 890), slice(5, 110))
+    window = Windows(restoration, measure(restoration)).at((), slice(20, 890), slice(5, 110))
     assert window.rows_done == 0
     parts = [window.values[: window.rows_done].copy() for _ in window.steps()]
     counts = [len(part) for part in parts]
@@ -220,7 +220,7 @@ def test_rows_that_are_done_are_final(channels):
 def test_closing_cancels():
     restoration = prepare_denoise(noise((40, 40)), model=small_model("denoise"), device="cpu")
     everything = slice(0, 40)
-    steps = Window(restoration, measure(restoration), (), everything, everything).steps()
+    steps = Windows(restoration, measure(restoration)).at((), everything, everything).steps()
     next(steps)
     steps.close()
     with pytest.raises(StopIteration):

@@ -401,13 +401,13 @@ def restored(monkeypatch):
     """What is restored: (place, rows, columns) of each window, as it begins."""
     from napari_rednet import execution
 
-    class Noting(execution.Window):
-        def __init__(self, restoration, measured, place, rows, columns):
-            noted.append((place, rows, columns))
-            super().__init__(restoration, measured, place, rows, columns)
+    noted, at = [], execution.Windows.at
 
-    noted = []
-    monkeypatch.setattr(execution, "Window", Noting)
+    def noting(self, *window):
+        noted.append(window)
+        return at(self, *window)
+
+    monkeypatch.setattr(execution.Windows, "at", noting)
     return noted
 
 

@@ -6,7 +6,7 @@ from napari_rednet.execution.restoration import Restoration
 from napari_rednet.execution.samples import Samples
 from napari_rednet.execution.speed import Speed, speed_steps
 from napari_rednet.execution.steps import Progress, Steps, drain, restoration_steps
-from napari_rednet.execution.windows import Measured, Window, measure, window_margin
+from napari_rednet.execution.windows import Measured, Window, Windows, measure
 
 __all__ = [
     "Job",
@@ -18,6 +18,7 @@ __all__ = [
     "Speed",
     "Steps",
     "Window",
+    "Windows",
     "drain",
     "is_dask",
     "measure",
@@ -26,5 +27,4 @@ __all__ = [
     "restoration_steps",
     "sample_windows",
     "speed_steps",
-    "window_margin",
 ]

@@ -40,41 +40,49 @@ def measure(restoration: Restoration) -> Measured:
     return Measured(list(all_samples(restoration.job, restoration.array, mask)), mask)
 
 
-def window_margin(restoration: Restoration) -> int | None:
-    """Pixels of the result around a window that it depends on; None if on more than a margin."""
-    return restoration.job.make_restorer().row_margin
+class Windows:
+    """Restores parts of an array as they are in the whole result, to the rounding.
 
-
-class Window:
-    """A part of the planes at one place, restored as in the whole array, to the rounding.
-
-    That does not hold for deblurring, where it is close.
+    That does not hold for deblurring, where they are close.
 
     Parameters
     ----------
     restoration : Restoration
         Of the whole array.
     measured : Measured
-        In the whole array, whose range and noise the part is restored under.
-    place : sequence of int
-        Which planes: an index for each axis but Y, X and channel.
-    rows, columns : slice
-        Which part, counted in the result, with both ends inside of it.
+        In the whole array, whose range and noise the parts are restored under.
     """
 
-    def __init__(
-        self,
-        restoration: Restoration,
-        measured: Measured,
-        place: Sequence[int],
-        rows: slice,
-        columns: slice,
-    ) -> None:
-        self._job, self._array = restoration.job, restoration.array
-        self._restorer = self._job.make_restorer()
-        self._measured, self._place = measured, place
+    def __init__(self, restoration: Restoration, measured: Measured) -> None:
+        self.job, self.array, self.mask = restoration.job, restoration.array, measured.mask
+        self.restorer = self.job.make_restorer()
+        self.settings = [self.job.settings_of(s, c) for c, s in enumerate(measured.samples)]
+
+    @property
+    def margin(self) -> int | None:
+        """Pixels of the result around a part that it depends on; None if on more than a margin."""
+        return self.restorer.row_margin
+
+    def at(self, place: Sequence[int], rows: slice, columns: slice) -> Window:
+        """A part that is to be restored.
+
+        Parameters
+        ----------
+        place : sequence of int
+            Of which planes: an index for each axis but Y, X and channel.
+        rows, columns : slice
+            Which part, counted in the result, with both ends inside of it.
+        """
+        return Window(self, place, rows, columns)
+
+
+class Window:
+    """A part of the planes at one place; see `Windows.at`."""
+
+    def __init__(self, windows: Windows, place: Sequence[int], rows: slice, columns: slice) -> None:
+        self._windows, self._place = windows, place
         self._rows, self._columns = rows, columns
-        self._target = _Target(self._job, rows, columns, np.dtype(self._array.dtype))
+        self._target = _Target(windows.job, rows, columns, np.dtype(windows.array.dtype))
 
     @property
     def values(self) -> npt.NDArray[Any]:
@@ -91,16 +99,18 @@ class Window:
 
         Yields (pixels done, pixels in all); returns `values`.
         """
-        job, measured = self._job, self._measured
-        settings = [job.settings_of(samples, c) for c, samples in enumerate(measured.samples)]
-        keys = job.layout.planes_at(self._place)
-        groups = [keys] if job.color else [(key,) for key in keys]
+        whole = self._windows
+        keys = whole.job.layout.planes_at(self._place)
+        groups = [keys] if whole.job.color else [(key,) for key in keys]
         size = (self._rows.stop - self._rows.start) * (self._columns.stop - self._columns.start)
         for number, group in enumerate(groups):
-            plane = plane_of(job, group, self._array, self._target, settings, measured.mask)
-            plane = replace(plane, is_stored=not is_in_memory(self._array))
+            plane = plane_of(
+                whole.job, group, whole.array, self._target, whole.settings, whole.mask
+            )
+            # The target is no array, but it lies in memory.
+            plane = replace(plane, is_stored=not is_in_memory(whole.array))
             yield number * size, len(groups) * size
-            for _ in self._restorer.restore_window(plane, self._rows, self._columns):
+            for _ in whole.restorer.restore_window(plane, self._rows, self._columns):
                 yield number * size, len(groups) * size
         return self.values
 

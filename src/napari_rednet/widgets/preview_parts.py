@@ -73,8 +73,7 @@ class Canvas:
 
     def __init__(self, seen: LayerImage, view: View, scale: int) -> None:
         self.view, self.scale = view, scale
-        data = np.asarray(seen.data)
-        self._values: npt.NDArray[Any] = np.array(data.repeat(scale, 0).repeat(scale, 1))
+        self._values: npt.NDArray[Any] = np.asarray(seen.data).repeat(scale, 0).repeat(scale, 1)
 
     def put(self, view: View, values: npt.NDArray[Any]) -> None:
         """Put in what there is of a view."""

@@ -121,7 +121,7 @@ class Previewer:
         known of the plane is not restored again, where a result depends on no more than what lies
         near to it.
         """
-        from napari_rednet.execution import Window, window_margin
+        from napari_rednet.execution import Windows
 
         yield 0, 0
         arguments = yield from self._complete_arguments(order)
@@ -138,14 +138,11 @@ class Previewer:
         for other in (self._earlier(order, view), known):
             if other is not None:
                 canvas.put_preview(other)
-        margin, parts = window_margin(restoration), [view]
-        if known is not None and margin is not None:
-            parts = missing_parts(view, known.view, margin / scale)
-        windows = [
-            (part, Window(restoration, measured, order.place, *part.magnified(scale)))
-            for part in parts
-        ]
-        yield from _fill(canvas, order.image, order.place, windows)
+        windows, parts = Windows(restoration, measured), [view]
+        if known is not None and windows.margin is not None:
+            parts = missing_parts(view, known.view, windows.margin / scale)
+        todo = [(part, windows.at(order.place, *part.magnified(scale))) for part in parts]
+        yield from _fill(canvas, order, todo)
         previewed = canvas.finish()
         kept.put(previewed)
         return previewed
@@ -197,19 +194,16 @@ class Previewer:
 
 
 def _fill(
-    canvas: Canvas,
-    image: LayerImage,
-    place: tuple[int, ...],
-    windows: Sequence[tuple[View, Window]],
+    canvas: Canvas, order: Order, todo: Sequence[tuple[View, Window]]
 ) -> Generator[Any, None, None]:
     """Restore windows, and show now and then what has been finished."""
     begun, due = time.monotonic(), _SECONDS_TO_FIRST_ROWS
 
     def put(done: View, window: Window) -> None:
-        seen = image.part(place, done.rows, done.columns)
+        seen = order.image.part(order.place, done.rows, done.columns)
         canvas.put(done, seen.with_alpha(window.values[: done.shape[0] * canvas.scale]))
 
-    for part, window in windows:
+    for part, window in todo:
         for progress in window.steps():
             rows = window.rows_done // canvas.scale
             is_worth_it = 0 < rows < _NEARLY_ALL * part.shape[0]
