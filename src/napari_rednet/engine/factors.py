@@ -12,16 +12,6 @@ import torch
 from torch import nn
 
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.schedule import TrainingConfig
-
-
-def make_optimizer(network: RedNet, config: TrainingConfig) -> torch.optim.AdamW | FactorOptimizer:
-    """The optimiser of all weights, or of factors and offsets alone."""
-    if config.factors_only:
-        return FactorOptimizer(network, config.rate)
-    return torch.optim.AdamW(
-        network.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
-    )
 
 
 class FactorOptimizer:

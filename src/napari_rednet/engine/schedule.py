@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from napari_rednet.engine.losses import LOSSES
 
+OPTIMIZERS = ("adamw", "muon")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -18,8 +20,14 @@ class TrainingConfig:
         Length of the training; exactly one of the two is set.
     loss : {'squared', 'absolute', 'charbonnier'}
         The error of a pixel, see `engine.losses`.
+    squared_from : float
+        Share of the training, 0 to 1, after which the error is the squared one.
+    optimizer : {'adamw', 'muon'}
+        What learns the kernels of the hidden layers, see `engine.optimizers`.
     rate : float
-        Peak learning rate, reached after `warm_up` steps; it falls to zero on a cosine.
+        Peak learning rate of AdamW, reached after `warm_up` steps; it falls to zero on a cosine.
+    muon_rate : float
+        The same of Muon.
     factors_only : bool
         Learn a factor and an offset of every feature map, not every weight.
     ema : float
@@ -43,7 +51,10 @@ class TrainingConfig:
     steps: int | None = None
     minutes: float | None = None
     loss: str = "squared"
+    squared_from: float = 1.0
+    optimizer: str = "adamw"
     rate: float = 1e-3
+    muon_rate: float = 0.01
     warm_up: int = 200
     weight_decay: float = 0.0
     factors_only: bool = False
@@ -64,11 +75,19 @@ class TrainingConfig:
             raise ValueError(f"the length of a training must be positive, got {length}")
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}"
+            )
 
-    def rate_at(self, step: int, fraction: float) -> float:
-        """The learning rate after so many steps, with so much of the training done."""
+    def loss_at(self, fraction: float) -> str:
+        """The error that counts when so much of the training is done."""
+        return self.loss if fraction < self.squared_from else "squared"
+
+    def height_at(self, step: int, fraction: float) -> float:
+        """Share of the peak rates after so many steps, with so much of the training done."""
         warm = min(1.0, (step + 1) / self.warm_up)
-        return self.rate * warm * 0.5 * (1 + math.cos(math.pi * fraction))
+        return warm * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 @dataclass(frozen=True)

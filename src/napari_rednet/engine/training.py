@@ -25,9 +25,9 @@ from napari_rednet.engine.checkpoints import (
     write_checkpoint,
 )
 from napari_rednet.engine.devices import training_dtype
-from napari_rednet.engine.factors import make_optimizer
 from napari_rednet.engine.losses import LOSSES
 from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.optimizers import make_optimizer
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.errors import TrainingError
 
@@ -37,12 +37,15 @@ Batch = tuple[Tensor, Tensor, Tensor]
 Weights = dict[str, Tensor]
 
 _MOST_RESTARTS = 5
+_MANY_SAMPLES = 400
+_DIVERGED = 5.0
 
 
 class Trainer:
     """Trains a network on batches that a function makes.
 
-    A loss that is not finite takes the weights back to the last good ones and halves the rate.
+    A loss that is not finite, or that has suddenly grown by a multiple, takes the weights back to
+    the last good ones and halves the rate.
 
     Parameters
     ----------
@@ -85,11 +88,13 @@ class Trainer:
         self._dtype = training_dtype(device)
         self._generator = torch.Generator(device).manual_seed(config.seed)
         self._optimizer = make_optimizer(self.network, config)
+        self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._checked = 0
         self._spread_checks = 0
         self._checks_without_gain = 0
         self._rate_factor = 1.0
         self._restarts = 0
+        self._usual_loss = math.inf
         self._good = copy.deepcopy(self._state())
 
     @property
@@ -120,15 +125,19 @@ class Trainer:
 
     def _run_interval(self) -> TrainingStatus | None:
         """Train for an interval; None if it had to be taken back."""
-        begun = self.seconds
+        begun, kind = self.seconds, self.config.loss_at(self.fraction)
         # What passes between intervals does not count.
         self._clock_start = time.perf_counter() - begun
         samples, loss, norm = self._train_interval()
         speed = samples / (self._seconds_by_now() - begun)
         is_check = self._is_check_due()
-        if not math.isfinite(loss) or (is_check and not self._is_sound()):
+        if self._has_diverged(loss, samples) or (is_check and not self._is_sound()):
             self._restart()
             return None
+        if kind != self.config.loss_at(self.fraction):
+            self._usual_loss = math.inf
+        elif samples >= _MANY_SAMPLES:
+            self._usual_loss = min(self._usual_loss, loss)
         score = self._score() if is_check and self._validate else math.nan
         status = TrainingStatus(
             step=self.step,
@@ -137,7 +146,7 @@ class Trainer:
             fraction=self.fraction,
             loss=loss,
             gradient_norm=norm,
-            rate=self._rate(),
+            rate=self.config.rate * self._height(),
             samples_per_second=speed,
             score=score,
         )
@@ -165,13 +174,14 @@ class Trainer:
         return self.seconds
 
     def _train_step(self) -> tuple[Tensor, Tensor, int]:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate()
+        for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak * self._height()
         inputs, targets, weights = self._make_batch(self._generator)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, self._dtype, self._dtype is not torch.float32):
             restored = self.network(inputs)
-        loss = (weights * LOSSES[self.config.loss](restored.float() - targets)).mean()
+        error = LOSSES[self.config.loss_at(self.fraction)]
+        loss = (weights * error(restored.float() - targets)).mean()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
@@ -179,8 +189,8 @@ class Trainer:
         self._update_average()
         return loss.detach(), norm, len(inputs)
 
-    def _rate(self) -> float:
-        return self._rate_factor * self.config.rate_at(self.step, self.fraction)
+    def _height(self) -> float:
+        return self._rate_factor * self.config.height_at(self.step, self.fraction)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -189,6 +199,12 @@ class Trainer:
         pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
         for mean, value in pairs:
             mean.lerp_(value, 1 - decay)
+
+    def _has_diverged(self, loss: float, samples: int) -> bool:
+        # At a rate that is too high, the error grows by ten to thirty times within some hundred
+        # steps and stays there, finite. Between intervals of many samples it differs by far less.
+        is_certain = samples >= _MANY_SAMPLES
+        return not math.isfinite(loss) or (is_certain and loss > _DIVERGED * self._usual_loss)
 
     def _is_sound(self) -> bool:
         """Whether all weights are finite; the loss tells only of those before the last step."""
@@ -199,8 +215,8 @@ class Trainer:
         self._restarts += 1
         if self._restarts > _MOST_RESTARTS:
             raise TrainingError(
-                f"the loss or the weights are not finite before step {self.step}, with ever lower "
-                "rates; look for wrong values in the images"
+                f"the loss or the weights grow without bounds before step {self.step}, with ever "
+                "lower rates; look for wrong values in the images"
             )
         drawn, factor, restarts = self._generator.get_state(), self._rate_factor, self._restarts
         seconds = self.seconds
