@@ -24,7 +24,8 @@ def random_network(config, seed=0):
     with torch.no_grad():
         network.deconv[-1].weight.mul_(5)
         for layer in network.layers():
-            layer.bias.normal_(0, 0.05, generator=torch.Generator().manual_seed(seed + 1))
+            if layer.bias is not None:
+                layer.bias.normal_(0, 0.05, generator=torch.Generator().manual_seed(seed + 1))
     return network.eval().requires_grad_(False)
 
 

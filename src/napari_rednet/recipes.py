@@ -19,6 +19,7 @@ from torch import Tensor
 from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseCorruption
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.network import INITIALIZATIONS, NetworkConfig, RedNet, initialize
+from napari_rednet.engine.noise_map import told_noise
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.engine.training import Batch, Trainer
 from napari_rednet.errors import TrainingError
@@ -49,8 +50,8 @@ class Start:
     """A trained model whose weights a training starts from.
 
     Without `noise`, it is one for the same task. With it, it is a denoiser: its second input, the
-    noise map, becomes the second input of a network that has one, scaled by `noise`; for a network
-    that has none it is fixed at `noise`.
+    noise map, becomes the second input of a network that has one, scaled by `noise`; what else it
+    is told of the noise is left out.
     """
 
     model: str
@@ -78,13 +79,10 @@ class Start:
 
 
 def _adapt_first_layer(state: dict[str, Tensor], noise: float, channels: int) -> None:
-    """Let a denoiser's first layer see, for the noise map, a second input or nothing."""
+    """Let a denoiser's first layer see, for what it is told of the noise, one map or nothing."""
     first = state["conv.0.weight"]
-    if channels == 1:
-        state["conv.0.bias"] = state["conv.0.bias"] + noise * first[:, 1].sum((1, 2))
-        state["conv.0.weight"] = first[:, :1]
-    else:
-        state["conv.0.weight"] = torch.cat([first[:, :1], noise * first[:, 1:]], 1)
+    parts = [first[:, :1], noise * first[:, 1:2]]
+    state["conv.0.weight"] = torch.cat(parts[:channels], 1)
 
 
 @dataclass(frozen=True)
@@ -283,7 +281,8 @@ def _noisy_cases(planes: list[FloatArray], stds: tuple[float, ...]) -> list[Batc
         for plane in planes:
             clean = torch.from_numpy(plane)[None, None]
             noise = torch.randn(clean.shape, generator=generator) * (std / 255)
-            inputs = torch.cat([clean + noise, torch.full_like(clean, std / 255)], 1)
+            told = told_noise(torch.full_like(clean, std / 255), 0.0, 0.0)
+            inputs = torch.cat([clean + noise, told], 1)
             cases.append((inputs, clean, torch.ones(1)))
     return cases
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_rednet.engine.degradations import NoiseCorruption, evened_weights
 from napari_rednet.engine.intensity import measure_range
-from napari_rednet.engine.noise_map import smooth_signal
+from napari_rednet.engine.noise_map import smooth_signal, told_noise
 from napari_rednet.engine.patches import PatchSampler
 from napari_rednet.engine.training import Batch
 from napari_rednet.errors import TrainingError
@@ -93,27 +93,33 @@ class DenoisingBatches:
     ) -> None:
         self._count = shape.batch
         self._corruption = corruption
-        self._clean = _sampler(folders, data, shape.patch, device)
+        self._clean = _sampler(folders, data, shape.patch + 2 * corruption.margin, device)
         self._pairs: PatchSampler | None = None
         self._pair_share = sum(pair.share for pair in pairs)
         if pairs:
             self._pairs = PatchSampler(_load_pairs(pairs, data), shape.patch, device)
 
     def __call__(self, generator: torch.Generator) -> Batch:
-        """Draw a batch; the weights make up for strong noise having large errors."""
-        count = self._count
-        clean = vary_contrast(self._clean.sample(count, generator), generator)
-        noisy, std = self._corruption(clean, generator)
-        if self._pairs is not None:
-            real = self._pairs.sample(count, generator)
-            chance = torch.rand((count, 1, 1, 1), generator=generator, device=real.device)
-            error = torch.randn((count, 1, 1, 1), generator=generator, device=real.device)
-            is_real = chance < self._pair_share
-            clean = torch.where(is_real, real[:, :1], clean)
-            noisy = torch.where(is_real, real[:, 1:2], noisy)
-            real_std = real[:, 2:] * torch.exp(self._corruption.map_error * error)
-            std = torch.where(is_real, real_std, std)
-        return torch.cat([noisy, std], 1), clean, evened_weights(std)
+        """Draw a batch."""
+        clean = vary_contrast(self._clean.sample(self._count, generator), generator)
+        batch = self._corruption(clean, generator)
+        if self._pairs is None:
+            return batch
+        real = self._real_batch(generator)
+        chance = torch.rand((self._count, 1, 1, 1), generator=generator, device=clean.device)
+        is_real = chance < self._pair_share
+        inputs, targets, weights = (
+            torch.where(is_real, one, other) for one, other in zip(real, batch, strict=True)
+        )
+        return inputs, targets, weights
+
+    def _real_batch(self, generator: torch.Generator) -> Batch:
+        if self._pairs is None:
+            raise TrainingError("there are no pairs")
+        clean, noisy, std = torch.split(self._pairs.sample(self._count, generator), 1, 1)
+        error = torch.randn((self._count, 1, 1, 1), generator=generator, device=std.device)
+        std = std * torch.exp(self._corruption.map_error * error)
+        return torch.cat([noisy, told_noise(std, 0.0, 0.0)], 1), clean, evened_weights(std)
 
 
 def vary_contrast(clean: Tensor, generator: torch.Generator) -> Tensor:

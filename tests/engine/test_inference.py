@@ -16,14 +16,14 @@ from napari_rednet.engine.inference import (
 )
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient
-from napari_rednet.engine.noise_map import RADIUS, SIGMA, smooth_signal
+from napari_rednet.engine.noise_map import MOST_CHANGE, RADIUS, SIGMA, smooth_signal
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
 CPU = torch.device("cpu")
-SETTINGS = ChannelSettings(IntensityRange(10, 250), NoiseModel(2, 5, 3), 1.2)
-NETWORK = random_network(NetworkConfig(layers=6, features=4, in_channels=2, stride=2))
+SETTINGS = ChannelSettings(IntensityRange(10, 250), NoiseModel(2, 5, 3, 0.7, 0.4), 1.2)
+NETWORK = random_network(NetworkConfig(layers=6, features=4, in_channels=4, stride=2))
 
 
 def run(image, restorer, settings=SETTINGS, is_stored=True, readers=None):
@@ -55,10 +55,12 @@ def whole(image, settings=SETTINGS, network=NETWORK):
     scale, noise = settings.scale, settings.noise
     signal = ndimage.gaussian_filter(image, SIGMA, mode="nearest", radius=RADIUS)
     std = settings.strength * noise.std(signal) / scale.span
-    inputs = np.stack([(image - scale.low) / scale.span, std]).astype(np.float32)
+    told = [std, *(std * along for along in noise.correlation)]
+    inputs = np.stack([(image - scale.low) / scale.span, *told]).astype(np.float32)
     with torch.no_grad():
         restored = network(torch.from_numpy(inputs)[None])[0, 0].numpy()
-    return restored * scale.span + scale.low
+    change = np.clip(restored - inputs[0], -MOST_CHANGE * std, MOST_CHANGE * std)
+    return image + change * scale.span
 
 
 @pytest.mark.parametrize("is_stored", [False, True])
@@ -182,7 +184,7 @@ def test_memory_errors_are_recognised():
 
 def test_overflow_in_half_precision_is_computed_in_float32(noisy_camera):
     """float16 ends at 65504; the network's own values here go beyond."""
-    network = random_network(NetworkConfig(layers=6, features=4, in_channels=2))
+    network = random_network(NetworkConfig(layers=6, features=4, in_channels=4))
     network.conv[0].weight.mul_(1e6)
     network.deconv[-1].weight.mul_(1e-6)
     exact, _ = run(noisy_camera, Restorer(network, CPU, dtype=torch.float32))
@@ -193,7 +195,7 @@ def test_overflow_in_half_precision_is_computed_in_float32(noisy_camera):
 
 @pytest.mark.parametrize("part", ["weight", "bias"])
 def test_damaged_weights_are_named(noisy_camera, part):
-    network = random_network(NetworkConfig(layers=6, features=4, in_channels=2))
+    network = random_network(NetworkConfig(layers=6, features=4, in_channels=4))
     getattr(network.conv[0], part).fill_(float("nan"))
     with pytest.raises(ModelError, match="not finite"):
         run(noisy_camera, Restorer(network, CPU))

@@ -5,16 +5,18 @@ from hypothesis import strategies as st
 from skimage import data
 from tests.conftest import seeded
 
-from napari_rednet.engine.opponent import from_opponent, opponent_std, to_opponent
+from napari_rednet.engine.opponent import mix_back, opponent_std, to_opponent
 
 
 def astronaut():
     return torch.from_numpy(np.moveaxis(data.astronaut(), -1, 0) / np.float32(255))
 
 
-def test_colours_come_back():
+def test_changes_of_mean_and_differences_are_those_of_the_colours():
     colors = astronaut()
-    torch.testing.assert_close(from_opponent(to_opponent(colors)), colors)
+    changed = colors.flip(2)
+    change = mix_back(to_opponent(changed) - to_opponent(colors))
+    torch.testing.assert_close(change, changed - colors)
 
 
 @given(value=st.floats(0, 1))

@@ -17,7 +17,8 @@ REPORT = "report.csv"
 
 COLUMNS = (
     "source", "result", "status", "reason", "seconds", "pixels",
-    "noise_gain", "noise_offset", "read_noise", "range_low", "range_high", "model",
+    "noise_gain", "noise_offset", "read_noise", "grain_y", "grain_x",
+    "range_low", "range_high", "model",
 )  # fmt: skip
 """Numbers that each channel has are joined by ``;``."""
 
@@ -48,11 +49,11 @@ def write_report(path: Path, outcomes: Iterable[tuple[BatchFile, Outcome]]) -> N
 def _row(file: BatchFile, outcome: Outcome) -> list[Any]:
     told = [file.source, file.result, outcome.status, outcome.reason]
     figures = outcome.figures
-    return [*told, *([""] * 8 if figures is None else _numbers(figures))]
+    return [*told, *([""] * (len(COLUMNS) - 4) if figures is None else _numbers(figures))]
 
 
 def _numbers(figures: Figures) -> list[Any]:
-    noise = [_joined(part) for part in zip(*figures.noise, strict=True)] or [""] * 3
+    noise = [_joined(part) for part in zip(*figures.noise, strict=True)] or [""] * 5
     ranges = [_joined(part) for part in zip(*figures.ranges, strict=True)] or [""] * 2
     return [f"{figures.seconds:.2f}", figures.pixels, *noise, *ranges, figures.model]
 

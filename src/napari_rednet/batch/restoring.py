@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -174,7 +174,7 @@ def _figures(work: Work, image: OpenImage, prepared: Prepared, remark: str) -> F
     return Figures(
         pixels=math.prod(layout.enlarged(work.scale).shape),
         model=work.model.name,
-        noise=[(n.gain, n.offset, n.read_noise) for n in prepared.noise],
+        noise=[astuple(n) for n in prepared.noise],
         ranges=[(r.low, r.high) for r in ranges],
         remark=remark,
     )

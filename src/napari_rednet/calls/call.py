@@ -23,8 +23,8 @@ class Call:
     source : Origin
         Of the image.
     arguments : mapping
-        By the names of the function, in plain values: `noise` as a list with a mapping of gain,
-        offset and read_noise for each channel; `psf` as a mapping of `function` and `values`, or
+        By the names of the function, in plain values: `noise` as a list with a mapping of the
+        fields of a `NoiseModel` for each channel; `psf` as a mapping of `function` and `values`, or
         the fields of an `Origin`; `mask` as these fields and `planes`, its axes before Y and X.
     rgb : bool
         Whether the last axis of the image holds colours.
@@ -80,4 +80,4 @@ def common_noise(noise: list[Mapping[str, float]]) -> Mapping[str, float] | None
 
 def is_gaussian(noise: Mapping[str, float]) -> bool:
     """Whether a standard deviation says it all."""
-    return noise["gain"] == noise["offset"] == 0
+    return all(value == 0 for name, value in noise.items() if name != "read_noise")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from napari_rednet.console import run_with_bar, say
+from napari_rednet.engine.noise_model import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
 
 if TYPE_CHECKING:
@@ -172,8 +173,7 @@ def _tell(prepared: Prepared, *, quiet: bool) -> None:
     """Print what was found in an image before it is restored."""
     for channel, level in enumerate(prepared.noise):
         say(
-            f"noise of channel {channel}: gain {level.gain:.4g}, offset {level.offset:.4g}, "
-            f"read noise {level.read_noise:.4g}",
+            f"noise of channel {channel}: {noise_words(level)}",
             quiet=quiet,
         )
     if prepared.remark:

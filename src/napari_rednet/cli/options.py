@@ -59,6 +59,10 @@ Noise = Annotated[
 Gain = Annotated[float | None, typer.Option(help="Image units per photon.")]
 Offset = Annotated[float | None, typer.Option(help="Signal without light.")]
 ReadNoise = Annotated[float | None, typer.Option(help="Noise without light.")]
+GrainY = Annotated[
+    float | None, typer.Option(help="Grain of the noise along Y in pixels; 0 if it is white.")
+]
+GrainX = Annotated[float | None, typer.Option(help="The same along X.")]
 Strength = Annotated[float, typer.Option(help="Factor on the noise level.")]
 Model = Annotated[str, typer.Option(help="fast, best, a model's name or a .safetensors file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]

@@ -14,6 +14,8 @@ from napari_rednet.cli.options import (
     Ensemble,
     Force,
     Gain,
+    GrainX,
+    GrainY,
     Memory,
     Model,
     Noise,
@@ -40,6 +42,8 @@ def denoise(
     gain: Gain = None,
     offset: Offset = None,
     read_noise: ReadNoise = None,
+    grain_y: GrainY = None,
+    grain_x: GrainX = None,
     strength: Strength = 1.0,
     model: Model = "fast",
     ensemble: Ensemble = False,
@@ -59,7 +63,7 @@ def denoise(
     from napari_rednet.batch.tasks import denoise_work
 
     with reported_errors():
-        given = noise_model(noise, gain, offset, read_noise)
+        given = noise_model(noise, gain, offset, read_noise, grain_y, grain_x)
         check_number("strength", strength)
         options = check_options("denoise", model, ensemble, tile, device, memory)
         places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
@@ -139,6 +143,8 @@ def deblur(
     gain: Gain = None,
     offset: Offset = None,
     read_noise: ReadNoise = None,
+    grain_y: GrainY = None,
+    grain_x: GrainX = None,
     strength: Strength = 1.0,
     iterations: Annotated[int, typer.Option(help="How often data and prior take turns.")] = 8,
     model: Model = "fast",
@@ -160,7 +166,7 @@ def deblur(
     with reported_errors():
         widefield = (numerical_aperture, wavelength, pixel_size)
         kernel = choose_psf(psf, gaussian, disk, motion, angle, widefield)
-        given = noise_model(noise, gain, offset, read_noise)
+        given = noise_model(noise, gain, offset, read_noise, grain_y, grain_x)
         check_number("strength", strength)
         turns = check_count("iterations", iterations)
         options = check_options("denoise", model, ensemble, tile, device)
@@ -203,16 +209,24 @@ def inpaint(
 
 
 def noise_model(
-    noise: float | None, gain: float | None, offset: float | None, read_noise: float | None
+    noise: float | None,
+    gain: float | None,
+    offset: float | None,
+    read_noise: float | None,
+    grain_y: float | None,
+    grain_x: float | None,
 ) -> float | NoiseModel | None:
     """The noise that the options say; None if they do not."""
     from napari_rednet.arguments import check_number
 
-    parts = (gain, offset, read_noise)
-    if all(part is None for part in parts):
-        if noise is not None:
-            check_number("noise", noise)
-        return noise
+    grain = (grain_y or 0.0, grain_x or 0.0)
     if noise is not None:
-        raise ValueError("give either --noise or --gain, --offset and --read-noise")
-    return NoiseModel(gain or 0.0, offset or 0.0, read_noise or 0.0)
+        check_number("noise", noise)
+        if (gain, offset, read_noise) != (None, None, None):
+            raise ValueError("give either --noise or --gain, --offset and --read-noise")
+        return NoiseModel(0.0, 0.0, noise, *grain) if any(grain) else noise
+    if (gain, offset, read_noise) != (None, None, None):
+        return NoiseModel(gain or 0.0, offset or 0.0, read_noise or 0.0, *grain)
+    if any(grain):
+        raise ValueError("--grain-y and --grain-x go with --noise, or with --gain and its kin")
+    return None

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.images import from_network, to_network
+from napari_rednet.engine.images import changed, from_network, to_network
 from napari_rednet.engine.noise_map import RADIUS
 from napari_rednet.engine.planes import Plane
 from napari_rednet.engine.tiling import Strip
 from napari_rednet.engine.transfers import Fetching
-from napari_rednet.engine.unknown_pixels import FiniteRows
+from napari_rednet.engine.unknown_pixels import PendingRows
 
 
 class NotFiniteError(Exception):
@@ -73,13 +73,16 @@ def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
 
 @dataclass(frozen=True)
 class RestoredRows:
-    """Rows that are final, in the units of the network, on their way from the device."""
+    """Rows that are final, in the units of the network, on their way from the device.
+
+    Where the network is told the noise, they are what is added to the image.
+    """
 
     rows: slice
     values: Fetching
 
 
-def put_rows(plane: Plane, strip: Strip, finite: FiniteRows, restored: RestoredRows) -> int:
+def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: RestoredRows) -> int:
     """Write rows in the units of the image; return how many pixels of the strip are done.
 
     Raises
@@ -91,7 +94,12 @@ def put_rows(plane: Plane, strip: Strip, finite: FiniteRows, restored: RestoredR
     if not np.isfinite(found).all():
         raise NotFiniteError
     if found.size:
-        values = from_network(found, plane.settings.scale, plane.dtype)
-        finite.put_back(values)
+        finite, original = pending.take(found.shape[-2])
+        scale = plane.settings.scale
+        if plane.is_told_noise:
+            values = changed(original, found, scale, plane.dtype)
+        else:
+            values = from_network(found, scale, plane.dtype)
+        values[~finite] = original[~finite]
         plane.write(restored.rows, strip.keep, values[..., strip.inner])
     return int(restored.rows.stop) * strip.kept

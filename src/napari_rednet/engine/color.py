@@ -104,7 +104,8 @@ def opponent_plane(
 
     ranges = [one.scale for one in settings[:3]]
     # One range for the three: their differences have to mean something.
-    scale = IntensityRange(min(r.low for r in ranges), max(r.high for r in ranges))
+    dark = min(r.low for r in ranges)
+    scale = IntensityRange(dark, max(r.high for r in ranges)).above(dark)
     noises = tuple(one.noise or NoiseModel() for one in settings[:3])
     common = replace(settings[0], scale=scale, noise=None)
     return Plane(shape, dtype, read_colors, write_colors, common, colors=noises)

@@ -17,6 +17,7 @@ from napari_rednet.engine.deconvolution import deblur_steps
 from napari_rednet.engine.images import from_network, to_network
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.noise_map import told_noise
 from napari_rednet.engine.planes import Plane, part_of
 from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.tiling import SMALLEST_SIDE, Strip, cut_into_strips, strip_around
@@ -139,5 +140,5 @@ class Deblurrer:
 
     def _denoise(self, image: Tensor, std: float) -> Tensor:
         """The prior."""
-        inputs = torch.cat([image, torch.full_like(image, std)], 1)
-        return self._runner.run(inputs)
+        told = told_noise(torch.full_like(image, std), 0.0, 0.0)
+        return self._runner.run(torch.cat([image, told], 1))

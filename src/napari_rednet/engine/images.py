@@ -178,6 +178,19 @@ def from_network(
     return round_to(np.asarray(values, wide) * wide(scale.span) + wide(scale.low), dtype)
 
 
+def changed(
+    image: npt.NDArray[Any],
+    change: npt.NDArray[np.float32],
+    scale: IntensityRange,
+    dtype: np.dtype[Any],
+) -> npt.NDArray[Any]:
+    """An image with something added, in the units of the network; 0 leaves pixels as they are."""
+    wide: Any = working_dtype(image.dtype)
+    with np.errstate(invalid="ignore"):  # infinities stay, whatever is added
+        added = image.astype(wide) + change.astype(wide) * wide(scale.span)
+    return np.where(change == 0, image.astype(dtype), round_to(added, dtype))
+
+
 def round_to(image: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Float values as a dtype; for integers rounded and clipped."""
     if dtype.kind not in "iu":

@@ -17,13 +17,19 @@ from torch import Tensor
 from napari_rednet.engine.bands import Band, NotFiniteError, RestoredRows, put_rows, read_bands
 from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.noise_map import RADIUS, poisson_gaussian_std, smooth_band
+from napari_rednet.engine.noise_map import (
+    RADIUS,
+    limited_residual,
+    poisson_gaussian_std,
+    smooth_band,
+    told_noise,
+)
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.engine.opponent import from_opponent, opponent_std, to_opponent
+from napari_rednet.engine.opponent import mix_back, opponent_std, to_opponent
 from napari_rednet.engine.overlap import one_ahead, one_behind
 from napari_rednet.engine.planes import ChannelSettings, Plane, part_of
 from napari_rednet.engine.runner import NetworkRunner
-from napari_rednet.engine.streaming import RowStream, stream_bytes
+from napari_rednet.engine.streaming import RowStream, add_residual, stream_bytes
 from napari_rednet.engine.tiling import (
     Strip,
     Tiling,
@@ -33,7 +39,7 @@ from napari_rednet.engine.tiling import (
     whole,
 )
 from napari_rednet.engine.transfers import Fetching, to_device
-from napari_rednet.engine.unknown_pixels import FiniteRows, fill_band
+from napari_rednet.engine.unknown_pixels import PendingRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
 logger = logging.getLogger(__name__)
@@ -182,15 +188,15 @@ class Restorer:
     def _restore_strip(
         self, plane: Plane, strip: Strip, tiling: Tiling, dtype: torch.dtype
     ) -> Iterator[int]:
-        finite = FiniteRows()
-        put = partial(put_rows, plane, strip, finite)
+        pending = PendingRows()
+        put = partial(put_rows, plane, strip, pending)
         bands = read_bands(plane, strip, tiling.band)
         if self._is_overlap_worth(plane) and tiling.band < plane.shape[0]:
             yield from one_behind(
-                put, self._computed(one_ahead(bands), plane, strip, finite, dtype)
+                put, self._computed(one_ahead(bands), plane, strip, pending, dtype)
             )
         else:
-            yield from map(put, self._computed(bands, plane, strip, finite, dtype))
+            yield from map(put, self._computed(bands, plane, strip, pending, dtype))
 
     def _is_overlap_worth(self, plane: Plane) -> bool:
         # Otherwise the other threads only take the processor from the network.
@@ -201,15 +207,18 @@ class Restorer:
         bands: Iterator[Band],
         plane: Plane,
         strip: Strip,
-        finite: FiniteRows,
+        pending: PendingRows,
         dtype: torch.dtype,
     ) -> Iterator[RestoredRows]:
         """Rows that are final, from band to band."""
         cuts = plane.cuts.within(plane.shape, whole(plane.shape[0]), strip)
-        streams = [RowStream(network, strip.width, cuts) for network in self.runner.networks(dtype)]
+        join = limited_residual if plane.is_told_noise else add_residual
+        streams = [
+            RowStream(network, strip.width, cuts, join) for network in self.runner.networks(dtype)
+        ]
         done = 0
         for band in bands:
-            finite.put(*band.originals())
+            pending.put(*band.originals())
             inputs = self._inputs(band, plane)
             outputs = [stream.push(inputs) for stream in streams]
             if band.rows.stop == plane.shape[0]:
@@ -218,7 +227,7 @@ class Restorer:
             restored = torch.stack(outputs).mean(0) if len(outputs) > 1 else outputs[0]
             rows = slice(done, done + restored.shape[2])
             done = rows.stop
-            result = from_opponent(restored[:, 0]) if plane.colors else restored[0, 0]
+            result = mix_back(restored[:, 0]) if plane.colors else restored[0, 0]
             yield RestoredRows(rows, Fetching(result))
 
     def _inputs(self, band: Band, plane: Plane) -> Tensor:
@@ -237,9 +246,11 @@ class Restorer:
                 )
                 for i, noise in enumerate(plane.colors)
             ]
-            parts = [to_opponent(parts[0]), opponent_std(torch.cat(maps))]
+            along = np.mean([noise.correlation for noise in plane.colors], axis=0)
+            parts = [to_opponent(parts[0]), told_noise(opponent_std(torch.cat(maps)), *along)]
         elif settings.noise is not None:
-            parts.append(_noise_map(x, signal, settings.noise, settings))
+            std = _noise_map(x, signal, settings.noise, settings)
+            parts.append(told_noise(std, *settings.noise.correlation))
         if band.mask is not None:
             parts.append(self._on_device(band.mask))
         return torch.cat(parts, 1)

@@ -31,6 +31,9 @@ class NetworkConfig:
         deconvolution, which costs a quarter of the operations.
     skips : bool
         Whether mirrored layers are connected.
+    bias : bool
+        Whether layers add a bias to each feature map. Without, the network scales with its input:
+        ``net(a * x) = a * net(x)`` for every a > 0, to rounding.
 
     References
     ----------
@@ -45,6 +48,7 @@ class NetworkConfig:
     out_channels: int = 1
     stride: int = 1
     skips: bool = True
+    bias: bool = False
 
     def __post_init__(self) -> None:
         if self.layers < 4 or self.layers % 2:
@@ -119,14 +123,15 @@ class RedNet(nn.Module):
         n, maps = config.half, config.features
         # A deconvolution of stride 2 needs an even kernel, or its result is a checkerboard.
         stride, kernel = config.stride, config.stride + 2
-        first = nn.Conv2d(config.in_channels, maps, kernel, stride, 1)
-        last = nn.ConvTranspose2d(maps, config.out_channels, kernel, stride, 1)
-        self.conv = nn.ModuleList(
-            [first, *(nn.Conv2d(maps, maps, 3, padding=1) for _ in range(n - 1))]
+        bias = config.bias
+        first = nn.Conv2d(config.in_channels, maps, kernel, stride, 1, bias=bias)
+        last = nn.ConvTranspose2d(maps, config.out_channels, kernel, stride, 1, bias=bias)
+        convolutions = (nn.Conv2d(maps, maps, 3, padding=1, bias=bias) for _ in range(n - 1))
+        deconvolutions = (
+            nn.ConvTranspose2d(maps, maps, 3, padding=1, bias=bias) for _ in range(n - 1)
         )
-        self.deconv = nn.ModuleList(
-            [*(nn.ConvTranspose2d(maps, maps, 3, padding=1) for _ in range(n - 1)), last]
-        )
+        self.conv = nn.ModuleList([first, *convolutions])
+        self.deconv = nn.ModuleList([*deconvolutions, last])
         self._skip_into = {deconv - 1: conv - 1 for conv, deconv in config.skip_pairs}
 
     def forward(self, image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The noise map: the standard deviation of the noise at every pixel, as the networks are told."""
+"""What networks are told of the noise: its standard deviation at every pixel, and its grain."""
 
 from __future__ import annotations
 
@@ -16,6 +16,40 @@ def poisson_gaussian_std(
 ) -> Tensor:
     """Standard deviation of photon and read noise at a signal whose black level is 0."""
     return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
+
+
+def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) -> Tensor:
+    """The channels beside the image that tell a network of the noise: (N, 3, Y, X).
+
+    Correlations are told times the standard deviation, so that all that the network gets scales
+    with the image.
+
+    Parameters
+    ----------
+    std : (N, 1, Y, X) Tensor
+        Standard deviation of the noise.
+    along_y, along_x : float or (N, 1, 1, 1) Tensor
+        Correlation of the noise of neighbours in a column and in a row, 0 to 1.
+    """
+    return torch.cat([std, std * along_y, std * along_x], 1)
+
+
+MOST_CHANGE = 6.0
+"""Standard deviations of its noise by which a pixel may be changed."""
+
+
+def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
+    """What a network adds to an image, no more than noise can have taken away.
+
+    Parameters
+    ----------
+    inputs : (N, 1 + 3, Y, X) Tensor
+        The image and what is told of its noise.
+    residual : (N, 1, Y, X) Tensor
+        What the network adds.
+    """
+    most = MOST_CHANGE * inputs[:, 1:2]
+    return residual.clamp(-most, most)
 
 
 def smooth_signal(image: Tensor) -> Tensor:

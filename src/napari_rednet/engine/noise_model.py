@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+_LEAST_GRAIN = 1e-3
+_MOST_CORRELATION = 0.999
 
 Signal = TypeVar("Signal", float, npt.NDArray[np.floating])
 
@@ -26,6 +29,10 @@ class NoiseModel:
         Signal without light (black level).
     read_noise : float
         Standard deviation without light.
+    grain_y, grain_x : float
+        Size in pixels of the grain of the noise along y and along x: 0 for white noise. It is the
+        standard deviation of the Gaussian filter that would make neighbours of white noise as
+        alike as they are. Enlarging, turning, filtering and demosaicing make noise grainy.
 
     Examples
     --------
@@ -36,9 +43,11 @@ class NoiseModel:
     gain: float = 0.0
     offset: float = 0.0
     read_noise: float = 0.0
+    grain_y: float = 0.0
+    grain_x: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("gain", "offset", "read_noise"):
+        for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             if not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, got {value}")
@@ -60,4 +69,35 @@ class NoiseModel:
 
     def normalized(self, low: float, span: float) -> NoiseModel:
         """The model of ``(image - low) / span``."""
-        return NoiseModel(self.gain / span, (self.offset - low) / span, self.read_noise / span)
+        return replace(
+            self,
+            gain=self.gain / span,
+            offset=(self.offset - low) / span,
+            read_noise=self.read_noise / span,
+        )
+
+    @property
+    def correlation(self) -> tuple[float, float]:
+        """Correlation of the noise of neighbours along y and along x, from 0 to 1."""
+        return _correlation(self.grain_y), _correlation(self.grain_x)
+
+
+def grain_of(correlation: float) -> float:
+    """Grain in pixels of noise of which neighbours are so alike; 0 where they are not."""
+    if correlation <= 0:
+        return 0.0
+    return 0.5 / math.sqrt(-math.log(min(correlation, _MOST_CORRELATION)))
+
+
+def noise_words(noise: NoiseModel) -> str:
+    """A noise model in words and digits."""
+    grain = f", grain {noise.grain_y:.3g} x {noise.grain_x:.3g} pixels"
+    return (
+        f"gain {noise.gain:.4g}, offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}"
+        f"{grain if noise.correlation != (0.0, 0.0) else ''}"
+    )
+
+
+def _correlation(grain: float) -> float:
+    """Correlation of neighbours in white noise under a Gaussian filter."""
+    return math.exp(-0.25 / grain**2) if grain > _LEAST_GRAIN else 0.0

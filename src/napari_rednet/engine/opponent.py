@@ -29,11 +29,10 @@ def to_opponent(colors: Tensor) -> Tensor:
     return _mixed(_matrix(colors), colors) + _middle(colors)
 
 
-def from_opponent(opponent: Tensor) -> Tensor:
-    """The colours again; the inverse of `to_opponent`."""
-    matrix = _matrix(opponent)
-    inverse = (matrix / matrix.square().sum(1, keepdim=True)).T
-    return _mixed(inverse, opponent - _middle(opponent))
+def mix_back(changes: Tensor) -> Tensor:
+    """Changes of the colours from changes of what `to_opponent` makes of them."""
+    matrix = _matrix(changes)
+    return _mixed((matrix / matrix.square().sum(1, keepdim=True)).T, changes)
 
 
 def opponent_std(std: Tensor) -> Tensor:

@@ -59,6 +59,11 @@ class Plane:
     colors: tuple[NoiseModel, ...] = ()
     cuts: Cuts = NOT_CUT
 
+    @property
+    def is_told_noise(self) -> bool:
+        """Whether the network is told the noise of the plane, or of its colours."""
+        return bool(self.colors) or self.settings.noise is not None
+
 
 def rows_of(plane: Plane, rows: Strip) -> Plane:
     """Some rows of a plane, with the margin around them, as a plane of its own."""

@@ -18,6 +18,7 @@ borders: every layer makes only what depends on nothing beyond them, which is le
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -56,6 +57,15 @@ class Layer:
     def padding(self, is_cut: bool) -> int:
         """Zeros at a side; at one that is cut, less than none where this keeps to the grid."""
         return 1 - self.stride if is_cut else 1
+
+
+Join = Callable[[Tensor, Tensor], Tensor]
+"""From the inputs of a network and what it adds to the image in them to the restored image."""
+
+
+def add_residual(inputs: Tensor, residual: Tensor) -> Tensor:
+    """The image in the first channels of the inputs, and what a network adds to it."""
+    return inputs[:, : residual.shape[1]] + residual
 
 
 class StreamableNetwork:
@@ -126,6 +136,8 @@ class RowStream:
     cuts : Cuts
         Which of their sides are no borders of the image. The result nearer to these than the
         receptive field is meaningless, and not computed where this saves work.
+    join : callable
+        Makes the result, from the inputs and what the network adds to the image.
 
     Examples
     --------
@@ -133,7 +145,13 @@ class RowStream:
     network's result for ``torch.cat(bands, dim=2)``.
     """
 
-    def __init__(self, network: StreamableNetwork, width: int, cuts: Cuts = NOT_CUT) -> None:
+    def __init__(
+        self,
+        network: StreamableNetwork,
+        width: int,
+        cuts: Cuts = NOT_CUT,
+        join: Join | None = None,
+    ) -> None:
         reach = network.config.layers * network.config.stride
         if width < sum(cuts.margins(reach)[:2]):
             cuts = replace(cuts, left=False, right=False)  # nothing would be left
@@ -144,6 +162,7 @@ class RowStream:
             source: _RowQueue(cuts, target - source) for target, source in network.source_of.items()
         }
         self._inputs = _RowQueue()
+        self._join = join or add_residual
         self._workspaces: dict[int, Tensor] = {}
         self._last_row: Tensor | None = None
         self._rows_in = self._rows_out = 0
@@ -168,7 +187,7 @@ class RowStream:
 
     def _advance(self, rows: Tensor, is_last: bool) -> Tensor:
         network, config = self._network, self._network.config
-        self._inputs.put(rows[:, : config.out_channels])
+        self._inputs.put(rows)
         x = rows.to(network.dtype, memory_format=_LAYOUT)
         for i, layer in enumerate(network.layers):
             seen = self._joined(i, x, is_last)
@@ -176,9 +195,8 @@ class RowStream:
             x = self._run(i, layer, seen)
             if i in network.skip_sources:
                 self._skips[i].put(x)
-        restored = self._framed(F.pixel_shuffle(x.float(), config.stride), is_last)
-        self._inputs.add_to(restored, restored)
-        return self._cut(restored)
+        residual = self._framed(F.pixel_shuffle(x.float(), config.stride), is_last)
+        return self._cut(self._join(self._inputs.take(residual.shape[2], rows), residual))
 
     def _run(self, i: int, layer: Layer, seen: Tensor) -> Tensor:
         """Apply layer `i` to the rows that have become complete, and keep what it needs later."""
@@ -262,6 +280,17 @@ class _RowQueue:
         self._unused -= unused
         if rows.shape[2] > unused:
             self._bands.append(rows[:, :, unused:, self._left : rows.shape[3] - self._right])
+
+    def take(self, count: int, like: Tensor) -> Tensor:
+        """Take so many rows, of the channels of `like`."""
+        taken = [like[:, :, :0]]
+        while count > 0:
+            band = self._bands.popleft()
+            taken.append(band[:, :, :count])
+            if count < band.shape[2]:
+                self._bands.appendleft(band[:, :, count:])
+            count -= taken[-1].shape[2]
+        return torch.cat(taken, 2) if len(taken) > 2 else taken[-1]
 
     def add_to(self, rows: Tensor, out: Tensor) -> None:
         """Take as many rows as `rows` has, and write the sum to `out`, which may be `rows`."""

@@ -14,37 +14,31 @@ from torch import Tensor
 from napari_rednet.engine.noise_map import RADIUS, smooth_band
 
 
-class FiniteRows:
-    """Remembers the pixels that are not finite until their rows are restored.
+class PendingRows:
+    """Rows as they were read, until they are restored.
 
-    One thread may put rows while another one puts them back.
+    One thread may put rows while another one takes them.
     """
 
     def __init__(self) -> None:
         self._bands: deque[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = deque()
-        self._first = 0
 
     def put(self, finite: npt.NDArray[np.bool_] | None, original: npt.NDArray[Any]) -> None:
-        """Add a band as it was read."""
-        kept = original[..., :0] if finite is None else original.copy()
-        self._bands.append((finite, kept))
+        """Add a band, and which of its pixels are finite, None if all are."""
+        self._bands.append((finite, original.copy()))
 
-    def put_back(self, values: npt.NDArray[Any]) -> None:
-        """Give the next rows their original values where those were not finite."""
-        start = 0
-        while start < values.shape[-2]:
-            finite, original = self._bands[0]
-            height = original.shape[-2]
-            count = min(height - self._first, values.shape[-2] - start)
-            if finite is not None:
-                rows = (..., slice(self._first, self._first + count), slice(None))
-                part = values[..., start : start + count, :]
-                part[~finite[rows]] = original[rows][~finite[rows]]
-            start += count
-            self._first += count
-            if self._first == height:
-                self._bands.popleft()
-                self._first = 0
+    def take(self, count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
+        """Which pixels of the next rows are finite, and the rows."""
+        taken = []
+        while count > 0:
+            finite, original = self._bands.popleft()
+            known = np.ones(original.shape, bool) if finite is None else finite
+            taken.append((known[..., :count, :], original[..., :count, :]))
+            if count < original.shape[-2]:
+                self._bands.appendleft((known[..., count:, :], original[..., count:, :]))
+            count -= taken[-1][1].shape[-2]
+        known, rows = zip(*taken, strict=True)
+        return np.concatenate(known, -2), np.concatenate(rows, -2)
 
 
 def fill_band(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

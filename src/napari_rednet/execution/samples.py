@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from napari_rednet.engine.intensity import IntensityRange, measure_range
+from napari_rednet.engine.intensity import IntensityRange, dark_level, measure_range
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.noise import fit_noise
 
@@ -35,6 +35,11 @@ class Samples:
     def range(self) -> IntensityRange:
         """The robust range of their values."""
         return measure_range(self.windows)
+
+    @cached_property
+    def dark(self) -> float:
+        """The level of their darkest places."""
+        return dark_level(self.windows)
 
     @cached_property
     def noise(self) -> NoiseModel:

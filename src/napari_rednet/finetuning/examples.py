@@ -35,9 +35,10 @@ class Example:
     Parameters
     ----------
     rows : mapping of str to (Y, X) ndarray
-        What methods ask for, in the network's units: 'image', its noise map 'std', the clean
-        'target', a neighbouring plane 'other' with 'other_std', what the base model has
-        'restored', and the 'weight' in the loss.
+        What methods ask for, in the network's units: 'image', its noise map 'std', this times
+        the correlations along y and x 'std_y' and 'std_x', the clean 'target', a neighbouring
+        plane 'other' with 'other_std', what the base model has 'restored', and the 'weight' in
+        the loss.
     window : Window
         Where it lies.
     stack : int
@@ -106,7 +107,14 @@ def _rows(stack: Stack, window: Window, setting: ChannelSettings) -> Rows | None
     if finite.mean() < _FEWEST_FINITE or np.ptp(values[finite]) == 0:
         return None
     image, std = _presented(values, finite, setting)
-    return {"image": image, "std": std, "weight": finite.astype(np.float32)}
+    along_y, along_x = (0.0, 0.0) if setting.noise is None else setting.noise.correlation
+    return {
+        "image": image,
+        "std": std,
+        "std_y": np.float32(along_y) * std,
+        "std_x": np.float32(along_x) * std,
+        "weight": finite.astype(np.float32),
+    }
 
 
 def _presented(

@@ -30,8 +30,11 @@ Patches = Mapping[str, Tensor]
 Corruption = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
 """From clean images to inputs, targets and, perhaps, weights in the loss."""
 
+TOLD = ("std", "std_y", "std_x")
+"""Rows that a denoiser is told of the noise: see `engine.noise_map.told_noise`."""
 _MAP_ERROR = 0.1
 _LEAST_NOISE = 0.02
+_LEAST_STD = 1e-6
 
 
 class Method(Protocol):
@@ -69,7 +72,7 @@ class Paired:
     """Noisy images and the clean ones of the same scene; `is_told_noise` for denoisers."""
 
     is_told_noise: bool = True
-    rows: ClassVar[tuple[str, ...]] = ("image", "std", "target", "weight")
+    rows: ClassVar[tuple[str, ...]] = ("image", *TOLD, "target", "weight")
     has_clean_targets: ClassVar[bool] = True
     is_single: ClassVar[bool] = False
     reach: ClassVar[float] = 1.0
@@ -80,7 +83,7 @@ class Paired:
         image = patches["image"]
         if not self.is_told_noise:
             return image, patches["target"], patches["weight"]
-        inputs = torch.cat([image, _uncertain(patches["std"], generator)], 1)
+        inputs = torch.cat([image, _uncertain(patches, generator)], 1)
         return inputs, patches["target"], patches["weight"] * _balance(patches["std"])
 
 
@@ -128,7 +131,7 @@ class PseudoClean:
 class Neighbors:
     """Noise2Noise [1]: neighbouring planes show the same scene under other noise."""
 
-    rows: ClassVar[tuple[str, ...]] = ("image", "std", "other", "other_std", "weight")
+    rows: ClassVar[tuple[str, ...]] = ("image", *TOLD, "other", "other_std", "weight")
     has_clean_targets: ClassVar[bool] = False
     is_single: ClassVar[bool] = False
     reach: ClassVar[float] = 1.0
@@ -140,7 +143,10 @@ class Neighbors:
         image = torch.where(swap, patches["other"], patches["image"])
         std = torch.where(swap, patches["other_std"], patches["std"])
         target = torch.where(swap, patches["image"], patches["other"])
-        inputs = torch.cat([image, _uncertain(std, generator)], 1)
+        # Neighbours share the grain.
+        ratio = std / patches["std"].clamp(min=_LEAST_STD)
+        told = {name: patches[name] * ratio for name in TOLD}
+        inputs = torch.cat([image, _uncertain(told, generator)], 1)
         return inputs, target, patches["weight"] * _balance(std)
 
 
@@ -152,7 +158,7 @@ class BlindSpot:
     """
 
     share: float = 0.06
-    rows: ClassVar[tuple[str, ...]] = ("image", "std", "weight")
+    rows: ClassVar[tuple[str, ...]] = ("image", *TOLD, "weight")
     has_clean_targets: ClassVar[bool] = False
     is_single: ClassVar[bool] = True
     reach: ClassVar[float] = 1.0
@@ -164,7 +170,7 @@ class BlindSpot:
         chance = torch.rand(image.shape, generator=generator, device=image.device)
         hidden = chance < self.share
         seen = torch.where(hidden, _neighbours(image, generator), image)
-        inputs = torch.cat([seen, _uncertain(patches["std"], generator)], 1)
+        inputs = torch.cat([seen, _uncertain(patches, generator)], 1)
         weight = patches["weight"] * _balance(patches["std"]) * hidden / self.share
         return inputs, image, weight
 
@@ -173,7 +179,7 @@ class BlindSpot:
 class Subsampled:
     """Neighbor2Neighbor [3]: of every 2 x 2 pixels one goes to the input, one to the target."""
 
-    rows: ClassVar[tuple[str, ...]] = ("image", "std", "weight")
+    rows: ClassVar[tuple[str, ...]] = ("image", *TOLD, "weight")
     has_clean_targets: ClassVar[bool] = False
     is_single: ClassVar[bool] = True
     reach: ClassVar[float] = 1.0
@@ -189,13 +195,14 @@ class Subsampled:
         second = first ^ beside
         picked = {name: block.gather(-1, first)[..., 0] for name, block in blocks.items()}
         target, weight = (blocks[name].gather(-1, second)[..., 0] for name in ("image", "weight"))
-        inputs = torch.cat([picked["image"], _uncertain(picked["std"], generator)], 1)
+        inputs = torch.cat([picked["image"], _uncertain(picked, generator)], 1)
         return inputs, target, picked["weight"] * weight * _balance(picked["std"])
 
 
-def _uncertain(std: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise maps with an error, since in use they come from an estimate."""
-    return std * torch.exp(_MAP_ERROR * normal(std[:, :, :1, :1], generator))
+def _uncertain(patches: Patches, generator: torch.Generator) -> Tensor:
+    """What is told of the noise, with an error, since in use it comes from an estimate."""
+    told = torch.cat([patches[name] for name in TOLD], 1)
+    return told * torch.exp(_MAP_ERROR * normal(told[:, :1, :1, :1], generator))
 
 
 def _balance(std: Tensor) -> Tensor:

@@ -11,8 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from napari_rednet.arguments import Noise, noise_per_channel
 from napari_rednet.engine.degradations import (
@@ -216,13 +214,8 @@ def _clean(given: Given, base: Model) -> tuple[list[Example], Method]:
         corruption = CORRUPTIONS[base.task]()
         return examples, Corrupted(corruption, corruption.margin)
     cameras = given.cameras()
-    return examples, Corrupted(CameraNoise(cameras) if cameras else _broad_noise)
-
-
-def _broad_noise(clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise of many levels, for cameras that nothing is known of."""
-    noisy, std = NoiseCorruption()(clean, generator)
-    return torch.cat([noisy, std], 1), clean
+    # Noise of many levels, for cameras that nothing is known of.
+    return examples, Corrupted(CameraNoise(cameras) if cameras else NoiseCorruption(margin=0))
 
 
 def as_clean(task: str, stack: Stack, channel: int) -> ChannelSettings:

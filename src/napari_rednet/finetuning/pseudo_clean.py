@@ -22,6 +22,7 @@ from napari_rednet.engine.intensity import measure_range
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.finetuning.examples import Example, FloatArray, by_channel
+from napari_rednet.finetuning.methods import TOLD
 
 _MOST_MEASURED = 12
 
@@ -44,6 +45,6 @@ def _with_restored(group: Sequence[Example], runner: NetworkRunner) -> Iterator[
 
 @torch.inference_mode()
 def _restored(example: Example, runner: NetworkRunner) -> FloatArray:
-    rows = (example.rows[name].astype(np.float32) for name in ("image", "std"))
+    rows = (example.rows[name].astype(np.float32) for name in ("image", *TOLD))
     inputs = torch.stack([torch.from_numpy(row) for row in rows])[None].to(runner.device)
     return runner.run(inputs)[0, 0].cpu().numpy()

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_rednet.engine.degradations import NoiseCorruption, evened_weights
+from napari_rednet.engine.degradations import NoiseCorruption
 from napari_rednet.engine.patches import PatchSampler
 from napari_rednet.engine.training import Batch
 
@@ -26,13 +26,12 @@ class Rehearsal:
         gray = [img_as_float32(rgb2gray(p) if p.ndim == 3 else p) for p in pictures]
         images = [_at_least(np.asarray(image), patch)[None] for image in gray]
         self._sampler = PatchSampler(images, patch, device)
-        self._corruption = NoiseCorruption()
+        self._corruption = NoiseCorruption(margin=0)
 
     def __call__(self, count: int, generator: torch.Generator) -> Batch:
         """Draw `count` noisy patches with their noise maps."""
-        clean = self._sampler.sample(count, generator)
-        noisy, std = self._corruption(clean, generator)
-        return torch.cat([noisy, std], 1), clean, evened_weights(std).expand_as(clean)
+        inputs, clean, weights = self._corruption(self._sampler.sample(count, generator), generator)
+        return inputs, clean, weights.expand_as(clean)
 
 
 def _at_least(image: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:

@@ -16,7 +16,7 @@ from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.stein import noise_passed, nudge
 from napari_rednet.engine.training import Batch
 from napari_rednet.finetuning.examples import Example
-from napari_rednet.finetuning.methods import Method, PseudoClean
+from napari_rednet.finetuning.methods import TOLD, Method, PseudoClean
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -140,13 +140,14 @@ class Validation:
         if signs is None:
             return squares, 0.0
         change = self._nudged(network, inputs, signs) - restored
-        passed = 2 * _mean(noise_passed(inputs[:, 1:], signs, change, _STEP), weights)
+        passed = 2 * _mean(noise_passed(inputs[:, 1:2], signs, change, _STEP), weights)
         return squares + passed, passed
 
     def _nudged(self, network: RedNet, inputs: Tensor, signs: Tensor) -> Tensor:
         """What is made of an image with a little more noise."""
-        image, std = inputs[:, :1], inputs[:, 1:]
-        return self._restore(network, torch.cat([image + nudge(std, signs, _STEP), std], 1))
+        image, told = inputs[:, :1], inputs[:, 1:]
+        nudged = image + nudge(told[:, :1], signs, _STEP)
+        return self._restore(network, torch.cat([nudged, told], 1))
 
     def _expected_error(self, case: Batch, generator: torch.Generator) -> float:
         """Mean squared error of the base, from the noise that it lets through.
@@ -155,7 +156,7 @@ class Validation:
         by the pixel itself: Tweedie's formula, with the derivative by finite differences.
         """
         inputs = case[0]
-        std = inputs[:, 1:]
+        std = inputs[:, 1:2]
         signs = _random_signs(std, generator)
         change = self._nudged(self._base, inputs, signs) - self._restore(self._base, inputs)
         variance = float(std.square().mean())
@@ -184,13 +185,13 @@ def _shown(square: Example, case: Batch, method: Method) -> tuple[Tensor, Tensor
 
 
 def _noisy_inputs(square: Example) -> Tensor:
-    rows = [np.asarray(square.rows[name], np.float32) for name in ("image", "std")]
+    rows = [np.asarray(square.rows[name], np.float32) for name in ("image", *TOLD)]
     return torch.from_numpy(np.stack(rows))[None]
 
 
 def _noise_variance(case: Batch) -> float:
     """Mean variance of the noise, in which errors of different images can be compared."""
-    return max(float(case[0][:, 1:].square().mean()), _TINY)
+    return max(float(case[0][:, 1:2].square().mean()), _TINY)
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:

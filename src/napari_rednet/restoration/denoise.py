@@ -15,7 +15,6 @@ from napari_rednet.arguments import (
     noise_per_channel,
 )
 from napari_rednet.engine.color import ColorMode
-from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.execution import Job, Progress, Restoration, Samples, Steps, drain
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
     from napari_rednet.engine.planes import ChannelSettings
 
-# The strongest noise that the models are trained for, as a fraction of the network's range.
-_MOST_NOISE = 75 / 255
 _COLORS = 3
 
 
@@ -192,8 +189,4 @@ def denoise_settings(
     from napari_rednet.engine.planes import ChannelSettings
 
     model = samples.noise if noise is None else noise
-    scale = samples.range
-    strongest = strength * model.std(scale.high)
-    # Stronger noise than the network knows becomes noise that it knows in a wider range.
-    widened = max(scale.span, strongest / _MOST_NOISE)
-    return ChannelSettings(IntensityRange(scale.low, scale.low + widened), model, strength)
+    return ChannelSettings(samples.range.above(samples.dark), model, strength)

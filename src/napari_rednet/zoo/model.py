@@ -34,7 +34,7 @@ class Task:
     prefix : str
         First part of the names of its models.
     in_channels : int
-        Channels of the network input: the image, and a map that describes it or none.
+        Channels of the network input: the image, and maps that describe it, if any.
     """
 
     prefix: str
@@ -43,7 +43,7 @@ class Task:
 
 TASKS = MappingProxyType(
     {
-        "denoise": Task("denoise", 2),
+        "denoise": Task("denoise", 4),
         "super_resolve": Task("sr", 1),
         "deblock": Task("deblock", 1),
         "inpaint": Task("inpaint", 2),
@@ -51,7 +51,7 @@ TASKS = MappingProxyType(
 )
 """The tasks that networks are trained for."""
 _HEADER = "napari_rednet"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +222,11 @@ def _contract(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     contract: dict[str, Any] = json.loads(header[_HEADER])
     if contract["format"] > _FORMAT:
         raise ModelError(f"{path} was written by a newer version; update napari-rednet")
+    if contract["format"] < _FORMAT:
+        raise ModelError(
+            f"{path} belongs to version 0.1 of napari-rednet, whose networks were told less of the "
+            "noise; train or fine-tune it anew"
+        )
     return contract
 
 

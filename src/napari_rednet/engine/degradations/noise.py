@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from napari_rednet.engine.degradations.draws import normal, smooth_field, uniform
-from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal
+from napari_rednet.engine.degradations.processing import (
+    MARGIN,
+    PROCESSES,
+    gaussian_kernels,
+    separably_filtered,
+)
+from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal, told_noise
 from napari_rednet.engine.noise_model import NoiseModel
 
 
@@ -24,57 +30,215 @@ def evened_weights(std: Tensor) -> Tensor:
 
 
 _SMALLEST_MEAN_NOISE = 0.02
+# Of the variance of photon noise, by multiplication in many stages: M. Robbins, B. Hadwen, "The
+# noise performance of electron multiplying charge-coupled devices", IEEE TED 2003.
+_EMCCD_EXCESS = 2.0
+LEAST_CORRELATION = 0.1
+_MOST_CORRELATION = 0.98
 # Of the range: 16 million photons at its upper end, whose noise cannot be seen.
 _LEAST_GAIN = 2.0**-24
 
 
 @dataclass(frozen=True)
 class NoiseCorruption:
-    """Noise for training a denoiser that is told the noise level of every pixel.
+    """Noise for training a denoiser that is told the level of every pixel, and the grain.
 
-    Each image of a batch gets, at random, Gaussian noise of one level, Gaussian noise of a level
-    that varies smoothly over the image, or photon noise with read noise.
+    Each image of a batch gets, at random, Gaussian noise of one level or of a level that varies
+    smoothly over the image, or photons are counted, with read noise or by an EMCCD. Then some are
+    processed (see `processing`), clipped at black or white, or rounded to few gray levels.
 
     Parameters
     ----------
     max_std : float
         Largest Gaussian standard deviation, as a fraction of the image range.
-    poisson_share, varying_share : float
-        Probabilities of photon noise and of a smoothly varying level.
-    map_error : float
-        Standard deviation of the error, in log units, of the noise map that the network is
-        told for photon noise: the map comes from an estimate in practice.
+    poisson_share, emccd_share, varying_share : float
+        Probabilities of photon counting with read noise, of an EMCCD, and of a smoothly varying
+        level; the rest is Gaussian noise of one level.
+    few_photons_share : float
+        Share of the images of counted photons that have 0.2 to 20 of them at a value of 1.
+    processes : mapping of str to float
+        Probabilities of the processes that make noise correlated.
+    cut_share : float
+        Probability of each: clipping at black, saturation, few gray levels.
+    dark_share : float
+        Share of the images that are made mostly dark, as fluorescence is.
+    map_error, grain_error : float
+        Standard deviations of the error of what the network is told, which comes from an estimate
+        in practice: of the noise map of photon or processed noise, in log units, and of the
+        correlation of neighbours.
     level_power : float
         Power of the evenly drawn level: above 1, weak noise is drawn more often.
+    margin : int
+        Pixels at each side of a patch that are processed with it and cut off.
     """
 
     max_std: float = 75 / 255
     poisson_share: float = 0.3
+    emccd_share: float = 0.0
     varying_share: float = 0.1
+    few_photons_share: float = 0.0
+    processes: Mapping[str, float] = field(default_factory=dict)
+    cut_share: float = 0.0
+    dark_share: float = 0.0
     map_error: float = 0.1
+    grain_error: float = 0.04
     level_power: float = 1.0
+    margin: int = MARGIN
 
-    def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def __post_init__(self) -> None:
+        unknown = set(self.processes) - set(PROCESSES)
+        if unknown:
+            raise ValueError(
+                f"processes must be some of {', '.join(PROCESSES)}, got {', '.join(unknown)}"
+            )
+
+    def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Corrupt a batch.
 
         Returns
         -------
-        noisy, std : (N, 1, Y, X) Tensor
-            The noisy images, and the noise map to tell the network.
+        inputs : (N, 4, Y - 2 margin, X - 2 margin) Tensor
+            The noisy images, and what the network is told of their noise.
+        targets : (N, 1, Y - 2 margin, X - 2 margin) Tensor
+            The images without noise.
+        weights : (N, 1, 1, 1) Tensor
+            They make up for strong noise having large errors.
         """
-        level = self.max_std * uniform(clean, generator) ** self.level_power
-        varying = level * smooth_field(clean, generator, 0.2, 1.0)
-        photon_level = self.max_std * uniform(clean, generator) ** self.level_power
-        gain, read_noise = photon_level**2, 0.4 * photon_level * uniform(clean, generator)
+        is_dark = uniform(clean, generator) < self.dark_share
+        power = 1 + 5 * uniform(clean, generator)
+        clean = torch.where(is_dark, clean.clamp(min=0) ** power, clean)
+        which = self._draw_processes(clean, generator)
+        source = self._draw_source(clean, which >= 0, generator)
+        noisy, clean = source.apply(clean, generator), clean.clone()
+        for i, name in enumerate(self.processes):
+            chosen = (which == i).nonzero().flatten()
+            if len(chosen):
+                pair = PROCESSES[name](noisy[chosen], clean[chosen], generator)
+                noisy[chosen], clean[chosen] = pair
+        error = noisy - clean
+        noisy, clean = self._cut(noisy, clean, source, generator)
+        std, told = self._tell(noisy, error, source, which >= 0, generator)
+        shift = std.mean((1, 2, 3), keepdim=True) * (3.5 * uniform(clean, generator) - 1)
+        rows, columns = (slice(self.margin, n - self.margin) for n in clean.shape[-2:])
+        inner = (..., rows, columns)
+        # The dark level that is subtracted from an image is known as well as the noise allows.
+        inputs = torch.cat([noisy + shift, told], 1)[inner]
+        return inputs, (clean + shift)[inner], evened_weights(std[inner])
+
+    def _draw_processes(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Which process each image goes through, -1 for none: (N,)."""
+        shares = torch.tensor([0.0, *self.processes.values()], device=clean.device)
+        chance = uniform(clean, generator).flatten()
+        which = torch.searchsorted(shares.cumsum(0), chance.float(), right=True) - 1
+        return torch.where(which < len(self.processes), which, -1)
+
+    def _draw_source(
+        self, clean: Tensor, is_processed: Tensor, generator: torch.Generator
+    ) -> NoiseSource:
+        """The noise of the detector; more of it where it is smoothed afterwards."""
+        strongest = self.max_std * torch.where(is_processed, 1.5, 1.0).view(-1, 1, 1, 1)
+        level = strongest * uniform(clean, generator) ** self.level_power
         kind = uniform(clean, generator)
-        is_photon, is_varying = kind < self.poisson_share, kind > 1 - self.varying_share
-        std = torch.where(is_varying, varying, level)
-        std = torch.where(is_photon, poisson_gaussian_std(clean, gain, read_noise), std)
-        noisy = add_noise(clean, std, generator)
+        is_emccd = kind < self.emccd_share
+        is_photon = kind < self.emccd_share + self.poisson_share
+        is_varying = kind > 1 - self.varying_share
+        few_photons = 0.2 * 100.0 ** uniform(clean, generator)
+        is_few = uniform(clean, generator) < self.few_photons_share
+        gain = torch.where(is_few, 1 / few_photons, level**2).clamp(min=_LEAST_GAIN)
+        read_noise = 0.4 * gain.sqrt() * uniform(clean, generator)
+        read_noise = torch.where(uniform(clean, generator) < 0.3, 0.0, read_noise)
+        varying = level * smooth_field(clean, generator, 0.2, 1.0)
+        spread = torch.where(is_varying, varying, level.expand_as(clean))
+        return NoiseSource(
+            torch.where(is_photon, gain, 0.0), torch.where(is_photon, read_noise, spread), is_emccd
+        )
+
+    def _cut(
+        self, noisy: Tensor, clean: Tensor, source: NoiseSource, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Clip some at black, saturate some, round some to few gray levels."""
+        is_black, is_white, is_coarse = (
+            uniform(clean, generator) < self.cut_share for _ in range(3)
+        )
+        typical = source.std(clean).mean((1, 2, 3), keepdim=True)
+        black = typical * (1.5 * uniform(clean, generator) - 1.2)
+        noisy = torch.where(is_black, noisy.maximum(black), noisy)
+        white = 0.6 + 0.4 * uniform(clean, generator)
+        noisy = torch.where(is_white, noisy.minimum(white), noisy)
+        clean = torch.where(is_white, clean.minimum(white), clean)
+        step = typical * (0.1 + 1.4 * uniform(clean, generator)) + 1e-4
+        return torch.where(is_coarse, step * torch.round(noisy / step), noisy), clean
+
+    def _tell(
+        self,
+        noisy: Tensor,
+        error: Tensor,
+        source: NoiseSource,
+        is_processed: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """The noise map, and all that the network is told."""
         # A microscopist's map is read at the smoothed noisy image, with estimated parameters.
-        estimate = poisson_gaussian_std(smooth_signal(noisy), gain, read_noise)
-        estimate = estimate * torch.exp(self.map_error * normal(level, generator))
-        return noisy, torch.where(is_photon, estimate, std)
+        std = source.std(smooth_signal(noisy))
+        factor = (error.square().mean((1, 2, 3), keepdim=True) / _mean_square(std)).sqrt()
+        is_processed = is_processed.view(-1, 1, 1, 1)
+        std = torch.where(is_processed, factor, 1.0) * std
+        is_estimated = is_processed | (source.gain > 0)
+        wrong = torch.exp(self.map_error * normal(factor, generator))
+        std = torch.where(is_estimated, wrong, 1.0) * std
+        along = [
+            torch.where(is_processed, self._told_correlation(error / std, axis, generator), 0.0)
+            for axis in (-2, -1)
+        ]
+        return std, told_noise(std, *along)
+
+    def _told_correlation(self, noise: Tensor, axis: int, generator: torch.Generator) -> Tensor:
+        count = noise.shape[axis] - 1
+        products = noise.narrow(axis, 0, count) * noise.narrow(axis, 1, count)
+        found = products.mean((1, 2, 3), keepdim=True) / _mean_square(noise)
+        found = (found + self.grain_error * normal(found, generator)).clamp(max=_MOST_CORRELATION)
+        # What is weaker cannot be told from white noise.
+        return torch.where(found < LEAST_CORRELATION, 0.0, found)
+
+
+@dataclass(frozen=True)
+class NoiseSource:
+    """The noise of a detector, for each image of a batch.
+
+    Parameters
+    ----------
+    gain : (N, 1, 1, 1) Tensor
+        Image units per photon; 0 where photons are too many to be counted.
+    level : (N, 1, Y, X) or (N, 1, 1, 1) Tensor
+        Standard deviation of the Gaussian noise.
+    is_emccd : (N, 1, 1, 1) Tensor of bool
+        Whether photoelectrons are multiplied at random.
+    """
+
+    gain: Tensor
+    level: Tensor
+    is_emccd: Tensor
+
+    def apply(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """The noisy images."""
+        noisy = add_noise(clean, self.level, generator)
+        counted = (self.gain.flatten() > 0).nonzero().flatten()
+        light = clean[counted].clamp(min=0)
+        photons = torch.poisson(light / self.gain[counted], generator)
+        by_emccd = self.is_emccd[counted].flatten()
+        multiplied = photons[by_emccd].clamp(min=1e-6)
+        photons[by_emccd] = torch._standard_gamma(multiplied, generator)  # noqa: SLF001
+        noisy[counted] += self.gain[counted] * photons - light
+        return noisy
+
+    def std(self, signal: Tensor) -> Tensor:
+        """Standard deviation of the noise at a signal, (N, 1, Y, X)."""
+        excess = torch.where(self.is_emccd, _EMCCD_EXCESS, 1.0)
+        return poisson_gaussian_std(signal, excess * self.gain, self.level).clamp(min=1e-6)
+
+
+def _mean_square(values: Tensor) -> Tensor:
+    return values.square().mean((1, 2, 3), keepdim=True).clamp(min=1e-12)
 
 
 @dataclass(frozen=True)
@@ -99,21 +263,33 @@ class CameraNoise:
 
         Returns
         -------
-        inputs : (N, 2, Y, X) Tensor
-            The noisy images and their noise maps.
+        inputs : (N, 4, Y, X) Tensor
+            The noisy images, and what the network is told of their noise.
         targets : (N, 1, Y, X) Tensor
             The images without noise, in the range that they have in the noisy ones.
         """
-        values = torch.tensor([(m.gain, m.offset, m.read_noise) for m in self.models])
+        parameters = [(m.gain, m.offset, m.read_noise, *m.correlation) for m in self.models]
+        values = torch.tensor(parameters).to(clean)
         drawn = (uniform(clean, generator).flatten() * len(values)).long()
-        gain, offset, read_noise = values.to(clean)[drawn].T.reshape(3, -1, 1, 1, 1)
+        gain, offset, read_noise, *along = values[drawn].T.reshape(-1, len(clean), 1, 1, 1)
         # The range of a noisy image is wider than that of its signal.
         brightest = 1 - 0.5 * uniform(clean, generator) ** 2
         signal = offset + clean * (brightest - offset).clamp(min=0.1)
         # Photons are counted: their noise is skewed, and a network notices.
         photon = gain.clamp(min=_LEAST_GAIN)
         light = photon * torch.poisson((signal - offset).clamp(min=0) / photon, generator)
-        noisy = add_noise(offset + light, read_noise, generator)
+        noise = add_noise(offset + light, read_noise, generator) - signal
+        if any(m.correlation != (0.0, 0.0) for m in self.models):
+            kernels = [self._kernels(drawn, axis).to(clean) for axis in ("grain_y", "grain_x")]
+            noise = separably_filtered(noise, *kernels)
+        noisy = signal + noise
         estimate = poisson_gaussian_std(smooth_signal(noisy) - offset, gain, read_noise)
         error = torch.exp(self.map_error * normal(brightest, generator))
-        return torch.cat([noisy, estimate * error], 1), signal
+        return torch.cat([noisy, told_noise(estimate * error, *along)], 1), signal
+
+    def _kernels(self, drawn: Tensor, axis: str) -> Tensor:
+        """Filters that make noise grainy and keep its variance."""
+        sizes = torch.tensor([getattr(model, axis) for model in self.models])
+        kernels = gaussian_kernels(sizes[drawn.cpu()])
+        filters: Tensor = kernels / kernels.square().sum(1, keepdim=True).sqrt()
+        return filters

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from napari_rednet.engine.noise_map import RADIUS
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise_model import NoiseModel, noise_words
 from napari_rednet.zoo.export.readme import CITATION, DOI, readme_text
 from napari_rednet.zoo.export.sample import Sample
 from napari_rednet.zoo.export.tasks import INTERFACES, Interface
@@ -80,11 +80,6 @@ def described(model: Model, noise: NoiseModel | None) -> str:
     interface = INTERFACES[model.task]
     level = "" if noise is None else f" The noise model inside is {noise_words(noise)}."
     return f"{model.name}: a RED-Net (Mao et al. 2016) that {interface.purpose}.{level}"
-
-
-def noise_words(noise: NoiseModel) -> str:
-    """A noise model in words and digits."""
-    return f"gain {noise.gain:.4g}, offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}"
 
 
 def task_tags(task: str, tags: tuple[str, ...]) -> tuple[str, ...]:

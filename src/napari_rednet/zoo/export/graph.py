@@ -79,7 +79,7 @@ class _Graph:
 
 
 def _connect(graph: _Graph, network: RedNet, noise: NoiseModel | None, has_mask: bool) -> None:
-    told = MASK if has_mask else _noise_map(graph, noise) if noise is not None else None
+    told = MASK if has_mask else _told_noise(graph, noise) if noise is not None else None
     x = IMAGE if told is None else graph.add("Concat", IMAGE, told, axis=1)
     size = graph.add("Shape", IMAGE, start=2)
     if network.config.stride == 2:
@@ -88,6 +88,13 @@ def _connect(graph: _Graph, network: RedNet, noise: NoiseModel | None, has_mask:
     start, axes = graph.constant([0, 0], np.int64), graph.constant([2, 3], np.int64)
     inside = graph.add("Slice", residual, start, size, axes)
     graph.add("Add", IMAGE, inside, name=RESTORED)
+
+
+def _told_noise(graph: _Graph, noise: NoiseModel) -> str:
+    """What `engine.noise_map.told_noise` makes of the noise map."""
+    std = _noise_map(graph, noise)
+    grainy = [graph.add("Mul", std, graph.constant(along)) for along in noise.correlation]
+    return graph.add("Concat", std, *grainy, axis=1)
 
 
 def _noise_map(graph: _Graph, noise: NoiseModel) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_rednet.engine.degradations.resampling import resample
 from napari_rednet.engine.enlargement import enlarge
 from napari_rednet.engine.hole_filling import fill_holes
-from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal
+from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal, told_noise
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.zoo.export.tasks import IMAGE, INTERFACES, MASK, Array
 
@@ -67,14 +67,15 @@ def make_sample(model: Model, noise: NoiseModel | None, given: Any = None) -> Sa
 def _restored(model: Model, noise: NoiseModel | None, inputs: dict[str, Array]) -> Array:
     channels = [_tensor(plane) for plane in inputs.values()]
     if noise is not None:
-        channels.append(_noise_map(channels[0], noise))
+        channels.append(_told_noise(channels[0], noise))
     restored = model.network(torch.cat(channels, 1))
     return np.asarray(restored[0, 0], np.float32)
 
 
-def _noise_map(image: Tensor, noise: NoiseModel) -> Tensor:
+def _told_noise(image: Tensor, noise: NoiseModel) -> Tensor:
     light = smooth_signal(image) - noise.offset
-    return poisson_gaussian_std(light, noise.gain, noise.read_noise)
+    std = poisson_gaussian_std(light, noise.gain, noise.read_noise)
+    return told_noise(std, *noise.correlation)
 
 
 def _checked(given: Any) -> Array:

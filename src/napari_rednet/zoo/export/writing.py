@@ -96,4 +96,4 @@ def _stored_noise(model: Model) -> NoiseModel:
             "pass noise=, a standard deviation or NoiseModel in units of the normalised range 0..1 "
             "(napari_rednet.estimate_noise(image).normalized(low, high - low))"
         )
-    return NoiseModel(**{k: float(stored[k]) for k in ("gain", "offset", "read_noise")})
+    return NoiseModel(**{name: float(value) for name, value in stored.items()})
