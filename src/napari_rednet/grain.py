@@ -29,7 +29,7 @@ _SMOOTH = 0.55
 _LOST = 0.03
 # The flattest blocks are also those whose noise happens to be weak; and of estimates that err,
 # high ones cost less.
-_CAUTION = 1.12
+_CAUTION = 1.15
 _STRIPS = 4
 _SURE = 12.0
 _LEAST_LINE_SHARE = 0.01

@@ -39,13 +39,15 @@ Weights = dict[str, Tensor]
 _MOST_RESTARTS = 5
 _MANY_SAMPLES = 400
 _DIVERGED = 5.0
+_MOST_SKIPPED = 0.04
 
 
 class Trainer:
     """Trains a network on batches that a function makes.
 
-    A loss that is not finite, or that has suddenly grown by a multiple, takes the weights back to
-    the last good ones and halves the rate.
+    A step whose gradient is not finite is not taken: in bfloat16, oneDNN now and then makes one of
+    finite batches. If there are many, or if the loss has suddenly grown by a multiple, the weights go
+    back to the last good ones and the rate is halved.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ class Trainer:
             self.step += 1
             self._seconds_by_now()
         # Taking the numbers off a device waits for its work, which the clock has to cover.
-        return samples, float(torch.stack(losses).mean()), float(torch.stack(norms).mean())
+        return samples, *_usual_means(torch.stack(losses), torch.stack(norms))
 
     def _seconds_by_now(self) -> float:
         self.seconds = time.perf_counter() - self._clock_start
@@ -185,8 +187,9 @@ class Trainer:
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
-        self._optimizer.step()
-        self._update_average()
+        if torch.isfinite(norm):
+            self._optimizer.step()
+            self._update_average()
         return loss.detach(), norm, len(inputs)
 
     def _height(self) -> float:
@@ -310,6 +313,14 @@ class Trainer:
         self._good = copy.deepcopy(self._state())
         drop_rows_after(path.with_name(LOG), self.step)
         return True
+
+
+def _usual_means(losses: Tensor, norms: Tensor) -> tuple[float, float]:
+    """Mean loss and norm of the steps that were taken; NaN if many were not."""
+    taken = torch.isfinite(norms)
+    if float(taken.float().mean()) < 1 - _MOST_SKIPPED:
+        return math.nan, math.nan
+    return float(losses[taken].mean()), float(norms[taken].mean())
 
 
 def _copied(network: RedNet) -> Weights:

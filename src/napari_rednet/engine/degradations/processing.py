@@ -24,6 +24,7 @@ Process = Callable[[Tensor, Tensor, torch.Generator], Pair]
 
 MARGIN = 16
 _RADIUS = 6
+_MOST_RATIO = 10.0
 _FLOOR = 1e-3  # Richardson and Lucy divide by what they have
 
 
@@ -170,7 +171,9 @@ def richardson_lucy(images: Tensor, kernel: Tensor, count: int) -> Tensor:
     estimate = images
     for _ in range(count):
         seen = separably_filtered(estimate, kernel, kernel).clamp(min=_FLOOR)
-        estimate = estimate * separably_filtered(images / seen, kernel, kernel)
+        # Next to nothing, a photon would be multiplied without bounds.
+        ratio = (images / seen).clamp(max=_MOST_RATIO)
+        estimate = estimate * separably_filtered(ratio, kernel, kernel)
     return estimate
 
 
