@@ -12,7 +12,7 @@ from napari_rednet.engine.degradations.draws import normal, smooth_field, unifor
 from napari_rednet.engine.degradations.processing import (
     MARGIN,
     PROCESSES,
-    gaussian_kernels,
+    grainy_kernels,
     separably_filtered,
 )
 from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal, told_noise
@@ -281,16 +281,9 @@ class CameraNoise:
         light = photon * torch.poisson((signal - offset).clamp(min=0) / photon, generator)
         noise = add_noise(offset + light, read_noise, generator) - signal
         if any(m.correlation != (0.0, 0.0) for m in self.models):
-            kernels = [self._kernels(drawn, axis).to(clean) for axis in ("grain_y", "grain_x")]
+            kernels = [grainy_kernels(values.flatten()).to(clean) for values in along]
             noise = separably_filtered(noise, *kernels)
         noisy = signal + noise
         estimate = poisson_gaussian_std(smooth_signal(noisy) - offset, gain, read_noise)
         error = torch.exp(self.map_error * normal(brightest, generator))
         return torch.cat([noisy, told_noise(estimate * error, *along)], 1), signal
-
-    def _kernels(self, drawn: Tensor, axis: str) -> Tensor:
-        """Filters that make noise grainy and keep its variance."""
-        sizes = torch.tensor([getattr(model, axis) for model in self.models])
-        kernels = gaussian_kernels(sizes[drawn.cpu()])
-        filters: Tensor = kernels / kernels.square().sum(1, keepdim=True).sqrt()
-        return filters

@@ -143,6 +143,21 @@ def gaussian_kernels(sigma: Tensor) -> Tensor:
     return kernel / kernel.sum(1, keepdim=True)
 
 
+def grainy_kernels(along: Tensor) -> Tensor:
+    """Kernels (N, 2 R + 1) that give white noise a correlation of neighbours and keep its variance.
+
+    The noise becomes that of a Gaussian filter, and neighbours exactly so alike, which they would
+    not be under a small Gaussian that is only sampled.
+    """
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, device=along.device, dtype=along.dtype)
+    correlations = along[:, None] ** offsets.square()
+    spectrum = torch.fft.rfft(torch.fft.ifftshift(correlations, 1)).real.clamp(min=0)
+    kernels = torch.fft.fftshift(torch.fft.irfft(spectrum.sqrt(), 2 * _RADIUS + 1), 1)
+    # Of large grain, what lies beyond the radius lacks.
+    filters: Tensor = kernels / kernels.square().sum(1, keepdim=True).sqrt()
+    return filters
+
+
 def separably_filtered(images: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
     """Correlate each image (N, 1, Y, X) with kernels of its own, (N, 2 R + 1); borders mirrored."""
     count, radius = len(images), along_y.shape[1] // 2
