@@ -32,6 +32,8 @@ Memory = int | str
 
 SCALES = (2, 3, 4)
 """The factors of super-resolution that the models are trained for."""
+DEFECTS = ("repair", "keep")
+"""What may be done to hot and dead pixels before the network sees them."""
 _LEAST_MEMORY = 500_000_000
 
 
@@ -212,6 +214,15 @@ def _as_noise_model(noise: Any) -> NoiseModel:
         return noise
     check_number("noise", noise)
     return NoiseModel(read_noise=float(noise))
+
+
+def check_defects(defects: Any) -> bool:
+    """Whether hot and dead pixels are to be repaired; raise if it does not say."""
+    if not isinstance(defects, str):
+        raise TypeError(f"defects must be 'repair' or 'keep', got {type(defects).__name__}")
+    if defects not in DEFECTS:
+        raise ValueError(f"defects must be 'repair' or 'keep', got {defects!r}")
+    return defects == DEFECTS[0]
 
 
 def check_scale(scale: Any) -> int:

@@ -86,7 +86,8 @@ def _block_means(image: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     if not rows or not columns:
         return np.asarray(image, np.float64).ravel()
     whole = image[: rows * _BLOCK, : columns * _BLOCK]
-    means = whole.reshape(rows, _BLOCK, columns, _BLOCK).mean((1, 3), dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        means = whole.reshape(rows, _BLOCK, columns, _BLOCK).mean((1, 3), dtype=np.float64)
     return np.asarray(means).ravel()
 
 

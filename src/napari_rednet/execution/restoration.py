@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_rednet.execution.job import Job
+from napari_rednet.execution.repairs import Repairs
 from napari_rednet.execution.steps import Steps, restoration_steps
 
 
@@ -37,6 +38,6 @@ class Restoration:
         """Which pixels are missing; None if none are."""
         return None if self.find_mask is None else self.find_mask()
 
-    def steps(self, out: Any = None) -> Steps:
-        """Restore everything into `out`, or into a new array."""
-        return (yield from restoration_steps(self.job, self.array, out, self.mask()))
+    def steps(self, out: Any = None, repairs: Repairs | None = None) -> Steps:
+        """Restore everything into `out`, or into a new array; `repairs` count what is repaired."""
+        return (yield from restoration_steps(self.job, self.array, out, self.mask(), repairs))

@@ -125,6 +125,9 @@ def find_defects(image: Any, *, channel_axis: int | None = None) -> Any:
     A pixel is one of them if, in at least half of the planes, it differs from the pixels around it
     by more than noise and structures explain. Of long stacks, up to 12 planes are looked at.
 
+    Other functions repair what stands out so in a single plane (their argument `defects`), but for
+    lines; ``find_defects(image[t])`` shows what that is, and hits of cosmic rays are among it.
+
     Parameters
     ----------
     image : (..., Y, X) array
