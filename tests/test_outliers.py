@@ -190,7 +190,7 @@ def test_windows_show_what_the_whole_becomes():
 
 
 def test_the_input_is_not_modified():
-    image, hot = frame()
+    _, hot = frame()
     before = hot.copy()
     nr.denoise(hot, noise=9.0, model=MODEL)
     np.testing.assert_array_equal(hot, before)
