@@ -2,7 +2,7 @@
 
 from napari_rednet.execution.job import Job, is_dask, plane_keys, plane_of, sample_windows
 from napari_rednet.execution.outputs import ResumableOutput
-from napari_rednet.execution.repairs import Repairs
+from napari_rednet.execution.repairs import Repairs, repaired_words
 from napari_rednet.execution.restoration import Restoration
 from napari_rednet.execution.samples import Samples
 from napari_rednet.execution.speed import Speed, speed_steps
@@ -26,6 +26,7 @@ __all__ = [
     "measure",
     "plane_keys",
     "plane_of",
+    "repaired_words",
     "restoration_steps",
     "sample_windows",
     "speed_steps",

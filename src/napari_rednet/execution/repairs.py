@@ -33,7 +33,12 @@ class Repairs:
 
     def __str__(self) -> str:
         """How many, in words."""
-        return f"repaired {self.count} {'pixel' if self.count == 1 else 'pixels'}"
+        return repaired_words(self.count)
+
+
+def repaired_words(count: int) -> str:
+    """How many pixels were repaired, in words."""
+    return f"repaired {count} {'pixel' if count == 1 else 'pixels'}"
 
 
 class RepairedPlane:
