@@ -1,6 +1,7 @@
 """Run a model over all planes of an array, at once or lazily, step by step."""
 
 from napari_rednet.execution.job import Job, is_dask, plane_keys, plane_of, sample_windows
+from napari_rednet.execution.masked import MaskedImage
 from napari_rednet.execution.outputs import ResumableOutput
 from napari_rednet.execution.repairs import Repairs, repaired_words
 from napari_rednet.execution.restoration import Restoration
@@ -11,6 +12,7 @@ from napari_rednet.execution.windows import Measured, Window, Windows, measure
 
 __all__ = [
     "Job",
+    "MaskedImage",
     "Measured",
     "Progress",
     "Repairs",

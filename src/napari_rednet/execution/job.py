@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari_rednet.engine.color import COLORS, ColorMode, luminance, luminance_plane, opponent_plane
 from napari_rednet.engine.images import PlaneKey, PlaneLayout
 from napari_rednet.execution.chunks import ChunkReader, chunks_of
+from napari_rednet.execution.masked import MaskedImage
 from napari_rednet.execution.repairs import RepairedPlane, Repairs
 from napari_rednet.execution.samples import Samples
 
@@ -116,7 +117,8 @@ def plane_of(
     from napari_rednet.engine.planes import Plane
 
     shape = job.layout.enlarged(job.scale).plane_shape
-    dtype = np.dtype(source.dtype)
+    # Masked pixels are NaN until the result is written.
+    dtype = source.working_dtype if isinstance(source, MaskedImage) else np.dtype(source.dtype)
     limits = [_limits(job, key, settings) for key in keys]
     ends = [
         _ends(job, source, target, key, one, repairs) for key, one in zip(keys, limits, strict=True)
@@ -137,6 +139,8 @@ def plane_of(
 
 def is_in_memory(array: Any) -> bool:
     """Whether neither files nor compression are between us and the values."""
+    if isinstance(array, MaskedImage):
+        return is_in_memory(array.values)
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
@@ -160,7 +164,7 @@ def _ends(
     """How a plane of one channel is read, and written."""
     from napari_rednet.engine.enlargement import read_enlarged
 
-    read, write = _window_reader(source, key), _writer(target, key)
+    read, write = _window_reader(source, key), _writer(job, source, target, key)
     if limits is not None:
         count = Repairs().add if repairs is None else repairs.add
         plane = RepairedPlane(read, job.layout.plane_shape, limits, count)
@@ -177,9 +181,12 @@ def _window_reader(source: Any, key: PlaneKey) -> ReadWindow:
     return read
 
 
-def _writer(target: Any, key: PlaneKey) -> WriteWindow:
+def _writer(job: Job, source: Any, target: Any, key: PlaneKey) -> WriteWindow:
     def write(rows: slice, columns: slice, values: npt.NDArray[Any]) -> None:
-        target[key.window(rows, columns)] = values
+        index = key.window(rows, columns)
+        if isinstance(source, MaskedImage):
+            values = source.finished(index, job.layout.spatial_axes, job.scale, values)
+        target[index] = values
 
     return write
 

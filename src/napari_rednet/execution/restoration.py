@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from napari_rednet.execution.job import Job
+from napari_rednet.execution.masked import MaskedImage
 from napari_rednet.execution.repairs import Repairs
 from napari_rednet.execution.steps import Steps, restoration_steps
 
@@ -40,4 +42,10 @@ class Restoration:
 
     def steps(self, out: Any = None, repairs: Repairs | None = None) -> Steps:
         """Restore everything into `out`, or into a new array; `repairs` count what is repaired."""
-        return (yield from restoration_steps(self.job, self.array, out, self.mask(), repairs))
+        if isinstance(self.array, MaskedImage) and self.array.is_unknown:
+            warnings.warn("image is masked as a whole; it stays as it is", stacklevel=2)
+        steps = restoration_steps(self.job, self.array, out, self.mask(), repairs)
+        restored = yield from steps
+        if out is None and isinstance(self.array, MaskedImage):
+            return self.array.result(restored, self.job.layout.spatial_axes, self.job.scale)
+        return restored

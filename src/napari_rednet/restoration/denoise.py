@@ -47,7 +47,9 @@ def denoise(
     image : (..., Y, X) array
         Image of any real dtype: numpy, dask, zarr or memory-mapped. Axes other than Y, X and
         `channel_axis` (z, time, positions) are planes, restored one by one under one intensity
-        normalisation and one noise model per channel.
+        normalisation and one noise model per channel. What is masked in a masked array
+        (`numpy.ma`) has no influence, and stays as it is. Tensors of torch are taken by their
+        values.
     noise : float, NoiseModel, or a sequence of one of them per channel or colour, optional
         Standard deviation of Gaussian noise in image units, or a `NoiseModel`. If None, it
         is estimated from the image (`estimate_noise`).
@@ -89,7 +91,8 @@ def denoise(
     -------
     restored : (..., Y, X) array
         Of the image's shape, dtype and intensity units; `out` if given. A lazy dask array for
-        a dask array without `out`. Non-finite pixels stay as they are.
+        a dask array without `out`, a masked one, with the same mask, for a masked array without
+        `out`. Non-finite pixels stay as they are.
 
     Raises
     ------
