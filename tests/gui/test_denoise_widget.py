@@ -148,7 +148,12 @@ def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):
     record = record_of(viewer.layers[-1])
     assert json.loads(json.dumps(record)) == record
     assert record.pop("seconds") > 0
-    arguments = {"noise": [vars(TYPED)], "strength": 1.0, "ensemble": False}
+    arguments = {
+        "noise": [vars(TYPED)],
+        "strength": 1.0,
+        "defects": "repair",
+        "ensemble": False,
+    }
     call = record.pop("call")
     assert call["arguments"] == {"model": "fast", "device": "auto", **arguments}
     versions = {"napari-rednet": nr.__version__, "numpy": np.__version__}

@@ -41,6 +41,8 @@ MOST_CHANGE = 6.0
 def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
     """What a network adds to an image, no more than noise can have taken away.
 
+    What is not finite stays so, that an overflow is noticed.
+
     Parameters
     ----------
     inputs : (N, 1 + 3, Y, X) Tensor
@@ -49,7 +51,7 @@ def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
         What the network adds.
     """
     most = MOST_CHANGE * inputs[:, 1:2]
-    return residual.clamp(-most, most)
+    return torch.where(torch.isfinite(residual), residual.clamp(-most, most), residual)
 
 
 def smooth_signal(image: Tensor) -> Tensor:
