@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.execution import MaskedImage, is_dask
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +33,8 @@ Memory = int | str
 
 SCALES = (2, 3, 4)
 """The factors of super-resolution that the models are trained for."""
+DEFECTS = ("repair", "keep")
+"""What may be done to hot and dead pixels before the network sees them."""
 _LEAST_MEMORY = 500_000_000
 
 
@@ -94,6 +97,8 @@ class Options:
 def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
     """Check an image; return it as an array with shape and dtype, and its layout.
 
+    Masked arrays become a `MaskedImage`, tensors of torch an array of their values.
+
     Raises
     ------
     TypeError
@@ -101,8 +106,8 @@ def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
     ValueError
         If it has too few axes or `channel_axis` is out of range.
     """
-    array = image if hasattr(image, "dtype") and hasattr(image, "shape") else np.asarray(image)
-    kind = np.dtype(array.dtype).kind
+    array = _as_array(image)
+    kind = array.dtype.kind
     if kind not in "iuf":
         hint = "; inpaint takes masks" if kind == "b" else ""
         raise TypeError(
@@ -122,6 +127,35 @@ def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
             stacklevel=3,
         )
     return array, layout
+
+
+def _as_array(image: Any) -> Any:
+    """An image as an array to read from, with a dtype of numpy."""
+    if isinstance(image, np.ma.MaskedArray):
+        return MaskedImage(image)
+    if not (hasattr(image, "dtype") and hasattr(image, "shape")):
+        return np.asarray(image)
+    if is_dask(image) and _has_masked_blocks(image):
+        raise TypeError(
+            "image must not be a dask array of masked arrays; fill what is masked with NaN: "
+            "dask.array.ma.filled(image.astype(float), numpy.nan)"
+        )
+    if isinstance(image.dtype, np.dtype):
+        return image
+    try:
+        # A tensor may need a gradient, or lie on another device.
+        return np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"image must be an array that numpy can read, got {type(image).__name__} of "
+            f"{image.dtype}: {error}"
+        ) from None
+
+
+def _has_masked_blocks(lazy: Any) -> bool:
+    from dask.array.utils import meta_from_array
+
+    return isinstance(meta_from_array(lazy), np.ma.MaskedArray)
 
 
 def check_options(
@@ -173,7 +207,8 @@ def check_out(out: Any, image: Any, shape: tuple[int, ...] | None = None) -> Non
     if out is None:
         return
     wanted = tuple(image.shape) if shape is None else shape
-    if not hasattr(out, "__setitem__") or not hasattr(out, "shape"):
+    has_dtype = isinstance(getattr(out, "dtype", None), np.dtype)
+    if not hasattr(out, "__setitem__") or not hasattr(out, "shape") or not has_dtype:
         raise TypeError(f"out must be a writable array, got {type(out).__name__}")
     if tuple(out.shape) != wanted:
         raise ValueError(f"out must have shape {wanted}, got {tuple(out.shape)}")
@@ -182,11 +217,9 @@ def check_out(out: Any, image: Any, shape: tuple[int, ...] | None = None) -> Non
     flags = getattr(out, "flags", None)
     if flags is not None and not flags.writeable:
         raise ValueError("out is read-only")
-    if (
-        isinstance(out, np.ndarray)
-        and isinstance(image, np.ndarray)
-        and np.may_share_memory(out, image)
-    ):
+    source = image.values if isinstance(image, MaskedImage) else image
+    arrays = isinstance(out, np.ndarray) and isinstance(source, np.ndarray)
+    if arrays and np.may_share_memory(out, source):
         raise ValueError("out must not share memory with image, which stays unmodified")
 
 
@@ -196,6 +229,7 @@ def noise_per_channel(
     """One noise model for each channel; None if it is to be estimated."""
     if noise is None:
         return None
+    noise = _without_axes(noise)
     if isinstance(noise, (NoiseModel, numbers.Real)):
         return [_as_noise_model(noise)] * channels
     if isinstance(noise, (list, tuple, np.ndarray)):
@@ -207,11 +241,26 @@ def noise_per_channel(
     raise TypeError(f"noise must be None, a number or a NoiseModel, got {type(noise).__name__}")
 
 
+def _without_axes(number: Any) -> Any:
+    """The number in an array of no axes; anything else as it is."""
+    return number.item() if getattr(number, "ndim", None) == 0 else number
+
+
 def _as_noise_model(noise: Any) -> NoiseModel:
+    noise = _without_axes(noise)
     if isinstance(noise, NoiseModel):
         return noise
     check_number("noise", noise)
     return NoiseModel(read_noise=float(noise))
+
+
+def check_defects(defects: Any) -> bool:
+    """Whether hot and dead pixels are to be repaired; raise if it does not say."""
+    if not isinstance(defects, str):
+        raise TypeError(f"defects must be 'repair' or 'keep', got {type(defects).__name__}")
+    if defects not in DEFECTS:
+        raise ValueError(f"defects must be 'repair' or 'keep', got {defects!r}")
+    return defects == DEFECTS[0]
 
 
 def check_scale(scale: Any) -> int:

@@ -71,7 +71,7 @@ def both(call):
             {"noise": nr.NoiseModel(**LEVEL, grain_x=0.8)},
         ),
         ("super_resolve", {"scale": 3, "device": "cpu"}, {"scale": 3}),
-        ("deblock", {}, {}),
+        ("deblock", {"defects": "keep"}, {}),
         ("inpaint", {"mask": None}, {}),
     ],
 )
@@ -79,7 +79,7 @@ def test_code_gives_what_the_function_gives(folder, verb, plain, given):
     image = tifffile.imread(folder / "stack.tif")
     model = str(folder / f"{verb}.safetensors")
     call = Call(verb, origin(folder / "stack.tif"), {"model": model, **plain})
-    arguments = {k: v for k, v in plain.items() if k in ("strength", "ensemble")} | given
+    arguments = {k: v for k, v in plain.items() if k in ("strength", "ensemble", "defects")} | given
     expected = getattr(nr, verb)(image, model=model, **arguments)
     for result in both(call):
         np.testing.assert_array_equal(result, expected)

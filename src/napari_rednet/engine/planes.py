@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.outliers import OutlierLimits
 from napari_rednet.engine.tiling import NOT_CUT, Cuts, Strip, whole
 
 ReadWindow = Callable[[slice, slice], npt.NDArray[Any]]
@@ -30,11 +31,15 @@ class ChannelSettings:
         Noise in image units; None for a network that is not told the noise.
     strength : float
         Factor on the noise standard deviation.
+    outliers : OutlierLimits, optional
+        What hot and dead pixels exceed, which are repaired before the network sees them; None to
+        leave them as they are.
     """
 
     scale: IntensityRange
     noise: NoiseModel | None = None
     strength: float = 1.0
+    outliers: OutlierLimits | None = None
 
 
 @dataclass(frozen=True)

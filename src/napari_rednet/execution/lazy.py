@@ -68,7 +68,7 @@ def _lazy_settings(shared: Any, job: Job, array: Any, mask: Any) -> Any:
 def _measured(
     job: Job, parts: Sequence[Any], covers: Sequence[Any], channel: int
 ) -> ChannelSettings:
-    return job.settings_of(as_samples(parts, covers, is_color=job.is_by_luminance), channel)
+    return job.settings(as_samples(parts, covers, is_color=job.is_by_luminance), channel)
 
 
 def _restored_segment(

@@ -56,7 +56,7 @@ class Windows:
     def __init__(self, restoration: Restoration, measured: Measured) -> None:
         self.job, self.array, self.mask = restoration.job, restoration.array, measured.mask
         self.restorer = self.job.make_restorer()
-        self.settings = [self.job.settings_of(s, c) for c, s in enumerate(measured.samples)]
+        self.settings = [self.job.settings(s, c) for c, s in enumerate(measured.samples)]
 
     @property
     def margin(self) -> int | None:

@@ -18,8 +18,9 @@ from napari_rednet.arguments import (
     noise_per_channel,
 )
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.execution import Job, Progress, Restoration, Samples, Steps, drain
+from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.psf import as_psf
+from napari_rednet.restoration.presentation import NOISY, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import ModelLike
@@ -35,6 +36,7 @@ def deblur(
     iterations: int = 8,
     model: ModelLike = "fast",
     channel_axis: int | None = None,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     device: str = "auto",
@@ -60,7 +62,7 @@ def deblur(
         How often data and prior take turns.
     model : {'fast', 'best'}, path or Model
         The denoising model that is the prior.
-    channel_axis, ensemble, device, progress, out :
+    channel_axis, defects, ensemble, device, progress, out :
         As for `denoise`.
     tile : int, optional
         Side in pixels of the blocks that large planes are processed in. They overlap, and join
@@ -105,6 +107,7 @@ def deblur(
         iterations=iterations,
         model=model,
         channel_axis=channel_axis,
+        defects=defects,
         ensemble=ensemble,
         tile=tile,
         device=device,
@@ -113,11 +116,13 @@ def deblur(
     return drain(steps, progress, "deblur")
 
 
-def deblur_steps(image: Any, psf: Any, *, out: Any = None, **options: Any) -> Steps:
+def deblur_steps(
+    image: Any, psf: Any, *, out: Any = None, repairs: Repairs | None = None, **options: Any
+) -> Steps:
     """`deblur`, step by step, as `denoise_steps` does for `denoise`."""
     restoration = prepare_deblur(image, psf, **options)
     check_out(out, restoration.array, restoration.shape)
-    return restoration.steps(out)
+    return restoration.steps(out, repairs)
 
 
 def prepare_deblur(
@@ -129,6 +134,7 @@ def prepare_deblur(
     iterations: int = 8,
     model: ModelLike = "fast",
     channel_axis: int | None = None,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     device: str = "auto",
@@ -146,7 +152,16 @@ def prepare_deblur(
         return _deblur_settings(samples, given, float(strength))
 
     make_deblurrer = partial(options.deblurrer, kernel, turns)
-    return Restoration(Job(layout, make_deblurrer, settings, devices=options.devices), array)
+    return Restoration(
+        Job(
+            layout,
+            make_deblurrer,
+            settings,
+            devices=options.devices,
+            outlier_share=outlier_share(defects, NOISY),
+        ),
+        array,
+    )
 
 
 def _deblur_settings(

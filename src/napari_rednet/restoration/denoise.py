@@ -14,15 +14,14 @@ from napari_rednet.arguments import (
     check_rgb,
     noise_per_channel,
 )
-from napari_rednet.engine.color import ColorMode
+from napari_rednet.engine.color import COLORS, ColorMode
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.execution import Job, Progress, Restoration, Samples, Steps, drain
+from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
+from napari_rednet.restoration.presentation import NOISY, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
     from napari_rednet.engine.planes import ChannelSettings
-
-_COLORS = 3
 
 
 def denoise(
@@ -33,6 +32,7 @@ def denoise(
     model: ModelLike = "fast",
     channel_axis: int | None = None,
     rgb: bool = False,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
@@ -47,7 +47,9 @@ def denoise(
     image : (..., Y, X) array
         Image of any real dtype: numpy, dask, zarr or memory-mapped. Axes other than Y, X and
         `channel_axis` (z, time, positions) are planes, restored one by one under one intensity
-        normalisation and one noise model per channel.
+        normalisation and one noise model per channel. What is masked in a masked array
+        (`numpy.ma`) has no influence, and stays as it is. Tensors of torch are taken by their
+        values.
     noise : float, NoiseModel, or a sequence of one of them per channel or colour, optional
         Standard deviation of Gaussian noise in image units, or a `NoiseModel`. If None, it
         is estimated from the image (`estimate_noise`).
@@ -62,6 +64,13 @@ def denoise(
         and perhaps transparency. Their mean and two differences are restored together, which
         leaves less noise than each by itself (1.2 dB on photographs with equal noise); a colour
         with a third of the noise of another, or less, is better off by itself. Transparency stays.
+    defects : {'repair', 'keep'}
+        What is done to hot and dead pixels and hits of cosmic rays, which neither noise nor optics
+        explain, before the network sees them, lest it spread them. 'repair' replaces them by the
+        mean of their neighbours, in the result as well: single pixels, two that touch, and very
+        bright streaks one or two pixels wide. How many there were is logged (level INFO);
+        ``find_defects(image[t])`` shows those of a single plane. 'keep' is for images in which
+        single pixels may be real.
     ensemble : bool
         Average over the 8 orientations of the image: a little better, 8 times slower.
     tile : int, optional
@@ -82,7 +91,8 @@ def denoise(
     -------
     restored : (..., Y, X) array
         Of the image's shape, dtype and intensity units; `out` if given. A lazy dask array for
-        a dask array without `out`. Non-finite pixels stay as they are.
+        a dask array without `out`, a masked one, with the same mask, for a masked array without
+        `out`. Non-finite pixels stay as they are.
 
     Raises
     ------
@@ -117,6 +127,7 @@ def denoise(
         model=model,
         channel_axis=channel_axis,
         rgb=rgb,
+        defects=defects,
         ensemble=ensemble,
         tile=tile,
         memory=memory,
@@ -126,13 +137,17 @@ def denoise(
     return drain(steps, progress, "denoise")
 
 
-def denoise_steps(image: Any, *, out: Any = None, **options: Any) -> Steps:
+def denoise_steps(
+    image: Any, *, out: Any = None, repairs: Repairs | None = None, **options: Any
+) -> Steps:
     """`denoise`, step by step: arguments are checked at once, the work is done by iterating.
 
     Parameters
     ----------
     image, out, **options
         As of `denoise`, without `progress`.
+    repairs : Repairs, optional
+        Its `count` is increased by the pixels that are repaired.
 
     Returns
     -------
@@ -141,7 +156,7 @@ def denoise_steps(image: Any, *, out: Any = None, **options: Any) -> Steps:
     """
     restoration = prepare_denoise(image, **options)
     check_out(out, restoration.array, restoration.shape)
-    return restoration.steps(out)
+    return restoration.steps(out, repairs)
 
 
 def prepare_denoise(
@@ -152,6 +167,7 @@ def prepare_denoise(
     model: ModelLike = "fast",
     channel_axis: int | None = None,
     rgb: bool = False,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
@@ -159,7 +175,7 @@ def prepare_denoise(
 ) -> Restoration:
     """Check the arguments of `denoise`; nothing is computed yet."""
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
-    noises = noise_per_channel(noise, _COLORS if rgb else layout.channels)
+    noises = noise_per_channel(noise, COLORS if rgb else layout.channels)
     check_number("strength", strength)
     options = check_options("denoise", model, ensemble, tile, device, memory)
 
@@ -168,7 +184,14 @@ def prepare_denoise(
         return denoise_settings(samples, given, float(strength))
 
     color = ColorMode.OPPONENT if rgb else None
-    job = Job(layout, options.restorer, settings, color=color, devices=options.devices)
+    job = Job(
+        layout,
+        options.restorer,
+        settings,
+        color=color,
+        devices=options.devices,
+        outlier_share=outlier_share(defects, NOISY),
+    )
     return Restoration(job, array)
 
 
