@@ -30,11 +30,14 @@ class ChannelSettings:
         Noise in image units; None for a network that is not told the noise.
     strength : float
         Factor on the noise standard deviation.
+    noise_level : float
+        Standard deviation of the noise that is typical of the channel, for what needs a single one.
     """
 
     scale: IntensityRange
     noise: NoiseModel | None = None
     strength: float = 1.0
+    noise_level: float = 0.0
 
 
 @dataclass(frozen=True)
