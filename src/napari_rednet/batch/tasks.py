@@ -14,6 +14,7 @@ from napari_rednet.engine.noise_model import NoiseModel
 if TYPE_CHECKING:
     from napari_rednet.arguments import Options
     from napari_rednet.io.files import OpenImage
+    from napari_rednet.psf import Center
 
 GivenNoise = float | NoiseModel | None
 """Noise of all channels of all files; None if it is estimated in each file."""
@@ -65,13 +66,23 @@ def deblock_work(options: Options) -> Work:
 
 
 def deblur_work(
-    options: Options, psf: Any, noise: GivenNoise, strength: float, iterations: int
+    options: Options,
+    psf: Any,
+    noise: GivenNoise = None,
+    strength: float = 1.0,
+    iterations: int = 8,
+    center: Center = "array",
 ) -> Work:
     """Undo a blur."""
     from napari_rednet.restoration import deblur_steps
 
     make_steps = partial(
-        deblur_steps, psf=psf, strength=strength, iterations=iterations, **_shared(options)
+        deblur_steps,
+        psf=psf,
+        center=center,
+        strength=strength,
+        iterations=iterations,
+        **_shared(options),
     )
 
     def prepare(image: OpenImage) -> Prepared:
@@ -80,6 +91,7 @@ def deblur_work(
 
     arguments = {
         "psf": digest(psf),
+        "center": center,
         "noise": repr(noise),
         "strength": strength,
         "iterations": iterations,
