@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from napari_rednet.engine.deblurring import Deblurrer
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.engine.inpainting import Inpainter
+    from napari_rednet.engine.point_spread import PointSpread
     from napari_rednet.zoo import Model
 
     ModelLike = str | os.PathLike[str] | Model
@@ -83,9 +83,7 @@ class Options:
 
         return Inpainter(self.restorer(device))
 
-    def deblurrer(
-        self, psf: npt.NDArray[np.float64], iterations: int, device: str | None = None
-    ) -> Deblurrer:
+    def deblurrer(self, psf: PointSpread, iterations: int, device: str | None = None) -> Deblurrer:
         """A fresh runner that deblurs, with the model as its prior."""
         from napari_rednet.engine.deblurring import Deblurrer
         from napari_rednet.engine.devices import resolve_device
