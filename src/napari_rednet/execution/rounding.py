@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from napari_rednet.execution.job import Job
 
 # Where the noise is weaker than about one step, it does not carry the mean of what is restored
-# across the rounding; and only if a photon is about one step or more is what is lost photons.
+# across the rounding; and what is lost are photons if one is about a step, and nothing else is seen.
 _LEAST_STEPS = 0.7
-_LEAST_GAIN = 0.3
+_LEAST_GAIN = 0.75
 
 
 def warn_of_rounding(job: Job, array: Any, settings: Sequence[ChannelSettings]) -> None:
@@ -29,6 +29,6 @@ def warn_of_rounding(job: Job, array: Any, settings: Sequence[ChannelSettings]) 
 
 def _is_too_coarse(channel: ChannelSettings) -> bool:
     noise = channel.noise
-    if noise is None or noise.gain < _LEAST_GAIN:
+    if noise is None or noise.gain < _LEAST_GAIN or noise.read_noise > 0:
         return False
     return noise.std(channel.scale.low) < _LEAST_STEPS
