@@ -14,7 +14,7 @@ from napari_rednet.execution.job import Job, all_samples, is_dask
 from napari_rednet.execution.outputs import ResumableOutput, output_for
 from napari_rednet.execution.parts import parts_of
 from napari_rednet.execution.repairs import Repairs
-from napari_rednet.execution.rounding import warn_of_rounding
+from napari_rednet.execution.rounding import is_too_coarse, warn_of_rounding
 from napari_rednet.execution.runs import PartRun, one_by_one, side_by_side
 
 logger = logging.getLogger(__name__)
@@ -75,9 +75,12 @@ def _eager_steps(job: Job, array: Any, out: Any, mask: Any, repairs: Repairs) ->
     if total == 0:
         return out
     output = output_for(job, out)
-    samples = enumerate(all_samples(job, array, mask))
-    settings = [job.settings(windows, channel) for channel, windows in samples]
-    warn_of_rounding(job, array, settings)
+    settings, is_coarse = [], False
+    for channel, windows in enumerate(all_samples(job, array, mask)):
+        settings.append(job.settings(windows, channel))
+        is_coarse |= is_too_coarse(job.result_dtype(array), windows, settings[-1])
+    if is_coarse:
+        warn_of_rounding()
     runs = [
         PartRun(job, array, mask, settings, output, name, repairs)
         for name in job.devices or (None,)
