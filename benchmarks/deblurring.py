@@ -62,7 +62,7 @@ def main(
     """Measure how well known blurs are undone."""
     clean = clean_planes(data, limit)
     with np.load(kernels) as file:
-        psfs = [as_psf(file[name], clean[0].shape) for name in file.files]
+        psfs = [as_psf(file[name], clean[0].shape).values for name in file.files]
     methods: dict[str, Candidates] = {"blurred": lambda image, *_: [image]}
     if baselines:
         methods["Richardson-Lucy, best iteration"] = _richardson_lucy

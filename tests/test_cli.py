@@ -265,6 +265,37 @@ def test_deblur_takes_a_measured_psf(folder):
     assert (folder / "out.tif").exists()
 
 
+def test_deblur_takes_the_centre_that_is_named(folder):
+    aside = np.pad(nr.psf.disk(2), ((0, 4), (6, 0))).astype(np.float32)
+    tifffile.imwrite(folder / "psf.tif", aside)
+    source, model = tifffile.imread(folder / "in.tif"), folder / "tiny.safetensors"
+    expected = {
+        center: nr.deblur(source, aside, center=center, model=model, iterations=2)
+        for center in ("array", "mass")
+    }
+    assert (expected["array"] != expected["mass"]).mean() > 0.5
+    for options, center in (([], "array"), (["--center", "mass"], "mass")):
+        code, text = deblur(folder, "--psf", folder / "psf.tif", "--force", *options)
+        assert (code, text) == (0, "")
+        np.testing.assert_array_equal(tifffile.imread(folder / "out.tif"), expected[center])
+    code, text = deblur(folder, "--gaussian", "1", "--force", "--center", "peak")
+    assert code == 1
+    assert "center must be 'array' or 'mass', got 'peak'" in text
+
+
+def test_deblur_says_what_is_odd_about_a_psf(folder):
+    bead = np.pad(nr.psf.gaussian(1.5), ((0, 4), (0, 0))) + 0.01
+    tifffile.imwrite(folder / "psf.tif", bead.astype(np.float32))
+    options = ["--psf", folder / "psf.tif", "--model", folder / "tiny.safetensors"]
+    code, text = call("deblur", folder / "in.tif", folder / "out.tif", *options)
+    assert code == 0, text
+    for words in ("the centre of mass of the PSF lies", "Subtract its background"):
+        assert text.count(words) == 1
+    assert text.count("warning:") == 2
+    assert "site-packages" not in text
+    assert ".py" not in text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -77,6 +77,16 @@ def test_deblur_reads_its_psf_once(mixed, monkeypatch):
     assert sorted(names) == ["psf.tif", "rgb.tif", "stack.ome.tif"]
 
 
+def test_deblur_takes_the_centre_that_is_named(mixed):
+    psf = np.pad(nr.psf.disk(2), ((0, 4), (6, 0))).astype(np.float32)
+    tifffile.imwrite(mixed / "psf.tif", psf)
+    options = ["--psf", mixed / "psf.tif", "--iterations", 2]
+    text = run(mixed, *options, command="deblur", sources=["mixed"])[1]
+    assert text.count("the centre of mass of the PSF lies") == 1  # once for all files
+    options += ["--force", "--center", "mass"]
+    check(mixed, "deblur", nr.deblur, *options, psf=psf, iterations=2, center="mass")
+
+
 def test_inpaint_takes_one_mask_for_all(mixed):
     missing = np.zeros((60, 52), np.uint8)
     missing[20:30, 10:15] = 255
@@ -115,6 +125,7 @@ def test_a_mask_that_fits_one_file_only_fails_for_the_others(mixed):
         ("deblock", [], ["--ensemble"]),
         ("deblur", ["--gaussian", 1], ["--gaussian", 1.2]),
         ("deblur", ["--gaussian", 1], ["--gaussian", 1, "--iterations", 3]),
+        ("deblur", ["--gaussian", 1], ["--gaussian", 1, "--center", "mass"]),
         ("denoise", ["--noise", 4], ["--gain", 1]),
         ("inpaint", [], ["--ensemble"]),
     ],

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from napari_rednet import psf
-from napari_rednet.psf import as_psf
+from napari_rednet.psf import as_psf, center_remark, rim_remark
 
 GENERATED = [
     psf.gaussian(0.4),
@@ -26,7 +26,11 @@ def test_generated_psfs_are_normalised_and_centred(kernel):
     assert all(side % 2 for side in kernel.shape)
     centre = ndimage.center_of_mass(kernel)
     assert centre == pytest.approx([side // 2 for side in kernel.shape], abs=1e-9)
-    np.testing.assert_allclose(as_psf(kernel, (200, 200)).sum(), 1)
+    for center in ("array", "mass"):
+        point_spread = as_psf(kernel, (200, 200), center)
+        assert point_spread.values.sum() == pytest.approx(1)
+        assert point_spread.offset == (0, 0)
+    assert center_remark(kernel) == rim_remark(kernel) == ""
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.3])
@@ -68,21 +72,67 @@ def test_widefield_is_the_airy_pattern():
         float, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.floats(0, 5)
     )
 )
-def test_any_psf_is_centred_and_normalised(array):
+def test_any_psf_is_normalised_and_has_its_centre(array):
     assume(array.any())
-    kernel = as_psf(array, (40, 40))
-    assert kernel.sum() == pytest.approx(1)
-    offsets = np.array(ndimage.center_of_mass(kernel)) - np.array(kernel.shape) // 2
-    assert np.abs(offsets).max() <= 0.5 + 1e-9
-    assert all(side % 2 for side in kernel.shape)
+    centers = {
+        "array": [(n - 1) / 2 for n in array.shape],
+        "mass": ndimage.center_of_mass(array),
+    }
+    first = np.argwhere(array == array.max())[0]
+    for center, expected in centers.items():
+        found = as_psf(array, (40, 40), center)
+        assert found.values.sum() == pytest.approx(1)
+        assert all(side % 2 for side in found.values.shape)
+        assert np.abs(found.offset).max() <= 0.5 + 1e-9
+        # A brightest pixel lies from the centre as it did.
+        brightest = np.argwhere(found.values == found.values.max())[0]
+        origin = np.array(found.values.shape) // 2 + found.offset
+        np.testing.assert_allclose(brightest - origin, first - expected, atol=1e-5)
 
 
-def test_a_psf_off_centre_does_not_shift(camera):
-    shifted = np.zeros((15, 15))
-    shifted[9:14, 2:7] = psf.gaussian(0.6)[:5, :5]
-    plain = np.zeros((5, 5))
-    plain[:] = psf.gaussian(0.6)[:5, :5]
-    np.testing.assert_allclose(as_psf(shifted, camera.shape), as_psf(plain, camera.shape))
+def test_zeros_around_a_psf_change_nothing_unless_they_move_its_centre():
+    kernel = np.arange(1.0, 36).reshape(5, 7)
+    plain = as_psf(kernel, (50, 50))
+    around = as_psf(np.pad(kernel, ((3, 3), (2, 2))), (50, 50))
+    np.testing.assert_array_equal(around.values, plain.values)
+    assert around.offset == plain.offset == (0, 0)
+    aside = np.pad(kernel, ((4, 0), (0, 2)))
+    moved = as_psf(aside, (50, 50))
+    lit = np.argwhere(moved.values)
+    assert (lit.min(0) - np.array(moved.values.shape) // 2).tolist() == [0, -4]
+    by_mass = [as_psf(one, (50, 50), "mass") for one in (kernel, aside)]
+    np.testing.assert_array_equal(*[one.values for one in by_mass])
+    np.testing.assert_allclose(*[one.offset for one in by_mass])
+
+
+def test_the_centre_of_an_even_psf_lies_between_pixels():
+    found = as_psf(np.ones((4, 3)), (20, 20))
+    assert found.values.shape == (5, 3)
+    assert found.offset == (-0.5, 0)
+    with pytest.raises(ValueError, match="center must be 'array' or 'mass', got 'peak'"):
+        as_psf(np.ones((4, 3)), (20, 20), "peak")
+
+
+def test_what_is_said_of_two_centres():
+    aside = np.pad(psf.gaussian(1.0), ((0, 4), (3, 0)))
+    assert center_remark(np.pad(aside, 2)) == center_remark(aside)
+    assert "-2.0 pixels in y and +1.5 in x" in center_remark(aside)
+    assert "choose 'mass'" in center_remark(aside)
+    assert "choose 'array'" in center_remark(aside, "mass")
+    assert center_remark(np.pad(psf.gaussian(1.0), ((0, 1), (0, 0)))) == ""  # half a pixel
+
+
+def test_what_is_said_of_a_background():
+    bead = psf.gaussian(2.0)
+    assert rim_remark(100 * bead) == ""
+    assert rim_remark(np.ones((9, 9))) == ""  # a box is a blur of its own
+    assert rim_remark(np.eye(9)) == ""
+    background = 0.02 * bead.max()
+    told = rim_remark(bead + background)
+    assert "2.0% of its peak" in told
+    assert f"(psf - {np.median((bead + background)[0]):.4g})"[:10] in told
+    assert "Subtract its background" in told
+    assert rim_remark((bead + background - background).clip(0)) == ""
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from napari_rednet.engine.deblurring import Deblurrer
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.engine.inpainting import Inpainter
+    from napari_rednet.engine.point_spread import PointSpread
     from napari_rednet.zoo import Model
 
     ModelLike = str | os.PathLike[str] | Model
@@ -83,9 +83,7 @@ class Options:
 
         return Inpainter(self.restorer(device))
 
-    def deblurrer(
-        self, psf: npt.NDArray[np.float64], iterations: int, device: str | None = None
-    ) -> Deblurrer:
+    def deblurrer(self, psf: PointSpread, iterations: int, device: str | None = None) -> Deblurrer:
         """A fresh runner that deblurs, with the model as its prior."""
         from napari_rednet.engine.deblurring import Deblurrer
         from napari_rednet.engine.devices import resolve_device
@@ -202,8 +200,28 @@ def check_memory(memory: Any) -> int:
     return int(memory)
 
 
-def check_out(out: Any, image: Any, shape: tuple[int, ...] | None = None) -> None:
-    """Check that a result, of the image's shape or of the one given, can be written to `out`."""
+def check_dtype(dtype: Any, image: Any) -> np.dtype[Any] | None:
+    """The dtype of a result that is to be another than that of its image; None for the same."""
+    if dtype is None:
+        return None
+    try:
+        found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    except TypeError as error:
+        raise TypeError(f"dtype must be a dtype such as 'float32', got {dtype!r}") from error
+    if found.kind not in "iuf":
+        raise ValueError(f"dtype must be that of integers or floats, got {found}")
+    if np.ma.isMaskedArray(image):
+        raise ValueError("dtype must not be given for masked arrays; convert the image first")
+    return found
+
+
+def check_out(
+    out: Any,
+    image: Any,
+    shape: tuple[int, ...] | None = None,
+    dtype: np.dtype[Any] | None = None,
+) -> None:
+    """Check that a result, of the image's shape and dtype or others, can be written to `out`."""
     if out is None:
         return
     wanted = tuple(image.shape) if shape is None else shape
@@ -212,8 +230,10 @@ def check_out(out: Any, image: Any, shape: tuple[int, ...] | None = None) -> Non
         raise TypeError(f"out must be a writable array, got {type(out).__name__}")
     if tuple(out.shape) != wanted:
         raise ValueError(f"out must have shape {wanted}, got {tuple(out.shape)}")
-    if np.dtype(out.dtype).newbyteorder("=") != np.dtype(image.dtype).newbyteorder("="):
-        raise ValueError(f"out must have the image's dtype {image.dtype}, got {out.dtype}")
+    wanted_dtype = np.dtype(image.dtype if dtype is None else dtype)
+    if np.dtype(out.dtype).newbyteorder("=") != wanted_dtype.newbyteorder("="):
+        whose = "the image's dtype" if dtype is None else "dtype"
+        raise ValueError(f"out must have {whose} {wanted_dtype}, got {out.dtype}")
     flags = getattr(out, "flags", None)
     if flags is not None and not flags.writeable:
         raise ValueError("out is read-only")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,6 +25,39 @@ def say(text: str, *, quiet: bool = False) -> None:
     """Print a message as it is: file names may hold what rich takes for markup."""
     if not quiet:
         console.print(escape(text), soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def printed_warnings(*, quiet: bool = False) -> Iterator[None]:
+    """Print what the package warns of as one line each, once, without the code it comes from."""
+    shown: set[str] = set()
+
+    def show(message: object, *_: object, **__: object) -> None:
+        if str(message) not in shown and not quiet:
+            console.print(f"[yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
+        shown.add(str(message))
+
+    handler, logger = _Handler(show), logging.getLogger(__package__)
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = show
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Handler(logging.Handler):
+    """Hands on what is logged as a warning."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on a message; called by the logger."""
+        self._show(record.getMessage())
 
 
 def run_with_bar(steps: Steps, name: str, *, quiet: bool) -> Any:

@@ -187,7 +187,7 @@ def measure_noise(
     if not np.isfinite(black):
         return levels
     # What is darker than black was cut off: the darkest signal that is left says too much.
-    levels = replace(levels, floor=min(floor, black))
+    levels = replace(levels, floor=float(min(floor, black)))
     if pixels.clipped_share < _LEAST_CLIPPED:
         return levels
     return replace(levels, at_black=black_noise([one.values for one in prepared], black))

@@ -1,21 +1,35 @@
 """Point spread functions: generated ones, and the check of those that users bring.
 
-All are (Y, X) float64 arrays of odd sides, non-negative, of sum 1, centred in the middle pixel.
+Generated ones are (Y, X) float64 arrays of odd sides, non-negative, of sum 1, centred in the middle
+pixel.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
+from napari_rednet.engine.point_spread import PointSpread
+
 FloatArray = npt.NDArray[np.float64]
+
+Center = Literal["array", "mass"]
+"""What may be taken as the centre of a PSF: the centre of its array, or its centre of mass."""
+CENTERS: tuple[Center, ...] = get_args(Center)
 
 _SUPERSAMPLING = 8
 _AIRY_RINGS = 5.0
+# Far less than can be seen, far more than sums are rounded by.
+_LEAST_OFFSET = 1e-6
+_WORTH_SAYING = 0.5  # pixels
+# A pedestal of 1 % of the peak holds as much light as a bead, if its array is wide.
+_MOST_PEDESTAL = 0.05
+# Smaller ones are kernels that somebody made, not images of beads.
+_SMALLEST_BEAD = 7
 
 
 def gaussian(sigma: float) -> FloatArray:
@@ -100,18 +114,90 @@ def widefield(numerical_aperture: float, wavelength: float, pixel_size: float) -
     return _normalized(_binned((2 * special.j1(phase) / phase) ** 2))
 
 
-def as_psf(psf: Any, plane_shape: tuple[int, int]) -> FloatArray:
-    """Check a PSF and bring it into the form of this module.
+def as_psf(psf: Any, plane_shape: tuple[int, int], center: str = "array") -> PointSpread:
+    """Check a PSF, normalise it, and find its centre.
 
-    It is padded so that its centre of mass lies in the middle: a PSF measured off centre does
-    not shift the image.
+    Parameters
+    ----------
+    psf : (H, W) array
+        Non-negative, of any scale.
+    plane_shape : tuple of int
+        Rows and columns of the planes that it has blurred.
+    center : {'array', 'mass'}
+        What is its centre: that of its array, which lies between pixels where a side is even, or
+        its centre of mass.
 
     Raises
     ------
     TypeError, ValueError
         If it is not a 2-D array of finite, non-negative numbers with a positive sum, or if it
-        is larger than the planes.
+        is larger than the planes; or if there is no such centre.
     """
+    check_center(center)
+    array = _checked(psf)
+    lit = tuple(int(np.ptp(places)) + 1 for places in array.nonzero())
+    if any(p > n for p, n in zip(lit, plane_shape, strict=True)):
+        raise ValueError(
+            f"psf must not be larger than the planes of {plane_shape} pixels, got {lit}"
+        )
+    return _placed(array / array.sum(), _center_of(array, center))
+
+
+def check_center(center: Any) -> Center:
+    """Return what is to be taken as the centre of a PSF, or raise `ValueError` if it is unknown."""
+    if center not in CENTERS:
+        raise ValueError(f"center must be 'array' or 'mass', got {center!r}")
+    return CENTERS[CENTERS.index(center)]
+
+
+def center_remark(psf: Any, center: str = "array") -> str:
+    """What to know about the centre of a PSF if its two centres are not the same; else nothing.
+
+    Parameters
+    ----------
+    psf, center :
+        As for `as_psf`.
+    """
+    array = _checked(psf)
+    apart = np.subtract(_center_of(array, "mass"), _center_of(array, "array"))
+    if np.hypot(*apart) <= _WORTH_SAYING:
+        return ""
+    y, x = apart
+    places = f"{y:+.1f} pixels in y and {x:+.1f} in x from the centre of its array"
+    if center == "mass":
+        return (
+            f"the PSF is centred on its centre of mass, {places}; choose 'array' as center if its "
+            "array was centred on purpose"
+        )
+    return (
+        f"the centre of mass of the PSF lies {places}, which is taken as its centre; choose 'mass' "
+        "as center if it was measured off centre"
+    )
+
+
+def rim_remark(psf: Any) -> str:
+    """What to do about a PSF that does not fall to 0 at its rim; nothing if it does.
+
+    Parameters
+    ----------
+    psf : (H, W) array
+        As for `as_psf`.
+    """
+    array = _checked(psf)
+    rim = np.concatenate([array[0], array[-1], array[1:-1, 0], array[1:-1, -1]])
+    level, peak = float(np.median(rim)), float(array.max())
+    is_box = level >= array[array > 0].mean()  # a blur of its own
+    is_dark = level * array.size <= _MOST_PEDESTAL * array.sum()
+    if min(array.shape) < _SMALLEST_BEAD or is_box or is_dark:
+        return ""
+    return (
+        f"the PSF does not fall to 0: the median of its rim is {level / peak:.1%} of its peak, and "
+        "light that no bead sends so far is undone as if it were blur. Subtract its background, "
+        f"(psf - {level:.4g}).clip(0), or cut out a larger part"
+    )
+
+
+def _checked(psf: Any) -> FloatArray:
     array = np.asarray(psf)
     if array.dtype.kind not in "iufb":
         raise TypeError(f"psf must hold real numbers, got {array.dtype}")
@@ -121,25 +207,31 @@ def as_psf(psf: Any, plane_shape: tuple[int, int]) -> FloatArray:
         raise ValueError("psf must be finite and must not be negative")
     if not array.any():
         raise ValueError("psf must not be zero everywhere")
-    used = _without_zero_borders(array.astype(np.float64))
-    if any(p > n for p, n in zip(used.shape, plane_shape, strict=True)):
-        raise ValueError(
-            f"psf must not be larger than the planes of {plane_shape} pixels, got {used.shape}"
-        )
-    return _normalized(_centred(used))
+    return array.astype(np.float64)
+
+
+def _center_of(array: FloatArray, center: str) -> tuple[float, float]:
+    y, x = ndimage.center_of_mass(array) if center == "mass" else ((n - 1) / 2 for n in array.shape)
+    return float(y), float(x)
+
+
+def _placed(array: FloatArray, center: tuple[float, float]) -> PointSpread:
+    """Pad with zeros until the middle pixel is the one nearest to the centre."""
+    nearest = [math.floor(c + 0.5) for c in center]
+    reach = [max(c, n - 1 - c) for c, n in zip(nearest, array.shape, strict=True)]
+    widths = [(r - c, r - (n - 1 - c)) for r, c, n in zip(reach, nearest, array.shape, strict=True)]
+    y, x = (c - n for c, n in zip(center, nearest, strict=True))
+    offset = tuple(0.0 if abs(o) < _LEAST_OFFSET else o for o in (y, x))
+    return PointSpread(_without_zero_borders(np.pad(array, widths)), (offset[0], offset[1]))
 
 
 def _without_zero_borders(array: FloatArray) -> FloatArray:
-    rows, columns = (np.flatnonzero(array.any(axis)) for axis in (1, 0))
-    return array[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _centred(array: FloatArray) -> FloatArray:
-    """Pad with zeros until the middle pixel is the one nearest to the centre of mass."""
-    centre = [round(float(c)) for c in ndimage.center_of_mass(array)]
-    reach = [max(c, n - 1 - c) for c, n in zip(centre, array.shape, strict=True)]
-    widths = [(r - c, r - (n - 1 - c)) for r, c, n in zip(reach, centre, array.shape, strict=True)]
-    return np.pad(array, widths)
+    """Cut off zeros, as many at either end of an axis: the middle stays where it is."""
+    cuts = []
+    for places, length in zip(array.nonzero(), array.shape, strict=True):
+        cut = int(min(places.min(), length - 1 - places.max()))
+        cuts.append(slice(cut, length - cut))
+    return array[tuple(cuts)]
 
 
 def _fine_grid(radius: int) -> tuple[FloatArray, FloatArray]:

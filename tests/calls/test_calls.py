@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -104,6 +105,23 @@ def test_every_generated_psf_is_the_same_in_all_words(folder, function, values):
     expected = nr.deblur(image, getattr(nr.psf, function)(*values), model=model, noise=7.3)
     for result in both(call):
         np.testing.assert_array_equal(result, expected)
+
+
+def test_the_centre_of_a_psf_is_the_same_in_all_words(folder):
+    image = tifffile.imread(folder / "gray.tif")
+    aside = np.pad(nr.psf.disk(2), ((0, 4), (6, 0))).astype(np.float32)
+    tifffile.imwrite(folder / "psf.tif", aside)
+    model = str(folder / "denoise.safetensors")
+    psf = asdict(find_origin("bead", str(folder / "psf.tif"), aside.shape, aside.dtype))
+    results = []
+    for center in nr.psf.CENTERS:
+        arguments = {"model": model, "psf": psf, "center": center, "noise": [OTHER]}
+        call = Call("deblur", origin(folder / "gray.tif"), arguments)
+        results.append(nr.deblur(image, aside, center=center, model=model, noise=7.3))
+        for result in both(call):
+            np.testing.assert_array_equal(result, results[-1])
+        (folder / "gray-deblurred.tif").unlink()
+    assert (results[0] != results[1]).any()
 
 
 @pytest.mark.parametrize("verb", ["denoise", "super_resolve", "deblock", "inpaint"])

@@ -17,7 +17,7 @@ from napari_rednet.engine.inference import (
 )
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient
-from napari_rednet.engine.noise_map import MOST_CHANGE, RADIUS, SIGMA, smooth_signal
+from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA, smooth_signal
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.errors import DeviceMemoryError, ModelError
@@ -61,6 +61,8 @@ def whole(image, settings=SETTINGS, network=NETWORK):
     with torch.no_grad():
         restored = network(torch.from_numpy(inputs)[None])[0, 0].numpy()
     change = np.clip(restored - inputs[0], -MOST_CHANGE * std, MOST_CHANGE * std)
+    own = OWN_ERROR * ndimage.maximum_filter(np.abs(inputs[0]), 2 * RADIUS + 1, mode="nearest")
+    change = change * std**2 / (std**2 + own**2)
     return image + change * scale.span
 
 
@@ -146,8 +148,8 @@ def test_no_pixel_changes_by_more_than_its_noise(noisy_camera):
     settings = replace(SETTINGS, noise=NoiseModel(read_noise=0.7))
     change = np.abs(run(noisy_camera, restorer(), settings)[0] - noisy_camera)
     most = MOST_CHANGE * settings.strength * 0.7
-    assert change.max() == pytest.approx(most, rel=1e-3)
-    assert (change > 0.99 * most).mean() > 0.2
+    assert 0.9 * most < change.max() <= most * (1 + 1e-5)
+    assert (change > 0.4 * most).mean() > 0.2
 
 
 def test_images_times_powers_of_2_are_restored_alike_to_the_last_bit(noisy_camera):

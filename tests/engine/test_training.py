@@ -12,7 +12,7 @@ import torch
 from napari_rednet.engine.losses import LOSSES
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.engine.schedule import TrainingConfig
-from napari_rednet.engine.training import Trainer
+from napari_rednet.engine.training import Trainer, _has_diverged
 from napari_rednet.errors import TrainingError
 
 CPU = torch.device("cpu")
@@ -387,6 +387,9 @@ def test_of_few_samples_nothing_is_concluded():
     assert [s.step for s in statuses] == [20, 40, 60]
     assert statuses[1].loss > 5 * statuses[0].loss
     assert statuses[1].rate == pytest.approx(list(make_trainer(CONFIG).run())[1].rate)
+    # Intervals that the clock ends differ in length.
+    assert [_has_diverged(1.0, 0.1, samples) for samples in (40, 4000)] == [False, True]
+    assert _has_diverged(float("nan"), 0.1, 40)
 
 
 def test_losses_are_compared_with_those_of_their_kind():

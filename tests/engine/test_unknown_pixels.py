@@ -23,12 +23,13 @@ def bands_of(image, known, heights):
 @given(
     given=st.lists(st.integers(1, 7), min_size=1, max_size=8),
     taken=st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    ahead=st.integers(0, 20),
     colors=st.sampled_from([(), (3,)]),
     dtype=st.sampled_from(["u1", "i8", "f4"]),
     seed=st.integers(0, 50),
 )
-def test_rows_are_taken_as_they_were_put(given, taken, colors, dtype, seed):
-    """However they are cut, and in which order putting and taking alternate."""
+def test_rows_are_taken_as_they_were_put(given, taken, ahead, colors, dtype, seed):
+    """However they are cut, and however many rows are put ahead of those taken."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 200, (*colors, sum(given), 5)).astype(dtype)
     known = rng.random(image.shape) < rng.choice([0.5, 1.0])
@@ -36,7 +37,7 @@ def test_rows_are_taken_as_they_were_put(given, taken, colors, dtype, seed):
     found, ready, done = [], 0, 0
     for asked in taken:
         count = min(asked, sum(given) - done)
-        while ready < done + count:
+        while ready < min(done + count + ahead, sum(given)):
             finite, rows = next(bands)
             pending.put(finite, rows)
             ready += rows.shape[-2]

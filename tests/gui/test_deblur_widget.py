@@ -7,6 +7,7 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet import psf
+from napari_rednet.calls import as_python
 from napari_rednet.widgets.psf_controls import LAYER
 
 
@@ -59,6 +60,40 @@ def test_a_measured_psf_is_taken_from_a_layer(viewer, widget, run, blurred):
     found = viewer.layers[-1].data
     assert is_close(found, nr.deblur(blurred, psf.gaussian(1.2)))
     assert not is_close(found, nr.deblur(blurred, psf.gaussian(1.3)))
+
+
+def test_a_layer_is_a_bead_unless_the_user_says_otherwise(viewer, widget, run, blurred):
+    aside = np.pad(psf.disk(2.0), ((0, 4), (6, 0)))
+    bead = viewer.add_image(aside, name="bead")
+    widget.common.image.value = viewer.add_image(blurred, name="cell")
+    assert widget.psf.center.native.isHidden()
+    widget.psf.kind.value, widget.psf.layer.value = LAYER, bead
+    assert not widget.psf.center.native.isHidden()
+    assert widget.psf.center.value == "mass"
+    for center, remark in (("mass", "choose 'array'"), ("array", "choose 'mass'")):
+        widget.psf.center.value = center
+        assert remark in widget.psf.remark.value
+        assert not widget.psf.remark.native.isHidden()
+        run(widget)
+        result = viewer.layers[-1]
+        assert is_close(result.data, nr.deblur(blurred, aside, center=center))
+        assert result.metadata["napari_rednet"]["center"] == center
+        code = as_python(widget.layer_runs.present_call())
+        assert ("center='mass'" in code) == (center == "mass")
+        widget.common.image.value = viewer.layers["cell"]
+    widget.psf.kind.value = "Gaussian"
+    assert widget.psf.remark.native.isHidden()
+
+
+def test_the_window_says_that_a_bead_has_a_background(viewer, widget):
+    bead = viewer.add_image(psf.gaussian(2.0) + 0.002, name="bead")
+    widget.psf.kind.value, widget.psf.layer.value = LAYER, bead
+    assert "Subtract its background, (psf - 0.00" in widget.psf.remark.value
+    widget.psf.layer.value = viewer.add_image(psf.gaussian(2.0), name="dark bead")
+    assert widget.psf.remark.value == ""
+    # What a run would refuse is not remarked on before.
+    widget.psf.layer.value = viewer.add_image(np.full((9, 9), -1.0), name="no bead")
+    assert widget.psf.remark.value == ""
 
 
 def test_each_blur_shows_its_own_values(viewer, widget):

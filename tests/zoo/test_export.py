@@ -20,6 +20,7 @@ import napari_rednet as nr
 from napari_rednet.engine.intensity import dark_level, measure_range
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.engine.noise_map import (
+    MOST_CHANGE,
     limited_residual,
     poisson_gaussian_std,
     smooth_signal,
@@ -155,6 +156,16 @@ def test_onnx_files_tell_about_themselves_and_have_a_sample_beside(tmp_path, tin
         (result,) = session(tmp_path / "m.onnx").run(["restored"], {"image": sample["image"]})
         assert np.abs(result - sample["restored"]).max() < 1e-4
         assert sample["image"].shape == (1, 1, 128, 128)
+
+
+def test_samples_change_by_no_more_than_their_noise(tmp_path, tiny_model):
+    """As graphs do, where the network alone would change them by more."""
+    tiny_model.export(tmp_path / "m.onnx", noise=0.01)
+    with np.load(tmp_path / "m-sample.npz") as sample:
+        image, result = sample["image"], sample["restored"]
+    assert np.abs(result - image).max() == pytest.approx(MOST_CHANGE * 0.01, rel=1e-3)
+    (expected,) = session(tmp_path / "m.onnx").run(["restored"], {"image": image})
+    assert np.abs(result - expected).max() < 1e-4
 
 
 @pytest.mark.parametrize("name", ["denoise-fast", "sr-fast", "deblock-fast", "inpaint-fast"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_rednet.arguments import Options
     from napari_rednet.execution import Steps
     from napari_rednet.io.files import OpenImage
+    from napari_rednet.psf import Center
 
 GivenNoise = float | NoiseModel | None
 """Noise of all channels of all files; None if it is estimated in each file."""
@@ -89,9 +90,10 @@ def deblock_work(options: Options, defects: str = "repair") -> Work:
 def deblur_work(
     options: Options,
     psf: Any,
-    noise: GivenNoise,
-    strength: float,
-    iterations: int,
+    noise: GivenNoise = None,
+    strength: float = 1.0,
+    iterations: int = 8,
+    center: Center = "array",
     defects: str = "repair",
 ) -> Work:
     """Undo a blur."""
@@ -100,6 +102,7 @@ def deblur_work(
     make_steps = partial(
         deblur_steps,
         psf=psf,
+        center=center,
         strength=strength,
         iterations=iterations,
         defects=defects,
@@ -112,6 +115,7 @@ def deblur_work(
 
     arguments = {
         "psf": digest(psf),
+        "center": center,
         "noise": repr(noise),
         "strength": strength,
         "iterations": iterations,

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_rednet.cli.options import (
@@ -25,7 +21,7 @@ from napari_rednet.cli.options import (
     reported_errors,
 )
 from napari_rednet.cli.restoring import noise_model
-from napari_rednet.console import console, say
+from napari_rednet.console import console, printed_warnings, say
 from napari_rednet.errors import ModelError
 
 if TYPE_CHECKING:
@@ -87,7 +83,7 @@ def fine_tune(
     """
     from napari_rednet.finetuning import prepare_fine_tuning
 
-    with reported_errors(), _printed_warnings():
+    with reported_errors(), printed_warnings():
         _check_out(out, force=force or resume)
         tuning = prepare_fine_tuning(
             stacks or None,
@@ -164,19 +160,3 @@ def _describe(status: FineTuningStatus) -> str:
         f"step {status.step}, loss {status.loss:.5f}, best {status.best_gain:+.2f} dB, "
         f"{status.samples_per_second:.0f} patches/s"
     )
-
-
-@contextmanager
-def _printed_warnings() -> Iterator[None]:
-    """Warnings as one line each, once, instead of with the line of code that they come from."""
-    shown: set[str] = set()
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        if str(message) not in shown:
-            shown.add(str(message))
-            console.print(f"[yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = show
-        yield

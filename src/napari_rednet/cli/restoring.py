@@ -33,6 +33,7 @@ from napari_rednet.cli.options import (
     Tile,
     reported_errors,
 )
+from napari_rednet.console import printed_warnings
 from napari_rednet.engine.noise_model import NoiseModel
 
 
@@ -135,6 +136,14 @@ def deblur(
     paths: Paths,
     *,
     psf: Annotated[Path | None, typer.Option(help="TIFF with the image of a point.")] = None,
+    center: Annotated[
+        str,
+        typer.Option(
+            metavar="array|mass",
+            help="Where in it the point is: in the middle of the array, or at the centre of mass, "
+            "as suits a bead that was cut out by hand.",
+        ),
+    ] = "array",
     gaussian: Annotated[float | None, typer.Option(help="Standard deviation in pixels.")] = None,
     disk: Annotated[float | None, typer.Option(help="Radius in pixels (out of focus).")] = None,
     motion: Annotated[float | None, typer.Option(help="Length in pixels.")] = None,
@@ -170,6 +179,7 @@ def deblur(
     """Undo a known blur of images or stacks, plane by plane; name one kind of blur."""
     from napari_rednet.arguments import check_count, check_defects, check_number, check_options
     from napari_rednet.batch.tasks import deblur_work
+    from napari_rednet.psf import check_center
 
     with reported_errors():
         check_defects(defects)
@@ -180,7 +190,9 @@ def deblur(
         turns = check_count("iterations", iterations)
         options = check_options("denoise", model, ensemble, tile, device)
         places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        restore(places, deblur_work(options, kernel, given, strength, turns, defects))
+        work = deblur_work(options, kernel, given, strength, turns, check_center(center), defects)
+        with printed_warnings(quiet=quiet):
+            restore(places, work)
 
 
 def inpaint(

@@ -11,21 +11,24 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch import Tensor
 
-from napari_rednet.engine.deconvolution import deblur_steps
+from napari_rednet.engine.deconvolution import ImageNoise, deblur_steps
 from napari_rednet.engine.images import from_network, to_network
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.noise_map import told_noise
-from napari_rednet.engine.planes import Plane, part_of
+from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal
+from napari_rednet.engine.planes import ChannelSettings, Plane, part_of
+from napari_rednet.engine.point_spread import PointSpread
 from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.tiling import SMALLEST_SIDE, Strip, cut_into_strips, strip_around
-from napari_rednet.engine.unknown_pixels import fill_image
 from napari_rednet.errors import DeviceMemoryError
 
 logger = logging.getLogger(__name__)
 
+# Even of an image without noise, the prior has to remove what the data term leaves.
+_SMALLEST_STD = 0.5 / 255
 _SIDES = {"cpu": 1024, "cuda": 4096, "mps": 2048}
 
 
@@ -39,8 +42,8 @@ class Deblurrer:
         A denoiser that is told the noise map: the prior.
     device : torch.device
         Where to run.
-    psf : (H, W) ndarray
-        Of odd sides and sum 1, centred.
+    psf : PointSpread
+        What has blurred them.
     iterations : int
         How often data and prior take turns.
     ensemble : bool
@@ -51,7 +54,7 @@ class Deblurrer:
 
     network: RedNet
     device: torch.device
-    psf: npt.NDArray[np.float64]
+    psf: PointSpread
     iterations: int = 8
     ensemble: bool = False
     tile: int | None = None
@@ -64,7 +67,7 @@ class Deblurrer:
     @property
     def margin(self) -> int:
         """Pixels around a block that are restored with it and thrown away."""
-        return 2 * int(max(self.psf.shape)) + self.network.config.receptive_radius
+        return 4 * max(self.psf.reach) + 2 + self.network.config.receptive_radius
 
     def restore(self, plane: Plane) -> Iterator[int]:
         """Deblur one plane, yielding after each iteration how much, in pixels, is done.
@@ -121,14 +124,15 @@ class Deblurrer:
         values = np.asarray(plane.read(rows.read, columns.read))
         settings = plane.settings
         normalized, finite = to_network(values, settings.scale)
-        x = torch.from_numpy(normalized).to(self.device)[None, None]
         if finite is not None:
-            known = torch.from_numpy(finite).to(self.device)[None, None].float()
-            x = fill_image(x, known)
-        noise = 0.0 if settings.noise is None else settings.noise.read_noise
-        std = settings.strength * noise / settings.scale.span
-        steps = enumerate(deblur_steps(x, self.psf, std, self._denoise, self.iterations), 1)
-        for i, estimate in steps:
+            normalized = filled(normalized, finite)
+        x = torch.from_numpy(normalized).to(self.device)[None, None]
+        known = None
+        if finite is not None:
+            known = torch.from_numpy(finite).to(self.device)[None, None]
+        noise = image_noise(x, settings)
+        steps = deblur_steps(x, self.psf, noise, self._denoise, self.iterations, known)
+        for i, estimate in enumerate(steps, 1):
             x = estimate
             if i < self.iterations:
                 yield i
@@ -138,7 +142,33 @@ class Deblurrer:
         plane.write(rows.keep, columns.keep, restored[rows.inner, columns.inner])
         yield self.iterations
 
-    def _denoise(self, image: Tensor, std: float) -> Tensor:
+    def _denoise(self, image: Tensor, told: Tensor) -> Tensor:
         """The prior."""
-        told = told_noise(torch.full_like(image, std), 0.0, 0.0)
         return self._runner.run(torch.cat([image, told], 1))
+
+
+def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
+    """The noise of an image (1, 1, Y, X) that has been normalised as the settings say."""
+    span = settings.scale.span
+    level = settings.strength * settings.noise_level / span
+    factor = max(1.0, _SMALLEST_STD / level) if level else 0.0
+    model = settings.noise
+    if model is None or not factor:
+        return ImageNoise(_SMALLEST_STD)
+    grain = model.grain_y, model.grain_x
+    if model.gain == 0:
+        return ImageNoise(factor * level, grain=grain)
+    local = model.normalized(settings.scale.low, span)
+    std = poisson_gaussian_std(smooth_signal(x) - local.offset, local.gain, local.read_noise)
+    return ImageNoise(factor * level, factor * settings.strength * std, grain)
+
+
+def filled(
+    values: npt.NDArray[np.float32], is_known: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Values of which each unknown one is that of the nearest known pixel; all 0 if none is."""
+    if not is_known.any():
+        return np.zeros_like(values)
+    nearest = ndimage.distance_transform_edt(~is_known, return_distances=False, return_indices=True)
+    known: npt.NDArray[np.float32] = values[tuple(nearest)]
+    return known

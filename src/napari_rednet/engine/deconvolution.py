@@ -2,7 +2,17 @@
 
 Half-quadratic splitting: the sharp image is sought that, blurred, is the observed one, and that
 the denoiser finds free of noise. The two demands are met in turn, the denoiser beginning with a
-high noise level and ending at that of the image. The first has a closed form in the Fourier domain.
+high noise level and ending at that of the image.
+
+The first demand is a weighted least-squares problem. A deviation from the observed image counts in
+units of the noise there, one from the denoiser's image in units of the level there, which is the
+noise times a factor that all pixels share. Pixels that are not known count nothing. Conjugate
+gradients solve it, preconditioned by the solution in the Fourier domain for noise that is the same
+everywhere.
+
+What noise the solution is left with is known, and it is coarse: fine noise was blurred away with
+the fine structure. The denoiser is told its level and grain. One that takes it for white finds
+structure in it: bars become beads, and arcs appear where there is nothing.
 
 References
 ----------
@@ -15,49 +25,91 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-_FIRST_STD = 49 / 255
-_SMALLEST_STD = 0.5 / 255
-_TRADE_OFF = 0.23
-_BORDER_ROUNDS = 4
+from napari_rednet.engine.noise_map import told_noise
+from napari_rednet.engine.point_spread import PointSpread
 
-Denoise = Callable[[Tensor, float], Tensor]
-"""From an image (1, 1, Y, X) and the standard deviation of its noise to the denoised image."""
+_FIRST_STD = 49 / 255
+# Strong noise, too, is approached from above.
+_FIRST_RATIO = 4.0
+_TRADE_OFF = 0.3
+_ROUNDS = 3
+# Of the typical noise: what a pixel is trusted to have at least.
+_LEAST_NOISE = 0.1
+# Of the mean: what grainy noise is trusted to have at least at any frequency.
+_LEAST_POWER = 0.03
+_TINY = 1e-30  # in place of 0, where nothing is left to be done
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+"""From an image (1, 1, Y, X), and what is told of its noise (1, 3, Y, X), to the denoised image."""
+Operator = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class ImageNoise:
+    """The noise of an observed image.
+
+    Parameters
+    ----------
+    level : float
+        Its typical standard deviation.
+    std : (1, 1, Y, X) Tensor, optional
+        Its standard deviation at every pixel; None if it is the same everywhere.
+    grain : tuple of float
+        Its grain along y and along x, in pixels, as in `NoiseModel`.
+    """
+
+    level: float
+    std: Tensor | None = None
+    grain: tuple[float, float] = (0.0, 0.0)
 
 
 class BlurredImage:
     """An observed image, and what is known of the sharp one behind it.
 
     The sharp image is larger than the observed one by the reach of the PSF, since pixels beyond
-    the border have been blurred into it. What the blurred image is out there is unknown: it is
-    taken from the current estimate, so that no ringing enters from the borders.
+    the border have been blurred into it. What the blurred image is out there is unknown, as it may
+    be at pixels inside: nothing is asked of it, so that no ringing enters from there.
 
     Parameters
     ----------
     observed : (1, 1, Y, X) Tensor
         The blurred, noisy image.
-    psf : (H, W) ndarray
-        Of odd sides and sum 1, centred.
+    psf : PointSpread
+        What has blurred it.
+    noise : ImageNoise
+        Its noise.
+    is_known : (1, 1, Y, X) Tensor of bool, optional
+        Which of its pixels are known; the others hold a first guess. All are if None.
     """
 
-    def __init__(self, observed: Tensor, psf: npt.NDArray[np.float64]) -> None:
-        self._shape = tuple(observed.shape[-2:])
-        self._margins = tuple(side // 2 for side in psf.shape)
-        padded = [next_fast_len(n + 2 * m) for n, m in zip(self._shape, self._margins, strict=True)]
-        (top, left), (height, width) = self._margins, padded
-        below, right = height - self._shape[0] - top, width - self._shape[1] - left
-        pads = (left, right, top, below)
-        self.start = F.pad(observed, pads, mode="replicate")
-        self._is_seen = F.pad(torch.ones_like(observed), pads) > 0
+    def __init__(
+        self,
+        observed: Tensor,
+        psf: PointSpread,
+        noise: ImageNoise,
+        is_known: Tensor | None = None,
+    ) -> None:
+        self._corner, self._shape = psf.reach, tuple(observed.shape[-2:])
+        sides = [n + 2 * m for n, m in zip(self._shape, self._corner, strict=True)]
+        self._padded = height, width = next_fast_len(sides[0]), next_fast_len(sides[1])
+        self.start = self._pad(observed)
+        known = torch.ones_like(observed) if is_known is None else is_known.to(observed)
+        relative = torch.ones_like(observed) if noise.std is None else noise.std / noise.level
+        self._relative = self._pad(relative.clamp(min=_LEAST_NOISE))
+        self._counts = self._pad(known, "constant") / self._relative
         self._transfer = transfer_function(psf, (height, width)).to(observed.device)
-        self._power = self._transfer.abs() ** 2
+        self._noise_power = _noise_power(noise.grain, (height, width)).to(observed.device)
+        self._signal_power = self._transfer.abs() ** 2 / self._noise_power
+        self._is_grainy = any(noise.grain)
+        self._level = noise.level
 
     def solve(self, estimate: Tensor, weight: float) -> Tensor:
         """The image that agrees best with the observed one, once blurred, and with `estimate`.
@@ -69,42 +121,123 @@ class BlurredImage:
         weight : float
             How much a deviation from the estimate counts against one from the observed image.
         """
-        x = estimate
-        prior = weight * torch.fft.rfft2(estimate)
-        for _ in range(_BORDER_ROUNDS):
-            data = torch.where(self._is_seen, self.start, self._blurred(x))
-            spectrum = self._transfer.conj() * torch.fft.rfft2(data) + prior
-            x = self._image(spectrum / (self._power + weight))
-        return x
+        trust = weight / self._relative**2
+        inverse = 1 / (self._signal_power + weight)
+
+        def apply(x: Tensor) -> Tensor:
+            return self._back(self._blurred(x)) + trust * x
+
+        def precondition(x: Tensor) -> Tensor:
+            return self._relative * self._filtered(self._relative * x, inverse)
+
+        downhill = self._back(self.start - self._blurred(estimate))
+        return estimate + conjugate_gradients(apply, downhill, precondition, _ROUNDS)
+
+    def told(self, level: float, weight: float) -> Tensor:
+        """What the denoiser is told of the noise in a solution: (1, 3, Y', X').
+
+        The level of the schedule stands for all that is wrong with the solution, of which the
+        noise is a part: in between lies what serves best.
+        """
+        left = self._signal_power / (self._signal_power + weight) ** 2
+        covariance = torch.fft.irfft2(left, s=self._padded)
+        variance = float(covariance[0, 0])
+        noise = self._level * variance**0.5
+        std = (level * noise) ** 0.5 * self._relative
+        neighbors = covariance[1 % self._padded[0], 0], covariance[0, 1 % self._padded[1]]
+        along_y, along_x = (max(0.0, float(one) / variance) for one in neighbors)
+        return told_noise(std, along_y, along_x)
 
     def cut(self, x: Tensor) -> Tensor:
         """The part of a sharp image that belongs to the observed pixels."""
-        (top, left), (height, width) = self._margins, self._shape
+        (top, left), (height, width) = self._corner, self._shape
         return x[:, :, top : top + height, left : left + width]
 
+    def _pad(self, x: Tensor, mode: str = "replicate") -> Tensor:
+        (top, left), (height, width) = self._corner, self._padded
+        below, right = height - self._shape[0] - top, width - self._shape[1] - left
+        return F.pad(x, (left, right, top, below), mode=mode)
+
     def _blurred(self, x: Tensor) -> Tensor:
-        return self._image(self._transfer * torch.fft.rfft2(x))
+        return self._filtered(x, self._transfer)
 
-    def _image(self, spectrum: Tensor) -> Tensor:
-        image: Tensor = torch.fft.irfft2(spectrum, s=self.start.shape[-2:])
-        return image
+    def _back(self, deviation: Tensor) -> Tensor:
+        """Deviations from the observed image, in units of its noise, blurred back."""
+        counted = self._counts * deviation
+        if self._is_grainy:
+            counted = self._filtered(counted, 1 / self._noise_power)
+        return self._filtered(self._counts * counted, self._transfer.conj())
+
+    def _filtered(self, x: Tensor, response: Tensor) -> Tensor:
+        filtered: Tensor = torch.fft.irfft2(response * torch.fft.rfft2(x), s=self._padded)
+        return filtered
 
 
-def transfer_function(psf: npt.NDArray[np.float64], shape: tuple[int, int]) -> Tensor:
-    """Fourier transform of a centred PSF on a periodic grid, as `torch.fft.rfft2` has it."""
-    placed = np.zeros(shape, np.float32)
-    placed[: psf.shape[0], : psf.shape[1]] = psf
-    shifted = np.roll(placed, [-(side // 2) for side in psf.shape], (0, 1))
-    spectrum: Tensor = torch.fft.rfft2(torch.from_numpy(shifted))
-    return spectrum
+def conjugate_gradients(
+    apply: Operator, right: Tensor, precondition: Operator, rounds: int
+) -> Tensor:
+    """Solve ``apply(x) = right`` for a symmetric positive operator, nearly, beginning at 0.
+
+    Parameters
+    ----------
+    apply : callable
+        The operator.
+    right : Tensor
+        The right side.
+    precondition : callable
+        Nearly the inverse of the operator, symmetric and positive too.
+    rounds : int
+        How often the operator is applied.
+    """
+    x, direction, residual = torch.zeros_like(right), torch.zeros_like(right), right
+    before = right.new_tensor(torch.inf)
+    for _ in range(rounds):
+        ahead = precondition(residual)
+        slope = (residual * ahead).sum()
+        direction = ahead + slope / before * direction
+        applied = apply(direction)
+        step = slope / (direction * applied).sum().clamp(min=_TINY)
+        x, residual = x + step * direction, residual - step * applied
+        before = slope.clamp(min=_TINY)
+    return x
+
+
+def transfer_function(psf: PointSpread, shape: tuple[int, int]) -> Tensor:
+    """Fourier transform of a PSF on a periodic grid, as `torch.fft.rfft2` has it.
+
+    The point becomes the origin, by a shift of the phase where it lies between pixels.
+    """
+    placed = np.zeros(shape)
+    placed[: psf.values.shape[0], : psf.values.shape[1]] = psf.values
+    shifted = np.roll(placed, [-n for n in psf.reach], (0, 1))
+    rows = _shift(psf.offset[0], np.fft.fftfreq(shape[0]))
+    columns = _shift(psf.offset[1], np.fft.rfftfreq(shape[1]))
+    spectrum = np.fft.rfft2(shifted) * rows[:, None] * columns
+    return torch.from_numpy(spectrum.astype(np.complex64))
+
+
+def _shift(offset: float, frequencies: np.ndarray) -> np.ndarray:
+    """What moves the point at an offset to the origin."""
+    phase = np.exp(2j * np.pi * frequencies * offset)
+    # The highest frequency stands for its negative, too: what is left of both is real.
+    return np.where(np.abs(frequencies) == 0.5, phase.real, phase)
+
+
+def _noise_power(grain: tuple[float, float], shape: tuple[int, int]) -> Tensor:
+    """Power of the noise at each frequency, 1 on average: white noise under a Gaussian filter."""
+    rows, columns = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
+    power = np.exp(-((2 * np.pi * grain[0] * rows) ** 2) - (2 * np.pi * grain[1] * columns) ** 2)
+    power /= np.fft.irfft2(power, s=shape)[0, 0]
+    return torch.from_numpy(np.maximum(power, _LEAST_POWER).astype(np.float32))
 
 
 def deblur_steps(
     observed: Tensor,
-    psf: npt.NDArray[np.float64],
-    std: float,
+    psf: PointSpread,
+    noise: ImageNoise,
     denoise: Denoise,
     iterations: int = 8,
+    is_known: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Deblur an image, yielding the estimate after each iteration; the last one is the result.
 
@@ -112,20 +245,26 @@ def deblur_steps(
     ----------
     observed : (1, 1, Y, X) Tensor
         The blurred, noisy image, of a range of about 0 to 1.
-    psf : (H, W) ndarray
-        Of odd sides and sum 1, centred.
-    std : float
-        Standard deviation of the noise.
+    psf : PointSpread
+        What has blurred it.
+    noise : ImageNoise
+        Its noise.
     denoise : callable
         The prior.
     iterations : int
         How often to alternate.
+    is_known : (1, 1, Y, X) Tensor of bool, optional
+        As of `BlurredImage`.
     """
-    blurred = BlurredImage(observed, psf)
+    blurred = BlurredImage(observed, psf, noise, is_known)
     x = blurred.start
-    std = max(std, _SMALLEST_STD)
-    for level in np.geomspace(max(_FIRST_STD, std), std, iterations):
-        weight = _TRADE_OFF * (std / level) ** 2
-        x = blurred.solve(x, weight)
-        x = denoise(x, float(level))
+    for level in levels(noise.level, iterations):
+        weight = _TRADE_OFF * (noise.level / level) ** 2
+        x = denoise(blurred.solve(x, weight), blurred.told(level, weight))
         yield blurred.cut(x)
+
+
+def levels(last: float, iterations: int) -> list[float]:
+    """The levels of noise that the denoiser is asked to remove, down to the last."""
+    first = max(_FIRST_STD, _FIRST_RATIO * last)
+    return [float(level) for level in np.geomspace(first, last, iterations)]

@@ -16,20 +16,23 @@ PERCENTILES = (0.5, 99.8)
 
 _BRIGHTEST = 4.0
 _BLOCK = 4
-_DARK_STEPS = 2.0**20
 
 
 @dataclass(frozen=True)
 class IntensityRange:
-    """The values that the network sees as 0 and 1."""
+    """The values that the network sees as 0 and 1.
+
+    `width`, if given, lies between them to the last digit, of which a large offset leaves less.
+    """
 
     low: float = 0.0
     high: float = 1.0
+    width: float | None = None
 
     @property
     def span(self) -> float:
         """Image units per network unit."""
-        return self.high - self.low
+        return self.high - self.low if self.width is None else self.width
 
     def above(self, dark: float) -> IntensityRange:
         """A range of about the same span, a power of 2, that begins at a dark level.
@@ -38,9 +41,7 @@ class IntensityRange:
         digit, whatever span was measured.
         """
         span = 2.0 ** math.ceil(math.log2(self.span))
-        # Of few enough digits that the sum is exact, and the span no other than this one.
-        low = round(dark / span * _DARK_STEPS) / _DARK_STEPS * span
-        return IntensityRange(low, low + span)
+        return IntensityRange(dark, dark + span, span)
 
 
 def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:

@@ -31,6 +31,8 @@ class ChannelSettings:
         Noise in image units; None for a network that is not told the noise.
     strength : float
         Factor on the noise standard deviation.
+    noise_level : float
+        Standard deviation of the noise that is typical of the channel, for what needs a single one.
     outliers : OutlierLimits, optional
         What hot and dead pixels exceed, which are repaired before the network sees them; None to
         leave them as they are.
@@ -39,6 +41,7 @@ class ChannelSettings:
     scale: IntensityRange
     noise: NoiseModel | None = None
     strength: float = 1.0
+    noise_level: float = 0.0
     outliers: OutlierLimits | None = None
 
 

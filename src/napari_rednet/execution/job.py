@@ -66,6 +66,11 @@ class Job:
     color: ColorMode | None = None
     devices: tuple[str, ...] = ()
     outlier_share: float | None = None
+    dtype: np.dtype[Any] | None = None
+
+    def result_dtype(self, array: Any) -> np.dtype[Any]:
+        """Of what an array is restored to."""
+        return np.dtype(array.dtype) if self.dtype is None else self.dtype
 
     def settings(self, samples: Samples, channel: int) -> ChannelSettings:
         """How a channel is presented, given samples of it as it is."""
@@ -118,7 +123,8 @@ def plane_of(
 
     shape = job.layout.enlarged(job.scale).plane_shape
     # Masked pixels are NaN until the result is written.
-    dtype = source.working_dtype if isinstance(source, MaskedImage) else np.dtype(source.dtype)
+    is_masked = isinstance(source, MaskedImage)
+    dtype = source.working_dtype if is_masked else job.result_dtype(source)
     limits = [_limits(job, key, settings) for key in keys]
     ends = [
         _ends(job, source, target, key, one, repairs) for key, one in zip(keys, limits, strict=True)

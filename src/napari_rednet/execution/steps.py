@@ -14,6 +14,7 @@ from napari_rednet.execution.job import Job, all_samples, is_dask
 from napari_rednet.execution.outputs import ResumableOutput, output_for
 from napari_rednet.execution.parts import parts_of
 from napari_rednet.execution.repairs import Repairs
+from napari_rednet.execution.rounding import is_too_coarse, warn_of_rounding
 from napari_rednet.execution.runs import PartRun, one_by_one, side_by_side
 
 logger = logging.getLogger(__name__)
@@ -69,13 +70,17 @@ def restoration_steps(
 
 def _eager_steps(job: Job, array: Any, out: Any, mask: Any, repairs: Repairs) -> Steps:
     if out is None:
-        out = np.empty(job.shape, array.dtype)
+        out = np.empty(job.shape, job.result_dtype(array))
     total = math.prod(job.shape)
     if total == 0:
         return out
     output = output_for(job, out)
-    samples = enumerate(all_samples(job, array, mask))
-    settings = [job.settings(windows, channel) for channel, windows in samples]
+    settings, is_coarse = [], False
+    for channel, windows in enumerate(all_samples(job, array, mask)):
+        settings.append(job.settings(windows, channel))
+        is_coarse |= is_too_coarse(job.result_dtype(array), windows, settings[-1])
+    if is_coarse:
+        warn_of_rounding()
     runs = [
         PartRun(job, array, mask, settings, output, name, repairs)
         for name in job.devices or (None,)
@@ -96,7 +101,7 @@ def _lazy_steps(job: Job, array: Any, out: Any, mask: Any) -> Steps:
 
     total = math.prod(job.shape)
     if total == 0:
-        return da.zeros(job.shape, dtype=array.dtype) if out is None else out
+        return da.zeros(job.shape, dtype=job.result_dtype(array)) if out is None else out
     if out is None:
         return restored_lazily(job, array, mask)
     chunks = written_chunks_of(out.array if isinstance(out, ResumableOutput) else out)

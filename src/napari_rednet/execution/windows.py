@@ -82,7 +82,7 @@ class Window:
     def __init__(self, windows: Windows, place: Sequence[int], rows: slice, columns: slice) -> None:
         self._windows, self._place = windows, place
         self._rows, self._columns = rows, columns
-        self._target = _Target(windows.job, rows, columns, np.dtype(windows.array.dtype))
+        self._target = _Target(windows.job, rows, columns, windows.job.result_dtype(windows.array))
 
     @property
     def values(self) -> npt.NDArray[Any]:

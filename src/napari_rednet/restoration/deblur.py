@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,18 +21,21 @@ from napari_rednet.arguments import (
 )
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
-from napari_rednet.psf import as_psf
+from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
 from napari_rednet.restoration.presentation import NOISY, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import ModelLike
     from napari_rednet.engine.planes import ChannelSettings
 
+logger = logging.getLogger(__name__)
+
 
 def deblur(
     image: Any,
     psf: Any,
     *,
+    center: Center = "array",
     noise: Noise | Sequence[Noise] | None = None,
     strength: float = 1.0,
     iterations: int = 8,
@@ -51,10 +56,13 @@ def deblur(
         As for `denoise`. Each plane is deblurred by itself.
     psf : (H, W) array
         Point spread function: the image of a point, non-negative, of any scale, not larger
-        than a plane. `napari_rednet.psf` generates some. Its centre of mass is taken as
-        its centre.
+        than a plane, its background subtracted. `napari_rednet.psf` generates some.
+    center : {'array', 'mass'}
+        Where in `psf` the point is: in the middle of the array, as SciPy and scikit-image have it,
+        between pixels where a side is even; or at its centre of mass, which suits a bead that was
+        cut out by hand. The log says where both are more than half a pixel apart.
     noise : float, NoiseModel, or a sequence of one of them per channel, optional
-        As for `denoise`. Of noise that varies over the image, the mean variance is used.
+        As for `denoise`.
     strength : float
         Factor on the standard deviation of the noise: above 1 smooths more, below 1 sharpens
         more.
@@ -72,12 +80,18 @@ def deblur(
     -------
     restored : (..., Y, X) array
         Of the image's shape, dtype and intensity units; `out` if given. A lazy dask array for
-        a dask array without `out`. Non-finite pixels stay as they are.
+        a dask array without `out`. Non-finite pixels stay as they are, and what was blurred into
+        them is not asked for: around them the result is that of an image that ends there.
 
     Raises
     ------
     TypeError, ValueError, ModelError, DeviceMemoryError
         As for `denoise`.
+
+    Warns
+    -----
+    UserWarning
+        If `psf` does not fall to 0 at its rim, as one with a background left.
 
     References
     ----------
@@ -102,6 +116,7 @@ def deblur(
     steps = deblur_steps(
         image,
         psf,
+        center=center,
         noise=noise,
         strength=strength,
         iterations=iterations,
@@ -122,6 +137,7 @@ def deblur_steps(
     """`deblur`, step by step, as `denoise_steps` does for `denoise`."""
     restoration = prepare_deblur(image, psf, **options)
     check_out(out, restoration.array, restoration.shape)
+    _tell_what_is_odd(psf, options.get("center", "array"))
     return restoration.steps(out, repairs)
 
 
@@ -129,6 +145,7 @@ def prepare_deblur(
     image: Any,
     psf: Any,
     *,
+    center: Center = "array",
     noise: Noise | Sequence[Noise] | None = None,
     strength: float = 1.0,
     iterations: int = 8,
@@ -141,7 +158,7 @@ def prepare_deblur(
 ) -> Restoration:
     """Check the arguments of `deblur`; nothing is computed yet."""
     array, layout = as_image(image, channel_axis)
-    kernel = as_psf(psf, layout.plane_shape)
+    kernel = as_psf(psf, layout.plane_shape, center)
     noises = noise_per_channel(noise, layout.channels)
     check_number("strength", strength)
     turns = check_count("iterations", iterations)
@@ -172,5 +189,12 @@ def _deblur_settings(
     model = samples.noise if noise is None else noise
     values = np.concatenate([w[np.isfinite(w)].astype(np.float64) for w in samples])
     mean = float(np.mean(model.variance(values))) if len(values) else 0.0
-    # The data term knows one noise level.
-    return ChannelSettings(samples.range, NoiseModel(read_noise=mean**0.5), strength)
+    return ChannelSettings(samples.range, model, strength, noise_level=mean**0.5)
+
+
+def _tell_what_is_odd(psf: Any, center: str) -> None:
+    odd_center, odd_rim = center_remark(psf, center), rim_remark(psf)
+    if odd_center:
+        logger.warning(odd_center)
+    if odd_rim:
+        warnings.warn(odd_rim, stacklevel=4)

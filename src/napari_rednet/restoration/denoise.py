@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_rednet.arguments import (
     Noise,
     as_image,
+    check_dtype,
     check_number,
     check_options,
     check_out,
@@ -38,6 +39,7 @@ def denoise(
     memory: Memory | None = None,
     device: str = "auto",
     progress: bool | Progress = False,
+    dtype: Any = None,
     out: Any = None,
 ) -> Any:
     """Remove noise from an image or a stack.
@@ -83,6 +85,9 @@ def denoise(
         Where to compute.
     progress : bool or callable
         True shows a progress bar; a callable receives (pixels done, pixels in all).
+    dtype : dtype, optional
+        Of the result, if it is to be another than the image's: 'float32' keeps what lies between
+        the integers of an image, as the means of few photons do.
     out : array, optional
         Where to write the result: any writable array of the image's shape (numpy, memmap, zarr).
         It is filled band by band, so that memory stays bounded.
@@ -90,9 +95,9 @@ def denoise(
     Returns
     -------
     restored : (..., Y, X) array
-        Of the image's shape, dtype and intensity units; `out` if given. A lazy dask array for
-        a dask array without `out`, a masked one, with the same mask, for a masked array without
-        `out`. Non-finite pixels stay as they are.
+        Of the image's shape, intensity units and, unless it is given, dtype; `out` if given. A
+        lazy dask array for a dask array without `out`, a masked one, with the same mask, for a
+        masked array without `out`. Non-finite pixels stay as they are.
 
     Raises
     ------
@@ -132,6 +137,7 @@ def denoise(
         tile=tile,
         memory=memory,
         device=device,
+        dtype=dtype,
         out=out,
     )
     return drain(steps, progress, "denoise")
@@ -155,7 +161,7 @@ def denoise_steps(
         Yields (pixels done, pixels in all) and returns the restored image. Closing it cancels.
     """
     restoration = prepare_denoise(image, **options)
-    check_out(out, restoration.array, restoration.shape)
+    check_out(out, restoration.array, restoration.shape, restoration.job.dtype)
     return restoration.steps(out, repairs)
 
 
@@ -172,6 +178,7 @@ def prepare_denoise(
     tile: int | None = None,
     memory: Memory | None = None,
     device: str = "auto",
+    dtype: Any = None,
 ) -> Restoration:
     """Check the arguments of `denoise`; nothing is computed yet."""
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
@@ -191,6 +198,7 @@ def prepare_denoise(
         color=color,
         devices=options.devices,
         outlier_share=outlier_share(defects, NOISY),
+        dtype=check_dtype(dtype, image),
     )
     return Restoration(job, array)
 

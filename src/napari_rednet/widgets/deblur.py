@@ -47,8 +47,9 @@ class DeblurWidget(NoiseAwareWidget):
         return kept | {self.psf.kind.name: self.psf.generated} if came else kept
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """The PSF as well."""
-        return {**super().arguments_for(layer), "psf": self.psf.psf()}
+        """The PSF as well, and its centre."""
+        chosen = self.psf.psf()
+        return {**super().arguments_for(layer), "psf": chosen, "center": chosen.center}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Deblur, each colour by itself; transparency is left alone."""

@@ -7,15 +7,18 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 from magicgui.widgets import FloatSpinBox
-from magicgui.widgets.bases import ValueWidget
+from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Layer
 
 from napari_rednet import psf
-from napari_rednet.widgets.controls import ChoiceBox
+from napari_rednet.widgets.controls import ChoiceBox, make_status, show_status
 from napari_rednet.widgets.layers import LayerSource, full_resolution, layer_source
 
 LAYER = "image layer"
+# Pixels; a larger layer is no PSF but an image that happens to be offered.
+_LARGEST = 1024**2
 
 # Kind: the function, and for each of its arguments a label, a first value and a tooltip.
 _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] = {
@@ -48,11 +51,14 @@ class ChosenPsf:
         The function of `napari_rednet.psf` that made it, or the layer that holds it.
     values : tuple of float
         What that function was given.
+    center : {'array', 'mass'}
+        Where in the array the point is.
     """
 
     array: Any
     made_by: str | LayerSource
     values: tuple[float, ...] = ()
+    center: psf.Center = "array"
 
     def record(self) -> dict[str, Any]:
         """The PSF in plain values."""
@@ -77,6 +83,10 @@ class PsfControls:
         Those of each kind.
     layer : ChoiceBox
         That holds a measured PSF.
+    center : ChoiceBox
+        Where in it the point is.
+    remark : Label
+        What is odd about it; hidden if nothing is.
     generated : str
         The kind that was chosen last, layers aside.
     """
@@ -95,19 +105,30 @@ class PsfControls:
             choices=layers,
             tooltip="2-D layer with the image of a point; its background should be 0.",
         )
+        # A bead that was cut out by hand lies anywhere.
+        self.center = ChoiceBox(
+            name="center",
+            label="Centre",
+            choices=[("centre of mass", "mass"), ("middle of the layer", "array")],
+            tooltip="Where in the layer the point is. Beads that were cut out by hand lie "
+            "anywhere; kernels of other programs have it in the middle.",
+        )
+        self.remark = make_status("What to know about this PSF.")
         self.generated = self.kind.value
         self.kind.changed.connect(self._show_kind)
+        for control in (self.layer, self.center):
+            control.changed.connect(self._show_remark)
         self._show_kind()
 
     @property
-    def widgets(self) -> list[ValueWidget]:
+    def widgets(self) -> list[Widget]:
         """All controls, from top to bottom."""
-        return [self.kind, *chain(*self.values.values()), self.layer]
+        return [*self.remembered, self.remark]
 
     @property
     def remembered(self) -> list[ValueWidget]:
         """The controls whose values are kept from one session to the next."""
-        return self.widgets
+        return [self.kind, *chain(*self.values.values()), self.layer, self.center]
 
     def chosen(self) -> Any:
         """The layer, or the kind and its values."""
@@ -133,7 +154,8 @@ class PsfControls:
             if self.layer.value is None:
                 raise ValueError("choose a layer that holds the PSF, or another blur")
             layer = self.layer.value
-            return ChosenPsf(full_resolution(layer), layer_source(layer))
+            source = layer_source(layer)
+            return ChosenPsf(full_resolution(layer), source, center=self.center.value)
         make = _GENERATED[self.kind.value][0]
         values = self._values(self.kind.value)
         return ChosenPsf(make(*values), make.__name__, values)
@@ -147,7 +169,26 @@ class PsfControls:
         for kind, boxes in self.values.items():
             for box in boxes:
                 box.visible = kind == self.kind.value
-        self.layer.visible = self.kind.value == LAYER
+        self.layer.visible = self.center.visible = self.kind.value == LAYER
+        self._show_remark()
+
+    def _show_remark(self) -> None:
+        layer = self.layer.value
+        is_used = self.kind.value == LAYER and layer is not None
+        show_status(
+            self.remark, find_remarks(full_resolution(layer), self.center.value) if is_used else ""
+        )
+
+
+def find_remarks(array: Any, center: psf.Center) -> str:
+    """What is odd about the PSF in a layer, in sentences; nothing where a run would refuse it."""
+    if not isinstance(array, np.ndarray) or array.size > _LARGEST:
+        return ""
+    try:
+        found = [psf.center_remark(array, center), psf.rim_remark(array)]
+    except (TypeError, ValueError):
+        return ""
+    return " ".join(f"{remark[0].upper()}{remark[1:]}." for remark in found if remark)
 
 
 def _boxes(kind: str) -> list[FloatSpinBox]:

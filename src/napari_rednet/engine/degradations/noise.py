@@ -34,6 +34,7 @@ _SMALLEST_MEAN_NOISE = 0.02
 # noise performance of electron multiplying charge-coupled devices", IEEE TED 2003.
 _EMCCD_EXCESS = 2.0
 _LEAST_STD = 1e-6
+_FAINTEST = 1e-3
 _MOST_CORRELATION = 0.98
 # Of the range: 16 million photons at its upper end, whose noise cannot be seen.
 _LEAST_GAIN = 2.0**-24
@@ -68,6 +69,8 @@ class NoiseCorruption:
         correlation of neighbours.
     level_power : float
         Power of the evenly drawn level: above 1, weak noise is drawn more often.
+    faint_share : float
+        Share of the images whose level is drawn evenly in log units, down to a thousandth.
     margin : int
         Pixels at each side of a patch that are processed with it and cut off.
     """
@@ -83,6 +86,7 @@ class NoiseCorruption:
     map_error: float = 0.1
     grain_error: float = 0.04
     level_power: float = 1.0
+    faint_share: float = 0.0
     margin: int = MARGIN
 
     def __post_init__(self) -> None:
@@ -138,6 +142,8 @@ class NoiseCorruption:
         """The noise of the detector; more of it where it is smoothed afterwards."""
         strongest = self.max_std * torch.where(is_processed, 1.5, 1.0).view(-1, 1, 1, 1)
         level = strongest * uniform(clean, generator) ** self.level_power
+        faint = strongest * _FAINTEST ** uniform(clean, generator)
+        level = torch.where(uniform(clean, generator) < self.faint_share, faint, level)
         kind = uniform(clean, generator)
         is_emccd = kind < self.emccd_share
         is_photon = kind < self.emccd_share + self.poisson_share
