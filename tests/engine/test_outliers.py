@@ -11,7 +11,7 @@ from scipy.special import erf
 from skimage import data
 
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.engine.outlier_limits import measure_limits, repaired
+from napari_rednet.engine.outlier_limits import without_outliers
 from napari_rednet.engine.outliers import OutlierLimits, find_outliers
 from napari_rednet.noise import fit_noise
 
@@ -21,8 +21,7 @@ LIMITS = OutlierLimits(NoiseModel(1.0, 100.0, 3.0), low=100.0, least=20.0, strea
 
 def limits_of(image, share=NOISY):
     """As they are for a recording."""
-    limits = measure_limits([image], share)
-    rest = repaired([image], [find_outliers(image, limits)])
+    rest, limits = without_outliers([image], share)
     return replace(limits, noise=fit_noise(rest))
 
 

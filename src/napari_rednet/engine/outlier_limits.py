@@ -20,14 +20,16 @@ _MOST_COUNTS = 15.0
 _STREAK = 2.0
 # Few sensors have so many defects. Where there are more points than that, or any in the dark, and
 # they are not much brighter than all else, they are photons, grains, sparks.
-_MANY, _MANY_IN_STREAKS, _FEWEST = 1e-3, 2e-4, 8
+_MANY, _MANY_IN_STREAKS, _FEWEST = 2.5e-3, 2e-4, 8
 _ALL_ELSE, _TYPICAL = 4.0, 6.0
 # In standard deviations of the noise: the range of an image of few photons, and of its darker half.
 _DARK, _DARKER_HALF = 16.0, 3.3
 
 
-def measure_limits(windows: Windows, share: float) -> OutlierLimits:
-    """Limits for outliers, before anything is known of the noise.
+def without_outliers(
+    windows: Windows, share: float, scale: IntensityRange | None = None
+) -> tuple[Windows, OutlierLimits]:
+    """Windows without their outliers, and the limits of these before noise is known.
 
     Parameters
     ----------
@@ -35,21 +37,23 @@ def measure_limits(windows: Windows, share: float) -> OutlierLimits:
         Windows of a channel, or of several of the same range.
     share : float
         Outliers exceed so much of the range.
+    scale : IntensityRange, optional
+        The range of the windows, if it is known.
     """
-    limits = _limits(windows, measure_range(windows), share)
+    limits = _limits(windows, scale or measure_range(windows), share)
     found = [find_outliers(window, limits) for window in windows]
     if not any(map(len, found)):
-        return limits
+        return windows, limits
     # They may have widened the range.
     rest = [_without(*pair) for pair in zip(windows, found, strict=True)]
     scale = measure_range(rest)
-    return _sparing(windows, rest, _limits(windows, scale, share), scale)
-
-
-def repaired(windows: Windows, found: Sequence[Outliers]) -> list[npt.NDArray[Any]]:
-    """Windows without their outliers."""
+    limits = _limits(windows, scale, share)
+    found = [find_outliers(window, limits) for window in windows]
+    sparing = _sparing(found, rest, limits, scale)
+    if sparing != limits:
+        found = [find_outliers(window, sparing) for window in windows]
     pairs = zip(windows, found, strict=True)
-    return [outliers.repaired(window) for window, outliers in pairs]
+    return [outliers.levelled(window) for window, outliers in pairs], sparing
 
 
 def _without(window: npt.NDArray[Any], outliers: Outliers) -> npt.NDArray[np.float64]:
@@ -64,16 +68,16 @@ def _limits(windows: Windows, scale: IntensityRange, share: float) -> OutlierLim
 
 
 def _sparing(
-    windows: Windows, rest: Windows, limits: OutlierLimits, scale: IntensityRange
+    found: Sequence[Outliers], rest: Windows, limits: OutlierLimits, scale: IntensityRange
 ) -> OutlierLimits:
     """Limits that spare points and lines of which an image is made."""
+    points = np.concatenate([np.abs(one.excess[~one.in_streak]) for one in found])
+    pixels = sum(window.size for window in rest)
     alone = replace(limits, streak=np.inf)
-    heights = [np.abs(find_outliers(window, alone).excess) for window in windows]
-    points, pixels = np.concatenate(heights), sum(window.size for window in windows)
     if _are_of_the_image(points, pixels, rest, scale):
         return replace(alone, least=max(limits.least, _TYPICAL * float(np.median(points))))
-    both = sum(len(find_outliers(window, limits)) for window in windows)
-    return alone if both - len(points) > _MANY_IN_STREAKS * pixels else limits
+    in_streaks = sum(int(one.in_streak.sum()) for one in found)
+    return alone if in_streaks > _MANY_IN_STREAKS * pixels else limits
 
 
 def _are_of_the_image(
@@ -82,13 +86,15 @@ def _are_of_the_image(
     """Whether points of such heights are what the image shows."""
     if len(points) < _FEWEST:
         return False
-    noise, height = _noise(rest), scale.span
-    if noise == 0:
-        # Where all is equal but for points, percentiles say nothing.
-        height = float(np.nanmax(np.concatenate([w.ravel() for w in rest]))) - scale.low
-        return height <= 0 or float(np.median(points)) < _ALL_ELSE * height
+    typical = float(np.median(points))
+    brightest = float(np.nanmax(np.concatenate([w.ravel() for w in rest]))) - scale.low
+    if 0 < brightest <= typical / _ALL_ELSE:
+        return False
+    noise = _noise(rest)
+    if noise == 0:  # where all is equal but for points, percentiles say nothing
+        return True
     are_many = len(points) > _MANY * pixels or _is_dark(rest, scale, noise)
-    return are_many and float(np.median(points)) < _ALL_ELSE * height
+    return are_many and typical < _ALL_ELSE * scale.span
 
 
 def _is_dark(windows: Windows, scale: IntensityRange, noise: float) -> bool:

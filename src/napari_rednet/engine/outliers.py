@@ -96,12 +96,18 @@ class Outliers:
         How far the pixels lie above their surroundings, or (negative) below.
     expected : (N,) ndarray
         Mean of the neighbours that are none of them.
+    level : (N,) ndarray
+        Median of the surroundings: a value that a pixel there has.
+    in_streak : (N,) ndarray of bool
+        Whether only a streak makes them outliers.
     """
 
     rows: IndexArray
     columns: IndexArray
     excess: FloatArray
     expected: FloatArray
+    level: FloatArray
+    in_streak: BoolArray
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -110,8 +116,14 @@ class Outliers:
         """Those in a part of the plane, counted from its first pixel."""
         kept = (self.rows >= rows.start) & (self.rows < rows.stop)
         kept &= (self.columns >= columns.start) & (self.columns < columns.stop)
-        places = self.rows[kept] - rows.start, self.columns[kept] - columns.start
-        return Outliers(*places, self.excess[kept], self.expected[kept])
+        return Outliers(
+            self.rows[kept] - rows.start,
+            self.columns[kept] - columns.start,
+            self.excess[kept],
+            self.expected[kept],
+            self.level[kept],
+            self.in_streak[kept],
+        )
 
     def mask(self, shape: tuple[int, int]) -> BoolArray:
         """Where they are."""
@@ -121,10 +133,17 @@ class Outliers:
 
     def repaired(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The plane with the expected values at their places; itself if there are none."""
+        return self._put(plane, self.expected)
+
+    def levelled(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The plane with values that others have at their places, so that counts stay counts."""
+        return self._put(plane, self.level)
+
+    def _put(self, plane: npt.NDArray[Any], values: FloatArray) -> npt.NDArray[Any]:
         if not len(self):
             return plane
         result = plane.copy()
-        result[self.rows, self.columns] = round_to(self.expected, plane.dtype)
+        result[self.rows, self.columns] = round_to(values, plane.dtype)
         return result
 
 
@@ -143,15 +162,15 @@ def find_outliers(plane: npt.NDArray[Any], limits: OutlierLimits) -> Outliers:
     """
     with np.errstate(invalid="ignore"):  # what is not known is infinite: differences need not be
         values = _as_float(plane)
-        found = [
-            _found(_Seen.of(sign * values), sign, limits, streaks=streaks)
-            for sign, streaks in ((1, False), (-1, False), (1, True))
-            if not streaks or limits.streak < math.inf
-        ]
-    index, excess, expected = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        bright, dark = _Seen.of(values), _Seen.of(-values)
+        found = [_found(bright, 1, limits), _found(dark, -1, limits)]
+        if limits.streak < math.inf:
+            found.append(_found(bright, 1, limits, streaks=True))
+    index, excess, expected, level = (np.concatenate(parts) for parts in zip(*found, strict=True))
     index, first = np.unique(index, return_index=True)
     rows, columns = np.divmod(index, max(1, plane.shape[1]))
-    return Outliers(rows, columns, excess[first], expected[first])
+    in_streak = first >= len(found[0][0]) + len(found[1][0])
+    return Outliers(rows, columns, excess[first], expected[first], level[first], in_streak)
 
 
 def _as_float(plane: npt.NDArray[Any]) -> FloatArray:
@@ -172,7 +191,9 @@ class _Seen:
         padded = np.full([n + 2 * REACH for n in values.shape], np.inf, values.dtype)
         inner = padded[REACH:-REACH, REACH:-REACH]
         inner[:] = values
-        inner[~np.isfinite(values)] = np.inf
+        known = np.isfinite(values)
+        if not known.all():
+            inner[~known] = np.inf
         return cls(padded)
 
     def shifted(self, y: int, x: int) -> FloatArray:
@@ -190,11 +211,11 @@ class _Seen:
         return np.where(np.isfinite(found), found, np.nan)
 
 
-_Found = tuple[IndexArray, FloatArray, FloatArray]
-"""Places in the plane, counted row by row; excess; expected values."""
+_Found = tuple[IndexArray, FloatArray, FloatArray, FloatArray]
+"""Places in the plane, counted row by row; excess; expected values; levels."""
 
 
-def _found(seen: _Seen, sign: int, limits: OutlierLimits, *, streaks: bool) -> _Found:
+def _found(seen: _Seen, sign: int, limits: OutlierLimits, *, streaks: bool = False) -> _Found:
     """What is bright for no reason, once what is found with little effort is left."""
     index = _streak_candidates(seen, limits) if streaks else _candidates(seen, sign, limits)
     around = seen.neighbours(index)
@@ -213,7 +234,7 @@ def _found(seen: _Seen, sign: int, limits: OutlierLimits, *, streaks: bool) -> _
     index, around = index[is_outlier], around[is_outlier]
     median, excess = median[is_outlier], excess[is_outlier]
     expected = _expected(around[:, _TOUCHING], median, excess)
-    return index, sign * excess, sign * expected
+    return index, sign * excess, sign * expected, sign * median
 
 
 def _candidates(seen: _Seen, sign: int, limits: OutlierLimits) -> IndexArray:
@@ -223,7 +244,7 @@ def _candidates(seen: _Seen, sign: int, limits: OutlierLimits) -> IndexArray:
     level = np.minimum(seen.shifted(-1, 0), seen.shifted(1, 0))
     np.maximum(level, beside, out=level)
     height = np.subtract(centre, level, out=beside)
-    index = np.flatnonzero((height > limits.floor) & (height < np.inf))
+    index = _higher(height, limits.floor)
     enough = limits.beyond_noise(sign * level.ravel()[index])
     return index[height.ravel()[index] > enough]
 
@@ -235,11 +256,17 @@ def _streak_candidates(seen: _Seen, limits: OutlierLimits) -> IndexArray:
     np.minimum(level, seen.shifted(-1, 0), out=level)
     np.minimum(level, seen.shifted(1, 0), out=level)
     height = np.subtract(centre, level, out=level)
-    index = np.flatnonzero((height > limits.streak) & (height < np.inf))
+    index = _higher(height, limits.streak)
     above_dark = centre[np.divmod(index, centre.shape[1])] - limits.low
     # Less cannot have the contrast of a streak.
     least = (1 - _MOST_BESIDE_STREAK) / (1 + 1 / _STREAK_CONTRAST)
     return index[height.ravel()[index] > least * above_dark]
+
+
+def _higher(height: FloatArray, least: float) -> IndexArray:
+    """Where pixels are known, and higher."""
+    index = np.flatnonzero(height > least)
+    return index[height.ravel()[index] < np.inf]
 
 
 def _taken(ordered: FloatArray, place: IndexArray) -> FloatArray:

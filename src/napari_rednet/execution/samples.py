@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from napari_rednet.engine.intensity import IntensityRange, dark_level, measure_range
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.engine.outlier_limits import measure_limits, repaired
-from napari_rednet.engine.outliers import OutlierLimits, find_outliers
+from napari_rednet.engine.outlier_limits import without_outliers
+from napari_rednet.engine.outliers import OutlierLimits
 from napari_rednet.noise import fit_noise
 
 Parts = Sequence[npt.NDArray[Any]]
@@ -52,9 +52,12 @@ class Samples:
     def without_outliers(self, share: float) -> Samples:
         """The same windows, without pixels that exceed this share of the range as outliers do."""
         if share not in self._without:
-            limits = measure_limits(self._parts, share)
-            found = [find_outliers(part, limits) for part in self._parts]
-            self._without[share] = Samples(repaired(self._parts, found), self._windows_of, limits)
+            scale = self.range if self._windows_of is list else None
+            parts, limits = without_outliers(self._parts, share, scale)
+            without = Samples(parts, self._windows_of, limits)
+            if parts is self._parts and scale is not None:
+                without.range = scale
+            self._without[share] = without
         return self._without[share]
 
     @cached_property
