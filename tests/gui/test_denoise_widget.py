@@ -52,7 +52,7 @@ def test_typed_noise_gives_what_the_function_gives(viewer, dock, run, noisy):
 def test_automatic_noise_is_shown_and_is_what_the_function_finds(viewer, dock, run, noisy):
     viewer.add_image(noisy)
     widget = dock()
-    assert [field.value for field in widget.noise.fields.values()] == ["", "", ""]
+    assert [field.value for field in widget.noise.fields.values()] == [""] * 5
     run(widget)
     found = nr.estimate_noise(noisy)
     shown = {name: float(field.value) for name, field in widget.noise.fields.items()}
@@ -167,6 +167,7 @@ def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):
         "device": "auto",
         "computed_on": [str(resolve_device("auto"))],
         "is_lazy": False,
+        "repaired": 0,
         "versions": {**versions, "torch": str(torch.__version__)},
     }
 
