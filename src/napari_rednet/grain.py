@@ -118,14 +118,16 @@ def measure_grain(images: Sequence[FloatArray], usable: Sequence[BoolArray]) -> 
     columns = _line_std([image.T for image in images])
     has_rows, has_columns = rows > 0, columns > 0
     blocks = [_Blocks.of(*pair, has_rows, has_columns) for pair in zip(images, usable, strict=True)]
-    flat = _Blocks.joined(blocks).flattest()
+    joined = _Blocks.joined(blocks)
+    flat = joined.flattest()
     if flat is None:
         return Grain(rows=rows, columns=columns)
     variance = flat.variance.sum()
     along_y, along_x = (float(part.sum() / variance) for part in (flat.along_y, flat.along_x))
     lost = _LOST * (_correlated_pixels(along_y, along_x) - 1)
     along_y, along_x = ((along + lost) / (1 + lost) for along in (along_y, along_x))
-    if max(along_y, along_x) < LEAST_CORRELATION:
+    # Few blocks may all hold some structure.
+    if max(along_y, along_x) < LEAST_CORRELATION + len(joined.variance) ** -0.5:
         return Grain(rows=rows, columns=columns)
     step = 2 if max(along_y, along_x) < _SMOOTH else 3
     seen = flat.seen[:, step - 2].sum()

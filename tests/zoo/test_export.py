@@ -21,6 +21,8 @@ from napari_rednet.engine.intensity import dark_level, measure_range
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.engine.noise_map import (
     MOST_CHANGE,
+    RADIUS,
+    amplitude,
     limited_residual,
     poisson_gaussian_std,
     smooth_signal,
@@ -61,7 +63,9 @@ def restored(model, planes, noise):
     light = smooth_signal(image) - noise.offset
     std = poisson_gaussian_std(light, noise.gain, noise.read_noise)
     seen = torch.cat([image, told_noise(std, *noise.correlation)], 1)
-    return (image + limited_residual(seen, model.network(seen) - image)).numpy()
+    rows = torch.nn.functional.pad(image, (0, 0, RADIUS, RADIUS), mode="replicate")
+    told = torch.cat([seen, amplitude(rows)], 1)
+    return (image + limited_residual(told, model.network(seen) - image)).numpy()
 
 
 def largest_difference(model, graph, shape, noise=NOISE):
