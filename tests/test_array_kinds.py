@@ -191,6 +191,7 @@ def test_noise_may_be_an_array_of_one_number(noise):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.filterwarnings("ignore:many pixels hold less than a photon")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("seed", range(3))
 def test_images_of_outliers_only_are_taken(verb, seed):
