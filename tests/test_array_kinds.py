@@ -191,7 +191,6 @@ def test_noise_may_be_an_array_of_one_number(noise):
     np.testing.assert_array_equal(found, expected)
 
 
-# Single bright pixels among zeros may as well be photons.
 @pytest.mark.filterwarnings("ignore:many pixels hold less than a photon")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("seed", range(3))

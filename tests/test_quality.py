@@ -177,7 +177,7 @@ def test_the_verdict_follows_the_strength(noisy, by_strength):
 def test_noise_that_is_left_in_fine_detail_is_told():
     clean = data.page()[:128, :256].astype(float)
     noisy = clean + np.random.default_rng(0).normal(0, 5, clean.shape)
-    noise = nr.estimate_noise(noisy)
+    noise = nr.NoiseModel(read_noise=5)
     verdicts = [
         quality.residual_report(noisy, nr.denoise(noisy, noise=noise, strength=s), noise=noise)
         for s in (0.5, 1)

@@ -167,7 +167,7 @@ def test_samples_change_by_no_more_than_their_noise(tmp_path, tiny_model):
     tiny_model.export(tmp_path / "m.onnx", noise=0.01)
     with np.load(tmp_path / "m-sample.npz") as sample:
         image, result = sample["image"], sample["restored"]
-    assert np.abs(result - image).max() == pytest.approx(MOST_CHANGE * 0.01, rel=1e-3)
+    assert np.abs(result - image).max() == pytest.approx(MOST_CHANGE * 0.01, rel=1e-2)
     (expected,) = session(tmp_path / "m.onnx").run(["restored"], {"image": image})
     assert np.abs(result - expected).max() < 1e-4
 

@@ -18,9 +18,9 @@ Windows = Sequence[npt.NDArray[Any]]
 _MOST_COUNTS = 15.0
 # In ranges of the channel: cosmic rays are far brighter than what is bright in an image of lines.
 _STREAK = 2.0
-# Few sensors have so many defects. Where there are more points than that, or any in the dark, and
-# they are not much brighter than all else, they are photons, grains, sparks.
-_MANY, _MANY_IN_STREAKS, _FEWEST = 2.5e-3, 2e-4, 8
+# Few sensors have so many defects. Where there are more points than that, or than a few in the
+# dark, and they are not much brighter than all else, they are photons, grains, sparks.
+_MANY, _MANY_IN_DARK, _MANY_IN_STREAKS, _FEWEST = 2.5e-3, 2e-4, 2e-4, 8
 _ALL_ELSE, _TYPICAL = 4.0, 6.0
 # In standard deviations of the noise: the range of an image of few photons, and of its darker half.
 _DARK, _DARKER_HALF = 16.0, 3.3
@@ -93,8 +93,8 @@ def _are_of_the_image(
     noise = _noise(rest)
     if noise == 0:  # where all is equal but for points, percentiles say nothing
         return True
-    are_many = len(points) > _MANY * pixels or _is_dark(rest, scale, noise)
-    return are_many and typical < _ALL_ELSE * scale.span
+    most = _MANY_IN_DARK if _is_dark(rest, scale, noise) else _MANY
+    return len(points) > most * pixels and typical < _ALL_ELSE * scale.span
 
 
 def _is_dark(windows: Windows, scale: IntensityRange, noise: float) -> bool:
