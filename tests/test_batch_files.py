@@ -66,7 +66,7 @@ def test_results_and_figures_are_those_of_the_function(sources, model):
         np.testing.assert_array_equal(tifffile.imread(file.result), expected)
         scale = measure_range([image])
         assert outcome.figures.ranges == [(scale.low, scale.high)]
-        assert outcome.figures.noise == [(0.0, 0.0, 9.0)]
+        assert outcome.figures.noise == [(0.0, 0.0, 9.0, 0.0, 0.0)]
         assert (outcome.figures.pixels, outcome.figures.model) == (image.size, "tiny")
         assert outcome.figures.seconds > 0
 
@@ -132,7 +132,14 @@ def test_the_report_has_a_row_a_file(tmp_path):
     outcomes = [
         Outcome(
             "restored",
-            figures=Figures(64, "fast", [[1, 2, 3], [0.5, 0, 1 / 3]], [[0, 9], [1, 8.25]], "", 1.5),
+            figures=Figures(
+                64,
+                "fast",
+                [[1, 2, 3, 0.5, 0], [0.5, 0, 1 / 3, 0, 2]],
+                [[0, 9], [1, 8.25]],
+                "",
+                1.5,
+            ),
         ),
         Outcome("failed", "odd; very"),
         Outcome("skipped", "done before", Figures(64, "sr", (), [[0, 1]], "", 2)),
@@ -150,6 +157,8 @@ def test_the_report_has_a_row_a_file(tmp_path):
         "noise_gain": "1;0.5",
         "noise_offset": "2;0",
         "read_noise": "3;0.333333",
+        "grain_y": "0.5;0",
+        "grain_x": "0;2",
         "range_low": "0;1",
         "range_high": "9;8.25",
         "model": "fast",
@@ -157,7 +166,7 @@ def test_the_report_has_a_row_a_file(tmp_path):
     assert second["source"] == str(tmp_path / "in" / names[1])
     assert (second["reason"], second["pixels"], second["model"]) == ("odd; very", "", "")
     assert third["source"] == str(tmp_path / "in" / names[2])
-    assert (third["noise_gain"], third["range_high"], third["model"]) == ("", "1", "sr")
+    assert (third["grain_x"], third["range_high"], third["model"]) == ("", "1", "sr")
 
 
 def _touched(path):

@@ -56,6 +56,9 @@ def test_denoise_writes_what_the_function_returns(folder):
     [
         (["--noise", "12"], 12),
         (["--gain", "2", "--read-noise", "3"], nr.NoiseModel(2, 0, 3)),
+        (["--gain", "2", "--grain-x", "0.8"], nr.NoiseModel(2, grain_x=0.8)),
+        (["--noise", "12", "--grain-y", "1.5"], nr.NoiseModel(read_noise=12, grain_y=1.5)),
+        (["--noise", "12", "--grain-y", "0", "--grain-x", "0"], 12),
     ],
 )
 def test_noise_can_be_given(folder, options, noise):
@@ -89,6 +92,9 @@ def test_existing_files_are_kept_unless_forced(folder):
         (["--force"], {"target": "in.tif"}, "another file than the input"),
         (["--noise", "-3"], {}, "noise must be finite and not negative"),
         (["--noise", "3", "--gain", "2"], {}, "either --noise or --gain"),
+        (["--noise", "3", "--grain-y", "1", "--gain", "2"], {}, "either --noise or --gain"),
+        (["--grain-x", "1"], {}, "--grain-y and --grain-x go with --noise"),
+        (["--noise", "3", "--grain-y", "-1"], {}, "grain_y must not be negative"),
         (["--strength", "-1"], {}, "strength must be finite"),
         (["--model", "worst"], {}, "no model 'worst'"),
         (["--device", "cuda:97"], {}, "does not exist here"),
@@ -140,7 +146,7 @@ task = "denoise"
 [network]
 layers = 4
 features = 4
-in_channels = 2
+in_channels = 4
 [[images]]
 folder = "clean"
 share = 1.0
@@ -200,7 +206,7 @@ def test_train_resumes_only_when_asked(training):
     [
         ('task = "denoise"', 'task = "paint"', "task must be one of"),
         ("layers = 4", "layers = 5", "layers must be an even number"),
-        ("in_channels = 2", "in_channels = 1", "in_channels must be 2"),
+        ("in_channels = 4", "in_channels = 2", "in_channels must be 4"),
         ("steps = 6", "paces = 6", "paces"),
         ("steps = 6", "steps = 6\nminutes = 1", "either steps or minutes"),
         ('folder = "clean"', 'folder = "void"', "no images in"),

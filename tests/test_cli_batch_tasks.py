@@ -153,3 +153,20 @@ def test_resume_sees_that_a_mask_or_a_model_changed(folder):
         assert "1 skipped" in restored()
     small_model("inpaint", stride=1).save(folder / "inpaint.safetensors")
     assert "1 restored" in restored()
+
+
+@pytest.mark.parametrize("command", ["denoise", "super-resolve", "deblock", "deblur"])
+def test_hot_pixels_are_repaired_counted_and_reported(folder, command):
+    (folder / "hot").mkdir()
+    frame = 100 + np.random.default_rng(0).poisson(400, (40, 50)).astype(np.uint16)
+    frame[10, 10] = frame[20, 30] = 60000
+    tifffile.imwrite(folder / "hot/frame.tif", frame)
+    options = ["--gaussian", "1"] if command == "deblur" else []
+    for given, count in (([], "2"), (["--defects", "keep", "--resume"], "0")):
+        code, text = run(folder, *options, *given, command=command, sources=["hot"])
+        assert code == 0, text
+        (row,) = rows(folder / "out/report.csv")
+        assert (row["status"], row["repaired"]) == ("restored", count)
+    code, text = run(folder, *options, "--defects", "drop", command=command, sources=["hot"])
+    assert code == 1
+    assert "defects must be 'repair' or 'keep', got 'drop'" in text

@@ -88,7 +88,7 @@ def test_targets_alone_and_several_of_them(folder):
 
 
 def test_options_reach_the_training(folder):
-    options = ["--method=blind-spot", "--seed=7", "--name=cells", "--noise=20"]
+    options = ["--method=blind-spot", "--seed=7", "--name=cells", "--noise=20", "--grain-x=0.6"]
     code, text = fine_tune(folder, "noisy.tif", *options)
     assert code == 0, text
     model = nr.load_model(folder / "out.safetensors")
@@ -96,7 +96,8 @@ def test_options_reach_the_training(folder):
     assert (model.name, training["method"], training["seed"]) == ("cells", "blind-spot", 7)
     found = (training["steps"], training["batch"], training["patch"], training["rate"])
     assert found == (40, 4, 32, 2e-3)
-    assert NoiseModel(**model.info["noise_model"]).gain == 0
+    noise = NoiseModel(**model.info["noise_model"])
+    assert (noise.gain, noise.grain_y, noise.grain_x) == (0, 0, 0.6)
 
 
 def test_other_tasks_learn_from_good_images(folder):

@@ -108,3 +108,16 @@ def test_a_direction_needs_a_length(folder):
     code, text = call("deblur", folder / "gray.ome.tif", folder / "out.tif", "--angle", 30)
     assert code == 1
     assert "--angle belongs to --motion" in text
+
+
+@pytest.mark.parametrize("defects", ["repair", "keep"])
+def test_repaired_pixels_are_told(folder, defects):
+    image = np.full((40, 50), 400, np.uint16)
+    image += np.random.default_rng(0).integers(0, 9, image.shape).astype(np.uint16)
+    image[10, 10] = 60000
+    tifffile.imwrite(folder / "hot.tif", image)
+    code, text = run(folder, "deblock", "hot.tif", "--defects", defects)
+    assert code == 0, text
+    assert ("repaired 1 pixel\n" in text) == (defects == "repair")
+    expected = nr.deblock(image, model=folder / "deblock.safetensors", defects=defects)
+    np.testing.assert_array_equal(tifffile.imread(folder / "out.tif"), expected)

@@ -208,6 +208,38 @@ def test_hot_pixels_do_not_hide_structure_nor_look_like_it(clean, noisy):
     assert quality.residual_report(hot, ndimage.gaussian_filter(noisy, 2)).verdict == "structure"
 
 
+@pytest.mark.parametrize("sigma", [0.6, 0.9])
+def test_noise_that_neighbours_share_is_no_structure(sigma):
+    scene = data.camera()[:256, :256].astype(float)
+    clean = ndimage.gaussian_filter(scene, sigma)
+    noisy = ndimage.gaussian_filter(
+        scene + np.random.default_rng(0).normal(0, 20, scene.shape), sigma
+    )
+    report = quality.residual_report(noisy, clean)
+    assert report.verdict == "correlated noise"
+    assert report.is_fine
+    blurred = ndimage.gaussian_filter(noisy, 4)
+    assert quality.residual_report(noisy, blurred).verdict == "structure"
+
+
+def test_what_the_noise_model_says_of_grain_is_believed(noisy, clean):
+    shared = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 40, clean.shape), 0.6)
+    told = nr.NoiseModel(read_noise=float(shared.std()), grain_y=0.6, grain_x=0.6)
+    report = quality.residual_report(clean + shared, clean, noise=told)
+    assert report.verdict == "correlated noise"
+
+
+def test_patches_around_hot_pixels_are_reported(clean, noisy):
+    places = np.zeros(clean.shape)
+    places[20::40, 20::40] = 1
+    patches = ndimage.gaussian_filter(places, 3)
+    hot = noisy + 4000 * places
+    report = quality.residual_report(hot, clean + 150 * patches / patches.max())
+    assert report.verdict == "outliers"
+    assert "hot pixels" in report.text
+    assert quality.residual_report(hot, clean).verdict == "noise"
+
+
 def test_a_blur_is_flagged_where_it_costs_structure_only(noisy):
     rng = np.random.default_rng(0)
     smooth = 100 + 10 * rng.normal(size=(160, 192))

@@ -111,7 +111,8 @@ def test_denoising_batches_may_be_real_pairs(share, folder):
     pairs = [PairFolders("noisy", "clean", share)]
     batches = DenoisingBatches([ImageFolder("clean", 1.0)], pairs, corruption, SHAPE, folder, CPU)
     inputs, targets, weights = batches(seeded())
-    assert inputs.shape == (6, 2, 24, 24)
+    assert inputs.shape == (6, 4, 24, 24)
+    assert not inputs[:, 2:].any()  # the noise of all of them is white
     assert targets.shape == (6, 1, 24, 24)
     assert weights.shape == (6, 1, 1, 1)
     noise = (inputs[:, :1] - targets).std()

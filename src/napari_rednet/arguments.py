@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.execution import MaskedImage, is_dask
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +33,8 @@ Memory = int | str
 
 SCALES = (2, 3, 4)
 """The factors of super-resolution that the models are trained for."""
+DEFECTS = ("repair", "keep")
+"""What may be done to hot and dead pixels before the network sees them."""
 _LEAST_MEMORY = 500_000_000
 
 
@@ -92,6 +95,8 @@ class Options:
 def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
     """Check an image; return it as an array with shape and dtype, and its layout.
 
+    Masked arrays become a `MaskedImage`, tensors of torch an array of their values.
+
     Raises
     ------
     TypeError
@@ -99,8 +104,8 @@ def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
     ValueError
         If it has too few axes or `channel_axis` is out of range.
     """
-    array = image if hasattr(image, "dtype") and hasattr(image, "shape") else np.asarray(image)
-    kind = np.dtype(array.dtype).kind
+    array = _as_array(image)
+    kind = array.dtype.kind
     if kind not in "iuf":
         hint = "; inpaint takes masks" if kind == "b" else ""
         raise TypeError(
@@ -120,6 +125,35 @@ def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
             stacklevel=3,
         )
     return array, layout
+
+
+def _as_array(image: Any) -> Any:
+    """An image as an array to read from, with a dtype of numpy."""
+    if isinstance(image, np.ma.MaskedArray):
+        return MaskedImage(image)
+    if not (hasattr(image, "dtype") and hasattr(image, "shape")):
+        return np.asarray(image)
+    if is_dask(image) and _has_masked_blocks(image):
+        raise TypeError(
+            "image must not be a dask array of masked arrays; fill what is masked with NaN: "
+            "dask.array.ma.filled(image.astype(float), numpy.nan)"
+        )
+    if isinstance(image.dtype, np.dtype):
+        return image
+    try:
+        # A tensor may need a gradient, or lie on another device.
+        return np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"image must be an array that numpy can read, got {type(image).__name__} of "
+            f"{image.dtype}: {error}"
+        ) from None
+
+
+def _has_masked_blocks(lazy: Any) -> bool:
+    from dask.array.utils import meta_from_array
+
+    return isinstance(meta_from_array(lazy), np.ma.MaskedArray)
 
 
 def check_options(
@@ -166,25 +200,46 @@ def check_memory(memory: Any) -> int:
     return int(memory)
 
 
-def check_out(out: Any, image: Any, shape: tuple[int, ...] | None = None) -> None:
-    """Check that a result, of the image's shape or of the one given, can be written to `out`."""
+def check_dtype(dtype: Any, image: Any) -> np.dtype[Any] | None:
+    """The dtype of a result that is to be another than that of its image; None for the same."""
+    if dtype is None:
+        return None
+    try:
+        found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    except TypeError as error:
+        raise TypeError(f"dtype must be a dtype such as 'float32', got {dtype!r}") from error
+    if found.kind not in "iuf":
+        raise ValueError(f"dtype must be that of integers or floats, got {found}")
+    if np.ma.isMaskedArray(image):
+        raise ValueError("dtype must not be given for masked arrays; convert the image first")
+    return found
+
+
+def check_out(
+    out: Any,
+    image: Any,
+    shape: tuple[int, ...] | None = None,
+    dtype: np.dtype[Any] | None = None,
+) -> None:
+    """Check that a result, of the image's shape and dtype or others, can be written to `out`."""
     if out is None:
         return
     wanted = tuple(image.shape) if shape is None else shape
-    if not hasattr(out, "__setitem__") or not hasattr(out, "shape"):
+    has_dtype = isinstance(getattr(out, "dtype", None), np.dtype)
+    if not hasattr(out, "__setitem__") or not hasattr(out, "shape") or not has_dtype:
         raise TypeError(f"out must be a writable array, got {type(out).__name__}")
     if tuple(out.shape) != wanted:
         raise ValueError(f"out must have shape {wanted}, got {tuple(out.shape)}")
-    if np.dtype(out.dtype).newbyteorder("=") != np.dtype(image.dtype).newbyteorder("="):
-        raise ValueError(f"out must have the image's dtype {image.dtype}, got {out.dtype}")
+    wanted_dtype = np.dtype(image.dtype if dtype is None else dtype)
+    if np.dtype(out.dtype).newbyteorder("=") != wanted_dtype.newbyteorder("="):
+        whose = "the image's dtype" if dtype is None else "dtype"
+        raise ValueError(f"out must have {whose} {wanted_dtype}, got {out.dtype}")
     flags = getattr(out, "flags", None)
     if flags is not None and not flags.writeable:
         raise ValueError("out is read-only")
-    if (
-        isinstance(out, np.ndarray)
-        and isinstance(image, np.ndarray)
-        and np.may_share_memory(out, image)
-    ):
+    source = image.values if isinstance(image, MaskedImage) else image
+    arrays = isinstance(out, np.ndarray) and isinstance(source, np.ndarray)
+    if arrays and np.may_share_memory(out, source):
         raise ValueError("out must not share memory with image, which stays unmodified")
 
 
@@ -194,6 +249,7 @@ def noise_per_channel(
     """One noise model for each channel; None if it is to be estimated."""
     if noise is None:
         return None
+    noise = _without_axes(noise)
     if isinstance(noise, (NoiseModel, numbers.Real)):
         return [_as_noise_model(noise)] * channels
     if isinstance(noise, (list, tuple, np.ndarray)):
@@ -205,11 +261,26 @@ def noise_per_channel(
     raise TypeError(f"noise must be None, a number or a NoiseModel, got {type(noise).__name__}")
 
 
+def _without_axes(number: Any) -> Any:
+    """The number in an array of no axes; anything else as it is."""
+    return number.item() if getattr(number, "ndim", None) == 0 else number
+
+
 def _as_noise_model(noise: Any) -> NoiseModel:
+    noise = _without_axes(noise)
     if isinstance(noise, NoiseModel):
         return noise
     check_number("noise", noise)
     return NoiseModel(read_noise=float(noise))
+
+
+def check_defects(defects: Any) -> bool:
+    """Whether hot and dead pixels are to be repaired; raise if it does not say."""
+    if not isinstance(defects, str):
+        raise TypeError(f"defects must be 'repair' or 'keep', got {type(defects).__name__}")
+    if defects not in DEFECTS:
+        raise ValueError(f"defects must be 'repair' or 'keep', got {defects!r}")
+    return defects == DEFECTS[0]
 
 
 def check_scale(scale: Any) -> int:

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.engine.intensity import measure_range
-from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.noise import fit_noise
+from napari_rednet.engine.outliers import REACH, OutlierLimits, find_outliers
+from napari_rednet.execution import Samples
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 _RADIUS = 2
 _BAND_PIXELS = 2**18
-# Beyond what noise does in any image of less than a billion pixels.
-_MOST_NOISE = 6.5
-_LEAST_SHARE_OF_RANGE = 0.05
-# A real point is spread over several pixels by the optics; the neighbours of a defect know nothing
-# of it, but for the four others of a dead line that the 5 x 5 window sees.
-_OUTER_NEIGHBOURS = 5
-_MOST_NEIGHBOUR_SHARE = 0.2
+# Single pixels that differ from their neighbours by less may be detail.
+_SHARE_OF_RANGE = 0.25
 # A line that stands out from both of its sides this many times more than lines usually do, in the
 # same direction in most of its pixels.
 _LEAST_LINE_SCORE = 20.0
 _LEAST_LINE_SHARE_OF_RANGE = 0.01
 _LEAST_AGREEMENT = 0.6
+# Of what it stands out by, what its neighbours may differ from those beside them.
+_MOST_SLOPE = 0.3
 
 
 def defects_of(planes: Sequence[npt.NDArray[np.generic]]) -> BoolArray:
@@ -55,11 +51,25 @@ def _outliers(plane: npt.NDArray[np.generic]) -> BoolArray:
     if plane.size == 0:
         return np.zeros(plane.shape, bool)
     windows = [np.asarray(plane[i]) for i in PlaneLayout(plane.shape).sample_windows(0)]
-    noise, span = fit_noise(windows), measure_range(windows).span
-    least, least_line = _LEAST_SHARE_OF_RANGE * span, _LEAST_LINE_SHARE_OF_RANGE * span
-    found = np.concatenate([_stands_out(band, noise, least) for band in _bands(plane)])
+    samples = Samples(windows).without_outliers(_SHARE_OF_RANGE)
+    limits = replace(samples.limits or OutlierLimits(), noise=samples.noise)
+    found = _single_pixels(plane, limits)
+    least_line = _LEAST_LINE_SHARE_OF_RANGE * samples.range.span
     rows, columns = _odd_lines(plane, least_line), _odd_lines(plane.T, least_line)
     found |= rows[:, None] | columns[None, :]
+    return found
+
+
+def _single_pixels(plane: npt.NDArray[np.generic], limits: OutlierLimits) -> BoolArray:
+    """Outliers, found band by band: what is looked at needs more memory than the plane."""
+    height, width = plane.shape
+    found = np.zeros(plane.shape, bool)
+    for start in range(0, height, step := max(1, _BAND_PIXELS // width)):
+        first = max(0, start - REACH)
+        band = plane[first : start + step + REACH]
+        inner = slice(start - first, min(start + step, height) - first)
+        there = find_outliers(band, limits).within(inner, slice(0, width))
+        found[start : start + step] = there.mask((inner.stop - inner.start, width))
     return found
 
 
@@ -86,7 +96,19 @@ def _line_scores(band: FloatArray) -> tuple[FloatArray, FloatArray]:
     nearer = np.where(np.abs(above) < np.abs(below), above, below)
     beyond = np.where(np.sign(above) == np.sign(below), nearer, 0)
     shares = np.maximum((beyond > 0).mean(1), (beyond < 0).mean(1))
-    return np.abs(beyond).mean(1), shares.astype(np.float32)
+    scores = np.abs(beyond).mean(1)
+    # A ridge of the image has slopes on both sides. (At the border one side mirrors the line.)
+    slopes = [
+        np.abs(_mean_known(band[near, inner] - band[far, inner]))
+        for near, far in ((slice(1, -3), slice(0, -4)), (slice(3, -1), slice(4, None)))
+    ]
+    is_steep = np.minimum(*slopes) > _MOST_SLOPE * scores
+    return np.where(is_steep, 0, scores), shares.astype(np.float32)
+
+
+def _mean_known(rows: FloatArray) -> FloatArray:
+    """Means of rows, to which unknown pixels add nothing."""
+    return np.asarray(np.where(np.isfinite(rows), rows, 0).mean(1))
 
 
 def _bands(plane: npt.NDArray[np.generic]) -> Iterator[FloatArray]:
@@ -100,23 +122,3 @@ def _bands(plane: npt.NDArray[np.generic]) -> Iterator[FloatArray]:
         seen = rows[start : start + height + 2 * _RADIUS]
         band = np.asarray(plane[seen][:, columns], np.float32)
         yield np.where(np.isfinite(band), band, np.float32(np.nan))
-
-
-def _stands_out(band: FloatArray, noise: NoiseModel, least: float) -> BoolArray:
-    side = 2 * _RADIUS + 1
-    windows = sliding_window_view(band, (side, side)).reshape(-1, side * side)
-    centre = windows[:, side * side // 2]
-    around = np.delete(windows, side * side // 2, axis=1)
-    low, middle, high = _OUTER_NEIGHBOURS, around.shape[1] // 2, -_OUTER_NEIGHBOURS - 1
-    around.partition((low, middle, around.shape[1] + high), axis=1)
-    median = around[:, middle]
-    difference = centre - median
-    farthest = np.maximum(around[:, high] - median, median - around[:, low])
-    enough = np.maximum(least, _MOST_NOISE * noise.std(median.astype(np.float64)))
-    is_outlier = (np.abs(difference) > enough) & (
-        farthest < _MOST_NEIGHBOUR_SHARE * np.abs(difference)
-    )
-    # Where a neighbour is not finite, nothing can be said.
-    rows = band.shape[0] - 2 * _RADIUS
-    result: BoolArray = (is_outlier & np.isfinite(difference)).reshape(rows, -1)
-    return result

@@ -11,8 +11,10 @@ from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.execution import is_dask
 
 
-def as_mask(mask: Any, layout: PlaneLayout) -> Any:
+def as_mask(mask: Any, layout: PlaneLayout, name: str = "mask") -> Any:
     """Check a mask of missing pixels; return it as bool, of the shape of the image.
+
+    Errors call it by its `name`.
 
     Raises
     ------
@@ -21,11 +23,11 @@ def as_mask(mask: Any, layout: PlaneLayout) -> Any:
     ValueError
         If it has another shape, or leaves nothing of a plane.
     """
-    cover = _as_marks("mask", mask, layout)
+    cover = _as_marks(name, mask, layout)
     covered = cover.all(layout.spatial_axes)
     if math.prod(layout.shape) and bool(np.asarray(covered).any()):
         which = "the whole plane" if covered.size == 1 else "at least one whole plane"
-        raise ValueError(f"mask covers {which}; it must leave some pixels to go by")
+        raise ValueError(f"{name} covers {which}; it must leave some pixels to go by")
     return broadcast_mask(cover, layout)
 
 

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, special
 
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise_model import NoiseModel, grain_of
+from napari_rednet.grain import WHITE, Grain, high_pass, measure_grain
+from napari_rednet.photons import Counts, count_photons
 
 __all__ = ["NoiseLevels", "NoiseModel", "fit_noise", "measure_noise"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-# The mask is blind to planes and, in each row and column, to parabolas, so that what it sees of
-# a smooth image is noise; its coefficients give white noise of variance 1 the variance 1.
-# J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding, 1996.
-_HIGH_PASS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6.0
 _SMOOTHING = 2.0
-_MARGIN = 2
 _CLIP = 4.0
 _LONELY = 10.0
 _CLIPPED_SHARE = 0.15
+_BLOCK = 16
+_FEWEST_BLOCKS = 8
+_FLAT = 0.1
+_LEAST_CUT, _MOST_CUT = 0.1, 0.95
+_LEAST_CLIPPED = 0.05
 _LEVELS = 24
 _FEWEST_PIXELS = 60
 _ENOUGH_PIXELS = 500
@@ -50,6 +52,12 @@ class NoiseLevels:
     clipped : float
         Share of the pixels, from 0 to 1, that were left out since too many around them are
         saturated, or cut off at black.
+    grain : Grain
+        How the noise of neighbours goes together, and that of whole rows and columns.
+    counts : Counts, optional
+        What a photon counts for, if the image holds few of them.
+    at_black : float
+        Standard deviation of the noise of which the darker half is cut off at black; 0 if none is.
     """
 
     signal: FloatArray
@@ -57,13 +65,26 @@ class NoiseLevels:
     count: FloatArray
     floor: float
     clipped: float = 0.0
+    grain: Grain = WHITE
+    counts: Counts | None = None
+    at_black: float = 0.0
 
     def fit(self) -> NoiseModel:
         """Fit the Poisson-Gaussian line to the levels."""
         if not len(self.signal):
             return NoiseModel()
+        if self.counts is not None:
+            return self.counts.model(self)
         slope, at_floor = _fit_line(self.signal - self.floor, self.variance, self.count)
-        return NoiseModel(slope, self.floor, float(np.sqrt(at_floor)))
+        typical = float(np.average(self.variance, weights=np.minimum(self.count, 2000.0)))
+        along_y, along_x = self.grain.correlations(typical)
+        return NoiseModel(
+            slope,
+            self.floor,
+            float(np.sqrt(at_floor)) or self.at_black,
+            grain_of(along_y),
+            grain_of(along_x),
+        )
 
     def deviation(self, model: NoiseModel) -> FloatArray:
         """How much the measured noise is above (or, negative, below) a model at each level.
@@ -135,21 +156,41 @@ def measure_noise(
         Where in each image to measure; everywhere if not given.
     """
     chosen = [None] * len(images) if regions is None else regions
-    pixels = _usable_pixels(images, chosen, _clipping_limits(images))
+    counted = count_photons(images)
+    limits = _clipping_limits(images)
+    if counted is not None:
+        limits = (-np.inf, limits[1])  # no photon is as good a count as any other
+    prepared = _prepared_images(images, chosen, limits)
+    pixels = _usable_pixels(prepared)
     if len(pixels.signal) < (_ENOUGH_PIXELS if pixels.clipped_share > 0.5 else _FEWEST_PIXELS):
         # Where few photons were counted, most pixels share the lowest value and none is clipped.
-        pixels = _usable_pixels(images, chosen, (-np.inf, np.inf))
+        prepared = _prepared_images(images, chosen, (-np.inf, np.inf))
+        pixels = _usable_pixels(prepared)
     signal = pixels.signal
     if len(signal) < _FEWEST_PIXELS:
         nothing = np.zeros(0)
         return NoiseLevels(nothing, nothing, nothing, signal.mean() if len(signal) else 0.0)
+    grain = measure_grain([one.values for one in prepared], [one.usable for one in prepared])
+    if grain.step > 1:
+        pixels = _usable_pixels(prepared, grain.step)
+        signal = pixels.signal
     rows = [
         (signal[group].mean(), _clipped_variance(pixels.noise[group]), len(group))
         for group in _flat_groups(signal, pixels.structure)
     ]
     level, variance, count = np.array(rows).T
-    floor = float(np.quantile(signal, 0.005))
-    return NoiseLevels(level, variance, count, floor, pixels.clipped_share)
+    levels = NoiseLevels(level, variance, count, 0.0, pixels.clipped_share, grain, counted)
+    if counted is not None:
+        return replace(levels, floor=counted.none)
+    floor, black = float(np.quantile(signal, 0.005)), limits[0]
+    levels = replace(levels, variance=grain.factor * variance + grain.of_lines, floor=floor)
+    if not np.isfinite(black):
+        return levels
+    # What is darker than black was cut off: the darkest signal that is left says too much.
+    levels = replace(levels, floor=float(min(floor, black)))
+    if pixels.clipped_share < _LEAST_CLIPPED:
+        return levels
+    return replace(levels, at_black=black_noise([one.values for one in prepared], black))
 
 
 def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, float]:
@@ -166,22 +207,72 @@ def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, 
     )
 
 
-def _usable_pixels(
+@dataclass(frozen=True)
+class _Prepared:
+    """An image without outliers, and which of its pixels are clipped, or usable at all.
+
+    `region` is where to measure; None for everywhere.
+    """
+
+    values: FloatArray
+    usable: BoolArray
+    clipped: BoolArray
+    region: BoolArray | None
+
+    def pixels(self, step: int) -> _Pixels:
+        """The usable pixels of the region; what lies around it is seen as well."""
+        signal = ndimage.gaussian_filter(self.values, _SMOOTHING)
+        noise = high_pass(self.values, step)
+        structure = np.hypot(ndimage.sobel(signal, 0), ndimage.sobel(signal, 1))
+        side = 2 * step + 1
+        kept = ndimage.binary_erosion(self.usable, np.ones((side, side)), border_value=1)
+        kept[:step] = kept[-step:] = kept[:, :step] = kept[:, -step:] = False
+        clipped = self.clipped
+        if self.region is not None:
+            kept, clipped = kept & self.region, clipped & self.region
+        return _Pixels(signal[kept], noise[kept], structure[kept], int(clipped.sum()))
+
+
+def _prepared_images(
     images: Sequence[npt.NDArray[np.generic]],
     regions: Sequence[BoolArray | None],
     limits: tuple[float, float],
-) -> _Pixels:
-    """The usable pixels of all images."""
+) -> list[_Prepared]:
     # The filters work without Python's lock.
     with ThreadPoolExecutor(_THREADS) as pool:
-        local = partial(_local_pixels, limits=limits)
-        return _Pixels.joined(list(pool.map(local, images, regions)))
+        return list(pool.map(partial(_prepared, limits=limits), images, regions))
 
 
-def _local_pixels(
+def black_noise(images: Sequence[FloatArray], black: float) -> float:
+    """Standard deviation of noise that is partly cut off at black, from what is left of it.
+
+    The share that is cut off and the mean of what is left say how far from black the signal is,
+    and how wide the noise. Structure makes both larger: the blocks where it is least count.
+    """
+    found = []
+    for image in images:
+        rows, columns = (n // _BLOCK for n in image.shape)
+        whole = image[: rows * _BLOCK, : columns * _BLOCK] - black
+        parts = whole.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2)
+        blocks = parts.reshape(-1, _BLOCK**2)
+        cut = (blocks <= 0).mean(1)
+        partly = (cut > _LEAST_CUT) & (cut < _MOST_CUT)
+        distance = special.ndtri(1 - cut[partly])
+        shown = np.exp(-0.5 * distance**2) / np.sqrt(2 * np.pi) + distance * (1 - cut[partly])
+        found.append(blocks[partly].mean(1) / shown)
+    widths = np.concatenate([*found, np.zeros(0)])
+    return float(np.quantile(widths, _FLAT)) if len(widths) >= _FEWEST_BLOCKS else 0.0
+
+
+def _usable_pixels(prepared: Sequence[_Prepared], step: int = 1) -> _Pixels:
+    """The usable pixels of all images."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return _Pixels.joined(list(pool.map(lambda one: one.pixels(step), prepared)))
+
+
+def _prepared(
     image: npt.NDArray[np.generic], region: BoolArray | None, limits: tuple[float, float]
-) -> _Pixels:
-    """The usable pixels of an image, or of a region of it; what lies around it is seen as well."""
+) -> _Prepared:
     finite = np.isfinite(image)
     values = _filled(image, finite)
     is_clipped = finite & ((values <= limits[0]) | (values >= limits[1]))
@@ -190,17 +281,8 @@ def _local_pixels(
     crowded = ndimage.uniform_filter(is_clipped.astype(np.float64), 5) >= _CLIPPED_SHARE
     typical = ndimage.median_filter(values, 3)
     is_lonely = _lonely(values - typical)
-    values, usable = np.where(is_lonely, typical, values), finite & ~crowded & ~is_lonely
-    signal = ndimage.gaussian_filter(values, _SMOOTHING)
-    noise = ndimage.convolve(values, _HIGH_PASS)
-    structure = np.hypot(ndimage.sobel(signal, 0), ndimage.sobel(signal, 1))
-    kept = ndimage.binary_erosion(usable, np.ones((3, 3)), border_value=1)
-    kept[: _MARGIN // 2] = kept[-(_MARGIN // 2) :] = False
-    kept[:, : _MARGIN // 2] = kept[:, -(_MARGIN // 2) :] = False
-    clipped = finite & crowded
-    if region is not None:
-        kept, clipped = kept & region, clipped & region
-    return _Pixels(signal[kept], noise[kept], structure[kept], int(clipped.sum()))
+    values = np.where(is_lonely, typical, values)
+    return _Prepared(values, finite & ~crowded & ~is_lonely, finite & crowded, region)
 
 
 def _filled(image: npt.NDArray[np.generic], finite: BoolArray) -> FloatArray:

@@ -16,6 +16,7 @@ from napari_rednet.calls import Call, Origin, as_command_line, as_python, find_o
 
 LEVEL = {"gain": 1.5, "offset": 90.25, "read_noise": 12.1}
 OTHER = {"gain": 0.0, "offset": 0.0, "read_noise": 7.3}
+GRAINY = {"gain": 0.0, "offset": 0.0, "read_noise": 7.3, "grain_y": 0.6, "grain_x": 1.1}
 
 
 @pytest.fixture
@@ -64,8 +65,14 @@ def both(call):
         ("denoise", {}, {}),
         ("denoise", {"noise": [LEVEL], "strength": 0.7}, {"noise": nr.NoiseModel(**LEVEL)}),
         ("denoise", {"noise": [OTHER], "ensemble": True}, {"noise": 7.3}),
+        ("denoise", {"noise": [GRAINY]}, {"noise": nr.NoiseModel(**GRAINY)}),
+        (
+            "denoise",
+            {"noise": [{**LEVEL, "grain_x": 0.8}]},
+            {"noise": nr.NoiseModel(**LEVEL, grain_x=0.8)},
+        ),
         ("super_resolve", {"scale": 3, "device": "cpu"}, {"scale": 3}),
-        ("deblock", {}, {}),
+        ("deblock", {"defects": "keep"}, {}),
         ("inpaint", {"mask": None}, {}),
     ],
 )
@@ -73,7 +80,7 @@ def test_code_gives_what_the_function_gives(folder, verb, plain, given):
     image = tifffile.imread(folder / "stack.tif")
     model = str(folder / f"{verb}.safetensors")
     call = Call(verb, origin(folder / "stack.tif"), {"model": model, **plain})
-    arguments = {k: v for k, v in plain.items() if k in ("strength", "ensemble")} | given
+    arguments = {k: v for k, v in plain.items() if k in ("strength", "ensemble", "defects")} | given
     expected = getattr(nr, verb)(image, model=model, **arguments)
     for result in both(call):
         np.testing.assert_array_equal(result, expected)
@@ -134,7 +141,7 @@ def test_transparency_and_noise_of_each_colour(folder, verb):
     image = np.concatenate([colours, colours[..., :1] // 2], axis=-1)
     imsave(folder / "rgba.png", image)
     model = str(folder / f"{verb}.safetensors")
-    levels = [LEVEL, OTHER, LEVEL]
+    levels = [LEVEL, OTHER, GRAINY]
     noise = {"noise": levels} if verb == "denoise" else {}
     source = find_origin("x", str(folder / "rgba.png"), image.shape, image.dtype)
     call = Call(verb, source, {"model": model, **noise}, rgb=True, alpha=True)

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from napari_rednet.engine.inference import (
 )
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient
-from napari_rednet.engine.noise_map import MOST_CHANGE, RADIUS, SIGMA, smooth_signal
+from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA, smooth_signal
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.errors import DeviceMemoryError, ModelError
@@ -60,6 +61,8 @@ def whole(image, settings=SETTINGS, network=NETWORK):
     with torch.no_grad():
         restored = network(torch.from_numpy(inputs)[None])[0, 0].numpy()
     change = np.clip(restored - inputs[0], -MOST_CHANGE * std, MOST_CHANGE * std)
+    own = OWN_ERROR * ndimage.maximum_filter(np.abs(inputs[0]), 2 * RADIUS + 1, mode="nearest")
+    change = change * std**2 / (std**2 + own**2)
     return image + change * scale.span
 
 
@@ -132,6 +135,42 @@ def test_planes_without_a_finite_pixel_come_back(noisy_camera):
     assert np.isnan(run(nothing, restorer())[0]).all()
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "f8"])
+def test_without_noise_the_image_comes_back_to_the_last_bit(noisy_camera, dtype):
+    """Whatever its offset, and whatever the network would add."""
+    image = (noisy_camera.clip(0, 255) + (0 if dtype == "u1" else 30_000)).astype(dtype)
+    settings = ChannelSettings(IntensityRange(float(image.min()), float(image.max())), NoiseModel())
+    assert run(image, restorer(tile=40), settings)[0].tobytes() == image.tobytes()
+
+
+def test_no_pixel_changes_by_more_than_its_noise(noisy_camera):
+    """Where the noise is told; the network alone would change them by more."""
+    settings = replace(SETTINGS, noise=NoiseModel(read_noise=0.7))
+    change = np.abs(run(noisy_camera, restorer(), settings)[0] - noisy_camera)
+    most = MOST_CHANGE * settings.strength * 0.7
+    assert 0.9 * most < change.max() <= most * (1 + 1e-5)
+    assert (change > 0.4 * most).mean() > 0.2
+
+
+def test_images_times_powers_of_2_are_restored_alike_to_the_last_bit(noisy_camera):
+    scale, noise = SETTINGS.scale, SETTINGS.noise
+    plain, _ = run(noisy_camera, restorer())
+    for factor in (0.25, 64.0):
+        found = ChannelSettings(
+            IntensityRange(factor * scale.low, factor * scale.high),
+            replace(
+                noise,
+                gain=factor * noise.gain,
+                offset=factor * noise.offset,
+                read_noise=factor * noise.read_noise,
+            ),
+            SETTINGS.strength,
+        )
+        np.testing.assert_array_equal(
+            run(factor * noisy_camera, restorer(), found)[0], factor * plain
+        )
+
+
 def test_input_is_not_modified(noisy_camera):
     noisy_camera[5, 5] = np.nan
     before = noisy_camera.copy()
@@ -195,7 +234,7 @@ def test_overflow_in_half_precision_is_computed_in_float32(noisy_camera):
 
 @pytest.mark.parametrize("part", ["weight", "bias"])
 def test_damaged_weights_are_named(noisy_camera, part):
-    network = random_network(NetworkConfig(layers=6, features=4, in_channels=4))
+    network = random_network(NetworkConfig(layers=6, features=4, in_channels=4, bias=True))
     getattr(network.conv[0], part).fill_(float("nan"))
     with pytest.raises(ModelError, match="not finite"):
         run(noisy_camera, Restorer(network, CPU))

@@ -45,14 +45,41 @@ def test_layers_are_convolutions_then_deconvolutions(make, half):
 
 def test_parameter_counts_are_those_of_the_paper():
     # 28 layers of 64 x 64 x 9, the two ends of 64 x 9, and a bias for every map.
-    count = sum(p.numel() for p in RedNet(red30()).parameters())
+    count = sum(p.numel() for p in RedNet(red30(bias=True)).parameters())
     assert count == 28 * 64 * 64 * 9 + 2 * 64 * 9 + 29 * 64 + 1
 
 
-def test_state_dict_names_are_stable():
-    names = list(RedNet(NetworkConfig(layers=4, features=2)).state_dict())
+@pytest.mark.parametrize("parts", [("weight",), ("weight", "bias")])
+def test_state_dict_names_are_stable(parts):
+    config = NetworkConfig(layers=4, features=2, bias="bias" in parts)
     layers = ["conv.0", "conv.1", "deconv.0", "deconv.1"]
-    assert names == [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
+    names = list(RedNet(config).state_dict())
+    assert names == [f"{layer}.{part}" for layer in layers for part in parts]
+
+
+@given(
+    power=st.integers(-12, 12),
+    factor=st.floats(1e-3, 1e3),
+    stride=st.sampled_from([1, 2]),
+    rows=st.integers(5, 20),
+    columns=st.integers(5, 20),
+)
+def test_results_scale_with_the_input(power, factor, stride, rows, columns):
+    """By powers of 2, which change no digit, to the last one."""
+    config = NetworkConfig(layers=8, features=6, in_channels=4, stride=stride)
+    network = random_network(config)
+    image = torch.rand((2, 4, rows, columns), generator=torch.Generator().manual_seed(rows))
+    plain = network(image)
+    assert (plain - image[:, :1]).abs().max() > 0.05
+    assert torch.equal(network(2.0**power * image), 2.0**power * plain)
+    torch.testing.assert_close(network(factor * image) / factor, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_with_biases_results_do_not_scale(stride):
+    network = random_network(NetworkConfig(layers=8, features=6, stride=stride, bias=True))
+    image = torch.rand((2, 1, 16, 18), generator=torch.Generator().manual_seed(0))
+    assert (network(4 * image) / 4 - network(image)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -76,7 +103,6 @@ def test_declared_receptive_field_is_the_measured_one(config):
     network = random_network(config)
     for layer in network.layers():
         layer.weight.abs_().add_(0.01)
-        layer.bias.zero_()
     size = 2 * config.receptive_radius + 20
     image = torch.ones(1, 1, size, size, requires_grad=True)
     result = network(image)

@@ -12,29 +12,30 @@ import torch
 from napari_rednet.engine.losses import LOSSES
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.engine.schedule import TrainingConfig
-from napari_rednet.engine.training import Trainer
+from napari_rednet.engine.training import Trainer, _has_diverged
 from napari_rednet.errors import TrainingError
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(steps=60, interval=20, rate=2e-3, warm_up=5)
+OPTIMIZERS = {"adamw": CONFIG, "muon": replace(CONFIG, optimizer="muon", muon_rate=0.02)}
 
 # A run in a process of its own: it is killed at some step, as by a power cut.
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.engine.test_training import CONFIG, make_trainer
-trainer = make_trainer(CONFIG, Path(sys.argv[1]))
+from tests.engine.test_training import OPTIMIZERS, make_trainer
+trainer = make_trainer(OPTIMIZERS[sys.argv[2]], Path(sys.argv[1]))
 trainer.resume()
 for status in trainer.run():
     print(status.step, flush=True)
 """
 
 
-def make_batch(generator):
-    clean = torch.rand((4, 1, 16, 16), generator=generator)
+def make_batch(generator, count=4):
+    clean = torch.rand((count, 1, 16, 16), generator=generator)
     clean = torch.nn.functional.avg_pool2d(clean, 5, 1, 2)
     noisy = clean + 0.2 * torch.randn(clean.shape, generator=generator)
-    return noisy, clean, torch.ones(4, 1, 1, 1)
+    return noisy, clean, torch.ones(count, 1, 1, 1)
 
 
 def make_trainer(config, folder=None, **options):
@@ -60,12 +61,37 @@ def test_training_learns(loss):
     assert statuses[-1].fraction == 1
 
 
-def test_rate_warms_up_and_falls_to_nothing():
-    trainer = make_trainer(replace(CONFIG, interval=1))
-    rates = [status.rate for status in trainer.run()]
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_rates_warm_up_and_fall_to_nothing(optimizer):
+    config = OPTIMIZERS[optimizer]
+    trainer = make_trainer(replace(config, interval=1))
+    rates, used = [], []
+    for status in trainer.run():
+        rates.append(status.rate)
+        used.append([group["lr"] for group in trainer._optimizer.param_groups])
     assert rates[0] < rates[4]
-    assert max(rates) <= CONFIG.rate
-    assert rates[-1] < 1e-3 * CONFIG.rate
+    assert max(rates) <= config.rate
+    assert rates[-1] < 1e-3 * config.rate
+    # All rates go up and down together, each to its own peak; what is told is the next one.
+    peaks = {"adamw": [config.rate], "muon": [config.muon_rate, config.rate]}[optimizer]
+    for told, next_used in zip(rates, used[1:], strict=False):
+        assert next_used == pytest.approx([told / config.rate * peak for peak in peaks])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_squared_errors_count_from_a_share_of_the_training_on(optimizer):
+    """Until there, it is the same training as one of the other error."""
+    config = replace(OPTIMIZERS[optimizer], loss="absolute")
+    first, second, squared = (
+        make_trainer(c)
+        for c in (config, replace(config, squared_from=0.5), replace(config, squared_from=0.0))
+    )
+    losses = [[s.loss for s in trainer.run()] for trainer in (first, second, squared)]
+    assert losses[0][0] == losses[1][0]
+    assert losses[1][2] < 0.5 * losses[0][2]
+    assert losses[2][0] < 0.5 * losses[0][0]
+    plain = make_trainer(replace(config, loss="squared"))
+    assert [s.loss for s in plain.run()] == losses[2]
 
 
 def test_a_seed_gives_the_same_weights_again():
@@ -76,13 +102,15 @@ def test_a_seed_gives_the_same_weights_again():
     assert not torch.equal(weights(first), weights(other))
 
 
-def test_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path):
-    whole = make_trainer(CONFIG, tmp_path / "whole")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_resumed_training_ends_where_the_uninterrupted_one_does(optimizer, tmp_path):
+    config = OPTIMIZERS[optimizer]
+    whole = make_trainer(config, tmp_path / "whole")
     list(whole.run())
-    first = make_trainer(CONFIG, tmp_path / "parts").run()
+    first = make_trainer(config, tmp_path / "parts").run()
     next(first)
     first.close()
-    second = make_trainer(CONFIG, tmp_path / "parts")
+    second = make_trainer(config, tmp_path / "parts")
     assert second.resume()
     assert second.step == 20
     list(second.run())
@@ -92,10 +120,11 @@ def test_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path):
     ]
 
 
-def test_a_killed_process_is_resumed_to_the_same_end(tmp_path):
-    whole = make_trainer(CONFIG, tmp_path / "whole")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_killed_process_is_resumed_to_the_same_end(optimizer, tmp_path):
+    whole = make_trainer(OPTIMIZERS[optimizer], tmp_path / "whole")
     list(whole.run())
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), optimizer]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "20\n"
         time.sleep(0.05)  # somewhere in the next interval, or in a checkpoint being written
@@ -159,6 +188,8 @@ def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
     )
     with pytest.raises(TrainingError, match="another network"):
         other.resume()
+    with pytest.raises(TrainingError, match="another network"):
+        make_trainer(OPTIMIZERS["muon"], tmp_path).resume()
 
 
 def test_a_loss_that_explodes_is_named():
@@ -312,6 +343,64 @@ def test_a_broken_interval_is_taken_back():
     assert all(torch.isfinite(torch.tensor([s.loss, s.gradient_norm])).all() for s in rest)
     plain = {s.step: s.rate for s in make_trainer(CONFIG).run()}
     assert [s.rate for s in rest] == [0.5 * plain[s.step] for s in rest]
+
+
+ENOUGH = 20
+"""Samples of a batch with which an interval of 20 tells what is usual from what is not."""
+
+
+def exploding_trainer(calls, config, samples=ENOUGH):
+    """Batches of which some are far from what others are, but finite."""
+    count, trainer = 0, make_trainer(config)
+
+    def make(generator):
+        nonlocal count
+        count += 1
+        inputs, targets, weights = make_batch(generator, samples)
+        return inputs, targets + (100.0 if count in calls else 0.0), weights
+
+    trainer._make_batch = make
+    return trainer
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_loss_that_has_grown_by_a_multiple_is_taken_back(optimizer):
+    config = replace(OPTIMIZERS[optimizer], steps=80)
+    trainer = exploding_trainer({30, 31}, config)
+    run = trainer.run()
+    next(run)
+    kept, momenta = weights(trainer).clone(), str(trainer._optimizer.state_dict())
+    assert trainer._run_interval() is None
+    assert trainer.step == 20
+    assert torch.equal(weights(trainer), kept)
+    assert str(trainer._optimizer.state_dict()) == momenta
+    rest = list(run)
+    assert [s.step for s in rest] == [40, 60, 80]
+    plain = {s.step: s.rate for s in make_trainer(config).run()}
+    assert [s.rate for s in rest] == [0.5 * plain[s.step] for s in rest]
+    assert max(s.loss for s in rest) < 0.1
+
+
+def test_of_few_samples_nothing_is_concluded():
+    """A loss over twenty batches may be large by chance."""
+    statuses = list(exploding_trainer({31}, CONFIG, samples=4).run())
+    assert [s.step for s in statuses] == [20, 40, 60]
+    assert statuses[1].loss > 5 * statuses[0].loss
+    assert statuses[1].rate == pytest.approx(list(make_trainer(CONFIG).run())[1].rate)
+    # Intervals that the clock ends differ in length.
+    assert [_has_diverged(1.0, 0.1, samples) for samples in (40, 4000)] == [False, True]
+    assert _has_diverged(float("nan"), 0.1, 40)
+
+
+def test_losses_are_compared_with_those_of_their_kind():
+    """Squared errors are far smaller: absolute ones after them have not grown."""
+    config = replace(CONFIG, steps=80, loss="absolute", squared_from=0.5, check_interval=1000)
+    trainer = exploding_trainer({70}, config)
+    # Taken back to the very start, where the error is another one than where it exploded.
+    statuses = list(trainer.run())
+    assert [s.step for s in statuses] == [20, 40, 60, 20, 40, 60, 80]
+    assert statuses[0].loss > 5 * statuses[2].loss
+    assert trainer._rate_factor == 0.5
 
 
 def test_the_rate_stays_halved_after_an_interruption(tmp_path):

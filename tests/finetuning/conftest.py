@@ -17,9 +17,10 @@ STD = 20.0
 clean_settings = partial(as_clean, "inpaint")
 
 
-def tiny(task="denoise", seed=0):
+def tiny(task="denoise", seed=0, features=8):
     """A network that has learnt nothing yet but hands its input on, so that it learns fast."""
-    network = RedNet(NetworkConfig(layers=6, features=8, in_channels=TASKS[task].in_channels))
+    channels = TASKS[task].in_channels
+    network = RedNet(NetworkConfig(layers=6, features=features, in_channels=channels))
     initialize(network, torch.Generator().manual_seed(seed))
     return Model("tiny", task, network.eval().requires_grad_(False))
 

@@ -12,7 +12,14 @@ from napari_rednet.engine.degradations import (
     JpegCorruption,
 )
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.finetuning.methods import BlindSpot, Corrupted, Neighbors, Paired, Subsampled
+from napari_rednet.finetuning.methods import (
+    TOLD,
+    BlindSpot,
+    Corrupted,
+    Neighbors,
+    Paired,
+    Subsampled,
+)
 
 COUNT, SIDE = 6, 24
 METHODS = [Paired(), Paired(False), Neighbors(), BlindSpot(), Subsampled()]
@@ -20,7 +27,7 @@ METHODS = [Paired(), Paired(False), Neighbors(), BlindSpot(), Subsampled()]
 
 def patches(side=SIDE, seed=0):
     """Patches whose pixels all differ, so that a value tells where it comes from."""
-    names = ("image", "std", "target", "other", "other_std")
+    names = ("image", *TOLD, "target", "other", "other_std")
     total = len(names) * COUNT * side**2
     values = (torch.randperm(total, generator=seeded(seed)) + 1) / total
     rows = dict(zip(names, values.view(len(names), COUNT, 1, side, side), strict=True))
@@ -42,8 +49,13 @@ def counted(weights):
     return weights > 0
 
 
+def told(patches):
+    """What is told of the noise of patches, without an error."""
+    return torch.cat([patches[name] for name in TOLD], 1)
+
+
 def ratio(found, expected):
-    """The factor on each map, which has to be the same everywhere on it."""
+    """The factor on all that each image is told of its noise, which has to be one."""
     factors = (found / expected).flatten(1)
     torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
     return factors[:, 0]
@@ -53,7 +65,7 @@ def ratio(found, expected):
 def test_batches_are_what_the_network_takes(method):
     given = patches()
     inputs, targets, weights = method({n: given[n] for n in method.rows}, seeded())
-    channels = 1 if method == Paired(False) else 2
+    channels = 1 if method == Paired(False) else 4
     assert inputs.shape == (COUNT, channels, *targets.shape[-2:])
     assert torch.broadcast_shapes(weights.shape, targets.shape) == targets.shape
 
@@ -87,7 +99,7 @@ def test_pairs_are_handed_on_with_an_uncertain_map():
     inputs, targets, _ = Paired()(given, seeded())
     assert torch.equal(inputs[:, :1], given["image"])
     assert torch.equal(targets, given["target"])
-    factors = ratio(inputs[:, 1:], given["std"] + 0)
+    factors = ratio(inputs[:, 1:], told(given))
     assert len(set(factors.tolist())) == COUNT
     assert (factors.log().abs() < 0.5).all()
 
@@ -116,8 +128,9 @@ def test_either_neighbour_is_the_target():
         seen, hidden = ("other", "image") if is_turned else ("image", "other")
         assert torch.equal(inputs[i, :1], given[seen][i])
         assert torch.equal(targets[i], given[hidden][i])
-    expected = torch.stack([given["other_std" if t else "std"][i] for i, t in enumerate(turned)])
-    ratio(inputs[:, 1:], expected)
+    stds = torch.stack([given["other_std" if t else "std"][i] for i, t in enumerate(turned)])
+    # The grain, what is told of it over the standard deviation, is that of both.
+    ratio(inputs[:, 1:], told(given) / given["std"] * stds)
 
 
 @given(seed=st.integers(0, 2**31), side=st.integers(24, 40))
@@ -162,9 +175,10 @@ def test_input_and_target_are_different_pixels_side_by_side(seed, side):
 
 def test_a_subsampled_map_is_that_of_the_input_pixels():
     given = patches()
-    given["std"] = 2 * given["image"] + 1
+    for factor, name in enumerate(TOLD, start=2):
+        given[name] = factor * given["image"] + 1
     inputs, _, _ = Subsampled()(given, seeded())
-    ratio(inputs[:, 1:], 2 * inputs[:, :1] + 1)
+    ratio(inputs[:, 1:], torch.cat([factor * inputs[:, :1] + 1 for factor in (2, 3, 4)], 1))
 
 
 def test_a_subsampled_pair_counts_where_both_are_known():
@@ -201,10 +215,34 @@ def test_camera_noise_is_that_of_its_models():
     inputs, targets = CameraNoise([model])(clean, seeded())
     noise = inputs[:, :1] - targets
     assert float(noise.mean()) == pytest.approx(0, abs=1e-3)
+    assert not inputs[:, 2:].any()
     for part in (np.s_[..., 4:16], np.s_[..., 24:36]):
         expected = model.variance(targets[part].numpy()).mean()
         assert float(noise[part].square().mean()) == pytest.approx(expected, rel=0.03)
-        assert float(inputs[:, 1:][part].square().mean()) == pytest.approx(expected, rel=0.1)
+        assert float(inputs[:, 1:2][part].square().mean()) == pytest.approx(expected, rel=0.1)
+
+
+def correlation(noise, axis):
+    """Of neighbours along an axis."""
+    count = noise.shape[axis] - 1
+    products = noise.narrow(axis, 0, count) * noise.narrow(axis, 1, count)
+    return float(products.mean() / noise.square().mean())
+
+
+@given(grain=st.tuples(*[st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0, 1.5])] * 2))
+@settings(max_examples=15)
+def test_grainy_noise_is_as_grainy_as_it_is_told_to_be(grain):
+    """Correlated along both axes as the model says, and as strong as without."""
+    model = NoiseModel(0.002, 0.1, 0.02, *grain)
+    clean = torch.full((60, 1, 64, 64), 0.5)
+    inputs, targets = CameraNoise([model], map_error=0)(clean, seeded())
+    noise = (inputs[:, :1] - targets)[..., 8:-8, 8:-8]
+    ratios = inputs[:, 2:] / inputs[:, 1:2]
+    for axis, expected in zip((-2, -1), model.correlation, strict=True):
+        assert correlation(noise, axis) == pytest.approx(expected, abs=0.02)
+        torch.testing.assert_close(ratios[:, axis], torch.full_like(ratios[:, axis], expected))
+    variance = model.variance(targets.numpy()).mean()
+    assert float(noise.square().mean()) == pytest.approx(variance, rel=0.04)
 
 
 def test_each_image_has_one_of_the_cameras():

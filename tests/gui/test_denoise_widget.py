@@ -148,7 +148,12 @@ def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):
     record = record_of(viewer.layers[-1])
     assert json.loads(json.dumps(record)) == record
     assert record.pop("seconds") > 0
-    arguments = {"noise": [vars(TYPED)], "strength": 1.0, "ensemble": False}
+    arguments = {
+        "noise": [vars(TYPED)],
+        "strength": 1.0,
+        "defects": "repair",
+        "ensemble": False,
+    }
     call = record.pop("call")
     assert call["arguments"] == {"model": "fast", "device": "auto", **arguments}
     versions = {"napari-rednet": nr.__version__, "numpy": np.__version__}
@@ -294,3 +299,23 @@ def test_an_estimate_is_not_shown_for_another_layer_but_typed_noise_is(viewer, d
     type_noise(widget)
     widget.common.image.value = first
     assert widget.noise.models() == [TYPED]
+
+
+@pytest.mark.parametrize("repair", [True, False])
+def test_hot_pixels_are_repaired_if_asked_and_told(viewer, dock, run, noisy, repair):
+    image = np.random.default_rng(0).poisson(400, (40, 48)).astype(np.uint16)
+    image[10, 10] = image[20, 30] = 60000
+    viewer.add_image(image)
+    widget = dock()
+    type_noise(widget)
+    widget.common.repair.value = repair
+    run(widget)
+    defects = "repair" if repair else "keep"
+    expected = nr.denoise(image, noise=TYPED, defects=defects)
+    np.testing.assert_array_equal(viewer.layers[-1].data, expected)
+    record = record_of(viewer.layers[-1])
+    assert (record["defects"], record["repaired"]) == (defects, 2 * repair)
+    assert widget.status.value.startswith("Repaired 2 pixels.") == repair
+    viewer.add_image(noisy)
+    widget.common.image.value = viewer.layers[-1]
+    assert "Repaired" not in widget.status.value

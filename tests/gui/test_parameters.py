@@ -209,6 +209,7 @@ def test_the_last_parameters_come_back_in_the_next_session(
         "model_file": str(tiny),
         "device": "auto",
         "place": "whole layer",
+        "repair": True,
         "ensemble": False,
         "strength": 1.0,
         "noise": None,

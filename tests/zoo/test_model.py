@@ -21,12 +21,13 @@ from napari_rednet.zoo import Model, list_models, load_model, read_model
     stride=st.sampled_from([1, 2]),
     channels=st.integers(1, 3),
     skips=st.booleans(),
+    bias=st.booleans(),
     name=st.text(max_size=8),
 )
 def test_save_and_load_is_a_round_trip(
-    half, features, stride, channels, skips, name, tmp_path_factory
+    half, features, stride, channels, skips, bias, name, tmp_path_factory
 ):
-    config = NetworkConfig(2 * half, features, channels + 1, channels, stride, skips)
+    config = NetworkConfig(2 * half, features, channels + 1, channels, stride, skips, bias)
     model = Model(name, "denoise", random_network(config), {"steps": 7, "data": ["a", "b"]})
     path = tmp_path_factory.mktemp("models") / "m.safetensors"
     model.save(path)
@@ -78,14 +79,17 @@ def test_foreign_safetensors_are_refused(tmp_path):
         read_model(path)
 
 
-def test_models_of_a_newer_version_are_refused(tiny_model, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "message"), [(99, "newer version"), (1, r"version 0\.1.*train or fine-tune it anew")]
+)
+def test_models_of_other_versions_are_refused(tiny_model, tmp_path, number, message):
     path = tmp_path / "tiny.safetensors"
     tiny_model.save(path)
     with safe_open(path, "pt") as file:
         header, tensors = file.metadata(), {k: file.get_tensor(k) for k in list(file.keys())}
-    contract = json.loads(header["napari_rednet"]) | {"format": 99}
+    contract = json.loads(header["napari_rednet"]) | {"format": number}
     save_file(tensors, path, metadata=header | {"napari_rednet": json.dumps(contract)})
-    with pytest.raises(nr.ModelError, match="newer version"):
+    with pytest.raises(nr.ModelError, match=message):
         read_model(path)
 
 
@@ -110,7 +114,8 @@ def test_shipped_models_can_be_listed_and_loaded():
 
 def test_fast_is_a_red20_of_stride_2():
     config = load_model("denoise-fast").config
-    assert (config.layers, config.stride, config.features, config.in_channels) == (20, 2, 64, 2)
+    assert (config.layers, config.stride, config.features, config.in_channels) == (20, 2, 64, 4)
+    assert not config.bias
 
 
 def test_unknown_names_and_tasks_are_refused():

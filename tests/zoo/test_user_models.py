@@ -40,8 +40,8 @@ def damage(name):
 
 def header(**changes):
     """What a file that is nearly a model says of itself."""
-    network = {"layers": 6, "features": 8, "in_channels": 2, "stride": 2}
-    contract = {"format": 1, "name": "odd", "task": "denoise", "network": network, "info": {}}
+    network = {"layers": 6, "features": 8, "in_channels": 4, "stride": 2}
+    contract = {"format": 2, "name": "odd", "task": "denoise", "network": network, "info": {}}
     return json.dumps({**contract, **changes})
 
 

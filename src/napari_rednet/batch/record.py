@@ -36,6 +36,8 @@ class Figures:
         What users should know of the file, or nothing.
     seconds : float
         How long it took.
+    repaired : int
+        Hot and dead pixels that were repaired.
     """
 
     pixels: int = 0
@@ -44,6 +46,7 @@ class Figures:
     ranges: Sequence[Sequence[float]] = ()
     remark: str = ""
     seconds: float = 0.0
+    repaired: int = 0
 
 
 def state_of(path: Path) -> State:

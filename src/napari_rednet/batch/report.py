@@ -16,7 +16,7 @@ REPORT = "report.csv"
 """Its name in the folder of the results."""
 
 COLUMNS = (
-    "source", "result", "status", "reason", "seconds", "pixels",
+    "source", "result", "status", "reason", "seconds", "pixels", "repaired",
     "noise_gain", "noise_offset", "read_noise", "grain_y", "grain_x",
     "range_low", "range_high", "model",
 )  # fmt: skip
@@ -55,7 +55,14 @@ def _row(file: BatchFile, outcome: Outcome) -> list[Any]:
 def _numbers(figures: Figures) -> list[Any]:
     noise = [_joined(part) for part in zip(*figures.noise, strict=True)] or [""] * 5
     ranges = [_joined(part) for part in zip(*figures.ranges, strict=True)] or [""] * 2
-    return [f"{figures.seconds:.2f}", figures.pixels, *noise, *ranges, figures.model]
+    return [
+        f"{figures.seconds:.2f}",
+        figures.pixels,
+        figures.repaired,
+        *noise,
+        *ranges,
+        figures.model,
+    ]
 
 
 def _joined(numbers: Sequence[float]) -> str:

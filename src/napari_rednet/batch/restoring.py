@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from napari_rednet.arguments import as_image
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.batch.record import Figures, State, state_of
 from napari_rednet.errors import ImageFileError
-from napari_rednet.execution import ResumableOutput, sample_windows
+from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
 from napari_rednet.execution.chunks import chunks_of
 from napari_rednet.io.files import (
     OpenImage,
@@ -45,11 +45,14 @@ class Prepared:
         The noise of each channel, if the task has to know it.
     remark : str
         What was found in the image, or nothing.
+    repairs : Repairs
+        Counts the pixels that are repaired.
     """
 
     make_steps: Callable[..., Steps]
     noise: Sequence[NoiseModel] = ()
     remark: str = ""
+    repairs: Repairs = field(default_factory=Repairs)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def restore_file(
         yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
         # Before the result is put into its place.
         _refuse_changed(file, before)
-    return figures
+    return replace(figures, repaired=prepared.repairs.count)
 
 
 def _as_lazy(image: OpenImage) -> Any:

@@ -5,14 +5,17 @@ The verbs are imported when they are used: what only lists files need not wait f
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_rednet.batch.restoring import Prepared, Work, digest
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.execution import Repairs
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Options
+    from napari_rednet.execution import Steps
     from napari_rednet.io.files import OpenImage
     from napari_rednet.psf import Center
 
@@ -20,49 +23,68 @@ GivenNoise = float | NoiseModel | None
 """Noise of all channels of all files; None if it is estimated in each file."""
 
 
-def denoise_work(options: Options, noise: GivenNoise = None, strength: float = 1.0) -> Work:
+def denoise_work(
+    options: Options,
+    noise: GivenNoise = None,
+    strength: float = 1.0,
+    defects: str = "repair",
+) -> Work:
     """Remove noise."""
     from napari_rednet.restoration import denoise_steps
 
     make_steps = partial(
-        denoise_steps, strength=strength, **_shared(options), memory=options.memory
+        denoise_steps,
+        strength=strength,
+        defects=defects,
+        **_shared(options),
+        memory=options.memory,
     )
 
     def prepare(image: OpenImage) -> Prepared:
         levels = noise_levels(image, noise)
         if image.is_rgb:
             del levels[3:]  # transparency has none
-        return Prepared(partial(make_steps, noise=levels, rgb=image.is_rgb), levels)
+        return _counting(partial(make_steps, noise=levels, rgb=image.is_rgb), levels)
 
-    arguments = {"noise": repr(noise), "strength": strength, "ensemble": options.ensemble}
+    arguments = {
+        "noise": repr(noise),
+        "strength": strength,
+        "defects": defects,
+        "ensemble": options.ensemble,
+    }
     return Work("denoise", options.model, prepare, arguments)
 
 
-def super_resolve_work(options: Options, scale: int = 2) -> Work:
+def super_resolve_work(options: Options, scale: int = 2, defects: str = "repair") -> Work:
     """Enlarge."""
     from napari_rednet.restoration import super_resolve_steps
 
     make_steps = partial(
-        super_resolve_steps, scale=scale, **_shared(options), memory=options.memory
+        super_resolve_steps,
+        scale=scale,
+        defects=defects,
+        **_shared(options),
+        memory=options.memory,
     )
 
     def prepare(image: OpenImage) -> Prepared:
-        return Prepared(partial(make_steps, rgb=image.is_rgb))
+        return _counting(partial(make_steps, rgb=image.is_rgb))
 
-    arguments = {"scale": scale, "ensemble": options.ensemble}
+    arguments = {"scale": scale, "defects": defects, "ensemble": options.ensemble}
     return Work("super-resolve", options.model, prepare, arguments, scale)
 
 
-def deblock_work(options: Options) -> Work:
+def deblock_work(options: Options, defects: str = "repair") -> Work:
     """Remove JPEG artefacts."""
     from napari_rednet.restoration import deblock_steps
 
-    make_steps = partial(deblock_steps, **_shared(options), memory=options.memory)
+    make_steps = partial(deblock_steps, defects=defects, **_shared(options), memory=options.memory)
 
     def prepare(image: OpenImage) -> Prepared:
-        return Prepared(partial(make_steps, rgb=image.is_rgb))
+        return _counting(partial(make_steps, rgb=image.is_rgb))
 
-    return Work("deblock", options.model, prepare, {"ensemble": options.ensemble})
+    arguments = {"defects": defects, "ensemble": options.ensemble}
+    return Work("deblock", options.model, prepare, arguments)
 
 
 def deblur_work(
@@ -72,6 +94,7 @@ def deblur_work(
     strength: float = 1.0,
     iterations: int = 8,
     center: Center = "array",
+    defects: str = "repair",
 ) -> Work:
     """Undo a blur."""
     from napari_rednet.restoration import deblur_steps
@@ -82,12 +105,13 @@ def deblur_work(
         center=center,
         strength=strength,
         iterations=iterations,
+        defects=defects,
         **_shared(options),
     )
 
     def prepare(image: OpenImage) -> Prepared:
         levels = noise_levels(image, noise)
-        return Prepared(partial(make_steps, noise=levels), levels)
+        return _counting(partial(make_steps, noise=levels), levels)
 
     arguments = {
         "psf": digest(psf),
@@ -95,6 +119,7 @@ def deblur_work(
         "noise": repr(noise),
         "strength": strength,
         "iterations": iterations,
+        "defects": defects,
         "ensemble": options.ensemble,
         # Here alone it changes the result a little.
         "tile": options.tile,
@@ -117,6 +142,12 @@ def inpaint_work(options: Options, mask: Any = None) -> Work:
 
     arguments = {"mask": None if mask is None else digest(mask), "ensemble": options.ensemble}
     return Work("inpaint", options.model, prepare, arguments)
+
+
+def _counting(make_steps: Callable[..., Steps], noise: Sequence[NoiseModel] = ()) -> Prepared:
+    """How an image is restored, with a count of what is repaired in it."""
+    repairs = Repairs()
+    return Prepared(partial(make_steps, repairs=repairs), noise, repairs=repairs)
 
 
 def _shared(options: Options) -> dict[str, Any]:

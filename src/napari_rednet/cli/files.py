@@ -13,6 +13,7 @@ import typer
 from napari_rednet.console import run_with_bar, say
 from napari_rednet.engine.noise_model import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
+from napari_rednet.execution import repaired_words
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work
@@ -125,6 +126,8 @@ def _restore_single(source: Path, target: Path, work: Work, places: Places) -> N
     )
     with _said_how_to_go_on(target, quiet=places.quiet):
         figures: Figures = run_with_bar(steps, source.name, quiet=places.quiet)
+    if figures.repaired:
+        say(repaired_words(figures.repaired), quiet=places.quiet)
     if figures.remark:
         say(f"warning: {figures.remark}", quiet=places.quiet)
     say(f"written: {target}", quiet=places.quiet)

@@ -81,6 +81,12 @@ Scheduler = Annotated[
     ),
 ]
 Ensemble = Annotated[bool, typer.Option("--ensemble", help="Mean over 8 orientations.")]
+Defects = Annotated[
+    str,
+    typer.Option(
+        help="What is done to hot and dead pixels before the network sees them: repair or keep."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 

@@ -10,6 +10,7 @@ import typer
 from napari_rednet.cli.blur import choose_psf
 from napari_rednet.cli.files import Places, read_mask, restore
 from napari_rednet.cli.options import (
+    Defects,
     Device,
     Ensemble,
     Force,
@@ -46,6 +47,7 @@ def denoise(
     grain_y: GrainY = None,
     grain_x: GrainX = None,
     strength: Strength = 1.0,
+    defects: Defects = "repair",
     model: Model = "fast",
     ensemble: Ensemble = False,
     device: Device = "auto",
@@ -60,21 +62,23 @@ def denoise(
     scheduler: Scheduler = None,
 ) -> None:
     """Remove noise from images or stacks; axes, dtype, units and metadata are kept."""
-    from napari_rednet.arguments import check_number, check_options
+    from napari_rednet.arguments import check_defects, check_number, check_options
     from napari_rednet.batch.tasks import denoise_work
 
     with reported_errors():
+        check_defects(defects)
         given = noise_model(noise, gain, offset, read_noise, grain_y, grain_x)
         check_number("strength", strength)
         options = check_options("denoise", model, ensemble, tile, device, memory)
         places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        restore(places, denoise_work(options, given, strength))
+        restore(places, denoise_work(options, given, strength, defects))
 
 
 def super_resolve(
     paths: Paths,
     *,
     scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
+    defects: Defects = "repair",
     model: Model = "fast",
     ensemble: Ensemble = False,
     device: Device = "auto",
@@ -89,19 +93,21 @@ def super_resolve(
     scheduler: Scheduler = None,
 ) -> None:
     """Enlarge images or stacks in Y and X; the pixel size is adapted."""
-    from napari_rednet.arguments import check_options, check_scale
+    from napari_rednet.arguments import check_defects, check_options, check_scale
     from napari_rednet.batch.tasks import super_resolve_work
 
     with reported_errors():
+        check_defects(defects)
         factor = check_scale(scale)
         options = check_options("super_resolve", model, ensemble, tile, device, memory)
         places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        restore(places, super_resolve_work(options, factor))
+        restore(places, super_resolve_work(options, factor, defects))
 
 
 def deblock(
     paths: Paths,
     *,
+    defects: Defects = "repair",
     model: Model = "fast",
     ensemble: Ensemble = False,
     device: Device = "auto",
@@ -116,13 +122,14 @@ def deblock(
     scheduler: Scheduler = None,
 ) -> None:
     """Remove JPEG artefacts from images or stacks that were coded as JPEG before."""
-    from napari_rednet.arguments import check_options
+    from napari_rednet.arguments import check_defects, check_options
     from napari_rednet.batch.tasks import deblock_work
 
     with reported_errors():
+        check_defects(defects)
         options = check_options("deblock", model, ensemble, tile, device, memory)
         places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        restore(places, deblock_work(options))
+        restore(places, deblock_work(options, defects))
 
 
 def deblur(
@@ -156,6 +163,7 @@ def deblur(
     grain_x: GrainX = None,
     strength: Strength = 1.0,
     iterations: Annotated[int, typer.Option(help="How often data and prior take turns.")] = 8,
+    defects: Defects = "repair",
     model: Model = "fast",
     ensemble: Ensemble = False,
     device: Device = "auto",
@@ -169,11 +177,12 @@ def deblur(
     scheduler: Scheduler = None,
 ) -> None:
     """Undo a known blur of images or stacks, plane by plane; name one kind of blur."""
-    from napari_rednet.arguments import check_count, check_number, check_options
+    from napari_rednet.arguments import check_count, check_defects, check_number, check_options
     from napari_rednet.batch.tasks import deblur_work
     from napari_rednet.psf import check_center
 
     with reported_errors():
+        check_defects(defects)
         widefield = (numerical_aperture, wavelength, pixel_size)
         kernel = choose_psf(psf, gaussian, disk, motion, angle, widefield)
         given = noise_model(noise, gain, offset, read_noise, grain_y, grain_x)
@@ -181,11 +190,9 @@ def deblur(
         turns = check_count("iterations", iterations)
         options = check_options("denoise", model, ensemble, tile, device)
         places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
+        work = deblur_work(options, kernel, given, strength, turns, check_center(center), defects)
         with printed_warnings(quiet=quiet):
-            restore(
-                places,
-                deblur_work(options, kernel, given, strength, turns, check_center(center)),
-            )
+            restore(places, work)
 
 
 def inpaint(

@@ -28,6 +28,9 @@ class ColorMode(Enum):
     """Their mean and two differences are restored; see `engine.opponent`."""
 
 
+COLORS = 3
+"""Red, green and blue; what comes after them is transparency."""
+
 # ITU-R BT.601.
 _WEIGHTS = (0.299, 0.587, 0.114)
 
@@ -62,7 +65,7 @@ def luminance_plane(
     """
 
     def read_luminance(rows: slice, columns: slice) -> npt.NDArray[np.floating]:
-        return luminance([np.asarray(part(rows, columns)) for part in read[:3]])
+        return luminance([np.asarray(part(rows, columns)) for part in read[:COLORS]])
 
     def write_colors(rows: slice, columns: slice, values: npt.NDArray[np.floating]) -> None:
         colors = [np.asarray(part(rows, columns)) for part in read]
@@ -70,7 +73,7 @@ def luminance_plane(
         # A colour that is not finite leaves the two others as they are.
         added = np.subtract(values, light, out=np.zeros_like(light), where=np.isfinite(light))
         for i, (put, color) in enumerate(zip(write, colors, strict=True)):
-            put(rows, columns, round_to(color + added if i < 3 else color, dtype))
+            put(rows, columns, round_to(color + added if i < COLORS else color, dtype))
 
     wide = np.dtype(working_dtype(dtype))
     return Plane(shape, wide, read_luminance, write_colors, settings)
@@ -94,18 +97,18 @@ def opponent_plane(
     """
 
     def read_colors(rows: slice, columns: slice) -> npt.NDArray[np.generic]:
-        return np.stack([np.asarray(part(rows, columns)) for part in read[:3]])
+        return np.stack([np.asarray(part(rows, columns)) for part in read[:COLORS]])
 
     def write_colors(rows: slice, columns: slice, values: npt.NDArray[np.generic]) -> None:
         for put, color in zip(write, values, strict=False):
             put(rows, columns, color)
-        for put, part in zip(write[3:], read[3:], strict=True):
+        for put, part in zip(write[COLORS:], read[COLORS:], strict=True):
             put(rows, columns, np.asarray(part(rows, columns)))
 
-    ranges = [one.scale for one in settings[:3]]
+    ranges = [one.scale for one in settings[:COLORS]]
     # One range for the three: their differences have to mean something.
     dark = min(r.low for r in ranges)
     scale = IntensityRange(dark, max(r.high for r in ranges)).above(dark)
-    noises = tuple(one.noise or NoiseModel() for one in settings[:3])
+    noises = tuple(one.noise or NoiseModel() for one in settings[:COLORS])
     common = replace(settings[0], scale=scale, noise=None)
     return Plane(shape, dtype, read_colors, write_colors, common, colors=noises)

@@ -19,6 +19,7 @@ from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_map import (
     RADIUS,
+    amplitude,
     limited_residual,
     poisson_gaussian_std,
     smooth_band,
@@ -231,7 +232,10 @@ class Restorer:
             yield RestoredRows(rows, Fetching(result))
 
     def _inputs(self, band: Band, plane: Plane) -> Tensor:
-        """What the network sees of a band: the image, and its noise map or mask."""
+        """What the network sees of a band: the image, and its mask or what is told of its noise.
+
+        The latter is followed by the amplitude, for `limited_residual` alone.
+        """
         pads = (0, 0, *band.lacking)
         x = F.pad(self._on_device(band.normalized), pads, mode="replicate")
         signal = None
@@ -247,10 +251,12 @@ class Restorer:
                 for i, noise in enumerate(plane.colors)
             ]
             along = np.mean([noise.correlation for noise in plane.colors], axis=0)
-            parts = [to_opponent(parts[0]), told_noise(opponent_std(torch.cat(maps)), *along)]
+            largest = amplitude(x).amax(0, keepdim=True).expand_as(parts[0])
+            told = told_noise(opponent_std(torch.cat(maps)), *along)
+            parts = [to_opponent(parts[0]), told, largest]
         elif settings.noise is not None:
             std = _noise_map(x, signal, settings.noise, settings)
-            parts.append(told_noise(std, *settings.noise.correlation))
+            parts += [told_noise(std, *settings.noise.correlation), amplitude(x)]
         if band.mask is not None:
             parts.append(self._on_device(band.mask))
         return torch.cat(parts, 1)

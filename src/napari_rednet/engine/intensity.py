@@ -20,15 +20,19 @@ _BLOCK = 4
 
 @dataclass(frozen=True)
 class IntensityRange:
-    """The values that the network sees as 0 and 1."""
+    """The values that the network sees as 0 and 1.
+
+    `width`, if given, lies between them to the last digit, of which a large offset leaves less.
+    """
 
     low: float = 0.0
     high: float = 1.0
+    width: float | None = None
 
     @property
     def span(self) -> float:
         """Image units per network unit."""
-        return self.high - self.low
+        return self.high - self.low if self.width is None else self.width
 
     def above(self, dark: float) -> IntensityRange:
         """A range of about the same span, a power of 2, that begins at a dark level.
@@ -36,7 +40,8 @@ class IntensityRange:
         Networks without biases scale with their input; with powers of 2 they do so to the last
         digit, whatever span was measured.
         """
-        return IntensityRange(dark, dark + 2.0 ** math.ceil(math.log2(self.span)))
+        span = 2.0 ** math.ceil(math.log2(self.span))
+        return IntensityRange(dark, dark + span, span)
 
 
 def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
@@ -75,19 +80,25 @@ def dark_level(images: Sequence[npt.NDArray[np.generic]]) -> float:
     It is the 0.5th percentile of the means of blocks of 4 x 4 pixels: neither noise nor bright
     pixels or frames shift it.
     """
-    means = [_block_means(image) for image in images if image.size]
-    values = np.concatenate([part[np.isfinite(part)] for part in means] or [np.zeros(0)])
+    values = np.concatenate([_block_means(image) for image in images] or [np.zeros(0)])
     return float(np.quantile(values, PERCENTILES[0] / 100)) if len(values) else 0.0
 
 
 def _block_means(image: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """Means of whole blocks, not finite where a pixel is not; all pixels if there is no block."""
+    """Means of the finite pixels of blocks, or all finite pixels if there is no whole block.
+
+    Blocks of hardly any finite pixels, whose noise does not average out, are left out.
+    """
     rows, columns = (n // _BLOCK for n in image.shape)
     if not rows or not columns:
-        return np.asarray(image, np.float64).ravel()
+        return _finite(image).astype(np.float64)
     whole = image[: rows * _BLOCK, : columns * _BLOCK]
-    means = whole.reshape(rows, _BLOCK, columns, _BLOCK).mean((1, 3), dtype=np.float64)
-    return np.asarray(means).ravel()
+    blocks: npt.NDArray[Any] = whole.reshape(rows, _BLOCK, columns, _BLOCK)
+    known = np.isfinite(blocks)
+    counts = known.sum((1, 3))
+    sums = blocks.sum((1, 3), dtype=np.float64, where=known)
+    enough = counts >= max(1, counts.max() / 2)
+    return np.asarray(sums[enough] / counts[enough])
 
 
 def _finite(image: npt.NDArray[np.generic]) -> npt.NDArray[Any]:

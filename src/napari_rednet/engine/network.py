@@ -124,12 +124,14 @@ class RedNet(nn.Module):
         # A deconvolution of stride 2 needs an even kernel, or its result is a checkerboard.
         stride, kernel = config.stride, config.stride + 2
         bias = config.bias
-        first = nn.Conv2d(config.in_channels, maps, kernel, stride, 1, bias=bias)
-        last = nn.ConvTranspose2d(maps, config.out_channels, kernel, stride, 1, bias=bias)
-        convolutions = (nn.Conv2d(maps, maps, 3, padding=1, bias=bias) for _ in range(n - 1))
-        deconvolutions = (
-            nn.ConvTranspose2d(maps, maps, 3, padding=1, bias=bias) for _ in range(n - 1)
-        )
+        # torch draws first weights; what others draw from its global state shall not depend on it.
+        with torch.random.fork_rng(devices=[]):
+            first = nn.Conv2d(config.in_channels, maps, kernel, stride, 1, bias=bias)
+            last = nn.ConvTranspose2d(maps, config.out_channels, kernel, stride, 1, bias=bias)
+            convolutions = [nn.Conv2d(maps, maps, 3, padding=1, bias=bias) for _ in range(n - 1)]
+            deconvolutions = [
+                nn.ConvTranspose2d(maps, maps, 3, padding=1, bias=bias) for _ in range(n - 1)
+            ]
         self.conv = nn.ModuleList([first, *convolutions])
         self.deconv = nn.ModuleList([*deconvolutions, last])
         self._skip_into = {deconv - 1: conv - 1 for conv, deconv in config.skip_pairs}

@@ -36,20 +36,35 @@ def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) ->
 
 MOST_CHANGE = 6.0
 """Standard deviations of its noise by which a pixel may be changed."""
+OWN_ERROR = 0.003
+"""Error of a network's own, as a fraction of the values around a pixel."""
 
 
 def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
     """What a network adds to an image, no more than noise can have taken away.
 
+    Where the noise is as weak as the errors that a network makes by itself, only a part of it is
+    added, as Wiener's filter has it for two errors of known variances: an image of hardly any
+    noise does not come out worse. What is not finite stays so, that an overflow is noticed.
+
     Parameters
     ----------
-    inputs : (N, 1 + 3, Y, X) Tensor
-        The image and what is told of its noise.
+    inputs : (N, 1 + 3 + 1, Y, X) Tensor
+        The image, what is told of its noise, and the `amplitude` around each pixel.
     residual : (N, 1, Y, X) Tensor
         What the network adds.
     """
-    most = MOST_CHANGE * inputs[:, 1:2]
-    return residual.clamp(-most, most)
+    std = inputs[:, 1:2]
+    own = OWN_ERROR * inputs[:, 4:]
+    share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
+    limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
+    return torch.where(torch.isfinite(residual), limited, residual)
+
+
+def amplitude(rows: Tensor) -> Tensor:
+    """Largest absolute value around each pixel of a band that comes with `RADIUS` more rows."""
+    side = 2 * RADIUS + 1
+    return F.max_pool2d(rows.abs(), side, 1, (0, RADIUS))
 
 
 def smooth_signal(image: Tensor) -> Tensor:

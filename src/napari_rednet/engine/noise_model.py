@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+LEAST_CORRELATION = 0.1
+"""Weaker correlations of neighbours cannot be told from white noise, and are told as 0."""
 _LEAST_GRAIN = 1e-3
 _MOST_CORRELATION = 0.999
 
@@ -78,7 +80,7 @@ class NoiseModel:
 
     @property
     def correlation(self) -> tuple[float, float]:
-        """Correlation of the noise of neighbours along y and along x, from 0 to 1."""
+        """Correlation of the noise of neighbours along y and along x: 0, or from 0.1 to 1."""
         return _correlation(self.grain_y), _correlation(self.grain_x)
 
 
@@ -100,4 +102,5 @@ def noise_words(noise: NoiseModel) -> str:
 
 def _correlation(grain: float) -> float:
     """Correlation of neighbours in white noise under a Gaussian filter."""
-    return math.exp(-0.25 / grain**2) if grain > _LEAST_GRAIN else 0.0
+    found = math.exp(-0.25 / grain**2) if grain > _LEAST_GRAIN else 0.0
+    return found if found >= LEAST_CORRELATION else 0.0

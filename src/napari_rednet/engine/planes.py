@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.outliers import OutlierLimits
 from napari_rednet.engine.tiling import NOT_CUT, Cuts, Strip, whole
 
 ReadWindow = Callable[[slice, slice], npt.NDArray[Any]]
@@ -32,12 +33,16 @@ class ChannelSettings:
         Factor on the noise standard deviation.
     noise_level : float
         Standard deviation of the noise that is typical of the channel, for what needs a single one.
+    outliers : OutlierLimits, optional
+        What hot and dead pixels exceed, which are repaired before the network sees them; None to
+        leave them as they are.
     """
 
     scale: IntensityRange
     noise: NoiseModel | None = None
     strength: float = 1.0
     noise_level: float = 0.0
+    outliers: OutlierLimits | None = None
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,10 @@ class RowStream:
         self._rows_in = self._rows_out = 0
 
     def push(self, rows: Tensor) -> Tensor:
-        """Add rows (N, in_channels, rows, X), float32; return the output rows final now."""
+        """Add rows (N, in_channels, rows, X), float32; return the output rows final now.
+
+        Further channels are for `join` alone.
+        """
         if rows.shape[2] == 0:
             return self._cut(rows)
         padded = F.pad(rows, (0, self._extra_column, 0, 0), mode="replicate")
@@ -188,7 +191,7 @@ class RowStream:
     def _advance(self, rows: Tensor, is_last: bool) -> Tensor:
         network, config = self._network, self._network.config
         self._inputs.put(rows)
-        x = rows.to(network.dtype, memory_format=_LAYOUT)
+        x = rows[:, : config.in_channels].to(network.dtype, memory_format=_LAYOUT)
         for i, layer in enumerate(network.layers):
             seen = self._joined(i, x, is_last)
             del x  # so that the layer's result takes its place, which is in the cache

@@ -39,13 +39,15 @@ Weights = dict[str, Tensor]
 _MOST_RESTARTS = 5
 _MANY_SAMPLES = 400
 _DIVERGED = 5.0
+_MOST_SKIPPED = 0.04
 
 
 class Trainer:
     """Trains a network on batches that a function makes.
 
-    A loss that is not finite, or that has suddenly grown by a multiple, takes the weights back to
-    the last good ones and halves the rate.
+    A step whose gradient is not finite is not taken: in bfloat16, oneDNN now and then makes one of
+    finite batches. If there are many, or if the loss has suddenly grown by a multiple, the weights
+    go back to the last good ones and the rate is halved.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ class Trainer:
         self._checks_without_gain = 0
         self._rate_factor = 1.0
         self._restarts = 0
-        self._usual_loss = math.inf
+        self._usual_losses: dict[str, float] = {}
         self._good = copy.deepcopy(self._state())
 
     @property
@@ -131,13 +133,12 @@ class Trainer:
         samples, loss, norm = self._train_interval()
         speed = samples / (self._seconds_by_now() - begun)
         is_check = self._is_check_due()
-        if self._has_diverged(loss, samples) or (is_check and not self._is_sound()):
+        usual = self._usual_losses.get(kind, math.inf)
+        if _has_diverged(loss, usual, samples) or (is_check and not self._is_sound()):
             self._restart()
             return None
-        if kind != self.config.loss_at(self.fraction):
-            self._usual_loss = math.inf
-        elif samples >= _MANY_SAMPLES:
-            self._usual_loss = min(self._usual_loss, loss)
+        if samples >= _MANY_SAMPLES and kind == self.config.loss_at(self.fraction):
+            self._usual_losses[kind] = min(usual, loss)
         score = self._score() if is_check and self._validate else math.nan
         status = TrainingStatus(
             step=self.step,
@@ -167,7 +168,7 @@ class Trainer:
             self.step += 1
             self._seconds_by_now()
         # Taking the numbers off a device waits for its work, which the clock has to cover.
-        return samples, float(torch.stack(losses).mean()), float(torch.stack(norms).mean())
+        return samples, *_usual_means(torch.stack(losses), torch.stack(norms))
 
     def _seconds_by_now(self) -> float:
         self.seconds = time.perf_counter() - self._clock_start
@@ -185,8 +186,9 @@ class Trainer:
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
-        self._optimizer.step()
-        self._update_average()
+        if torch.isfinite(norm):
+            self._optimizer.step()
+            self._update_average()
         return loss.detach(), norm, len(inputs)
 
     def _height(self) -> float:
@@ -199,12 +201,6 @@ class Trainer:
         pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
         for mean, value in pairs:
             mean.lerp_(value, 1 - decay)
-
-    def _has_diverged(self, loss: float, samples: int) -> bool:
-        # At a rate that is too high, the error grows by ten to thirty times within some hundred
-        # steps and stays there, finite. Between intervals of many samples it differs by far less.
-        is_certain = samples >= _MANY_SAMPLES
-        return not math.isfinite(loss) or (is_certain and loss > _DIVERGED * self._usual_loss)
 
     def _is_sound(self) -> bool:
         """Whether all weights are finite; the loss tells only of those before the last step."""
@@ -310,6 +306,20 @@ class Trainer:
         self._good = copy.deepcopy(self._state())
         drop_rows_after(path.with_name(LOG), self.step)
         return True
+
+
+def _usual_means(losses: Tensor, norms: Tensor) -> tuple[float, float]:
+    """Mean loss and norm of the steps that were taken; NaN if many were not."""
+    taken = torch.isfinite(norms)
+    if float(taken.float().mean()) < 1 - _MOST_SKIPPED:
+        return math.nan, math.nan
+    return float(losses[taken].mean()), float(norms[taken].mean())
+
+
+def _has_diverged(loss: float, usual: float, samples: int) -> bool:
+    # At a rate that is too high, the error grows by ten to thirty times within some hundred steps
+    # and stays there, finite. Between intervals of many samples it differs by far less.
+    return not math.isfinite(loss) or (samples >= _MANY_SAMPLES and loss > _DIVERGED * usual)
 
 
 def _copied(network: RedNet) -> Weights:

@@ -1,7 +1,9 @@
 """Run a model over all planes of an array, at once or lazily, step by step."""
 
 from napari_rednet.execution.job import Job, is_dask, plane_keys, plane_of, sample_windows
+from napari_rednet.execution.masked import MaskedImage
 from napari_rednet.execution.outputs import ResumableOutput
+from napari_rednet.execution.repairs import Repairs, repaired_words
 from napari_rednet.execution.restoration import Restoration
 from napari_rednet.execution.samples import Samples
 from napari_rednet.execution.speed import Speed, speed_steps
@@ -10,8 +12,10 @@ from napari_rednet.execution.windows import Measured, Window, Windows, measure
 
 __all__ = [
     "Job",
+    "MaskedImage",
     "Measured",
     "Progress",
+    "Repairs",
     "Restoration",
     "ResumableOutput",
     "Samples",
@@ -24,6 +28,7 @@ __all__ = [
     "measure",
     "plane_keys",
     "plane_of",
+    "repaired_words",
     "restoration_steps",
     "sample_windows",
     "speed_steps",

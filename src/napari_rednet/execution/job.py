@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.color import ColorMode, luminance, luminance_plane, opponent_plane
+from napari_rednet.engine.color import COLORS, ColorMode, luminance, luminance_plane, opponent_plane
 from napari_rednet.engine.images import PlaneKey, PlaneLayout
 from napari_rednet.execution.chunks import ChunkReader, chunks_of
+from napari_rednet.execution.masked import MaskedImage
+from napari_rednet.execution.repairs import RepairedPlane, Repairs
 from napari_rednet.execution.samples import Samples
 
 if TYPE_CHECKING:
+    from napari_rednet.engine.outliers import OutlierLimits
     from napari_rednet.engine.planes import (
         ChannelSettings,
         Plane,
@@ -51,6 +54,9 @@ class Job:
         How the channels, if they are colours, are restored together; None if each by itself.
     devices : tuple of str
         Devices to compute on side by side, if there are several.
+    outlier_share : float, optional
+        Hot and dead pixels exceed this share of the range, and are repaired; if it is None, they
+        are left as they are.
     """
 
     layout: PlaneLayout
@@ -59,6 +65,23 @@ class Job:
     scale: int = 1
     color: ColorMode | None = None
     devices: tuple[str, ...] = ()
+    outlier_share: float | None = None
+    dtype: np.dtype[Any] | None = None
+
+    def result_dtype(self, array: Any) -> np.dtype[Any]:
+        """Of what an array is restored to."""
+        return np.dtype(array.dtype) if self.dtype is None else self.dtype
+
+    def settings(self, samples: Samples, channel: int) -> ChannelSettings:
+        """How a channel is presented, given samples of it as it is."""
+        if self.outlier_share is None:
+            return self.settings_of(samples, channel)
+        samples = samples.without_outliers(self.outlier_share)
+        settings = self.settings_of(samples, channel)
+        limits = samples.limits
+        if limits is not None and settings.noise is not None:
+            limits = replace(limits, noise=settings.noise)
+        return replace(settings, outliers=limits)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,14 +113,23 @@ def plane_of(
     target: Any,
     settings: Sequence[ChannelSettings],
     mask: Any = None,
+    repairs: Repairs | None = None,
 ) -> Plane:
-    """A plane of an array, to be restored into the same place of another."""
+    """A plane of an array, to be restored into the same place of another.
+
+    What is repaired in it is counted if `repairs` are given.
+    """
     from napari_rednet.engine.planes import Plane
 
     shape = job.layout.enlarged(job.scale).plane_shape
-    dtype = np.dtype(source.dtype)
-    read = [_reader(job, source, key) for key in keys]
-    write = [_writer(target, key) for key in keys]
+    # Masked pixels are NaN until the result is written.
+    is_masked = isinstance(source, MaskedImage)
+    dtype = source.working_dtype if is_masked else job.result_dtype(source)
+    limits = [_limits(job, key, settings) for key in keys]
+    ends = [
+        _ends(job, source, target, key, one, repairs) for key, one in zip(keys, limits, strict=True)
+    ]
+    read, write = [list(part) for part in zip(*ends, strict=True)]
     is_stored = not (is_in_memory(source) and is_in_memory(target))
     if job.color:
         plane = (
@@ -113,16 +145,39 @@ def plane_of(
 
 def is_in_memory(array: Any) -> bool:
     """Whether neither files nor compression are between us and the values."""
+    if isinstance(array, MaskedImage):
+        return is_in_memory(array.values)
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
-def _reader(job: Job, source: Any, key: PlaneKey) -> ReadWindow:
+def _limits(job: Job, key: PlaneKey, settings: Sequence[ChannelSettings]) -> OutlierLimits | None:
+    """What the outliers of a plane exceed; None if they are left as they are."""
+    if not job.color:
+        return settings[key.channel].outliers
+    if key.channel >= COLORS:  # transparency
+        return None
+    return settings[0 if job.is_by_luminance else key.channel].outliers
+
+
+def _ends(
+    job: Job,
+    source: Any,
+    target: Any,
+    key: PlaneKey,
+    limits: OutlierLimits | None,
+    repairs: Repairs | None,
+) -> tuple[ReadWindow, WriteWindow]:
+    """How a plane of one channel is read, and written."""
     from napari_rednet.engine.enlargement import read_enlarged
 
-    read = _window_reader(source, key)
-    if job.scale == 1:
-        return read
-    return read_enlarged(read, job.layout.plane_shape, job.scale)
+    read, write = _window_reader(source, key), _writer(job, source, target, key)
+    if limits is not None:
+        count = Repairs().add if repairs is None else repairs.add
+        plane = RepairedPlane(read, job.layout.plane_shape, limits, count)
+        read, write = plane.read, plane.counting(write, job.scale)
+    if job.scale != 1:
+        read = read_enlarged(read, job.layout.plane_shape, job.scale)
+    return read, write
 
 
 def _window_reader(source: Any, key: PlaneKey) -> ReadWindow:
@@ -132,9 +187,12 @@ def _window_reader(source: Any, key: PlaneKey) -> ReadWindow:
     return read
 
 
-def _writer(target: Any, key: PlaneKey) -> WriteWindow:
+def _writer(job: Job, source: Any, target: Any, key: PlaneKey) -> WriteWindow:
     def write(rows: slice, columns: slice, values: npt.NDArray[Any]) -> None:
-        target[key.window(rows, columns)] = values
+        index = key.window(rows, columns)
+        if isinstance(source, MaskedImage):
+            values = source.finished(index, job.layout.spatial_axes, job.scale, values)
+        target[index] = values
 
     return write
 
@@ -164,7 +222,7 @@ def sampled_windows(job: Job) -> list[list[tuple[int | slice, ...]]]:
     channels = [job.layout.sample_windows(c) for c in range(job.layout.channels)]
     if not job.color:
         return channels
-    colors = channels[:3]
+    colors = channels[:COLORS]
     if not job.is_by_luminance:
         return colors
     # The three windows at the same place follow each other.
@@ -175,11 +233,15 @@ def as_samples(parts: Sequence[Any], covers: Sequence[Any], *, is_color: bool) -
     """Windows as they are measured: colours as luminance, missing pixels as NaN."""
     windows = [_native(part) for part in parts]
     if is_color:
-        return Samples(luminance(windows[i : i + 3]) for i in range(0, len(windows), 3))
+        return Samples(windows, _luminance_of)
     if covers:
         pairs = zip(windows, covers, strict=True)
         return Samples(np.where(np.asarray(c), np.nan, w.astype(np.float64)) for w, c in pairs)
     return Samples(windows)
+
+
+def _luminance_of(parts: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    return [luminance(parts[i : i + COLORS]) for i in range(0, len(parts), COLORS)]
 
 
 def _native(values: Any) -> npt.NDArray[Any]:

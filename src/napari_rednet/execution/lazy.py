@@ -68,7 +68,7 @@ def _lazy_settings(shared: Any, job: Job, array: Any, mask: Any) -> Any:
 def _measured(
     job: Job, parts: Sequence[Any], covers: Sequence[Any], channel: int
 ) -> ChannelSettings:
-    return job.settings_of(as_samples(parts, covers, is_color=job.is_by_luminance), channel)
+    return job.settings(as_samples(parts, covers, is_color=job.is_by_luminance), channel)
 
 
 def _restored_segment(
@@ -91,9 +91,9 @@ def _restored_segment(
         job=shared,
         settings=settings,
         rows=rows,
-        dtype=parts[0].dtype,
+        dtype=job.result_dtype(parts[0]),
         chunks=tuple(sizes.get(a, c) for a, c in enumerate(parts[0].chunks)),
-        meta=np.empty((0,) * parts[0].ndim, parts[0].dtype),
+        meta=np.empty((0,) * parts[0].ndim, job.result_dtype(parts[0])),
     )
 
 
@@ -111,7 +111,7 @@ def _restore_block(
     axis = job.layout.channel
     part = replace(job, layout=PlaneLayout(block.shape, axis))
     channel = 0 if axis is None or job.color else position[axis][0]
-    target = np.empty(part.shape, block.dtype)
+    target = np.empty(part.shape, job.result_dtype(block))
     restorer = job.make_restorer()
     for keys in plane_keys(part):
         for _ in restorer.restore(plane_of(part, keys, block, target, settings[channel:], mask)):

@@ -86,13 +86,15 @@ def row_segments(job: Job, chunk: int = 1, depth: int = 1) -> list[Strip]:
 
 def source_rows(job: Job, rows: Strip) -> slice:
     """Rows of the source that a segment of the result is made of."""
-    if job.scale == 1:
-        return rows.read
     from napari_rednet.engine.enlargement import REACH
+    from napari_rednet.engine.outliers import REACH as OUTLIERS_REACH
 
+    margin = 0 if job.scale == 1 else REACH
+    # Even, as rows of a network of stride 2 have to begin.
+    margin += 0 if job.outlier_share is None else OUTLIERS_REACH
     height = job.layout.plane_shape[0]
-    start = max(0, rows.read.start // job.scale - REACH)
-    return slice(start, min(height, -(-rows.read.stop // job.scale) + REACH))
+    start = max(0, rows.read.start // job.scale - margin)
+    return slice(start, min(height, -(-rows.read.stop // job.scale) + margin))
 
 
 def _by_chunk(job: Job, chunks: Sequence[int]) -> list[tuple[tuple[int, ...], PlaneKeys]]:

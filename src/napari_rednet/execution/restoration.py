@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from napari_rednet.execution.job import Job
+from napari_rednet.execution.masked import MaskedImage
+from napari_rednet.execution.repairs import Repairs
 from napari_rednet.execution.steps import Steps, restoration_steps
 
 
@@ -37,6 +40,12 @@ class Restoration:
         """Which pixels are missing; None if none are."""
         return None if self.find_mask is None else self.find_mask()
 
-    def steps(self, out: Any = None) -> Steps:
-        """Restore everything into `out`, or into a new array."""
-        return (yield from restoration_steps(self.job, self.array, out, self.mask()))
+    def steps(self, out: Any = None, repairs: Repairs | None = None) -> Steps:
+        """Restore everything into `out`, or into a new array; `repairs` count what is repaired."""
+        if isinstance(self.array, MaskedImage) and self.array.is_unknown:
+            warnings.warn("image is masked as a whole; it stays as it is", stacklevel=2)
+        steps = restoration_steps(self.job, self.array, out, self.mask(), repairs)
+        restored = yield from steps
+        if out is None and isinstance(self.array, MaskedImage):
+            return self.array.result(restored, self.job.layout.spatial_axes, self.job.scale)
+        return restored

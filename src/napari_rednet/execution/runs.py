@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_rednet.execution.job import Job, plane_of, readable
 from napari_rednet.execution.outputs import Output
 from napari_rednet.execution.parts import Part
+from napari_rednet.execution.repairs import Repairs
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
@@ -37,6 +38,8 @@ class PartRun:
         Where results go.
     device : str or None
         The device; None for that of the job.
+    repairs : Repairs, optional
+        Counts what is repaired.
     """
 
     def __init__(
@@ -47,7 +50,9 @@ class PartRun:
         settings: Sequence[ChannelSettings],
         output: Output,
         device: str | None,
+        repairs: Repairs | None = None,
     ) -> None:
+        self._repairs = repairs
         self._job, self._mask, self._settings, self._output = job, mask, settings, output
         self._target = output.target()
         self._source = readable(array, _READ_BYTES)
@@ -64,7 +69,13 @@ class PartRun:
         share = total // max(1, len(part.planes))
         for index, keys in enumerate(part.planes):
             plane = plane_of(
-                self._job, keys, self._source, self._target, self._settings, self._mask
+                self._job,
+                keys,
+                self._source,
+                self._target,
+                self._settings,
+                self._mask,
+                self._repairs,
             )
             segment = rows_of(plane, part.rows)
             size = math.prod(segment.shape)

@@ -53,7 +53,7 @@ def speed_steps(restoration: Restoration) -> Steps:
     job, has_mask = restoration.job, restoration.find_mask is not None
     image = np.random.default_rng(0).normal(100, 10, (_SIDE, _SIDE)).astype(np.float32)
     begun = time.perf_counter()
-    settings = job.settings_of(Samples([image]), 0)
+    settings = job.settings(Samples([image]), 0)
     measured = time.perf_counter()
     yield 0, 0
     restorer = job.make_restorer()

@@ -56,7 +56,7 @@ class Windows:
     def __init__(self, restoration: Restoration, measured: Measured) -> None:
         self.job, self.array, self.mask = restoration.job, restoration.array, measured.mask
         self.restorer = self.job.make_restorer()
-        self.settings = [self.job.settings_of(s, c) for c, s in enumerate(measured.samples)]
+        self.settings = [self.job.settings(s, c) for c, s in enumerate(measured.samples)]
 
     @property
     def margin(self) -> int | None:
@@ -82,7 +82,7 @@ class Window:
     def __init__(self, windows: Windows, place: Sequence[int], rows: slice, columns: slice) -> None:
         self._windows, self._place = windows, place
         self._rows, self._columns = rows, columns
-        self._target = _Target(windows.job, rows, columns, np.dtype(windows.array.dtype))
+        self._target = _Target(windows.job, rows, columns, windows.job.result_dtype(windows.array))
 
     @property
     def values(self) -> npt.NDArray[Any]:

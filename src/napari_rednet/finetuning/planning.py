@@ -20,7 +20,7 @@ from napari_rednet.engine.degradations import (
     NoiseCorruption,
 )
 from napari_rednet.engine.devices import resolve_device
-from napari_rednet.engine.intensity import PERCENTILES
+from napari_rednet.engine.intensity import PERCENTILES, IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.schedule import TrainingConfig
@@ -104,7 +104,7 @@ class Given:
     targets: Sequence[Stack] | None
     noise: Noise | Sequence[Noise] | None = None
     device: str = "auto"
-    _measured: dict[tuple[Stack, int], ChannelSettings] = field(
+    _measured: dict[tuple[Stack, int], tuple[ChannelSettings, IntensityRange]] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -132,22 +132,27 @@ class Given:
                 )
 
     def as_noisy(self, stack: Stack, channel: int) -> ChannelSettings:
-        """How `denoise` presents a noisy image; measured once, since that takes time."""
-        key = stack, channel
-        if key not in self._measured:
-            known = noise_per_channel(self.noise, stack.layout.channels)
-            noise = None if known is None else known[channel]
-            self._measured[key] = denoise_settings(stack.samples(channel), noise, 1.0)
-        return self._measured[key]
+        """How `denoise` presents a noisy image."""
+        return self._measure(stack, channel)[0]
 
     def cameras(self) -> list[NoiseModel]:
-        """The noise of all channels of which it is known, in the network's units."""
+        """The noise of all channels of which it is known, where their range is 0 to 1."""
         if self.images is None and self.noise is None:
             return []
         # Clean targets are to get the noise that is given.
         stacks = self.images or self.targets or []
-        settings = [self.as_noisy(s, c) for s in stacks for c in range(s.layout.channels)]
-        return [s.noise.normalized(s.scale.low, s.scale.span) for s in settings if s.noise]
+        measured = [self._measure(s, c) for s in stacks for c in range(s.layout.channels)]
+        return [s.noise.normalized(r.low, r.span) for s, r in measured if s.noise]
+
+    def _measure(self, stack: Stack, channel: int) -> tuple[ChannelSettings, IntensityRange]:
+        """How a channel is presented, and its range; measured once, since that takes time."""
+        key = stack, channel
+        if key not in self._measured:
+            known = noise_per_channel(self.noise, stack.layout.channels)
+            noise = None if known is None else known[channel]
+            samples = stack.samples(channel)
+            self._measured[key] = denoise_settings(samples, noise, 1.0), samples.range
+        return self._measured[key]
 
 
 def make_plan(given: Given, method: str, base: Model, schedule: Schedule, name: str) -> Plan:

@@ -9,19 +9,26 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from napari_rednet.arguments import Noise, as_image, noise_per_channel
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.execution import sample_windows
+from napari_rednet.grain import measure_grain
 
 FloatArray = npt.NDArray[np.float64]
-Verdict = Literal["noise", "structure", "noise left"]
+Verdict = Literal["noise", "correlated noise", "structure", "noise left", "outliers"]
 
 _NEAR = ((0, 1), (1, 0))
 _WIDE = (*_NEAR, (1, 1), (1, -1), (0, 2), (2, 0))
 _SURE = 4.0
 _LEAST = 0.004
 _OUTLIER = 4.0
+_MOST_MORE = 0.1
+_HOT = 12.0
+_ALONE = 3.0
+_NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
+_PATCH = 4.0
 # Correlation and power that have to be met together: a noise model may be wrong by a factor, images
 # may be full of texture.
 _NOISE_LEFT = ((-0.2, 0.5), (-0.1, 0.3))
@@ -39,8 +46,9 @@ class ResidualReport:
         How far the correlation of near pixels is above 0, in standard errors.
     power : float
         Mean square of the residual in units of the noise variance; NaN without a noise model.
-    verdict : {'noise', 'structure', 'noise left'}
-        Whether nothing but noise was removed, structure as well, or only part of the noise.
+    verdict : {'noise', 'correlated noise', 'structure', 'noise left', 'outliers'}
+        Whether nothing but noise was removed, which neighbours may share, structure as well, or
+        only part of the noise; or whether the surroundings of hot pixels were changed.
     """
 
     correlation: float
@@ -53,11 +61,20 @@ class ResidualReport:
         """The verdict in words, with what to do next."""
         return _TEXTS[self.verdict]
 
+    @property
+    def is_fine(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.verdict in ("noise", "correlated noise")
+
 
 _TEXTS: dict[Verdict, str] = {
     "noise": "The residual looks like noise: no sign that structure was removed.",
+    "correlated noise": "The residual looks like noise that neighbouring pixels share, as in "
+    "images that were resized, turned, filtered or scanned: no sign that structure was removed.",
     "structure": "The residual shows structure: strength too high. Try a lower one.",
     "noise left": "Much of the noise is left in the result: strength too low. Try a higher one.",
+    "outliers": "Patches around hot pixels were changed. Let denoise repair them, or fill them "
+    "with inpaint first.",
 }
 
 
@@ -105,7 +122,8 @@ def residual_report(
     anticorrelated, as the residual is only the roughest part of the noise. Neither depends
     on the level of the noise.
 
-    Noise that is alike in neighbours itself, as after interpolation, looks like structure.
+    Noise that is alike in neighbours itself, as after interpolation, is alike where the image is
+    flat, too: what correlation the noise model tells, or flat places show, is no structure.
 
     Parameters
     ----------
@@ -123,7 +141,8 @@ def residual_report(
         The mean correlation with 2 or with 6 near neighbours counts as structure if it is
         above 0 by more than 4 standard errors and by more than 0.004. Noise is left if that of the
         2 nearest is below -0.2 and the residual has less than half of the noise's variance, or
-        below -0.1 and less than 0.3 of it.
+        below -0.1 and less than 0.3 of it. Around single pixels of twelve times the usual residual,
+        outliers are reported where its mean square is four times that further away.
 
     Notes
     -----
@@ -166,6 +185,7 @@ def residual_report(
     sums = _Sums()
     for channel, model in enumerate(noises):
         windows = (sample_windows(a, layout, channel) for a in (array, after))
+        sums.expected = max(sums.expected, *(model.correlation if model else ()), 0.0)
         for before, now in zip(*windows, strict=True):
             sums.add(residual(before, now, model))
     return sums.report(has_noise=noise is not None)
@@ -181,9 +201,12 @@ class _Sums:
     power: float = 0.0
     power_clipped: float = 0.0
     count: int = 0
+    expected: float = 0.0
+    planes: list[FloatArray] = field(default_factory=list)
 
     def add(self, plane: FloatArray) -> None:
         known = plane[np.isfinite(plane)]
+        self.planes.append(plane)
         self.power += float(np.square(known).sum())
         self.count += known.size
         # Hot pixels and the like must not decide.
@@ -206,10 +229,22 @@ class _Sums:
             for value, error in ((near, near_error), (wide, wide_error))
         )
         significance = max(near / near_error, wide / wide_error)
-        verdict: Verdict = "structure" if is_structure else "noise"
+        verdict: Verdict = "noise"
         if any(near < roughness and power < little for roughness, little in _NOISE_LEFT):
             verdict = "noise left"
+        elif any(_has_patches(plane) for plane in self.planes):
+            verdict = "outliers"
+        elif is_structure:
+            verdict = "correlated noise" if near < self._noise_correlation() else "structure"
         return ResidualReport(near, significance, power, verdict)
+
+    def _noise_correlation(self) -> float:
+        """The strongest correlation of neighbours that noise alone explains; 0 for white noise."""
+        planes = [np.nan_to_num(plane) for plane in self.planes]
+        grain = measure_grain(planes, [np.isfinite(plane) for plane in self.planes])
+        variance = self.power / max(1, self.count)
+        shared = max(self.expected, *grain.correlations(variance))
+        return shared + _MOST_MORE if shared > 0 else 0.0
 
     def _correlation(self, lags: Sequence[tuple[int, int]]) -> tuple[float, float]:
         """Mean correlation over some lags, and its standard error for white noise."""
@@ -217,6 +252,27 @@ class _Sums:
         total, squares, count = np.sum([self.products[lag] for lag in lags], axis=0)
         count = max(count, 1)
         return total / count / variance, max(math.sqrt(squares) / count / variance, 1e-12)
+
+
+def _has_patches(plane: FloatArray) -> bool:
+    """Whether the residual is larger around single pixels of a very large one than further away."""
+    values = np.nan_to_num(plane)
+    size = np.abs(values)
+    limit = _HOT * 1.4826 * float(np.median(size))
+    around = ndimage.maximum_filter(size, footprint=_NEIGHBOURS)
+    single = (size > limit) & (size > _ALONE * around)
+    if limit == 0 or not single.any():
+        return False
+    squares = values.clip(-limit, limit) ** 2
+    near, far = (squares[_ring(single, *sides)] for sides in ((3, 7), (13, 19)))
+    return bool(len(far) and near.mean() > _PATCH * far.mean())
+
+
+def _ring(places: npt.NDArray[np.bool_], inner: int, outer: int) -> npt.NDArray[np.bool_]:
+    """What lies around places, between two squares."""
+    wide = ndimage.binary_dilation(places, np.ones((outer, outer)))
+    ring: npt.NDArray[np.bool_] = wide & ~ndimage.binary_dilation(places, np.ones((inner, inner)))
+    return ring
 
 
 def _product(plane: FloatArray, down: int, right: int) -> FloatArray:

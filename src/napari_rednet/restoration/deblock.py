@@ -8,8 +8,8 @@ import numpy as np
 
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb
 from napari_rednet.engine.color import ColorMode
-from napari_rednet.execution import Job, Progress, Restoration, Steps, drain
-from napari_rednet.restoration.presentation import as_coded, by_range
+from napari_rednet.execution import Job, Progress, Repairs, Restoration, Steps, drain
+from napari_rednet.restoration.presentation import SHARP, as_coded, by_range, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
@@ -21,6 +21,7 @@ def deblock(
     model: ModelLike = "fast",
     channel_axis: int | None = None,
     rgb: bool = False,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
@@ -40,6 +41,9 @@ def deblock(
         measured.
     model, channel_axis, ensemble, tile, memory, device, progress, out :
         As for `denoise`.
+    defects : {'repair', 'keep'}
+        As for `super_resolve`. In images as they were decoded there are hardly any such pixels: a
+        coder spreads them over a block.
     rgb : bool
         Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
         and perhaps transparency. The network restores their luminance and leaves chroma and
@@ -81,6 +85,7 @@ def deblock(
         model=model,
         channel_axis=channel_axis,
         rgb=rgb,
+        defects=defects,
         ensemble=ensemble,
         tile=tile,
         memory=memory,
@@ -90,11 +95,13 @@ def deblock(
     return drain(steps, progress, "deblock")
 
 
-def deblock_steps(image: Any, *, out: Any = None, **options: Any) -> Steps:
+def deblock_steps(
+    image: Any, *, out: Any = None, repairs: Repairs | None = None, **options: Any
+) -> Steps:
     """`deblock`, step by step, as `denoise_steps` does for `denoise`."""
     restoration = prepare_deblock(image, **options)
     check_out(out, restoration.array, restoration.shape)
-    return restoration.steps(out)
+    return restoration.steps(out, repairs)
 
 
 def prepare_deblock(
@@ -103,6 +110,7 @@ def prepare_deblock(
     model: ModelLike = "fast",
     channel_axis: int | None = None,
     rgb: bool = False,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
@@ -113,5 +121,12 @@ def prepare_deblock(
     options = check_options("deblock", model, ensemble, tile, device, memory)
     settings = as_coded if array.dtype == np.uint8 else by_range
     color = ColorMode.LUMINANCE if rgb else None
-    job = Job(layout, options.restorer, settings, color=color, devices=options.devices)
+    job = Job(
+        layout,
+        options.restorer,
+        settings,
+        color=color,
+        devices=options.devices,
+        outlier_share=outlier_share(defects, SHARP),
+    )
     return Restoration(job, array)

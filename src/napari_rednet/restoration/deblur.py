@@ -20,8 +20,9 @@ from napari_rednet.arguments import (
     noise_per_channel,
 )
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.execution import Job, Progress, Restoration, Samples, Steps, drain
+from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
+from napari_rednet.restoration.presentation import NOISY, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import ModelLike
@@ -40,6 +41,7 @@ def deblur(
     iterations: int = 8,
     model: ModelLike = "fast",
     channel_axis: int | None = None,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     device: str = "auto",
@@ -68,7 +70,7 @@ def deblur(
         How often data and prior take turns.
     model : {'fast', 'best'}, path or Model
         The denoising model that is the prior.
-    channel_axis, ensemble, device, progress, out :
+    channel_axis, defects, ensemble, device, progress, out :
         As for `denoise`.
     tile : int, optional
         Side in pixels of the blocks that large planes are processed in. They overlap, and join
@@ -120,6 +122,7 @@ def deblur(
         iterations=iterations,
         model=model,
         channel_axis=channel_axis,
+        defects=defects,
         ensemble=ensemble,
         tile=tile,
         device=device,
@@ -128,12 +131,14 @@ def deblur(
     return drain(steps, progress, "deblur")
 
 
-def deblur_steps(image: Any, psf: Any, *, out: Any = None, **options: Any) -> Steps:
+def deblur_steps(
+    image: Any, psf: Any, *, out: Any = None, repairs: Repairs | None = None, **options: Any
+) -> Steps:
     """`deblur`, step by step, as `denoise_steps` does for `denoise`."""
     restoration = prepare_deblur(image, psf, **options)
     check_out(out, restoration.array, restoration.shape)
     _tell_what_is_odd(psf, options.get("center", "array"))
-    return restoration.steps(out)
+    return restoration.steps(out, repairs)
 
 
 def prepare_deblur(
@@ -146,6 +151,7 @@ def prepare_deblur(
     iterations: int = 8,
     model: ModelLike = "fast",
     channel_axis: int | None = None,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     device: str = "auto",
@@ -163,7 +169,16 @@ def prepare_deblur(
         return _deblur_settings(samples, given, float(strength))
 
     make_deblurrer = partial(options.deblurrer, kernel, turns)
-    return Restoration(Job(layout, make_deblurrer, settings, devices=options.devices), array)
+    return Restoration(
+        Job(
+            layout,
+            make_deblurrer,
+            settings,
+            devices=options.devices,
+            outlier_share=outlier_share(defects, NOISY),
+        ),
+        array,
+    )
 
 
 def _deblur_settings(

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 from napari_rednet.arguments import (
     Noise,
     as_image,
+    check_dtype,
     check_number,
     check_options,
     check_out,
     check_rgb,
     noise_per_channel,
 )
-from napari_rednet.engine.color import ColorMode
+from napari_rednet.engine.color import COLORS, ColorMode
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.execution import Job, Progress, Restoration, Samples, Steps, drain
+from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
+from napari_rednet.restoration.presentation import NOISY, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
     from napari_rednet.engine.planes import ChannelSettings
-
-_COLORS = 3
 
 
 def denoise(
@@ -33,11 +33,13 @@ def denoise(
     model: ModelLike = "fast",
     channel_axis: int | None = None,
     rgb: bool = False,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
     device: str = "auto",
     progress: bool | Progress = False,
+    dtype: Any = None,
     out: Any = None,
 ) -> Any:
     """Remove noise from an image or a stack.
@@ -47,7 +49,9 @@ def denoise(
     image : (..., Y, X) array
         Image of any real dtype: numpy, dask, zarr or memory-mapped. Axes other than Y, X and
         `channel_axis` (z, time, positions) are planes, restored one by one under one intensity
-        normalisation and one noise model per channel.
+        normalisation and one noise model per channel. What is masked in a masked array
+        (`numpy.ma`) has no influence, and stays as it is. Tensors of torch are taken by their
+        values.
     noise : float, NoiseModel, or a sequence of one of them per channel or colour, optional
         Standard deviation of Gaussian noise in image units, or a `NoiseModel`. If None, it
         is estimated from the image (`estimate_noise`).
@@ -62,6 +66,13 @@ def denoise(
         and perhaps transparency. Their mean and two differences are restored together, which
         leaves less noise than each by itself (1.2 dB on photographs with equal noise); a colour
         with a third of the noise of another, or less, is better off by itself. Transparency stays.
+    defects : {'repair', 'keep'}
+        What is done to hot and dead pixels and hits of cosmic rays, which neither noise nor optics
+        explain, before the network sees them, lest it spread them. 'repair' replaces them by the
+        mean of their neighbours, in the result as well: single pixels, two that touch, and very
+        bright streaks one or two pixels wide. How many there were is logged (level INFO);
+        ``find_defects(image[t])`` shows those of a single plane. 'keep' is for images in which
+        single pixels may be real.
     ensemble : bool
         Average over the 8 orientations of the image: a little better, 8 times slower.
     tile : int, optional
@@ -74,6 +85,9 @@ def denoise(
         Where to compute.
     progress : bool or callable
         True shows a progress bar; a callable receives (pixels done, pixels in all).
+    dtype : dtype, optional
+        Of the result, if it is to be another than the image's: 'float32' keeps what lies between
+        the integers of an image, as the means of few photons do.
     out : array, optional
         Where to write the result: any writable array of the image's shape (numpy, memmap, zarr).
         It is filled band by band, so that memory stays bounded.
@@ -81,8 +95,9 @@ def denoise(
     Returns
     -------
     restored : (..., Y, X) array
-        Of the image's shape, dtype and intensity units; `out` if given. A lazy dask array for
-        a dask array without `out`. Non-finite pixels stay as they are.
+        Of the image's shape, intensity units and, unless it is given, dtype; `out` if given. A
+        lazy dask array for a dask array without `out`, a masked one, with the same mask, for a
+        masked array without `out`. Non-finite pixels stay as they are.
 
     Raises
     ------
@@ -117,22 +132,28 @@ def denoise(
         model=model,
         channel_axis=channel_axis,
         rgb=rgb,
+        defects=defects,
         ensemble=ensemble,
         tile=tile,
         memory=memory,
         device=device,
+        dtype=dtype,
         out=out,
     )
     return drain(steps, progress, "denoise")
 
 
-def denoise_steps(image: Any, *, out: Any = None, **options: Any) -> Steps:
+def denoise_steps(
+    image: Any, *, out: Any = None, repairs: Repairs | None = None, **options: Any
+) -> Steps:
     """`denoise`, step by step: arguments are checked at once, the work is done by iterating.
 
     Parameters
     ----------
     image, out, **options
         As of `denoise`, without `progress`.
+    repairs : Repairs, optional
+        Its `count` is increased by the pixels that are repaired.
 
     Returns
     -------
@@ -140,8 +161,8 @@ def denoise_steps(image: Any, *, out: Any = None, **options: Any) -> Steps:
         Yields (pixels done, pixels in all) and returns the restored image. Closing it cancels.
     """
     restoration = prepare_denoise(image, **options)
-    check_out(out, restoration.array, restoration.shape)
-    return restoration.steps(out)
+    check_out(out, restoration.array, restoration.shape, restoration.job.dtype)
+    return restoration.steps(out, repairs)
 
 
 def prepare_denoise(
@@ -152,14 +173,16 @@ def prepare_denoise(
     model: ModelLike = "fast",
     channel_axis: int | None = None,
     rgb: bool = False,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
     device: str = "auto",
+    dtype: Any = None,
 ) -> Restoration:
     """Check the arguments of `denoise`; nothing is computed yet."""
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
-    noises = noise_per_channel(noise, _COLORS if rgb else layout.channels)
+    noises = noise_per_channel(noise, COLORS if rgb else layout.channels)
     check_number("strength", strength)
     options = check_options("denoise", model, ensemble, tile, device, memory)
 
@@ -168,7 +191,15 @@ def prepare_denoise(
         return denoise_settings(samples, given, float(strength))
 
     color = ColorMode.OPPONENT if rgb else None
-    job = Job(layout, options.restorer, settings, color=color, devices=options.devices)
+    job = Job(
+        layout,
+        options.restorer,
+        settings,
+        color=color,
+        devices=options.devices,
+        outlier_share=outlier_share(defects, NOISY),
+        dtype=check_dtype(dtype, image),
+    )
     return Restoration(job, array)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_rednet.arguments import as_image, check_options, check_out
 from napari_rednet.defects import defects_of
-from napari_rednet.execution import Job, Progress, Restoration, Steps, drain, is_dask
+from napari_rednet.execution import Job, MaskedImage, Progress, Restoration, Steps, drain, is_dask
 from napari_rednet.masks import as_mask, broadcast_mask
 from napari_rednet.restoration.presentation import by_range
 
@@ -37,7 +37,7 @@ def inpaint(
     Parameters
     ----------
     image : (..., Y, X) array
-        As for `denoise`.
+        As for `denoise`. What is masked in a masked array is missing as well.
     mask : (Y, X) or (..., Y, X) array of bool or int, optional
         What is missing: true, or not 0. Either one mask for all planes, or of the image's shape,
         with or without the channel axis; axes other than Y and X may have the length 1. If None,
@@ -110,6 +110,9 @@ def prepare_inpaint(
     """Check the arguments of `inpaint`; nothing is computed yet, defects are not looked for."""
     array, layout = as_image(image, channel_axis)
     cover = None if mask is None else as_mask(mask, layout)
+    if isinstance(array, MaskedImage):
+        cover = _with_masked(array.mask, cover, layout)
+        array = array.values
     options = check_options("inpaint", model, ensemble, tile, device, memory)
     job = Job(layout, options.inpainter, by_range, devices=options.devices)
 
@@ -119,11 +122,22 @@ def prepare_inpaint(
     return Restoration(job, array, find_mask)
 
 
+def _with_masked(masked: Any, cover: Any, layout: PlaneLayout) -> Any:
+    """What is missing: what a masked array masks as well; None if neither says anything."""
+    if not masked.any():
+        return cover
+    missing = as_mask(masked, layout, "the mask of image")
+    return missing if cover is None else as_mask(missing | np.asarray(cover), layout)
+
+
 def find_defects(image: Any, *, channel_axis: int | None = None) -> Any:
     """Find the dead and hot pixels and lines of a camera.
 
     A pixel is one of them if, in at least half of the planes, it differs from the pixels around it
     by more than noise and structures explain. Of long stacks, up to 12 planes are looked at.
+
+    Other functions repair what stands out so in a single plane (their argument `defects`), but for
+    lines; ``find_defects(image[t])`` shows what that is, and hits of cosmic rays are among it.
 
     Parameters
     ----------

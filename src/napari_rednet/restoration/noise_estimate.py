@@ -9,9 +9,10 @@ import numpy as np
 from napari_rednet.arguments import as_image
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.execution import Steps, drain
+from napari_rednet.execution import Samples, Steps, drain
 from napari_rednet.masks import as_region
 from napari_rednet.noise import NoiseLevels, measure_noise
+from napari_rednet.restoration.presentation import NOISY
 from napari_rednet.restoration.regions import region_windows
 
 
@@ -123,7 +124,9 @@ def _measure(array: Any, layout: PlaneLayout, region: Any) -> Steps:
             images.append(np.asarray(array[index]))
             done += 1
         regions = None if region is None else [np.asarray(region[index]) for index in indices]
-        measured.append(measure_noise(images, regions))
+        # What is repaired before noise is removed is none of it.
+        rest = Samples(images).without_outliers(NOISY)
+        measured.append(measure_noise(list(rest), regions))
         if region is not None and not len(measured[-1].signal):
             raise ValueError(
                 "region has too few pixels to measure noise in; clipped ones do not count. "

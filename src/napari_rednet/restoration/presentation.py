@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from napari_rednet.arguments import check_defects
 from napari_rednet.engine.intensity import IntensityRange
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
     from napari_rednet.execution.samples import Samples
+
+
+NOISY, SHARP = 0.25, 0.75
+"""Shares of the range that hot and dead pixels exceed: of recordings, and of sharp images, in which
+single pixels may be detail."""
+
+
+def outlier_share(defects: Any, share: float) -> float | None:
+    """What outliers exceed; None if `defects`, an argument of a verb, says to keep them."""
+    return share if check_defects(defects) else None
 
 
 def by_range(samples: Samples, _channel: int) -> ChannelSettings:

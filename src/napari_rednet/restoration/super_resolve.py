@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_rednet.arguments import as_image, check_options, check_out, check_rgb, check_scale
 from napari_rednet.engine.color import ColorMode
-from napari_rednet.execution import Job, Progress, Restoration, Steps, drain
-from napari_rednet.restoration.presentation import by_range
+from napari_rednet.execution import Job, Progress, Repairs, Restoration, Steps, drain
+from napari_rednet.restoration.presentation import SHARP, by_range, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
@@ -20,6 +20,7 @@ def super_resolve(
     model: ModelLike = "fast",
     channel_axis: int | None = None,
     rgb: bool = False,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
@@ -48,6 +49,10 @@ def super_resolve(
         Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
         and perhaps transparency. The network restores their luminance; chroma and transparency
         are enlarged bicubically.
+    defects : {'repair', 'keep'}
+        What is done to hot and dead pixels: as for `denoise`, before the image is enlarged. Since
+        single pixels of sharp images may be detail, they have to be further off than there: by
+        three quarters of the range of the image.
     ensemble : bool
         Average over the 8 orientations of the image: a little better, 8 times slower.
     tile : int, optional
@@ -100,6 +105,7 @@ def super_resolve(
         model=model,
         channel_axis=channel_axis,
         rgb=rgb,
+        defects=defects,
         ensemble=ensemble,
         tile=tile,
         memory=memory,
@@ -109,11 +115,18 @@ def super_resolve(
     return drain(steps, progress, "super-resolve")
 
 
-def super_resolve_steps(image: Any, scale: int = 2, *, out: Any = None, **options: Any) -> Steps:
+def super_resolve_steps(
+    image: Any,
+    scale: int = 2,
+    *,
+    out: Any = None,
+    repairs: Repairs | None = None,
+    **options: Any,
+) -> Steps:
     """`super_resolve`, step by step, as `denoise_steps` does for `denoise`."""
     restoration = prepare_super_resolve(image, scale, **options)
     check_out(out, restoration.array, restoration.shape)
-    return restoration.steps(out)
+    return restoration.steps(out, repairs)
 
 
 def prepare_super_resolve(
@@ -123,6 +136,7 @@ def prepare_super_resolve(
     model: ModelLike = "fast",
     channel_axis: int | None = None,
     rgb: bool = False,
+    defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
     memory: Memory | None = None,
@@ -133,5 +147,13 @@ def prepare_super_resolve(
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     options = check_options("super_resolve", model, ensemble, tile, device, memory)
     color = ColorMode.LUMINANCE if rgb else None
-    job = Job(layout, options.restorer, by_range, factor, color, options.devices)
+    job = Job(
+        layout,
+        options.restorer,
+        by_range,
+        factor,
+        color,
+        options.devices,
+        outlier_share(defects, SHARP),
+    )
     return Restoration(job, array)

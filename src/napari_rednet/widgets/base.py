@@ -13,7 +13,7 @@ from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 
-from napari_rednet.execution import is_dask
+from napari_rednet.execution import Repairs, is_dask
 from napari_rednet.widgets import memory, model_events
 from napari_rednet.widgets.companion import Companion
 from napari_rednet.widgets.controls import Choices, CommonControls, find_choices, widen_unlabelled
@@ -57,6 +57,8 @@ class RestoreWidget(Container):
         What is added to the name of the layer.
     doing : str
         What the activity dock calls a run.
+    repairs : bool
+        Whether the function repairs hot and dead pixels first.
     preview_remark : str
         What is not true of a preview.
     sample : str
@@ -81,6 +83,7 @@ class RestoreWidget(Container):
     task: ClassVar[str]
     suffix: ClassVar[str]
     doing: ClassVar[str]
+    repairs: ClassVar[bool] = True
     preview_remark: ClassVar[str] = ""
     sample: ClassVar[str]
     companion: Companion | None = None
@@ -89,7 +92,7 @@ class RestoreWidget(Container):
         super().__init__()
         self.viewer = napari_viewer
         self.hint = SampleHint(self.native, napari_viewer, self.sample, self._use_sample)
-        self.common = CommonControls(self._image_layers)
+        self.common = CommonControls(self._image_layers, repairs=self.repairs)
         self.extent = ExtentControls(napari_viewer, lambda: self.common.image.value)
         self.preview = Preview(
             napari_viewer,
@@ -174,8 +177,10 @@ class RestoreWidget(Container):
 
         It runs in another thread and must not touch any control.
         """
-        restored = yield from self.prepare(image, **arguments).steps()
-        return image.with_alpha(restored), {}
+        repairs = Repairs()
+        restored = yield from self.prepare(image, **arguments).steps(repairs=repairs)
+        used = {"repaired": repairs.count} if self.repairs else {}
+        return image.with_alpha(restored), used
 
     def show_used(self, used: dict[str, Any]) -> None:
         """Show what `steps` has chosen itself."""
@@ -301,6 +306,7 @@ class RestoreWidget(Container):
         self.preview.switch_off()
         self.runs.offer(has_source=self.common.image.value is not None)
         self.hint.setVisible(self.common.image.value is None)
+        self.runs.tell_result("")
         self.runs.tell_estimate(None)
         self.extent.update()
         self.layer_changed(self.selected())

@@ -13,8 +13,10 @@ from napari_rednet.widgets.controls import (
     ChoiceBox,
     Choices,
     ModelControls,
+    defects_argument,
     fit_parts,
     make_ensemble,
+    make_repair,
 )
 from napari_rednet.widgets.fine_tune_controls import TASKS
 from napari_rednet.widgets.look import ALIGNED_LABELS
@@ -46,7 +48,8 @@ class BatchControls(Container):
         self._make_places()
         self._make_model()
         self.extend([self.task, self.scale, self.source, self.pattern, self.results])
-        self.extend([self.existing, self.model, self.model_file, self.ensemble, self.device])
+        self.extend([self.existing, self.model, self.model_file])
+        self.extend([self.repair, self.ensemble, self.device])
         self.native.layout().addStretch()
         self.task.changed.connect(self._show)
         self._show()
@@ -68,6 +71,7 @@ class BatchControls(Container):
             pattern=pattern,
             out=_folder(self.results, "choose a folder for the results under Results"),
             existing=self.existing.value,
+            defects=defects_argument(self.repair),
             ensemble=self.ensemble.value,
             scale=self.scale.value,
             **self._models.arguments(),
@@ -123,10 +127,11 @@ class BatchControls(Container):
         self._models = ModelControls()
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
-        self.ensemble = make_ensemble()
+        self.ensemble, self.repair = make_ensemble(), make_repair()
 
     def _show(self) -> None:
         self.scale.visible = self.task.value == "super_resolve"
+        self.repair.visible = self.task.value != "inpaint"
 
 
 def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:

@@ -48,6 +48,8 @@ class Order:
         What becomes of results that are there.
     model, device : str
         What runs, and where.
+    defects : str
+        What is done to hot and dead pixels first.
     ensemble : bool
         Average over 8 orientations.
     scale : int
@@ -61,6 +63,7 @@ class Order:
     existing: Existing
     model: str
     device: str
+    defects: str
     ensemble: bool
     scale: int
 
@@ -93,9 +96,11 @@ class Order:
 
         options = check_options(self.task, self.model, self.ensemble, None, self.device)
         makers: dict[str, Callable[[Options], Work]] = {
-            "denoise": tasks.denoise_work,
-            "super_resolve": partial(tasks.super_resolve_work, scale=self.scale),
-            "deblock": tasks.deblock_work,
+            "denoise": partial(tasks.denoise_work, defects=self.defects),
+            "super_resolve": partial(
+                tasks.super_resolve_work, scale=self.scale, defects=self.defects
+            ),
+            "deblock": partial(tasks.deblock_work, defects=self.defects),
             "inpaint": tasks.inpaint_work,
         }
         return makers[self.task](options)

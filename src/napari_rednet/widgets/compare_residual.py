@@ -208,7 +208,7 @@ class ResidualControls(QWidget):
 
     def _show(self, layer: Image, report: ResidualReport) -> None:
         if isalive(self) and layer is self.layer:
-            is_fine = report.verdict == "noise"
+            is_fine = report.is_fine
             self._say(report.text if is_fine else f"<b>{report.text}</b>")
 
     def _say(self, text: str) -> None:

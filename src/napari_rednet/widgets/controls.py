@@ -189,6 +189,23 @@ def make_ensemble() -> CheckBox:
     )
 
 
+def make_repair() -> CheckBox:
+    """Whether hot and dead pixels are repaired first."""
+    return CheckBox(
+        name="repair",
+        label="",
+        text="Repair hot and dead pixels",
+        value=True,
+        tooltip="Replace single pixels that neither noise nor optics explain by the mean of their "
+        "neighbours before the network sees them. Without it, they spread over those around them.",
+    )
+
+
+def defects_argument(repair: CheckBox) -> str:
+    """What the control says, as argument of the restoration functions."""
+    return "repair" if repair.value else "keep"
+
+
 def make_status(tooltip: str) -> Label:
     """A line of text, hidden as long as it is empty."""
     status = Label(label="", tooltip=tooltip, visible=False)
@@ -210,9 +227,11 @@ class CommonControls:
     ----------
     layers : callable
         Returns the layers to choose from.
+    repairs : bool
+        Whether the task repairs hot and dead pixels first.
     """
 
-    def __init__(self, layers: Callable[..., list[Any]]) -> None:
+    def __init__(self, layers: Callable[..., list[Any]], *, repairs: bool = True) -> None:
         self.image = ChoiceBox(
             name="image",
             label="Image",
@@ -224,6 +243,7 @@ class CommonControls:
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
         self.ensemble = make_ensemble()
+        self.repair = make_repair() if repairs else None
 
     @property
     def source(self) -> list[Widget]:
@@ -233,12 +253,16 @@ class CommonControls:
     @property
     def remembered(self) -> list[ValueWidget]:
         """The controls whose values are kept from one session to the next."""
-        return [self.model, self.model_file, self.ensemble, self.device]
+        return [self.model, self.model_file, *self._repair, self.ensemble, self.device]
 
     @property
     def computing(self) -> list[Widget]:
         """How it is computed."""
-        return [self.ensemble, self.device]
+        return [*self._repair, self.ensemble, self.device]
+
+    @property
+    def _repair(self) -> list[CheckBox]:
+        return [] if self.repair is None else [self.repair]
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
         """Show what there is to choose from, and choose a model if one is named."""
@@ -246,4 +270,5 @@ class CommonControls:
 
     def arguments(self) -> dict[str, Any]:
         """What the controls say, as arguments of the restoration functions."""
-        return {**self._models.arguments(), "ensemble": self.ensemble.value}
+        repair = {} if self.repair is None else {"defects": defects_argument(self.repair)}
+        return {**self._models.arguments(), **repair, "ensemble": self.ensemble.value}

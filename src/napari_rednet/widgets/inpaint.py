@@ -27,6 +27,7 @@ class InpaintWidget(RestoreWidget):
     suffix = " inpainted"
     doing = "Inpainting"
     sample = "holes"
+    repairs = False
     companion: Companion
 
     def extra_controls(self) -> list[Widget]:

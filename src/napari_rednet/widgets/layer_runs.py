@@ -9,6 +9,7 @@ from napari.layers import Image
 from napari.utils.notifications import show_error
 
 from napari_rednet.calls import Call
+from napari_rednet.execution import repaired_words
 from napari_rednet.widgets import jobs, memory
 from napari_rednet.widgets.layers import as_shown, check_restorable, insert_quietly
 from napari_rednet.widgets.worker import Steps
@@ -28,6 +29,7 @@ class LayerRuns:
 
     def __init__(self, widget: RestoreWidget) -> None:
         self._widget = widget
+        self._repaired = 0
 
     def present_call(self) -> Call | None:
         """What a run would do now to the chosen layer; None without one."""
@@ -46,6 +48,7 @@ class LayerRuns:
             return
         widget.preview.switch_off()
         memory.remember(widget.verb, widget.parameters())
+        self._repaired = 0
         others = f" {len(todo) - 1} other layers and" if len(todo) > 1 else ""
         run = jobs.JobsRun(todo, self._restore)
         show = partial(self._show, run)
@@ -75,6 +78,8 @@ class LayerRuns:
             elif outcome.layer in self._widget.viewer.layers:
                 self._add_result(outcome, selected=run.is_over)
             self._widget.runs.let_go_of(outcome.layer)
+        if run.is_over and self._repaired:
+            self._widget.runs.tell_result(repaired_words(self._repaired).capitalize() + ".")
 
     def _add_result(self, result: jobs.Restored, *, selected: bool) -> None:
         widget, source = self._widget, result.layer
@@ -84,6 +89,7 @@ class LayerRuns:
             metadata={**source.metadata, "napari_rednet": result.record},
             **widget.result_options(source, result.record),
         )
+        self._repaired += result.record.get("repaired", 0)
         if selected:
             widget.viewer.add_layer(layer)
         else:

@@ -110,8 +110,8 @@ class NoiseAwareWidget(RestoreWidget):
             levels = yield from measure_steps(image, noise or Region())
             noise = [one.fit() for one in levels]
             self._behind = dict(zip(noise, levels, strict=True))
-        restored, _ = yield from super().steps(image, noise=noise, **arguments)
-        return restored, {"noise": noise}
+        restored, used = yield from super().steps(image, noise=noise, **arguments)
+        return restored, {"noise": noise, **used}
 
     def show_used(self, used: dict[str, Any]) -> None:
         """Show the noise that was estimated."""

@@ -188,7 +188,7 @@ class Previewer:
 
         measured = measure(restoration)
         for samples in measured.samples:
-            restoration.job.settings_of(samples, 0)  # measures what it depends on
+            restoration.job.settings(samples, 0)  # measures what it depends on
         self._measured = order, measured
         return measured
 

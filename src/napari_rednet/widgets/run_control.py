@@ -36,7 +36,8 @@ class RunControl:
     run, cancel : PushButton
         Run does nothing by itself: the widget connects it.
     status : Label
-        How long a run will take, or what it waits for; hidden when there is nothing to say.
+        How long a run will take, what it waits for, or what it has repaired; hidden when there is
+        nothing to say.
     progress : ProgressBar
         Hidden unless a run is going on.
     starters : list of PushButton
@@ -48,14 +49,14 @@ class RunControl:
         self._ticket: object | None = None
         self._source: Layer | None = None
         self._has_source = False
-        self._estimate = ""
+        self._estimate = self._result = ""
         self._pace = Pace()
         self.run = PushButton(text="Run", tooltip="Restore the layer; the result is a new one.")
         self.starters = [self.run]
         self.cancel = PushButton(
             text="Cancel", tooltip="Stop: what is not done yet leaves no result."
         )
-        self.status = make_status("How long a run will take, or what it waits for.")
+        self.status = make_status("How long a run will take, what it waits for, what it repaired.")
         self.progress = ProgressBar(label="", min=0, max=100, tooltip="How much is done.")
         self._buttons = Container(
             widgets=[self.run, self.cancel], layout="horizontal", labels=False
@@ -89,7 +90,7 @@ class RunControl:
         """
         if self.is_running:
             return
-        self._source, self._ticket, self._pace = source, object(), Pace()
+        self._source, self._ticket, self._pace, self._result = source, object(), Pace(), ""
         self._show_running()
         present = partial(self._if_present, self._ticket)
         self._run = queue_run(
@@ -120,8 +121,16 @@ class RunControl:
     def tell_estimate(self, seconds: float | None) -> None:
         """Say how long a run will take, if that is known."""
         self._estimate = "" if seconds is None else f"Takes about {in_words(seconds)}."
+        self._show_what_is_known()
+
+    def tell_result(self, text: str) -> None:
+        """Say something of the last run, until there is another."""
+        self._result = text
+        self._show_what_is_known()
+
+    def _show_what_is_known(self) -> None:
         if not self.is_running:
-            show_status(self.status, self._estimate)
+            show_status(self.status, f"{self._result} {self._estimate}".strip())
 
     def _stop_if_removed(self, event: Any) -> None:
         if self._source is not None and event.value is self._source:
@@ -163,7 +172,7 @@ class RunControl:
         self.progress.visible = False
         self.progress.max = 100
         self.progress.value = 0
-        show_status(self.status, self._estimate)
+        self._show_what_is_known()
 
     def _follow(self, follow: Callable[[], None] | None, progress: tuple[int, int]) -> None:
         self._show_progress(progress)

@@ -12,11 +12,11 @@ from napari_rednet.engine.degradations.draws import normal, smooth_field, unifor
 from napari_rednet.engine.degradations.processing import (
     MARGIN,
     PROCESSES,
-    gaussian_kernels,
+    grainy_kernels,
     separably_filtered,
 )
 from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal, told_noise
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise_model import LEAST_CORRELATION, NoiseModel
 
 
 def add_noise(clean: Tensor, std: Tensor | float, generator: torch.Generator) -> Tensor:
@@ -33,7 +33,8 @@ _SMALLEST_MEAN_NOISE = 0.02
 # Of the variance of photon noise, by multiplication in many stages: M. Robbins, B. Hadwen, "The
 # noise performance of electron multiplying charge-coupled devices", IEEE TED 2003.
 _EMCCD_EXCESS = 2.0
-LEAST_CORRELATION = 0.1
+_LEAST_STD = 1e-6
+_FAINTEST = 1e-3
 _MOST_CORRELATION = 0.98
 # Of the range: 16 million photons at its upper end, whose noise cannot be seen.
 _LEAST_GAIN = 2.0**-24
@@ -68,6 +69,8 @@ class NoiseCorruption:
         correlation of neighbours.
     level_power : float
         Power of the evenly drawn level: above 1, weak noise is drawn more often.
+    faint_share : float
+        Share of the images whose level is drawn evenly in log units, down to a thousandth.
     margin : int
         Pixels at each side of a patch that are processed with it and cut off.
     """
@@ -83,6 +86,7 @@ class NoiseCorruption:
     map_error: float = 0.1
     grain_error: float = 0.04
     level_power: float = 1.0
+    faint_share: float = 0.0
     margin: int = MARGIN
 
     def __post_init__(self) -> None:
@@ -138,6 +142,8 @@ class NoiseCorruption:
         """The noise of the detector; more of it where it is smoothed afterwards."""
         strongest = self.max_std * torch.where(is_processed, 1.5, 1.0).view(-1, 1, 1, 1)
         level = strongest * uniform(clean, generator) ** self.level_power
+        faint = strongest * _FAINTEST ** uniform(clean, generator)
+        level = torch.where(uniform(clean, generator) < self.faint_share, faint, level)
         kind = uniform(clean, generator)
         is_emccd = kind < self.emccd_share
         is_photon = kind < self.emccd_share + self.poisson_share
@@ -182,7 +188,8 @@ class NoiseCorruption:
         std = source.std(smooth_signal(noisy))
         factor = (error.square().mean((1, 2, 3), keepdim=True) / _mean_square(std)).sqrt()
         is_processed = is_processed.view(-1, 1, 1, 1)
-        std = torch.where(is_processed, factor, 1.0) * std
+        # Where no photon was counted, there may be neither signal nor noise.
+        std = (torch.where(is_processed, factor, 1.0) * std).clamp(min=_LEAST_STD)
         is_estimated = is_processed | (source.gain > 0)
         wrong = torch.exp(self.map_error * normal(factor, generator))
         std = torch.where(is_estimated, wrong, 1.0) * std
@@ -234,7 +241,7 @@ class NoiseSource:
     def std(self, signal: Tensor) -> Tensor:
         """Standard deviation of the noise at a signal, (N, 1, Y, X)."""
         excess = torch.where(self.is_emccd, _EMCCD_EXCESS, 1.0)
-        return poisson_gaussian_std(signal, excess * self.gain, self.level).clamp(min=1e-6)
+        return poisson_gaussian_std(signal, excess * self.gain, self.level).clamp(min=_LEAST_STD)
 
 
 def _mean_square(values: Tensor) -> Tensor:
@@ -280,16 +287,9 @@ class CameraNoise:
         light = photon * torch.poisson((signal - offset).clamp(min=0) / photon, generator)
         noise = add_noise(offset + light, read_noise, generator) - signal
         if any(m.correlation != (0.0, 0.0) for m in self.models):
-            kernels = [self._kernels(drawn, axis).to(clean) for axis in ("grain_y", "grain_x")]
+            kernels = [grainy_kernels(values.flatten()).to(clean) for values in along]
             noise = separably_filtered(noise, *kernels)
         noisy = signal + noise
         estimate = poisson_gaussian_std(smooth_signal(noisy) - offset, gain, read_noise)
         error = torch.exp(self.map_error * normal(brightest, generator))
         return torch.cat([noisy, told_noise(estimate * error, *along)], 1), signal
-
-    def _kernels(self, drawn: Tensor, axis: str) -> Tensor:
-        """Filters that make noise grainy and keep its variance."""
-        sizes = torch.tensor([getattr(model, axis) for model in self.models])
-        kernels = gaussian_kernels(sizes[drawn.cpu()])
-        filters: Tensor = kernels / kernels.square().sum(1, keepdim=True).sqrt()
-        return filters

@@ -24,6 +24,7 @@ Process = Callable[[Tensor, Tensor, torch.Generator], Pair]
 
 MARGIN = 16
 _RADIUS = 6
+_MOST_RATIO = 10.0
 _FLOOR = 1e-3  # Richardson and Lucy divide by what they have
 
 
@@ -142,6 +143,21 @@ def gaussian_kernels(sigma: Tensor) -> Tensor:
     return kernel / kernel.sum(1, keepdim=True)
 
 
+def grainy_kernels(along: Tensor) -> Tensor:
+    """Kernels (N, 2 R + 1) that give white noise a correlation of neighbours and keep its variance.
+
+    The noise becomes that of a Gaussian filter, and neighbours exactly so alike, which they would
+    not be under a small Gaussian that is only sampled.
+    """
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, device=along.device, dtype=along.dtype)
+    correlations = along[:, None] ** offsets.square()
+    spectrum = torch.fft.rfft(torch.fft.ifftshift(correlations, 1)).real.clamp(min=0)
+    kernels = torch.fft.fftshift(torch.fft.irfft(spectrum.sqrt(), 2 * _RADIUS + 1), 1)
+    # Of large grain, what lies beyond the radius lacks.
+    filters: Tensor = kernels / kernels.square().sum(1, keepdim=True).sqrt()
+    return filters
+
+
 def separably_filtered(images: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
     """Correlate each image (N, 1, Y, X) with kernels of its own, (N, 2 R + 1); borders mirrored."""
     count, radius = len(images), along_y.shape[1] // 2
@@ -170,7 +186,9 @@ def richardson_lucy(images: Tensor, kernel: Tensor, count: int) -> Tensor:
     estimate = images
     for _ in range(count):
         seen = separably_filtered(estimate, kernel, kernel).clamp(min=_FLOOR)
-        estimate = estimate * separably_filtered(images / seen, kernel, kernel)
+        # Next to nothing, a photon would be multiplied without bounds.
+        ratio = (images / seen).clamp(max=_MOST_RATIO)
+        estimate = estimate * separably_filtered(ratio, kernel, kernel)
     return estimate
 
 

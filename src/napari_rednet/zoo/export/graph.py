@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from napari_rednet.engine.network import RedNet, as_convolution
-from napari_rednet.engine.noise_map import RADIUS, SIGMA
+from napari_rednet.engine.noise_map import MOST_CHANGE, RADIUS, SIGMA
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.zoo.export.files import optional_package
 from napari_rednet.zoo.export.tasks import IMAGE, MASK, RESTORED
@@ -79,20 +79,31 @@ class _Graph:
 
 
 def _connect(graph: _Graph, network: RedNet, noise: NoiseModel | None, has_mask: bool) -> None:
-    told = MASK if has_mask else _told_noise(graph, noise) if noise is not None else None
-    x = IMAGE if told is None else graph.add("Concat", IMAGE, told, axis=1)
+    x, std = IMAGE, ""
+    if has_mask:
+        x = graph.add("Concat", IMAGE, MASK, axis=1)
+    elif noise is not None:
+        std = _noise_map(graph, noise)
+        x = graph.add("Concat", IMAGE, _told_noise(graph, noise, std), axis=1)
     size = graph.add("Shape", IMAGE, start=2)
     if network.config.stride == 2:
         x = _extended(graph, x, size)
     residual = _residual(graph, network, x)
     start, axes = graph.constant([0, 0], np.int64), graph.constant([2, 3], np.int64)
     inside = graph.add("Slice", residual, start, size, axes)
+    if std:
+        inside = _limited(graph, inside, std)
     graph.add("Add", IMAGE, inside, name=RESTORED)
 
 
-def _told_noise(graph: _Graph, noise: NoiseModel) -> str:
+def _limited(graph: _Graph, residual: str, std: str) -> str:
+    """What `engine.noise_map.limited_residual` leaves of what the network adds."""
+    most = graph.add("Mul", std, graph.constant(MOST_CHANGE))
+    return graph.add("Max", graph.add("Min", residual, most), graph.add("Neg", most))
+
+
+def _told_noise(graph: _Graph, noise: NoiseModel, std: str) -> str:
     """What `engine.noise_map.told_noise` makes of the noise map."""
-    std = _noise_map(graph, noise)
     grainy = [graph.add("Mul", std, graph.constant(along)) for along in noise.correlation]
     return graph.add("Concat", std, *grainy, axis=1)
 

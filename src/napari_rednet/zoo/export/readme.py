@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from napari_rednet.engine.intensity import PERCENTILES
+from napari_rednet.engine.noise_map import MOST_CHANGE
 from napari_rednet.zoo.export.tasks import EPSILON, IMAGE, RESTORED
 
 if TYPE_CHECKING:
@@ -74,13 +75,16 @@ def _noise(contents: Contents) -> str:
     noise = contents.noise
     if noise is None:
         return ""
+    along_y, along_x = noise.correlation
     return (
         "## Noise\n\n"
         "The network is told the noise of every pixel. The graph computes it from the image: the "
         f"variance is `{noise.gain:.6g} * max(signal - {noise.offset:.6g}, 0) + "
         f"{noise.read_noise:.6g} ** 2`, with the image blurred by a Gaussian of 2 pixels as the "
-        "signal, on the scale of the normalised image. The model suits images with such noise; "
-        "other noise needs another export."
+        "signal, on the scale of the normalised image. The noise of neighbours is told to have the "
+        f"correlation {along_y:.3g} along y and {along_x:.3g} along x. No pixel is changed by more "
+        f"than {MOST_CHANGE:g} standard deviations. The model suits images with such noise; other "
+        "noise needs another export."
     )
 
 

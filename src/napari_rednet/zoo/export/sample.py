@@ -14,7 +14,12 @@ from torch import Tensor
 from napari_rednet.engine.degradations.resampling import resample
 from napari_rednet.engine.enlargement import enlarge
 from napari_rednet.engine.hole_filling import fill_holes
-from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal, told_noise
+from napari_rednet.engine.noise_map import (
+    limited_residual,
+    poisson_gaussian_std,
+    smooth_signal,
+    told_noise,
+)
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.zoo.export.tasks import IMAGE, INTERFACES, MASK, Array
 
@@ -68,7 +73,11 @@ def _restored(model: Model, noise: NoiseModel | None, inputs: dict[str, Array]) 
     channels = [_tensor(plane) for plane in inputs.values()]
     if noise is not None:
         channels.append(_told_noise(channels[0], noise))
-    restored = model.network(torch.cat(channels, 1))
+    seen = torch.cat(channels, 1)
+    restored = model.network(seen)
+    if noise is not None:
+        image = seen[:, :1]
+        restored = image + limited_residual(seen, restored - image)
     return np.asarray(restored[0, 0], np.float32)
 
 

@@ -1,0 +1,316 @@
+"""Pixels that neither noise nor optics explain: hot and dead ones, hits of cosmic rays.
+
+A point that light has made is spread over several pixels by the optics; what a defect or a
+particle has made is not. Whether a pixel is an outlier depends on the 5 x 5 pixels around it and on
+limits for the whole channel, so that it is the same in whatever window it is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.engine.images import round_to
+from napari_rednet.engine.noise_model import NoiseModel
+
+FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+IndexArray = npt.NDArray[np.intp]
+
+REACH = 2
+"""Pixels around a pixel that are looked at."""
+
+# Beyond what noise does in any image of less than a billion pixels; noise of few photons, whose
+# tail is longer, by as many of them.
+_MOST_NOISE, _MOST_PHOTONS = 6.5, 15.0
+# Of its height, how much of it, or of two pixels that touch, may be seen around it. In the image of
+# a point the neighbours have a third even if its standard deviation is half a pixel.
+_MOST_BESIDE_ONE, _MOST_BESIDE_TWO = 0.2, 0.1
+# Noise may make that more.
+_NOISE_BESIDE, _MOST_NOISY_BESIDE_ONE, _MOST_NOISY_BESIDE_TWO = 3.5, 0.35, 0.25
+# A share of what lies below: contrasts are not judged by the range where a frame is far brighter.
+_LEAST_CONTRAST = 0.25
+# In a streak there are always some as bright; it is one only if both of its sides are dark.
+_STREAK_CONTRAST, _STREAK_PHOTONS = 1.0, 40.0
+_MOST_BESIDE_STREAK = 0.2
+_FEWEST_NEIGHBOURS = 4
+_NOT_USUAL = 0.5
+
+_OFFSETS = [
+    (y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1) if (y, x) != (0, 0)
+]
+_TOUCHING = [i for i, offset in enumerate(_OFFSETS) if max(map(abs, offset)) == 1]
+# Both sides of a streak of one pixel, and of two, across each of its directions.
+_SIDES = [
+    (_OFFSETS.index((-near * y, -near * x)), _OFFSETS.index((far * y, far * x)))
+    for y, x in ((0, 1), (1, 0), (1, 1), (1, -1))
+    for near, far in ((1, 1), (1, 2), (2, 1))
+]
+
+
+@dataclass(frozen=True)
+class OutlierLimits:
+    """What outliers of a channel exceed, in image units.
+
+    Parameters
+    ----------
+    noise : NoiseModel
+        What noise does.
+    low : float
+        Level of the darkest places.
+    least : float
+        Outliers differ from their surroundings by more than this.
+    streak : float
+        Pixels of bright streaks do by more than this.
+    """
+
+    noise: NoiseModel = field(default_factory=NoiseModel)
+    low: float = 0.0
+    least: float = 0.0
+    streak: float = math.inf
+
+    @property
+    def floor(self) -> float:
+        """What all outliers exceed, wherever they are."""
+        return max(self.least, float(self.beyond_noise(np.array([-math.inf]))[0]))
+
+    def beyond_noise(self, level: FloatArray, photons: float = _MOST_PHOTONS) -> FloatArray:
+        """What noise does not do at a level."""
+        std = self.noise.std(level.astype(np.float64))
+        return np.asarray(_MOST_NOISE * std + photons * self.noise.gain)
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Places in a plane, and what their neighbours make one expect there.
+
+    Parameters
+    ----------
+    rows, columns : (N,) ndarray of int
+        Places.
+    excess : (N,) ndarray
+        How far the pixels lie above their surroundings, or (negative) below.
+    expected : (N,) ndarray
+        Mean of the neighbours that are none of them.
+    level : (N,) ndarray
+        Median of the surroundings: a value that a pixel there has.
+    in_streak : (N,) ndarray of bool
+        Whether only a streak makes them outliers.
+    """
+
+    rows: IndexArray
+    columns: IndexArray
+    excess: FloatArray
+    expected: FloatArray
+    level: FloatArray
+    in_streak: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def within(self, rows: slice, columns: slice) -> Outliers:
+        """Those in a part of the plane, counted from its first pixel."""
+        kept = (self.rows >= rows.start) & (self.rows < rows.stop)
+        kept &= (self.columns >= columns.start) & (self.columns < columns.stop)
+        return Outliers(
+            self.rows[kept] - rows.start,
+            self.columns[kept] - columns.start,
+            self.excess[kept],
+            self.expected[kept],
+            self.level[kept],
+            self.in_streak[kept],
+        )
+
+    def mask(self, shape: tuple[int, int]) -> BoolArray:
+        """Where they are."""
+        found = np.zeros(shape, bool)
+        found[self.rows, self.columns] = True
+        return found
+
+    def repaired(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The plane with the expected values at their places; itself if there are none."""
+        return self._put(plane, self.expected)
+
+    def levelled(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The plane with values that others have at their places, so that counts stay counts."""
+        return self._put(plane, self.level)
+
+    def _put(self, plane: npt.NDArray[Any], values: FloatArray) -> npt.NDArray[Any]:
+        if not len(self):
+            return plane
+        result = plane.copy()
+        result[self.rows, self.columns] = round_to(values, plane.dtype)
+        return result
+
+
+def find_outliers(plane: npt.NDArray[Any], limits: OutlierLimits) -> Outliers:
+    """Pixels of a plane, or of a part of one, that neither noise nor optics explain.
+
+    Single pixels, two that touch, and the pixels of bright streaks of one or two pixels. Beyond
+    the border of what is given, and where pixels are not finite, nothing is known.
+
+    Parameters
+    ----------
+    plane : (Y, X) ndarray
+        Of any real dtype.
+    limits : OutlierLimits
+        What outliers exceed.
+    """
+    with np.errstate(invalid="ignore"):  # what is not known is infinite: differences need not be
+        values = _as_float(plane)
+        bright, dark = _Seen.of(values), _Seen.of(-values)
+        found = [_found(bright, 1, limits), _found(dark, -1, limits)]
+        if limits.streak < math.inf:
+            found.append(_found(bright, 1, limits, streaks=True))
+    index, excess, expected, level = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    index, first = np.unique(index, return_index=True)
+    rows, columns = np.divmod(index, max(1, plane.shape[1]))
+    in_streak = first >= len(found[0][0]) + len(found[1][0])
+    return Outliers(rows, columns, excess[first], expected[first], level[first], in_streak)
+
+
+def _as_float(plane: npt.NDArray[Any]) -> FloatArray:
+    """Values that can be subtracted without losing what differs."""
+    if plane.dtype.kind == "f" and plane.dtype.itemsize == 4:
+        return np.asarray(plane, np.float32)
+    return plane.astype(np.float32 if plane.dtype.itemsize <= 2 else np.float64)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A plane in which outliers are bright, with a margin; infinite where nothing is known."""
+
+    padded: FloatArray
+
+    @classmethod
+    def of(cls, values: FloatArray) -> _Seen:
+        padded = np.full([n + 2 * REACH for n in values.shape], np.inf, values.dtype)
+        inner = padded[REACH:-REACH, REACH:-REACH]
+        inner[:] = values
+        known = np.isfinite(values)
+        if not known.all():
+            inner[~known] = np.inf
+        return cls(padded)
+
+    def shifted(self, y: int, x: int) -> FloatArray:
+        """All pixels' neighbours in a direction."""
+        height, width = (n - 2 * REACH for n in self.padded.shape)
+        return self.padded[REACH + y : REACH + y + height, REACH + x : REACH + x + width]
+
+    def neighbours(self, index: IndexArray) -> FloatArray:
+        """The 24 pixels around some pixels; NaN where nothing is known."""
+        width = self.padded.shape[1]
+        rows, columns = np.divmod(index, width - 2 * REACH)
+        centre = (rows + REACH) * width + columns + REACH
+        places = centre[:, None] + np.array([y * width + x for y, x in _OFFSETS])
+        found = self.padded.ravel()[places].astype(np.float64)
+        return np.where(np.isfinite(found), found, np.nan)
+
+
+_Found = tuple[IndexArray, FloatArray, FloatArray, FloatArray]
+"""Places in the plane, counted row by row; excess; expected values; levels."""
+
+
+def _found(seen: _Seen, sign: int, limits: OutlierLimits, *, streaks: bool = False) -> _Found:
+    """What is bright for no reason, once what is found with little effort is left."""
+    index = _streak_candidates(seen, limits) if streaks else _candidates(seen, sign, limits)
+    around = seen.neighbours(index)
+    ordered = np.sort(around, axis=1)  # NaN comes last
+    known = np.isfinite(ordered).sum(axis=1)
+    many = known >= _FEWEST_NEIGHBOURS
+    index, around, ordered, known = index[many], around[many], ordered[many], known[many]
+    median = _taken(ordered, (known - 1) // 2)
+    excess = seen.shifted(0, 0)[np.divmod(index, seen.shifted(0, 0).shape[1])] - median
+    if streaks:
+        is_outlier = _is_streak(around, median, excess, limits)
+    else:
+        std = limits.noise.std(sign * median)
+        is_outlier = _is_alone(ordered, known, median, excess, _NOISE_BESIDE * std)
+        is_outlier &= _stands_out(sign * median, excess, limits)
+    index, around = index[is_outlier], around[is_outlier]
+    median, excess = median[is_outlier], excess[is_outlier]
+    expected = _expected(around[:, _TOUCHING], median, excess)
+    return index, sign * excess, sign * expected, sign * median
+
+
+def _candidates(seen: _Seen, sign: int, limits: OutlierLimits) -> IndexArray:
+    """Pixels that stand out from one neighbour each of those beside, and above and below."""
+    centre = seen.shifted(0, 0)
+    beside = np.minimum(seen.shifted(0, -1), seen.shifted(0, 1))
+    level = np.minimum(seen.shifted(-1, 0), seen.shifted(1, 0))
+    np.maximum(level, beside, out=level)
+    height = np.subtract(centre, level, out=beside)
+    index = _higher(height, limits.floor)
+    enough = limits.beyond_noise(sign * level.ravel()[index])
+    return index[height.ravel()[index] > enough]
+
+
+def _streak_candidates(seen: _Seen, limits: OutlierLimits) -> IndexArray:
+    """Pixels far brighter than one of their neighbours, and than the darkest places."""
+    centre = seen.shifted(0, 0)
+    level = np.minimum(seen.shifted(0, -1), seen.shifted(0, 1))
+    np.minimum(level, seen.shifted(-1, 0), out=level)
+    np.minimum(level, seen.shifted(1, 0), out=level)
+    height = np.subtract(centre, level, out=level)
+    index = _higher(height, limits.streak)
+    above_dark = centre[np.divmod(index, centre.shape[1])] - limits.low
+    # Less cannot have the contrast of a streak.
+    least = (1 - _MOST_BESIDE_STREAK) / (1 + 1 / _STREAK_CONTRAST)
+    return index[height.ravel()[index] > least * above_dark]
+
+
+def _higher(height: FloatArray, least: float) -> IndexArray:
+    """Where pixels are known, and higher."""
+    index = np.flatnonzero(height > least)
+    return index[height.ravel()[index] < np.inf]
+
+
+def _taken(ordered: FloatArray, place: IndexArray) -> FloatArray:
+    return np.take_along_axis(ordered, place[:, None], 1)[:, 0]
+
+
+def _is_alone(
+    ordered: FloatArray,
+    known: IndexArray,
+    median: FloatArray,
+    excess: FloatArray,
+    noise: FloatArray,
+) -> BoolArray:
+    """Whether nothing of pixels is seen in those around, with or without the brightest of them."""
+    below = median - ordered[:, 0]
+    first, second = (_taken(ordered, known - i) - median for i in (1, 2))
+    most_one = np.clip(noise, _MOST_BESIDE_ONE * excess, _MOST_NOISY_BESIDE_ONE * excess)
+    most_two = np.clip(noise, _MOST_BESIDE_TWO * excess, _MOST_NOISY_BESIDE_TWO * excess)
+    alone: BoolArray = np.maximum(first, below) < most_one
+    return alone | (np.maximum(second, below) < most_two)
+
+
+def _stands_out(level: FloatArray, excess: FloatArray, limits: OutlierLimits) -> BoolArray:
+    """Whether pixels differ from a level by more than noise and faint detail do."""
+    least = np.maximum(limits.least, _LEAST_CONTRAST * np.abs(level - limits.low))
+    result: BoolArray = excess > np.maximum(least, limits.beyond_noise(level))
+    return result
+
+
+def _is_streak(
+    around: FloatArray, level: FloatArray, excess: FloatArray, limits: OutlierLimits
+) -> BoolArray:
+    """Whether pixels stand out from both sides of a streak through them."""
+    beyond_noise = limits.beyond_noise(level, _STREAK_PHOTONS)
+    least = np.maximum(limits.streak, _STREAK_CONTRAST * (level - limits.low))
+    most = level + _MOST_BESIDE_STREAK * excess
+    beside = np.stack([np.maximum(around[:, i], around[:, j]) for i, j in _SIDES])
+    result: BoolArray = (excess > np.maximum(least, beyond_noise)) & (beside < most).any(axis=0)
+    return result
+
+
+def _expected(touching: FloatArray, median: FloatArray, excess: FloatArray) -> FloatArray:
+    """The mean of the neighbours that touch, but for those that stand out as well."""
+    usual = np.abs(touching - median[:, None]) < _NOT_USUAL * excess[:, None]
+    total = np.where(usual, touching, 0).sum(axis=1)
+    count = usual.sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), median)

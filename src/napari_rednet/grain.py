@@ -1,0 +1,247 @@
+"""How alike the noise of neighbouring pixels is, measured where an image is flat.
+
+White noise is of all scales alike. What was enlarged, turned, filtered, demosaiced or scanned has
+noise that is smoother, and a high-pass sees only a part of it, a tenth where an image was enlarged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_rednet.engine.noise_model import LEAST_CORRELATION
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_BLOCK = 16
+_FEWEST_BLOCKS = 8
+_FLATTEST_SHARE = 0.1
+# Noise of so strong a correlation is not seen as a whole by a high-pass of every second pixel.
+_SMOOTH = 0.55
+# Of the variance of a block, the polynomial takes so much for each independent pixel less.
+_LOST = 0.03
+# The flattest blocks are also those whose noise happens to be weak; and of estimates that err,
+# high ones cost less.
+_CAUTION = 1.15
+_STRIPS = 4
+_SURE = 12.0
+_LEAST_LINE_SHARE = 0.01
+_CLIP = 3.0
+
+
+@dataclass(frozen=True)
+class Grain:
+    """How the noise of neighbouring pixels goes together.
+
+    Parameters
+    ----------
+    along_y, along_x : float
+        Correlation of neighbours without the noise of whole lines, 0 for white noise.
+    step : int
+        Distance in pixels at which noise is compared to see all of it.
+    factor : float
+        Its variance over that of `high_pass` with this step.
+    rows, columns : float
+        Standard deviation of an offset that each row, or column, has of its own.
+    """
+
+    along_y: float = 0.0
+    along_x: float = 0.0
+    step: int = 1
+    factor: float = 1.0
+    rows: float = 0.0
+    columns: float = 0.0
+
+    @property
+    def of_lines(self) -> float:
+        """Variance of the noise of whole lines."""
+        return self.rows**2 + self.columns**2
+
+    def correlations(self, variance: float) -> tuple[float, float]:
+        """Correlations of neighbours along y and x in noise of a variance, of lines included."""
+        if variance <= 0:
+            return 0.0, 0.0
+        single = max(0.0, variance - self.of_lines)
+        shared = (self.columns**2, self.rows**2)  # a column is shared along y
+        y, x = (
+            (along * single + lines) / variance
+            for along, lines in zip((self.along_y, self.along_x), shared, strict=True)
+        )
+        return _told(y), _told(x)
+
+
+WHITE = Grain()
+"""Each pixel has noise of its own."""
+
+
+def _told(correlation: float) -> float:
+    return 0.0 if correlation < LEAST_CORRELATION else min(correlation, 1.0)
+
+
+def high_pass(values: FloatArray, step: int = 1) -> FloatArray:
+    """Second differences along both axes: blind to planes, of white noise the variance.
+
+    The mask gives white noise of variance 1 the variance 1.
+
+    References
+    ----------
+    .. [1] J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding,
+       1996, for a step of 1.
+    """
+    line = np.zeros(2 * step + 1)
+    line[[0, step, 2 * step]] = 1, -2, 1
+    columns = ndimage.convolve1d(values, line, axis=0)
+    return np.asarray(ndimage.convolve1d(columns, line, axis=1)) / 6
+
+
+def measure_grain(images: Sequence[FloatArray], usable: Sequence[BoolArray]) -> Grain:
+    """Measure how alike the noise of neighbours is in several 2-D images of one detector.
+
+    Of blocks of 16 x 16 pixels, a paraboloid is taken away. Those with the least variance for what
+    a high-pass sees of it are flat; what is left in them is noise, of all scales that matter.
+
+    Parameters
+    ----------
+    images : sequence of (Y, X) ndarray
+        Finite values.
+    usable : sequence of (Y, X) ndarray of bool
+        Which pixels are not clipped nor outliers.
+    """
+    rows = _line_std(images)
+    columns = _line_std([image.T for image in images])
+    has_rows, has_columns = rows > 0, columns > 0
+    blocks = [_Blocks.of(*pair, has_rows, has_columns) for pair in zip(images, usable, strict=True)]
+    flat = _Blocks.joined(blocks).flattest()
+    if flat is None:
+        return Grain(rows=rows, columns=columns)
+    variance = flat.variance.sum()
+    along_y, along_x = (float(part.sum() / variance) for part in (flat.along_y, flat.along_x))
+    lost = _LOST * (_correlated_pixels(along_y, along_x) - 1)
+    along_y, along_x = ((along + lost) / (1 + lost) for along in (along_y, along_x))
+    if max(along_y, along_x) < LEAST_CORRELATION:
+        return Grain(rows=rows, columns=columns)
+    step = 2 if max(along_y, along_x) < _SMOOTH else 3
+    seen = flat.seen[:, step - 2].sum()
+    factor = float(_CAUTION * (1 + lost) * variance / seen)
+    return Grain(max(0.0, along_y), max(0.0, along_x), step, factor, rows, columns)
+
+
+def _correlated_pixels(along_y: float, along_x: float) -> float:
+    """How many pixels share their noise, if the correlation is Gaussian."""
+    sizes = (0.5 / np.sqrt(-np.log(np.clip(along, 1e-6, 0.99))) for along in (along_y, along_x))
+    # Of independent pixels, each has its own.
+    area = np.prod([max(size, 0.282) for size in sizes])
+    return float(4 * np.pi * area)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Mean products of what is left of each block, and what high-passes see of it.
+
+    `seen` has a column for each of the steps 2 and 3.
+    """
+
+    variance: FloatArray
+    along_y: FloatArray
+    along_x: FloatArray
+    seen: FloatArray
+
+    @classmethod
+    def of(cls, image: FloatArray, usable: BoolArray, has_rows: bool, has_columns: bool) -> _Blocks:
+        """The blocks of an image whose pixels are all usable."""
+        whole = _cut(usable).all((1, 2))
+        values = _cut(image)[whole]
+        basis = _smooth_basis(has_rows, has_columns)
+        flat = values.reshape(-1, _BLOCK**2)
+        flat = flat - flat.mean(1, keepdims=True)
+        rest = (flat - (flat @ basis) @ basis.T).reshape(values.shape)
+        count = _BLOCK**2
+        return cls(
+            (rest**2).sum((1, 2)) / (count - basis.shape[1]),
+            (rest[:, 1:] * rest[:, :-1]).sum((1, 2)) / (count - _BLOCK),
+            (rest[:, :, 1:] * rest[:, :, :-1]).sum((1, 2)) / (count - _BLOCK),
+            np.stack([_cut(high_pass(image, s) ** 2)[whole].mean((1, 2)) for s in (2, 3)], 1),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Blocks]) -> _Blocks:
+        """The blocks of several images."""
+        columns = [(p.variance, p.along_y, p.along_x, p.seen) for p in parts]
+        return cls(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+    def flattest(self) -> _Blocks | None:
+        """The blocks with the least structure; None if there are too few."""
+        # Of blocks without any noise, nothing can be learnt.
+        noisy = np.flatnonzero((self.variance > 0) & (self.seen[:, 0] > 0))
+        if len(noisy) < _FEWEST_BLOCKS:
+            return None
+        order = noisy[np.argsort(self.variance[noisy] / self.seen[noisy, 0])]
+        kept = order[: max(_FEWEST_BLOCKS, int(_FLATTEST_SHARE * len(order)))]
+        return _Blocks(self.variance[kept], self.along_y[kept], self.along_x[kept], self.seen[kept])
+
+
+def _cut(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Whole blocks of an image: (N, 16, 16)."""
+    rows, columns = (n // _BLOCK for n in image.shape)
+    whole = image[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
+    return whole.swapaxes(1, 2).reshape(-1, _BLOCK, _BLOCK)
+
+
+@lru_cache(maxsize=4)
+def _smooth_basis(has_rows: bool, has_columns: bool) -> FloatArray:
+    """Orthonormal paraboloids over a block, and its lines if they have offsets of their own."""
+    line = np.linspace(-1, 1, _BLOCK)
+    one = np.ones(_BLOCK)
+    parts = [np.outer(line**i, line**j).ravel() for i, j in _powers()]
+    lines = list(np.eye(_BLOCK))
+    parts += [np.outer(row, one).ravel() for row in lines] if has_rows else []
+    parts += [np.outer(one, column).ravel() for column in lines] if has_columns else []
+    left, sizes, _ = np.linalg.svd(np.stack(parts, 1), full_matrices=False)
+    basis: FloatArray = left[:, sizes > 1e-9]
+    return basis
+
+
+def _powers() -> list[tuple[int, int]]:
+    """Powers of y and x in a paraboloid."""
+    return [(i, j) for i in range(3) for j in range(3 - i)]
+
+
+def _line_std(images: Sequence[FloatArray]) -> float:
+    """Standard deviation of the offsets of rows, 0 if they have none.
+
+    What rows differ by from their neighbours is the same at their left and right, if it is an
+    offset; noise and structure differ.
+    """
+    found = [_line_products(image) for image in images if min(image.shape) >= 2 * _BLOCK]
+    if not found:
+        return 0.0
+    products, powers, noise = (np.concatenate(column) for column in zip(*found, strict=True))
+    variance = products.mean()
+    doubt = powers.mean() / np.sqrt(products.size)
+    is_sure = variance > max(_SURE * doubt, _LEAST_LINE_SHARE * noise.mean())
+    # A row minus the mean of its two neighbours has 1.5 times the variance.
+    return float(np.sqrt(variance / 1.5)) if is_sure else 0.0
+
+
+def _line_products(image: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Products of the means of rows in pairs of strips, their squares, and those of pixels."""
+    second = image[1:-1] - (image[:-2] + image[2:]) / 2
+    second = _limited(second, second[::3, ::3])
+    width = second.shape[1] // _STRIPS
+    means = second[:, : width * _STRIPS].reshape(len(second), _STRIPS, width).mean(2)
+    means = _limited(means, means)
+    pairs = [means[:, i] * means[:, j] for i, j in combinations(range(_STRIPS), 2)]
+    return np.stack(pairs).ravel(), (means**2).ravel(), (second[::3, ::3] ** 2).ravel()
+
+
+def _limited(values: FloatArray, some: FloatArray) -> FloatArray:
+    """Values cut off at three of their usual deviations, lest edges count as noise."""
+    limit = _CLIP * 1.4826 * np.median(np.abs(some))
+    return values.clip(-limit, limit) if limit > 0 else values

@@ -1,0 +1,93 @@
+"""Images of so few photons that each of them can be told: their noise is known from that.
+
+Where most pixels hold none, the spread of the others says little; but what a single photon adds is
+seen at once, and photons come as Poisson has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_rednet.engine.noise_model import NoiseModel
+
+if TYPE_CHECKING:
+    from napari_rednet.noise import NoiseLevels
+
+_LEAST_SHARE_WITHOUT = 0.02
+_MOST_LEVELS = 4096
+_WHOLE = 0.995
+_FEWEST_SINGLE = 20
+_NEIGHBOURHOOD = 5
+_DARK = 1.8
+_MOST = 1.6
+_EXCESS = (0.75, 1.5)
+_ROUNDING = 0.01
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What counted photons look like.
+
+    Parameters
+    ----------
+    none : float
+        Value of a pixel without a photon.
+    one : float
+        What a photon adds.
+    """
+
+    none: float
+    one: float
+
+    def model(self, levels: NoiseLevels) -> NoiseModel:
+        """The noise of photons that are counted; more where they were multiplied at random."""
+        light = levels.signal - self.none
+        weight = np.minimum(levels.count, 2000.0) * (light > 0)
+        if not weight.any():
+            return NoiseModel(self.one, self.none)
+        excess = float((weight * levels.variance).sum() / (weight * light).sum() / self.one)
+        usual = _EXCESS[0] < excess < _EXCESS[1]
+        return NoiseModel(self.one * (1.0 if usual else max(1.0, excess)), self.none)
+
+
+def count_photons(images: Sequence[npt.NDArray[np.generic]]) -> Counts | None:
+    """What a photon counts for in 2-D images of one detector; None if there is no telling.
+
+    All values are multiples of a step above the lowest one, which many pixels share, and in the
+    dark two photons are as rare as Poisson has it. Where a camera's noise is cut off at black, the
+    next levels are about as frequent as the first.
+    """
+    finite = [image[np.isfinite(image)].astype(np.float64).ravel() for image in images]
+    values = np.concatenate([*finite, np.zeros(0)])
+    if len(values) == 0:
+        return None
+    levels, found = np.unique(values, return_counts=True)
+    if not 1 < len(levels) < _MOST_LEVELS or found[0] < _LEAST_SHARE_WITHOUT * len(values):
+        return None
+    none, one = float(levels[0]), float(levels[1] - levels[0])
+    photons = (levels - none) / one
+    whole = np.abs(photons - np.rint(photons)) < _ROUNDING
+    if found[whole].sum() < _WHOLE * len(values):
+        return None
+    return Counts(none, one) if _is_poisson(images, none, one) else None
+
+
+def _is_poisson(images: Sequence[npt.NDArray[np.generic]], none: float, one: float) -> bool:
+    """Whether, where it is dark, several photons are as rare beside one as they should be."""
+    singles = several = expected = 0.0
+    for image in images:
+        photons = (np.where(np.isfinite(image), image, none).astype(np.float64) - none) / one
+        rate = ndimage.uniform_filter(photons, _NEIGHBOURHOOD)
+        dark = photons[rate < _DARK]
+        single = np.abs(dark - 1) < _ROUNDING
+        around = rate[rate < _DARK][single]
+        singles += single.sum()
+        expected += (np.expm1(around) / around - 1).sum()
+        several += (dark > 1.5).sum()
+    return bool(singles >= _FEWEST_SINGLE and several < _MOST * expected + np.sqrt(singles))
