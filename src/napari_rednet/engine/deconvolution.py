@@ -41,6 +41,7 @@ _FIRST_STD = 49 / 255
 _FIRST_RATIO = 4.0
 _TRADE_OFF = 0.3
 _ROUNDS = 3
+_NOISE_SHARE = 0.5
 # Of the typical noise: what a pixel is trusted to have at least.
 _LEAST_NOISE = 0.1
 # Of the mean: what grainy noise is trusted to have at least at any frequency.
@@ -143,7 +144,7 @@ class BlurredImage:
         covariance = torch.fft.irfft2(left, s=self._padded)
         variance = float(covariance[0, 0])
         noise = self._level * variance**0.5
-        std = (level * noise) ** 0.5 * self._relative
+        std = level ** (1 - _NOISE_SHARE) * noise**_NOISE_SHARE * self._relative
         neighbors = covariance[1 % self._padded[0], 0], covariance[0, 1 % self._padded[1]]
         along_y, along_x = (max(0.0, float(one) / variance) for one in neighbors)
         return told_noise(std, along_y, along_x)
