@@ -66,6 +66,14 @@ def test_black_that_is_cut_off_is_the_offset(name):
     assert 4 < found.read_noise < 8
 
 
+@pytest.mark.parametrize("name", ["camera", "coins"])
+def test_few_gray_levels_are_no_photons(name):
+    """Dim light in an 8-bit file: a gray level is much more than its noise."""
+    light = 1 + 5 * SCENES[name] + np.random.default_rng(0).normal(0, 0.4, (256, 256))
+    found = fit_noise([light.round().clip(1).astype(np.uint8)])
+    assert found.std(4.0) == pytest.approx(np.hypot(0.4, 12**-0.5), rel=0.3)
+
+
 @pytest.mark.parametrize(
     "image",
     [np.zeros((0, 5)), np.full((20, 20), np.nan), np.full((20, 20), 7), np.eye(30)],

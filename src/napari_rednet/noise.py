@@ -31,6 +31,7 @@ _LEAST_CUT, _MOST_CUT = 0.1, 0.95
 _LEAST_CLIPPED = 0.05
 _LEVELS = 24
 _FEWEST_PIXELS = 60
+_MOST_STEPS = 256
 _ENOUGH_PIXELS = 500
 # More would hold more windows at once than they save time.
 _THREADS = 4
@@ -157,6 +158,17 @@ def measure_noise(
     """
     chosen = [None] * len(images) if regions is None else regions
     counted = count_photons(images)
+    levels = _measure(images, chosen, counted)
+    if counted is not None and not counted.are_possible(levels):
+        return _measure(images, chosen, None)
+    return levels
+
+
+def _measure(
+    images: Sequence[npt.NDArray[np.generic]],
+    chosen: Sequence[BoolArray | None],
+    counted: Counts | None,
+) -> NoiseLevels:
     limits = _clipping_limits(images)
     if counted is not None:
         limits = (-np.inf, limits[1])  # no photon is as good a count as any other
@@ -250,6 +262,8 @@ def black_noise(images: Sequence[FloatArray], black: float) -> float:
     and how wide the noise. Structure makes both larger: the blocks where it is least count.
     """
     found = []
+    # Where values are rounded, black is also what was less than half a step brighter.
+    half = _step(images) / 2
     for image in images:
         rows, columns = (n // _BLOCK for n in image.shape)
         whole = image[: rows * _BLOCK, : columns * _BLOCK] - black
@@ -259,9 +273,17 @@ def black_noise(images: Sequence[FloatArray], black: float) -> float:
         partly = (cut > _LEAST_CUT) & (cut < _MOST_CUT)
         distance = special.ndtri(1 - cut[partly])
         shown = np.exp(-0.5 * distance**2) / np.sqrt(2 * np.pi) + distance * (1 - cut[partly])
-        found.append(blocks[partly].mean(1) / shown)
+        seen = blocks[partly].mean(1) - half * (1 - cut[partly])
+        found.append(seen.clip(min=0) / shown)
     widths = np.concatenate([*found, np.zeros(0)])
     return float(np.quantile(widths, _FLAT)) if len(widths) >= _FEWEST_BLOCKS else 0.0
+
+
+def _step(images: Sequence[FloatArray]) -> float:
+    """The least difference of two values, of images of few of them; else 0."""
+    values = np.unique(np.concatenate([image.ravel() for image in images]))
+    is_coarse = 1 < len(values) < _MOST_STEPS
+    return float(np.diff(values).min()) if is_coarse else 0.0
 
 
 def _usable_pixels(prepared: Sequence[_Prepared], step: int = 1) -> _Pixels:

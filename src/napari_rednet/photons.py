@@ -27,6 +27,8 @@ _NEIGHBOURHOOD = 5
 _DARK = 1.8
 _MOST = 1.6
 _EXCESS = (0.75, 1.5)
+# Of the variance that photons have: with much less, what comes in steps is something else.
+_LEAST_EXCESS = 0.3
 _ROUNDING = 0.01
 
 
@@ -47,13 +49,22 @@ class Counts:
 
     def model(self, levels: NoiseLevels) -> NoiseModel:
         """The noise of photons that are counted; more where they were multiplied at random."""
+        excess = self._excess(levels)
+        usual = _EXCESS[0] < excess < _EXCESS[1]
+        return NoiseModel(self.one * (1.0 if usual else max(1.0, excess)), self.none)
+
+    def are_possible(self, levels: NoiseLevels) -> bool:
+        """Whether there is as much noise as photons have; a few gray levels look like them."""
+        excess = self._excess(levels)
+        return excess == 0 or excess > _LEAST_EXCESS  # where none is seen, there are too few levels
+
+    def _excess(self, levels: NoiseLevels) -> float:
+        """Measured variance over that of photons."""
         light = levels.signal - self.none
         weight = np.minimum(levels.count, 2000.0) * (light > 0)
         if not weight.any():
-            return NoiseModel(self.one, self.none)
-        excess = float((weight * levels.variance).sum() / (weight * light).sum() / self.one)
-        usual = _EXCESS[0] < excess < _EXCESS[1]
-        return NoiseModel(self.one * (1.0 if usual else max(1.0, excess)), self.none)
+            return 1.0
+        return float((weight * levels.variance).sum() / (weight * light).sum() / self.one)
 
 
 def count_photons(images: Sequence[npt.NDArray[np.generic]]) -> Counts | None:
