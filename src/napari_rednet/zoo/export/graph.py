@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from napari_rednet.engine.network import RedNet, as_convolution
-from napari_rednet.engine.noise_map import MOST_CHANGE, RADIUS, SIGMA
+from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.zoo.export.files import optional_package
 from napari_rednet.zoo.export.tasks import IMAGE, MASK, RESTORED
@@ -99,7 +99,14 @@ def _connect(graph: _Graph, network: RedNet, noise: NoiseModel | None, has_mask:
 def _limited(graph: _Graph, residual: str, std: str) -> str:
     """What `engine.noise_map.limited_residual` leaves of what the network adds."""
     most = graph.add("Mul", std, graph.constant(MOST_CHANGE))
-    return graph.add("Max", graph.add("Min", residual, most), graph.add("Neg", most))
+    limited = graph.add("Max", graph.add("Min", residual, most), graph.add("Neg", most))
+    shape, pads = [2 * RADIUS + 1] * 2, [RADIUS] * 4
+    amplitude = graph.add("MaxPool", graph.add("Abs", IMAGE), kernel_shape=shape, pads=pads)
+    own = graph.add("Mul", amplitude, graph.constant(OWN_ERROR))
+    noise, errors = (graph.add("Mul", part, part) for part in (std, own))
+    least = graph.constant(np.finfo(np.float32).tiny)
+    share = graph.add("Div", noise, graph.add("Max", graph.add("Add", noise, errors), least))
+    return graph.add("Mul", share, limited)
 
 
 def _told_noise(graph: _Graph, noise: NoiseModel, std: str) -> str:

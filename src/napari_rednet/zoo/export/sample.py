@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_rednet.engine.degradations.resampling import resample
 from napari_rednet.engine.enlargement import enlarge
 from napari_rednet.engine.hole_filling import fill_holes
 from napari_rednet.engine.noise_map import (
+    RADIUS,
+    amplitude,
     limited_residual,
     poisson_gaussian_std,
     smooth_signal,
@@ -77,7 +80,8 @@ def _restored(model: Model, noise: NoiseModel | None, inputs: dict[str, Array]) 
     restored = model.network(seen)
     if noise is not None:
         image = seen[:, :1]
-        restored = image + limited_residual(seen, restored - image)
+        around = amplitude(F.pad(image, (0, 0, RADIUS, RADIUS)))
+        restored = image + limited_residual(torch.cat([seen, around], 1), restored - image)
     return np.asarray(restored[0, 0], np.float32)
 
 
