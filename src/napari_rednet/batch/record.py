@@ -28,7 +28,7 @@ class Figures:
         Of the result.
     model : str
         Name of the model.
-    noise : sequence of (gain, offset, read noise)
+    noise : sequence of (gain, offset, read noise, grain along y, grain along x)
         Of each channel, if the task has to know it.
     ranges : sequence of (low, high)
         Intensity range of each channel.

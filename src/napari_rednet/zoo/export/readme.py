@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from napari_rednet.engine.intensity import PERCENTILES
-from napari_rednet.engine.noise_map import MOST_CHANGE
+from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR
 from napari_rednet.zoo.export.tasks import EPSILON, IMAGE, RESTORED
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def _noise(contents: Contents) -> str:
         f"{noise.read_noise:.6g} ** 2`, with the image blurred by a Gaussian of 2 pixels as the "
         "signal, on the scale of the normalised image. The noise of neighbours is told to have the "
         f"correlation {along_y:.3g} along y and {along_x:.3g} along x. No pixel is changed by more "
-        f"than {MOST_CHANGE:g} standard deviations. The model suits images with such noise; other "
-        "noise needs another export."
+        f"than {MOST_CHANGE:g} standard deviations, and where these are below {OWN_ERROR:g} of the "
+        "image by little. The model suits images with such noise; other noise needs another export."
     )
 
 
