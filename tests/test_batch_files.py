@@ -164,7 +164,6 @@ def test_the_report_has_a_row_a_file(tmp_path):
         "range_low": "0;1",
         "range_high": "9;8.25",
         "model": "fast",
-        "repaired": "0",
     }
     assert second["source"] == str(tmp_path / "in" / names[1])
     assert (second["reason"], second["pixels"], second["model"]) == ("odd; very", "", "")
