@@ -78,7 +78,7 @@ def test_colours_can_be_on_any_axis(axis):
     )
 
 
-def test_planes_of_a_stack_share_range_and_noise():
+def test_planes_of_a_stack_share_range_and_noise(exact):
     image = astronaut()
     stack = np.stack([image, image[::-1]])
     options = {"noise": 5, "model": MODEL, "rgb": True}

@@ -33,6 +33,10 @@ _LEVELS = 24
 _FEWEST_PIXELS = 60
 _MOST_STEPS = 256
 _ENOUGH_PIXELS = 500
+_ENOUGH_FOR_STEP = 50_000
+_LINE_STEPS, _SYMMETRIC_STEPS = 12, 3
+_STRUCTURED, _NOISELESS = 1.15, 0.1
+_TINY = np.finfo(np.float64).tiny
 # More would hold more windows at once than they save time.
 _THREADS = 4
 
@@ -59,6 +63,8 @@ class NoiseLevels:
         What a photon counts for, if the image holds few of them.
     at_black : float
         Standard deviation of the noise of which the darker half is cut off at black; 0 if none is.
+    rounding : float
+        Variance of the error of rounding, where values are few.
     """
 
     signal: FloatArray
@@ -69,6 +75,7 @@ class NoiseLevels:
     grain: Grain = WHITE
     counts: Counts | None = None
     at_black: float = 0.0
+    rounding: float = 0.0
 
     def fit(self) -> NoiseModel:
         """Fit the Poisson-Gaussian line to the levels."""
@@ -76,7 +83,11 @@ class NoiseLevels:
             return NoiseModel()
         if self.counts is not None:
             return self.counts.model(self)
-        slope, at_floor = _fit_line(self.signal - self.floor, self.variance, self.count)
+        # Where noise is less than a step, some levels show none of it.
+        variance = (
+            np.maximum(self.variance, self.rounding) if self.variance.any() else self.variance
+        )
+        slope, at_floor = _fit_line(self.signal - self.floor, variance, self.count)
         typical = float(np.average(self.variance, weights=np.minimum(self.count, 2000.0)))
         along_y, along_x = self.grain.correlations(typical)
         return NoiseModel(
@@ -174,7 +185,8 @@ def _measure(
         limits = (-np.inf, limits[1])  # no photon is as good a count as any other
     prepared = _prepared_images(images, chosen, limits)
     pixels = _usable_pixels(prepared)
-    if len(pixels.signal) < (_ENOUGH_PIXELS if pixels.clipped_share > 0.5 else _FEWEST_PIXELS):
+    cut_share = pixels.clipped_share
+    if len(pixels.signal) < (_ENOUGH_PIXELS if cut_share > 0.5 else _FEWEST_PIXELS):
         # Where few photons were counted, most pixels share the lowest value and none is clipped.
         prepared = _prepared_images(images, chosen, (-np.inf, np.inf))
         pixels = _usable_pixels(prepared)
@@ -195,12 +207,14 @@ def _measure(
     if counted is not None:
         return replace(levels, floor=counted.none)
     floor, black = float(np.quantile(signal, 0.005)), limits[0]
-    levels = replace(levels, variance=grain.factor * variance + grain.of_lines, floor=floor)
+    measured = grain.factor * variance + grain.of_lines
+    rounding = _step([one.values[one.usable] for one in prepared]) ** 2 / 12
+    levels = replace(levels, variance=measured, floor=floor, rounding=rounding)
     if not np.isfinite(black):
         return levels
     # What is darker than black was cut off: the darkest signal that is left says too much.
     levels = replace(levels, floor=float(min(floor, black)))
-    if pixels.clipped_share < _LEAST_CLIPPED:
+    if cut_share < _LEAST_CLIPPED:
         return levels
     return replace(levels, at_black=black_noise([one.values for one in prepared], black))
 
@@ -279,11 +293,12 @@ def black_noise(images: Sequence[FloatArray], black: float) -> float:
     return float(np.quantile(widths, _FLAT)) if len(widths) >= _FEWEST_BLOCKS else 0.0
 
 
-def _step(images: Sequence[FloatArray]) -> float:
-    """The least difference of two values, of images of few of them; else 0."""
-    values = np.unique(np.concatenate([image.ravel() for image in images]))
-    is_coarse = 1 < len(values) < _MOST_STEPS
-    return float(np.diff(values).min()) if is_coarse else 0.0
+def _step(values: Sequence[FloatArray]) -> float:
+    """The least difference of two values of images that have few of them; else 0."""
+    some = [one.ravel()[:: 1 + one.size // _ENOUGH_FOR_STEP] for one in values]
+    levels = np.unique(np.concatenate(some))
+    is_coarse = 1 < len(levels) < _MOST_STEPS
+    return float(np.diff(levels).min()) if is_coarse else 0.0
 
 
 def _usable_pixels(prepared: Sequence[_Prepared], step: int = 1) -> _Pixels:
@@ -313,7 +328,7 @@ def _filled(image: npt.NDArray[np.generic], finite: BoolArray) -> FloatArray:
     if finite.all():
         return values
     share = ndimage.gaussian_filter(finite.astype(np.float64), _SMOOTHING)
-    mean = ndimage.gaussian_filter(values, _SMOOTHING) / np.maximum(share, np.finfo(float).tiny)
+    mean = ndimage.gaussian_filter(values, _SMOOTHING) / np.maximum(share, _TINY)
     return np.where(finite, values, mean)
 
 
@@ -362,7 +377,8 @@ def _fit_line(light: FloatArray, variance: FloatArray, count: FloatArray) -> tup
     """Slope and value at 0 of a line through the levels, neither of them negative.
 
     Errors of a measured variance are proportional to it, and far groups must not be outvoted
-    by the background's many pixels: hence relative weights, and counts that saturate.
+    by the background's many pixels: hence relative weights, and counts that saturate. Structure
+    only ever adds: levels far above the line count for little.
     """
     typical = max(float(np.median(variance)), 1e-3 * float(variance.max()))
     if typical <= 0:
@@ -370,8 +386,12 @@ def _fit_line(light: FloatArray, variance: FloatArray, count: FloatArray) -> tup
     model = np.maximum(variance, 1e-3 * typical)
     trust = np.sqrt(np.minimum(count, 2000.0))
     slope, at_zero = 0.0, typical
-    for _ in range(5):
+    for step in range(_LINE_STEPS):
         weight = trust / model
+        if step >= _SYMMETRIC_STEPS:
+            ratio = variance / model
+            weight *= np.minimum(1.0, _STRUCTURED / np.maximum(ratio, _STRUCTURED)) ** 2
+            weight *= np.minimum(1.0, ratio / _NOISELESS)
         slope, at_zero = _nonnegative_line(light, variance, weight)
         model = np.maximum(slope * np.maximum(light, 0) + at_zero, 1e-3 * typical)
     return slope, at_zero
@@ -381,6 +401,6 @@ def _nonnegative_line(x: FloatArray, y: FloatArray, weight: FloatArray) -> tuple
     from scipy.optimize import nnls
 
     columns = np.stack([x, np.ones_like(x)], axis=1)
-    scale = np.maximum(np.abs(columns).max(0), np.finfo(float).tiny)
+    scale = np.maximum(np.abs(columns).max(0), _TINY)
     (slope, at_zero), _ = nnls(columns / scale * weight[:, None], y * weight)
     return float(slope / scale[0]), float(at_zero / scale[1])

@@ -25,7 +25,8 @@ _WHOLE = 0.995
 _FEWEST_SINGLE = 20
 _NEIGHBOURHOOD = 5
 _DARK = 1.8
-_MOST = 1.6
+# Of several photons beside one: fewer around small bright spots, but in masks there are none.
+_LEAST, _MOST = 0.05, 1.6
 _EXCESS = (0.75, 1.5)
 # Of the variance that photons have: with much less, what comes in steps is something else.
 _LEAST_EXCESS = 0.3
@@ -71,8 +72,8 @@ def count_photons(images: Sequence[npt.NDArray[np.generic]]) -> Counts | None:
     """What a photon counts for in 2-D images of one detector; None if there is no telling.
 
     All values are multiples of a step above the lowest one, which many pixels share, and in the
-    dark two photons are as rare as Poisson has it. Where a camera's noise is cut off at black, the
-    next levels are about as frequent as the first.
+    dark two photons are as frequent as Poisson has it. Where a camera's noise is cut off at black,
+    the next levels are about as frequent as the first.
     """
     finite = [image[np.isfinite(image)].astype(np.float64).ravel() for image in images]
     values = np.concatenate([*finite, np.zeros(0)])
@@ -101,4 +102,6 @@ def _is_poisson(images: Sequence[npt.NDArray[np.generic]], none: float, one: flo
         singles += single.sum()
         expected += (np.expm1(around) / around - 1).sum()
         several += (dark > 1.5).sum()
-    return bool(singles >= _FEWEST_SINGLE and several < _MOST * expected + np.sqrt(singles))
+    doubt = np.sqrt(singles)
+    is_usual = _LEAST * expected - doubt < several < _MOST * expected + doubt
+    return bool(singles >= _FEWEST_SINGLE and is_usual)

@@ -20,6 +20,7 @@ WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
 MANAGING = ["Compare", "Models", "Fine-tune", "Batch"]
 
 OPEN_WITHOUT_TORCH = """
+import os
 import sys
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
@@ -35,7 +36,8 @@ widget = DenoiseWidget(ViewerModel())
 while WorkerBase._worker_set:
     app.processEvents()
 app.processEvents()
-print(loaded, widget.common.model.current_choice, widget.common.device.choices[-1])
+print(loaded, widget.common.model.current_choice, widget.common.device.choices[-1], flush=True)
+os._exit(0)  # at a usual end, Qt may destroy the application before its widgets
 """
 
 

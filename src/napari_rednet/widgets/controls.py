@@ -194,10 +194,10 @@ def make_repair() -> CheckBox:
     return CheckBox(
         name="repair",
         label="",
-        text="Repair hot and dead pixels",
+        text="Repair hot pixels",
         value=True,
-        tooltip="Replace single pixels that neither noise nor optics explain by the mean of their "
-        "neighbours before the network sees them. Without it, they spread over those around them.",
+        tooltip="Replace single hot and dead pixels, which neither noise nor optics explain, by "
+        "the mean of their neighbours before the network sees them. Without it, they spread.",
     )
 
 

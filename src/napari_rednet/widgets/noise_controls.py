@@ -31,11 +31,11 @@ _FIELDS = {
     ),
     "read_noise": ("Read noise", "Standard deviation of the noise at the offset, in image units."),
     "grain_y": (
-        "Grain along Y",
-        "Size of the grain of the noise in pixels; 0 if neighbouring pixels have noise of their "
-        "own. Images that were resized, turned or filtered, and scanned ones, have grain.",
+        "Grain Y",
+        "Size of the grain of the noise along Y in pixels; 0 if neighbouring pixels have noise of "
+        "their own. Images that were resized, turned or filtered, and scanned ones, have grain.",
     ),
-    "grain_x": ("Grain along X", "The same along X."),
+    "grain_x": ("Grain X", "The same along X."),
 }
 _WHEN_EMPTY = {"gain": 0.0, "offset": 0.0, "grain_y": 0.0, "grain_x": 0.0}
 
