@@ -62,6 +62,17 @@ def test_structure_is_not_taken_for_grain(clean, name):
     assert white.std(100.0) == pytest.approx(12, rel=0.15)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", ["page", "text", "gravel", "cat", "coins"])
+def test_texture_under_white_noise_is_no_grain(name, seed):
+    """Print and stones that leave hardly a flat place: the noise must not count for theirs."""
+    clean = getattr(data, name)()[:128, :256]
+    clean = clean.astype(float) if clean.ndim == 2 else clean.mean(2)
+    found = fit_noise([clean + 5 * noise(seed, clean.shape)])
+    assert (found.grain_y, found.grain_x) == (0, 0)
+    assert 4.5 < found.std(float(np.median(clean))) < 7.5
+
+
 @given(angle=st.sampled_from([0, 1]), width=st.floats(0.3, 3.0))
 @settings(max_examples=5)
 def test_offsets_of_lines_are_found_along_their_axis(angle, width):

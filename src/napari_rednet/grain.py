@@ -31,10 +31,12 @@ _LOST = 0.03
 # The flattest blocks are also those whose noise happens to be weak; and of estimates that err,
 # high ones cost less.
 _CAUTION = 1.08
-# Natural logarithm of the share of correlated noise that the finest high-pass sees, for each unit
-# of correlation: 1.65 to 3.6 where images were processed, 1.1 to 1.6 where textures only look so,
-# and a little less where the correlation is weak.
-_MISSES, _WEAK_MISSES = 1.6, 1.25
+# Of correlated noise, the finest high-pass misses at least so much, as the natural logarithm of the
+# variance over what it sees, for each unit of correlation: a little less where the correlation is
+# weak, and more where it is strong. Of processed images it was 1.65 to 3.6, of textures under
+# white noise 1.1 to 1.6, and 1.8 to 2.1 where their correlation is strong.
+_MISSED, _MISSED_IF_WEAK = 1.6, 1.25
+_STRONG, _MISSED_IF_STRONG = 0.52, 4.0
 _STRIPS = 4
 _SURE = 12.0
 _LEAST_LINE_SHARE = 0.01
@@ -207,7 +209,8 @@ class _Blocks:
         expected = 0.0
         for part in (self.along_y, self.along_x):
             along = max(0.0, float(part.sum() / variance))
-            expected += along * min(_WEAK_MISSES + along, _MISSES)
+            expected += along * min(_MISSED_IF_WEAK + along, _MISSED)
+            expected += _MISSED_IF_STRONG * max(0.0, along - _STRONG)
         return bool(missed < expected)
 
 
