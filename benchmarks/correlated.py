@@ -38,7 +38,7 @@ from napari_rednet import denoise
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.noise import fit_noise
 
-_BLURS = (1.0, 2.0, 3.0)
+BLURS = (1.0, 2.0, 3.0)
 _EDGE = 6
 _DATA = "Has a folder clean of micrographs; scikit-image's pictures alone if not given."
 
@@ -98,8 +98,8 @@ def _measured(
         row.ratios += list(estimate.std(truth.signal) / truth.std)
         row.correlations.append((*estimate.correlation, *truth.model.correlation))
         _add(row, "noisy", clean, noisy)
-        blurs = [gaussian_filter(noisy, sigma) for sigma in _BLURS]
-        _add(row, "best blur", clean, max(blurs, key=lambda one: _psnr(clean, one)))
+        blurs = [gaussian_filter(noisy, sigma) for sigma in BLURS]
+        _add(row, "best blur", clean, max(blurs, key=lambda one: psnr(clean, one)))
         for name, run in _methods(models, truth, device, baselines=baselines).items():
             _add(row, name, clean, run(noisy))
     return row
@@ -124,10 +124,11 @@ def _told(run: Denoiser, sigma: float, noisy: Image) -> Image:
 
 
 def _add(row: Row, method: str, clean: Image, restored: Image) -> None:
-    row.psnr.setdefault(method, []).append(_psnr(clean, restored))
+    row.psnr.setdefault(method, []).append(psnr(clean, restored))
 
 
-def _psnr(clean: Image, restored: Image) -> float:
+def psnr(clean: Image, restored: Image) -> float:
+    """In dB over the range of the clean image, without a rim."""
     inner = (slice(_EDGE, -_EDGE),) * 2
     error = float(np.mean((clean[inner] - restored[inner]) ** 2))
     return float(20 * np.log10(np.ptp(clean)) - 10 * np.log10(error))

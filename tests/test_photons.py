@@ -38,6 +38,15 @@ def test_the_noise_of_photons_is_found_at_any_rate(name, photons):
     assert found.std(photons / 10) == pytest.approx(np.sqrt(photons / 10), rel=0.1)
 
 
+def test_bright_things_on_nothing_do_not_hide_that_photons_are_counted():
+    """At their edges, many photons are neighbours of none."""
+    scene = ((SCENES["coins"] - 0.6) / 0.4).clip(0)
+    for photons in (2, 10, 50):
+        found = fit_noise([frame(scene, photons, gain=30, offset=100)])
+        assert (found.offset, found.read_noise) == (100, 0)
+        assert 30 <= found.gain <= 60
+
+
 @given(gain=st.integers(1, 300), offset=st.integers(0, 500), seed=st.integers(0, 100))
 @settings(max_examples=5)
 def test_gain_and_offset_are_what_a_photon_and_none_count_for(gain, offset, seed):

@@ -25,9 +25,11 @@ _WHOLE = 0.995
 _FEWEST_SINGLE = 20
 _NEIGHBOURHOOD = 5
 _DARK = 1.8
-# Of several photons beside one: fewer around small bright spots, but in masks there are none.
-_LEAST, _MOST = 0.05, 1.6
-_EXCESS = (0.75, 1.5)
+# Of several photons beside one, over what Poisson has: fewer around small bright spots, but in
+# masks none; more around bright things with edges. Other noise hardly comes in coarse steps.
+_LEAST, _MOST, _MOST_IF_COARSE = 0.05, 1.6, 15.0
+_USUAL, _MOST_EXCESS = 1.5, 2.0
+_LIT, _LOW = 0.3, 0.1
 # Of the variance that photons have: with much less, what comes in steps is something else.
 _LEAST_EXCESS = 0.3
 _ROUNDING = 0.01
@@ -49,23 +51,29 @@ class Counts:
     one: float
 
     def model(self, levels: NoiseLevels) -> NoiseModel:
-        """The noise of photons that are counted; more where they were multiplied at random."""
-        excess = self._excess(levels)
-        usual = _EXCESS[0] < excess < _EXCESS[1]
-        return NoiseModel(self.one * (1.0 if usual else max(1.0, excess)), self.none)
+        """The noise of photons that are counted; more where they were multiplied at random.
+
+        At random, each photon becomes twice as noisy at most; structure may look like more.
+        """
+        excess = self._excess(levels, _LOW)
+        return NoiseModel(
+            self.one * (1.0 if excess < _USUAL else min(excess, _MOST_EXCESS)), self.none
+        )
 
     def are_possible(self, levels: NoiseLevels) -> bool:
         """Whether there is as much noise as photons have; a few gray levels look like them."""
-        excess = self._excess(levels)
+        excess = self._excess(levels, 0.5)
         return excess == 0 or excess > _LEAST_EXCESS  # where none is seen, there are too few levels
 
-    def _excess(self, levels: NoiseLevels) -> float:
-        """Measured variance over that of photons."""
-        light = levels.signal - self.none
-        weight = np.minimum(levels.count, 2000.0) * (light > 0)
-        if not weight.any():
+    def _excess(self, levels: NoiseLevels, share: float) -> float:
+        """Measured variance over that of photons: a quantile of the levels."""
+        photons = (levels.signal - self.none) / self.one
+        lit = photons > _LIT
+        if not lit.any():
             return 1.0
-        return float((weight * levels.variance).sum() / (weight * light).sum() / self.one)
+        # Structure only adds to the variance of some levels.
+        ratios = levels.variance[lit] / (photons[lit] * self.one**2)
+        return float(np.quantile(ratios, share))
 
 
 def count_photons(images: Sequence[npt.NDArray[np.generic]]) -> Counts | None:
@@ -103,5 +111,6 @@ def _is_poisson(images: Sequence[npt.NDArray[np.generic]], none: float, one: flo
         expected += (np.expm1(around) / around - 1).sum()
         several += (dark > 1.5).sum()
     doubt = np.sqrt(singles)
-    is_usual = _LEAST * expected - doubt < several < _MOST * expected + doubt
+    most = _MOST if one == 1 else _MOST_IF_COARSE
+    is_usual = _LEAST * expected - doubt < several < most * expected + doubt
     return bool(singles >= _FEWEST_SINGLE and is_usual)

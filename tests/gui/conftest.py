@@ -14,6 +14,15 @@ from napari_rednet.widgets.docking import WINDOW_MARK
 LONG = 60_000
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _imported_objects_are_not_collected():
+    """Closing a viewer collects garbage several times, each of them through all of napari."""
+    import torch  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def is_shown():
     """Whether the viewer is on the screen, which modules may override: drawing takes time."""
