@@ -3,10 +3,13 @@ import warnings
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 from skimage import data
 
 import napari_rednet as nr
+from napari_rednet.io.files import read_image
 from tests.conftest import small_model
+from tests.test_cli import call
 
 TINY = small_model("denoise")
 SCENE = data.camera()[100:228, 150:278] / 255
@@ -43,6 +46,45 @@ def test_the_dtype_is_the_one_asked_for(dtype):
     lowest = 0 if dtype == "uint8" else -np.inf
     is_integer = np.dtype(dtype).kind in "iu"
     np.testing.assert_allclose(found, plain.clip(lowest), atol=0.51 if is_integer else 1e-3)
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
+def test_files_have_it_and_keep_what_describes_them(tmp_path, name):
+    image = counts(60)
+    source, model = tmp_path / "in.ome.tif", tmp_path / "tiny.safetensors"
+    tifffile.imwrite(source, image, metadata={"axes": "YX", "PhysicalSizeX": 0.3})
+    TINY.save(model)
+    options = ("--noise", 8, "--model", model, "--dtype", "float32")
+    code, text = call("denoise", source, tmp_path / name, *options)
+    assert code == 0, text
+    result = read_image(tmp_path / name)
+    assert result.data.dtype == np.float32
+    expected = nr.denoise(image, noise=8, model=TINY, dtype="float32")
+    np.testing.assert_allclose(result.data[...], expected, atol=0.02)
+    if name == "out.zarr":
+        assert result.scale[1] == 0.3
+
+
+def test_commands_warn_as_well(tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", counts(0.3))
+    code, text = call("denoise", tmp_path / "in.tif", tmp_path / "out.tif")
+    assert code == 0
+    assert "warning" in text
+    assert "float32" in text
+    code, text = call("denoise", tmp_path / "in.tif", tmp_path / "2.tif", "--dtype", "complex64")
+    assert code == 1
+    assert "dtype" in text
+
+
+def test_deblur_has_it_too():
+    image = counts(60)
+    point = nr.psf.gaussian(1.0)
+    options = {"noise": 8, "model": TINY, "iterations": 2}
+    expected = nr.deblur(image.astype("float32"), point, **options)
+    found = nr.deblur(image, point, dtype="float32", **options)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert nr.deblur(image, point, **options).dtype == np.uint16
 
 
 def test_lazy_results_and_outputs_have_it_too():

@@ -65,6 +65,7 @@ def both(call):
         ("denoise", {}, {}),
         ("denoise", {"noise": [LEVEL], "strength": 0.7}, {"noise": nr.NoiseModel(**LEVEL)}),
         ("denoise", {"noise": [OTHER], "ensemble": True}, {"noise": 7.3}),
+        ("denoise", {"noise": [LEVEL], "dtype": "float32"}, {"noise": nr.NoiseModel(**LEVEL)}),
         ("denoise", {"noise": [GRAINY]}, {"noise": nr.NoiseModel(**GRAINY)}),
         (
             "denoise",
@@ -80,9 +81,10 @@ def test_code_gives_what_the_function_gives(folder, verb, plain, given):
     image = tifffile.imread(folder / "stack.tif")
     model = str(folder / f"{verb}.safetensors")
     call = Call(verb, origin(folder / "stack.tif"), {"model": model, **plain})
-    arguments = {k: v for k, v in plain.items() if k in ("strength", "ensemble", "defects")} | given
+    arguments = {k: v for k, v in plain.items() if k not in ("noise", "mask")} | given
     expected = getattr(nr, verb)(image, model=model, **arguments)
     for result in both(call):
+        assert result.dtype == expected.dtype
         np.testing.assert_array_equal(result, expected)
 
 

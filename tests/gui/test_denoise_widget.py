@@ -153,6 +153,7 @@ def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):
         "strength": 1.0,
         "defects": "repair",
         "ensemble": False,
+        "dtype": None,
     }
     call = record.pop("call")
     assert call["arguments"] == {"model": "fast", "device": "auto", **arguments}
@@ -170,6 +171,21 @@ def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):
         "repaired": 0,
         "versions": {**versions, "torch": str(torch.__version__)},
     }
+
+
+def test_fractions_are_kept_if_they_are_asked_for(viewer, dock, run, noisy):
+    viewer.add_image(noisy)
+    widget = dock()
+    type_noise(widget)
+    widget.fractions.value = True
+    run(widget)
+    expected = nr.denoise(noisy, noise=TYPED, dtype="float32")
+    assert viewer.layers[-1].data.dtype == np.float32
+    np.testing.assert_array_equal(viewer.layers[-1].data, expected)
+    colors = viewer.add_image(np.stack([noisy] * 3, -1).astype(np.uint8), rgb=True)
+    widget.common.image.value = colors
+    run(widget)
+    assert viewer.layers[-1].data.dtype == np.uint8
 
 
 def test_planes_of_a_stack_share_one_normalisation(viewer, dock, run, noisy):

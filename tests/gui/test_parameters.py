@@ -212,6 +212,7 @@ def test_the_last_parameters_come_back_in_the_next_session(
         "repair": True,
         "ensemble": False,
         "strength": 1.0,
+        "fractions": False,
         "noise": None,
     }
     assert [field.value for field in again.noise.fields.values()] == [""] * 5

@@ -25,6 +25,7 @@ from napari_rednet.io.files import (
     image_writer,
     read_image,
     remark_on,
+    with_dtype,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Work:
         What else results depend on: plain JSON values.
     scale : int
         How many times larger the planes become.
+    dtype : str, optional
+        Of the results, if it is to be another than that of the images.
     """
 
     command: str
@@ -78,6 +81,7 @@ class Work:
     prepare: Callable[[OpenImage], Prepared]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     scale: int = 1
+    dtype: str | None = None
 
     @property
     def task(self) -> dict[str, Any]:
@@ -143,15 +147,16 @@ def _target(
     work: Work, file: BatchFile, image: OpenImage, source: State, *, resume: bool
 ) -> Iterator[Any]:
     """What to write to, which becomes the result at the end."""
+    like = image if work.dtype is None else with_dtype(image, work.dtype)
     if not can_be_continued(file.result):
-        with image_writer(file.result, image, work.scale) as out:
+        with image_writer(file.result, like, work.scale) as out:
             yield out
         return
     record = file.result.with_name(f".{file.result.name}.record")
     if not resume:
         record.unlink(missing_ok=True)
     identity = json.dumps({**work.task, "source": [str(file.source.resolve()), source]})
-    with image_writer(file.result, image, work.scale, keep_unfinished=True) as array:
+    with image_writer(file.result, like, work.scale, keep_unfinished=True) as array:
         yield ResumableOutput(array, record, identity)
     record.unlink(missing_ok=True)
 

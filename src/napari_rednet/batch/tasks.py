@@ -28,6 +28,7 @@ def denoise_work(
     noise: GivenNoise = None,
     strength: float = 1.0,
     defects: str = "repair",
+    dtype: str | None = None,
 ) -> Work:
     """Remove noise."""
     from napari_rednet.restoration import denoise_steps
@@ -36,6 +37,7 @@ def denoise_work(
         denoise_steps,
         strength=strength,
         defects=defects,
+        dtype=dtype,
         **_shared(options),
         memory=options.memory,
     )
@@ -51,8 +53,9 @@ def denoise_work(
         "strength": strength,
         "defects": defects,
         "ensemble": options.ensemble,
+        "dtype": dtype,
     }
-    return Work("denoise", options.model, prepare, arguments)
+    return Work("denoise", options.model, prepare, arguments, dtype=dtype)
 
 
 def super_resolve_work(options: Options, scale: int = 2, defects: str = "repair") -> Work:
@@ -95,6 +98,7 @@ def deblur_work(
     iterations: int = 8,
     center: Center = "array",
     defects: str = "repair",
+    dtype: str | None = None,
 ) -> Work:
     """Undo a blur."""
     from napari_rednet.restoration import deblur_steps
@@ -106,6 +110,7 @@ def deblur_work(
         strength=strength,
         iterations=iterations,
         defects=defects,
+        dtype=dtype,
         **_shared(options),
     )
 
@@ -123,8 +128,9 @@ def deblur_work(
         "ensemble": options.ensemble,
         # Here alone it changes the result a little.
         "tile": options.tile,
+        "dtype": dtype,
     }
-    return Work("deblur", options.model, prepare, arguments)
+    return Work("deblur", options.model, prepare, arguments, dtype=dtype)
 
 
 def inpaint_work(options: Options, mask: Any = None) -> Work:

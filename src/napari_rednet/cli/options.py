@@ -87,6 +87,14 @@ Defects = Annotated[
         help="What is done to hot and dead pixels before the network sees them: repair or keep."
     ),
 ]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the result, if not that of the image: float32 keeps what lies between integers, "
+        "as the means of few photons do.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 

@@ -12,6 +12,7 @@ from napari_rednet.cli.files import Places, read_mask, restore
 from napari_rednet.cli.options import (
     Defects,
     Device,
+    Dtype,
     Ensemble,
     Force,
     Gain,
@@ -48,6 +49,7 @@ def denoise(
     grain_x: GrainX = None,
     strength: Strength = 1.0,
     defects: Defects = "repair",
+    dtype: Dtype = None,
     model: Model = "fast",
     ensemble: Ensemble = False,
     device: Device = "auto",
@@ -62,16 +64,18 @@ def denoise(
     scheduler: Scheduler = None,
 ) -> None:
     """Remove noise from images or stacks; axes, dtype, units and metadata are kept."""
-    from napari_rednet.arguments import check_defects, check_number, check_options
+    from napari_rednet.arguments import check_defects, check_dtype, check_number, check_options
     from napari_rednet.batch.tasks import denoise_work
 
     with reported_errors():
         check_defects(defects)
         given = noise_model(noise, gain, offset, read_noise, grain_y, grain_x)
         check_number("strength", strength)
+        check_dtype(dtype, None)
         options = check_options("denoise", model, ensemble, tile, device, memory)
         places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        restore(places, denoise_work(options, given, strength, defects))
+        with printed_warnings(quiet=quiet):
+            restore(places, denoise_work(options, given, strength, defects, dtype))
 
 
 def super_resolve(
@@ -164,6 +168,7 @@ def deblur(
     strength: Strength = 1.0,
     iterations: Annotated[int, typer.Option(help="How often data and prior take turns.")] = 8,
     defects: Defects = "repair",
+    dtype: Dtype = None,
     model: Model = "fast",
     ensemble: Ensemble = False,
     device: Device = "auto",
@@ -177,7 +182,13 @@ def deblur(
     scheduler: Scheduler = None,
 ) -> None:
     """Undo a known blur of images or stacks, plane by plane; name one kind of blur."""
-    from napari_rednet.arguments import check_count, check_defects, check_number, check_options
+    from napari_rednet.arguments import (
+        check_count,
+        check_defects,
+        check_dtype,
+        check_number,
+        check_options,
+    )
     from napari_rednet.batch.tasks import deblur_work
     from napari_rednet.psf import check_center
 
@@ -188,9 +199,11 @@ def deblur(
         given = noise_model(noise, gain, offset, read_noise, grain_y, grain_x)
         check_number("strength", strength)
         turns = check_count("iterations", iterations)
+        check_dtype(dtype, None)
         options = check_options("denoise", model, ensemble, tile, device)
         places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        work = deblur_work(options, kernel, given, strength, turns, check_center(center), defects)
+        where = check_center(center)
+        work = deblur_work(options, kernel, given, strength, turns, where, defects, dtype)
         with printed_warnings(quiet=quiet):
             restore(places, work)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import tiff
@@ -107,6 +110,14 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
     if not is_zarr and isinstance(image, ZarrImage):
         return as_tiff_description(image)
     return image
+
+
+def with_dtype(image: OpenImage, dtype: str) -> OpenImage:
+    """What a file is like that has another dtype than an image; its pixels are none."""
+    described: Any = image
+    data = np.broadcast_to(np.zeros((), dtype), image.data.shape)
+    other: OpenImage = replace(described, data=data)
+    return other
 
 
 def image_writer(

@@ -14,6 +14,7 @@ from napari_rednet.arguments import (
     Noise,
     as_image,
     check_count,
+    check_dtype,
     check_number,
     check_options,
     check_out,
@@ -46,6 +47,7 @@ def deblur(
     tile: int | None = None,
     device: str = "auto",
     progress: bool | Progress = False,
+    dtype: Any = None,
     out: Any = None,
 ) -> Any:
     """Undo a known blur, and remove the noise.
@@ -70,7 +72,7 @@ def deblur(
         How often data and prior take turns.
     model : {'fast', 'best'}, path or Model
         The denoising model that is the prior.
-    channel_axis, defects, ensemble, device, progress, out :
+    channel_axis, defects, ensemble, device, progress, dtype, out :
         As for `denoise`.
     tile : int, optional
         Side in pixels of the blocks that large planes are processed in. They overlap, and join
@@ -79,9 +81,10 @@ def deblur(
     Returns
     -------
     restored : (..., Y, X) array
-        Of the image's shape, dtype and intensity units; `out` if given. A lazy dask array for
-        a dask array without `out`. Non-finite pixels stay as they are, and what was blurred into
-        them is not asked for: around them the result is that of an image that ends there.
+        Of the image's shape, intensity units and, unless it is given, dtype; `out` if given. A
+        lazy dask array for a dask array without `out`. Non-finite pixels stay as they are, and what
+        was blurred into them is not asked for: around them the result is that of an image that ends
+        there.
 
     Raises
     ------
@@ -126,6 +129,7 @@ def deblur(
         ensemble=ensemble,
         tile=tile,
         device=device,
+        dtype=dtype,
         out=out,
     )
     return drain(steps, progress, "deblur")
@@ -136,7 +140,7 @@ def deblur_steps(
 ) -> Steps:
     """`deblur`, step by step, as `denoise_steps` does for `denoise`."""
     restoration = prepare_deblur(image, psf, **options)
-    check_out(out, restoration.array, restoration.shape)
+    check_out(out, restoration.array, restoration.shape, restoration.job.dtype)
     _tell_what_is_odd(psf, options.get("center", "array"))
     return restoration.steps(out, repairs)
 
@@ -155,6 +159,7 @@ def prepare_deblur(
     ensemble: bool = False,
     tile: int | None = None,
     device: str = "auto",
+    dtype: Any = None,
 ) -> Restoration:
     """Check the arguments of `deblur`; nothing is computed yet."""
     array, layout = as_image(image, channel_axis)
@@ -176,6 +181,7 @@ def prepare_deblur(
             settings,
             devices=options.devices,
             outlier_share=outlier_share(defects, NOISY),
+            dtype=check_dtype(dtype, image),
         ),
         array,
     )

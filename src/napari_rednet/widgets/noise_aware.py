@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import FloatSpinBox
+from magicgui.widgets import CheckBox, FloatSpinBox
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Shapes
 from qtpy.compat import isalive
@@ -45,6 +45,13 @@ class NoiseAwareWidget(RestoreWidget):
         # Of the last run: what the noise that it estimated was fitted to.
         self._behind: dict[NoiseModel, NoiseLevels] = {}
         self.noise = NoiseControls(self._places)
+        self.fractions = CheckBox(
+            name="fractions",
+            label="",
+            text="Keep fractions (float32)",
+            tooltip="The result is float32 instead of integers, which lose the means of few "
+            "photons. Colours stay as they are.",
+        )
         self.runs.starters.append(self.noise.estimate)
         self.strength = FloatSpinBox(
             name="strength",
@@ -65,16 +72,25 @@ class NoiseAwareWidget(RestoreWidget):
         self._soon.timeout.connect(self._measure_if_open)
         self.viewer.events.theme.connect(self._follow_theme)
         self._follow_theme()
-        return [*self.noise.widgets, self.strength]
+        return [*self.noise.widgets, self.strength, self.fractions]
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """Noise and strength as well; the noise is None or a `Region` if it is to be estimated."""
+        """Noise, strength and dtype as well.
+
+        The noise is None or a `Region` if it is to be estimated.
+        """
         noise = self.noise.models() or self._region(layer)
-        return {**super().arguments_for(layer), "noise": noise, "strength": self.strength.value}
+        keeps = self.fractions.value and not (layer is not None and layer.rgb)
+        return {
+            **super().arguments_for(layer),
+            "noise": noise,
+            "strength": self.strength.value,
+            "dtype": "float32" if keeps else None,
+        }
 
     def remembered(self) -> list[ValueWidget]:
-        """The strength as well."""
-        return [*super().remembered(), self.strength]
+        """The strength and the dtype as well."""
+        return [*super().remembered(), self.strength, self.fractions]
 
     def parameters(self) -> dict[str, Any]:
         """Where noise is measured, and typed noise; estimates belong to their image."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _REST_MS = 700
 # What does not change how long it takes.
-_IRRELEVANT = ("noise", "strength", "mask", "center")
+_IRRELEVANT = ("noise", "strength", "mask", "center", "dtype")
 _speeds: dict[tuple[Any, ...], Speed] = {}
 
 
