@@ -222,12 +222,36 @@ def test_the_record_is_whole_and_keeps_what_other_batches_did(sources, camera):
     tifffile.imwrite(more / "d.tif", camera)
     run(more)
     lines = [json.loads(line) for line in (out / RECORD).read_text().splitlines()]
-    assert [line["result"] for line in lines] == ["a.tif", "b/b.tif", "c.tif", "d.tif"]
-    first = lines[0]
+    last = {line["result"]: line for line in lines}
+    assert list(last) == ["a.tif", "b/b.tif", "c.tif", "d.tif"]
+    assert all(line["finished"] for line in last.values())
+    first = last["a.tif"]
     assert first["source_state"] == list(state_of(sources / "a.tif"))
     assert first["result_state"] == list(state_of(out / "a.tif"))
     assert (first["command"], first["version"]) == ("copy", "1")
     assert sorted(os.listdir(out)) == [RECORD, "a.tif", "b", "c.tif", "d.tif"]
+
+
+def test_lines_are_added_to_the_record_and_it_is_not_written_anew(sources, monkeypatch):
+    """Two lines a file at most, however many files there are."""
+    written = []
+    write = BatchRecord._write
+    monkeypatch.setattr(BatchRecord, "_write", lambda self: (written.append(1), write(self)))
+    run(sources)
+    assert written == [1]
+    lines = (sources.parent / "out" / RECORD).read_text().splitlines()
+    assert len(lines) <= 2 * len(list(sources.rglob("*.tif")))
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next(sources):
+    run(sources)
+    record = sources.parent / "out" / RECORD
+    record.write_bytes(record.read_bytes()[:-20])
+    assert statuses(run(sources, existing="resume")) == ["skipped", "skipped", "restored"]
+    with record.open("a") as file:
+        file.write('{"result": "a.tif", "fini')
+    BatchRecord(record.parent, {})._append({"x": json.dumps({"result": "x"})})
+    assert BatchRecord(record.parent, {})._lines.keys() == {"a.tif", "b/b.tif", "c.tif", "x"}
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are text there")

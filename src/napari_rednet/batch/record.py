@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.errors import ImageFileError, RednetError
@@ -77,7 +77,8 @@ def _with_contents(path: Path) -> Iterator[Path]:
 class BatchRecord:
     """The record of a batch: a line of JSON for each file that was begun or finished.
 
-    It is written beside its place and renamed, so that it is whole whatever happens.
+    Lines are appended, the last one of a result counts, and one that was cut off does not: what is
+    written for a file does not grow with the number of files, and survives a killed process.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ class BatchRecord:
         self._lines = _read_lines(folder / RECORD)
 
     def prepare(self) -> None:
-        """Make the folder, and see that the record can be written there.
+        """Make the folder, and write there what is known, each result once.
 
         Raises
         ------
@@ -110,13 +111,11 @@ class BatchRecord:
     def begin(self, files: Sequence[BatchFile]) -> None:
         """Note that results are about to be written: what lies in their places is ours then."""
         new = [file for file in files if self._entry(file).get("finished") is not False]
-        self._lines |= {file.name: _line(result=file.name, finished=False) for file in new}
-        if new:
-            self._write()
+        self._append({file.name: _line(result=file.name, finished=False) for file in new})
 
     def finish(self, file: BatchFile, source: State, figures: Figures) -> None:
         """Note a finished file, and the state of its source before it was read."""
-        self._lines[file.name] = _line(
+        line = _line(
             result=file.name,
             finished=True,
             source=_path_of(file),
@@ -125,7 +124,7 @@ class BatchRecord:
             **self._task,
             figures=asdict(figures),
         )
-        self._write()
+        self._append({file.name: line})
 
     def knows(self, file: BatchFile) -> bool:
         """Whether a batch has begun to write this result."""
@@ -155,6 +154,24 @@ class BatchRecord:
         entry: dict[str, Any] = json.loads(self._lines.get(file.name, "{}"))
         return entry
 
+    def _append(self, lines: Mapping[str, str]) -> None:
+        if not lines:
+            return
+        self._lines |= lines
+        path = self._folder / RECORD
+        if not path.exists():
+            self._write()
+            return
+        try:
+            with path.open("a+b") as file:
+                is_cut_off = file.tell() > 0 and _last_byte(file) != b"\n"
+                text = "".join(line + "\n" for line in lines.values())
+                file.write(b"\n" * is_cut_off + text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RednetError(_no_writing(self._folder, error)) from error
+
     def _write(self) -> None:
         # Two batches may write to one folder at the same time.
         beside = self._folder / f"{RECORD}.{os.getpid()}.part"
@@ -168,6 +185,11 @@ class BatchRecord:
             raise RednetError(_no_writing(self._folder, error)) from error
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def _path_of(file: BatchFile) -> str:
