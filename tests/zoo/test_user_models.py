@@ -12,10 +12,18 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from tests.conftest import small_model
+from tests.conftest import idle_model, small_model
 
 import napari_rednet as nr
-from napari_rednet.zoo import list_models, on_change, read_model, user_models, user_models_folder
+from napari_rednet.errors import ModelError
+from napari_rednet.zoo import (
+    list_models,
+    load_model_for,
+    on_change,
+    read_model,
+    user_models,
+    user_models_folder,
+)
 from napari_rednet.zoo.user_models import check_name
 
 GOOD = string.ascii_letters + string.digits + "äßж_-. "
@@ -304,3 +312,32 @@ def test_a_file_in_the_way_of_an_installed_model_is_left_out(tiny_model):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "denoise-fast" in [info.name for info in list_models()]
+
+
+def test_models_can_be_loaded_by_the_names_that_functions_take():
+    found = nr.load_model("fast", task="denoise")
+    assert (found.name, found.task) == ("denoise-fast", "denoise")
+    assert nr.load_model("denoise-fast", "denoise").name == "denoise-fast"
+    with pytest.raises(ModelError, match="made for denoise, not for inpaint"):
+        nr.load_model("denoise-fast", "inpaint")
+    with pytest.raises(ValueError, match="task must be one of"):
+        nr.load_model("fast", task="paint")
+    with pytest.raises(ModelError, match="no model 'fast'"):
+        nr.load_model("fast")
+
+
+def test_files_are_read_once_until_they_change(tmp_path):
+    """What users load is theirs to change; what functions load is shared."""
+    assert load_model_for("denoise", "fast") is load_model_for("denoise", "fast")
+    assert nr.load_model("fast", "denoise") is not load_model_for("denoise", "fast")
+    path = tmp_path / "mine.safetensors"
+    small_model("denoise").save(path)
+    first = load_model_for("denoise", path)
+    assert load_model_for("denoise", path) is first
+    idle_model("denoise").save(path)
+    os.utime(path, ns=(1, 1))
+    changed = load_model_for("denoise", path)
+    assert not any(weights.any() for weights in changed.network.parameters())
+    path.unlink()
+    with pytest.raises(ModelError, match="no model file"):
+        load_model_for("denoise", path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -136,6 +136,20 @@ class RedNet(nn.Module):
         self.deconv = nn.ModuleList([*deconvolutions, last])
         self._skip_into = {deconv - 1: conv - 1 for conv, deconv in config.skip_pairs}
 
+    @classmethod
+    def with_weights(cls, config: NetworkConfig, weights: Mapping[str, Tensor]) -> RedNet:
+        """A network that has these very tensors for weights; no first ones are drawn.
+
+        Raises
+        ------
+        RuntimeError
+            If their names or shapes are not those of the network.
+        """
+        with torch.device("meta"):
+            network = cls(config)
+        network.load_state_dict(weights, assign=True)
+        return network
+
     def forward(self, image: Tensor) -> Tensor:
         """Restore a batch."""
         height, width = image.shape[-2:]
@@ -172,13 +186,11 @@ class RedNet(nn.Module):
         sizes. Kernels are small and images are not, so an ensemble over orientations turns
         the kernels and reads the image once, in its own order.
         """
-        twin = RedNet(self.config)
         weights = {
-            name: reorient(value, turns, mirror) if value.ndim == 4 else value
+            name: (reorient(value, turns, mirror) if value.ndim == 4 else value).clone()
             for name, value in self.state_dict().items()
         }
-        twin.load_state_dict(weights)
-        return twin.train(self.training)
+        return RedNet.with_weights(self.config, weights).train(self.training)
 
 
 def deconvolve(x: Tensor, layer: nn.Module) -> Tensor:

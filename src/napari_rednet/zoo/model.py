@@ -190,8 +190,9 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     contract = _contract(source, header)
     if _digest(header[_HEADER], weights) != header.get("sha256"):
         raise ModelError(f"{source} does not match its own checksum; get the file again")
-    network = RedNet(NetworkConfig(**contract["network"])).eval().requires_grad_(False)
-    network.load_state_dict(weights)
+    exact = {name: values.float() for name, values in weights.items()}
+    network = RedNet.with_weights(NetworkConfig(**contract["network"]), exact)
+    network = network.eval().requires_grad_(False)
     return Model(contract["name"], contract["task"], network, contract["info"])
 
 

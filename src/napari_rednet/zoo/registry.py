@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from napari_rednet.zoo.model import TASKS, Model, read_contract, read_model
 
 VARIANTS = ("fast", "best")
 Origin = Literal["installed", "user"]
+_MOST_LOADED, _MOST_DESCRIBED = 4, 256
 _warned_of: set[Path] = set()
 
 
@@ -59,29 +61,44 @@ def list_models(task: str | None = None) -> list[ModelInfo]:
     return [info for info in found if task in (None, info.task)]
 
 
-def load_model(name_or_path: str | os.PathLike[str]) -> Model:
+def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) -> Model:
     """Load a model by name ('denoise-fast', 'my cells') or from a ``.safetensors`` file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        With `task`, also 'fast' or 'best', as the functions that restore take it.
+    task : str, optional
+        What the model must have been made for.
 
     Raises
     ------
+    ValueError
+        If there is no such task.
     ModelError
-        If there is no such model, or its file is damaged.
+        If there is no such model, its file is damaged, or it was made for another task.
     """
     if str(name_or_path).endswith(".safetensors"):
-        return read_model(name_or_path)
-    known = {info.name: info.path for info in list_models()}
-    name = str(name_or_path)
-    if name not in known:
-        raise ModelError(
-            f"there is no model {name!r}; "
-            f"known: {', '.join(known)}, or the path of a .safetensors file"
-        )
-    # A file that was renamed by hand still says its old name.
-    return replace(read_model(known[name]), name=name)
+        found = read_model(name_or_path)
+    else:
+        known = {info.name: info.path for info in list_models()}
+        name = _full_name(str(name_or_path), task)
+        if name not in known:
+            raise ModelError(
+                f"there is no model {name!r}; "
+                f"known: {', '.join(known)}, or the path of a .safetensors file"
+            )
+        # A file that was renamed by hand still says its old name.
+        found = replace(read_model(known[name]), name=name)
+    if task is not None:
+        _check_task(found, task)
+    return found
 
 
 def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
     """The model to use for a task: 'fast', 'best', a full name, a path or a `Model`.
+
+    A file is read once, unless it changes: nobody may change the weights.
 
     Raises
     ------
@@ -91,17 +108,43 @@ def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
     if isinstance(model, Model):
         found = model
     elif isinstance(model, (str, os.PathLike)):
-        names = {info.variant: info.name for info in list_models(task)}
-        found = load_model(names.get(str(model), model))
+        found = _read_once(str(model), task, *_file_state(str(model), task))
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    if found.task != task:
+    _check_task(found, task)
+    return found
+
+
+def _full_name(name: str, task: str | None) -> str:
+    """The name of a model that is called by its variant within a task."""
+    if task is None:
+        return name
+    return {info.variant: info.name for info in list_models(task)}.get(name, name)
+
+
+def _check_task(model: Model, task: str) -> None:
+    if model.task != task:
         known = ", ".join(info.variant for info in list_models(task))
         raise ModelError(
-            f"the model {found.name!r} was made for {found.task}, not for {task}; "
+            f"the model {model.name!r} was made for {model.task}, not for {task}; "
             f"models for {task}: {known}"
         )
-    return found
+
+
+def _file_state(model: str, task: str) -> tuple[Path, int, int] | tuple[()]:
+    """What changes when a model's file does; nothing if there is none."""
+    name = _full_name(model, task)
+    path = {info.name: info.path for info in list_models()}.get(name, Path(model))
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return path, state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=_MOST_LOADED)
+def _read_once(model: str, task: str, *_: Path | int) -> Model:
+    return load_model(_full_name(model, task))
 
 
 def reserved_names() -> set[str]:
@@ -119,6 +162,16 @@ def describe(path: Path, origin: Origin) -> ModelInfo:
     ModelError
         If it is no model file that this version understands.
     """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ModelError(f"there is no model file {path}") from error
+    return _described(path, origin, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=_MOST_DESCRIBED)
+def _described(path: Path, origin: Origin, *_: int) -> ModelInfo:
+    """Headers are read once, not at every call of a verb."""
     try:
         contract = read_contract(path)
         config = NetworkConfig(**contract["network"])
