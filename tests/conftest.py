@@ -5,7 +5,8 @@ from hypothesis import settings
 from skimage import data
 
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
-from napari_rednet.zoo import TASKS, Model
+from napari_rednet.tasks import TASKS
+from napari_rednet.zoo import Model
 
 # A busy machine is slow, and that is no failure.
 settings.register_profile("untimed", deadline=None)

@@ -10,7 +10,7 @@ import napari_rednet as nr
 from napari_rednet.engine.network import NetworkConfig, RedNet
 from napari_rednet.engine.noise_map import told_noise
 from napari_rednet.recipes import RecipeTraining, Start, _psnr, read_recipe, with_length
-from napari_rednet.zoo import TASKS
+from napari_rednet.tasks import TASKS
 from tests.conftest import seeded, small_model
 
 ROOT = Path(__file__).parents[1]

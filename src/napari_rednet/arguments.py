@@ -7,8 +7,10 @@ import numbers
 import operator
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +91,8 @@ class Options:
         from napari_rednet.engine.devices import resolve_device
 
         chosen = resolve_device(device or self.device)
-        return Deblurrer(self.model.network, chosen, psf, iterations, self.ensemble, self.tile)
+        options = self.ensemble, self.tile, self.memory
+        return Deblurrer(self.model.network, chosen, psf, iterations, *options)
 
 
 def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
@@ -333,3 +336,22 @@ def _integer(name: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+
+
+def _check_center(center: Any) -> object:
+    from napari_rednet.psf import check_center
+
+    return check_center(center)
+
+
+CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
+    {
+        "strength": partial(check_number, "strength"),
+        "scale": check_scale,
+        "iterations": partial(check_count, "iterations"),
+        "center": _check_center,
+        "defects": check_defects,
+        "dtype": partial(check_dtype, image=None),
+    }
+)
+"""What an argument is checked by before there is an image; see also `check_options`."""

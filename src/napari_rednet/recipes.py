@@ -23,6 +23,7 @@ from napari_rednet.engine.noise_map import told_noise
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.engine.training import Batch, Trainer
 from napari_rednet.errors import TrainingError
+from napari_rednet.tasks import TASKS
 from napari_rednet.training_batches import (
     CorruptedBatches,
     Corruption,
@@ -36,7 +37,6 @@ from napari_rednet.training_batches import (
     normalized_planes,
 )
 from napari_rednet.zoo import Model, load_model_for
-from napari_rednet.zoo.model import TASKS
 
 # What a file that is no recipe leads to; errors of TOML are a kind of ValueError.
 _WRONG = (OSError, KeyError, TypeError, AttributeError, ValueError)

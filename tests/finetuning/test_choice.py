@@ -14,7 +14,7 @@ from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.finetuning import METHODS
 from napari_rednet.finetuning.choice import choose_method, repeating_axis
 from napari_rednet.finetuning.stacks import as_stacks
-from napari_rednet.zoo import TASKS
+from napari_rednet.tasks import TASKS
 
 CLEAN = clean_image()
 SCENES = np.stack([data.camera()[y : y + 160, x : x + 180] for y, x in ((0, 0), (300, 200))])

@@ -1,172 +1,86 @@
-"""What each task does to a file, as the `Work` of a batch; its record is the same for all callers.
+"""What a function of the package does to a file, as the `Work` of a batch.
 
-The verbs are imported when they are used: what only lists files need not wait for them.
+The functions are imported when they are used: what only lists files need not wait for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_rednet.batch.restoring import Prepared, Work, digest
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.execution import Repairs
+from napari_rednet.tasks import VERBS
 
 if TYPE_CHECKING:
-    from napari_rednet.arguments import Options
-    from napari_rednet.execution import Steps
+    from napari_rednet.arguments import Noise
     from napari_rednet.io.files import OpenImage
-    from napari_rednet.psf import Center
 
-GivenNoise = float | NoiseModel | None
-"""Noise of all channels of all files; None if it is estimated in each file."""
-
-
-def denoise_work(
-    options: Options,
-    noise: GivenNoise = None,
-    strength: float = 1.0,
-    defects: str = "repair",
-    dtype: str | None = None,
-) -> Work:
-    """Remove noise."""
-    from napari_rednet.restoration import denoise_steps
-
-    make_steps = partial(
-        denoise_steps,
-        strength=strength,
-        defects=defects,
-        dtype=dtype,
-        **_shared(options),
-        memory=options.memory,
-    )
-
-    def prepare(image: OpenImage) -> Prepared:
-        levels = noise_levels(image, noise)
-        if image.is_rgb:
-            del levels[3:]  # transparency has none
-        return _counting(partial(make_steps, noise=levels, rgb=image.is_rgb), levels)
-
-    arguments = {
-        "noise": repr(noise),
-        "strength": strength,
-        "defects": defects,
-        "ensemble": options.ensemble,
-        "dtype": dtype,
-    }
-    return Work("denoise", options.model, prepare, arguments, dtype=dtype)
+# What does not change a result; the image says how it is laid out.
+_HOW = ("model", "device", "memory", "tile", "progress", "out", "channel_axis", "rgb")
 
 
-def super_resolve_work(options: Options, scale: int = 2, defects: str = "repair") -> Work:
-    """Enlarge."""
-    from napari_rednet.restoration import super_resolve_steps
+def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
+    """What a function does to each file, its arguments being checked; the model is loaded.
 
-    make_steps = partial(
-        super_resolve_steps,
-        scale=scale,
-        defects=defects,
-        **_shared(options),
-        memory=options.memory,
-    )
+    Parameters
+    ----------
+    verb : str
+        The function.
+    arguments : mapping
+        By the names of the function; the others are as by default. One `noise` for all channels of
+        all files, or None to estimate it in each file; one `mask` for all files, or None to find
+        dead and hot pixels in each.
+
+    Raises
+    ------
+    ValueError, TypeError, ModelError
+        As the function.
+    """
+    from napari_rednet.arguments import CHECKS, check_options
+    from napari_rednet.restoration import find_defects
+
+    row = VERBS[verb]
+    given = {**row.options, **arguments}
+    for name in given.keys() & CHECKS.keys():
+        CHECKS[name](given[name])
+    shared = (given[name] for name in ("model", "ensemble", "tile", "device", "memory"))
+    options = check_options(row.task, *shared)
+    taken = {**arguments, "model": options.model}  # loaded once for all files
+    make_steps = partial(row.function("_steps"), **taken)
+    of_the_image = [name for name in ("noise", "mask") if name in row.options]
 
     def prepare(image: OpenImage) -> Prepared:
-        return _counting(partial(make_steps, rgb=image.is_rgb))
+        own: dict[str, Any] = {"rgb": image.is_rgb} if row.takes_rgb else {}
+        noise: Sequence[NoiseModel] = ()
+        remark = ""
+        if "noise" in of_the_image:
+            noise = own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
+        if "mask" in of_the_image and given["mask"] is None:
+            found = find_defects(image.data, channel_axis=image.channel_axis)
+            own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
+        repairs = Repairs()
+        if row.repairs:
+            own["repairs"] = repairs
+        return Prepared(partial(make_steps, **own), noise, remark, repairs)
 
-    arguments = {"scale": scale, "defects": defects, "ensemble": options.ensemble}
-    return Work("super-resolve", options.model, prepare, arguments, scale)
-
-
-def deblock_work(options: Options, defects: str = "repair") -> Work:
-    """Remove JPEG artefacts."""
-    from napari_rednet.restoration import deblock_steps
-
-    make_steps = partial(deblock_steps, defects=defects, **_shared(options), memory=options.memory)
-
-    def prepare(image: OpenImage) -> Prepared:
-        return _counting(partial(make_steps, rgb=image.is_rgb))
-
-    arguments = {"defects": defects, "ensemble": options.ensemble}
-    return Work("deblock", options.model, prepare, arguments)
-
-
-def deblur_work(
-    options: Options,
-    psf: Any,
-    noise: GivenNoise = None,
-    strength: float = 1.0,
-    iterations: int = 8,
-    center: Center = "array",
-    defects: str = "repair",
-    dtype: str | None = None,
-) -> Work:
-    """Undo a blur."""
-    from napari_rednet.restoration import deblur_steps
-
-    make_steps = partial(
-        deblur_steps,
-        psf=psf,
-        center=center,
-        strength=strength,
-        iterations=iterations,
-        defects=defects,
-        dtype=dtype,
-        **_shared(options),
-    )
-
-    def prepare(image: OpenImage) -> Prepared:
-        levels = noise_levels(image, noise)
-        return _counting(partial(make_steps, noise=levels), levels)
-
-    arguments = {
-        "psf": digest(psf),
-        "center": center,
-        "noise": repr(noise),
-        "strength": strength,
-        "iterations": iterations,
-        "defects": defects,
-        "ensemble": options.ensemble,
-        # Here alone it changes the result a little.
-        "tile": options.tile,
-        "dtype": dtype,
-    }
-    return Work("deblur", options.model, prepare, arguments, dtype=dtype)
+    recorded = {name: _recorded(value) for name, value in given.items() if name not in _HOW}
+    if row.tile_matters:
+        recorded["tile"] = given["tile"]
+    scale, dtype = given.get("scale", 1), given.get("dtype")
+    return Work(row.command, options.model, prepare, recorded, scale, dtype)
 
 
-def inpaint_work(options: Options, mask: Any = None) -> Work:
-    """Fill what a mask covers or, without one, the dead and hot pixels of each file."""
-    from napari_rednet.restoration import find_defects, inpaint_steps
-
-    make_steps = partial(inpaint_steps, **_shared(options), memory=options.memory)
-
-    def prepare(image: OpenImage) -> Prepared:
-        if mask is not None:
-            return Prepared(partial(make_steps, mask=mask))
-        found = find_defects(image.data, channel_axis=image.channel_axis)
-        told = f"dead and hot pixels found: {found.sum()}"
-        return Prepared(partial(make_steps, mask=found), remark=told)
-
-    arguments = {"mask": None if mask is None else digest(mask), "ensemble": options.ensemble}
-    return Work("inpaint", options.model, prepare, arguments)
+def _recorded(value: Any) -> Any:
+    """An argument as JSON: arrays by their values."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return repr(value) if isinstance(value, NoiseModel) else digest(value)
 
 
-def _counting(make_steps: Callable[..., Steps], noise: Sequence[NoiseModel] = ()) -> Prepared:
-    """How an image is restored, with a count of what is repaired in it."""
-    repairs = Repairs()
-    return Prepared(partial(make_steps, repairs=repairs), noise, repairs=repairs)
-
-
-def _shared(options: Options) -> dict[str, Any]:
-    """The arguments that all verbs have, with the model loaded once for all files."""
-    return {
-        "model": options.model,
-        "ensemble": options.ensemble,
-        "tile": options.tile,
-        "device": options.device,
-    }
-
-
-def noise_levels(image: OpenImage, given: GivenNoise) -> list[NoiseModel]:
+def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
     """One noise model a channel: the given one or, if there is none, from the image."""
     from napari_rednet.arguments import as_image, noise_per_channel
     from napari_rednet.restoration import estimate_noise
@@ -175,4 +89,7 @@ def noise_levels(image: OpenImage, given: GivenNoise) -> list[NoiseModel]:
     noise: Any = given
     if given is None:
         noise = estimate_noise(image.data, channel_axis=image.channel_axis)
-    return noise_per_channel(noise, layout.channels) or []
+    found = noise_per_channel(noise, layout.channels) or []
+    if takes_rgb and image.is_rgb:
+        del found[3:]  # transparency has none
+    return found

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from napari_rednet.calls.origins import Origin
-
-_TAKES_RGB = ("denoise", "super_resolve", "deblock")
+from napari_rednet.tasks import VERBS
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,14 @@ class Call:
     @property
     def has_rgb(self) -> bool:
         """Whether the verb is told of colours as such, and takes care of transparency."""
-        return self.rgb and self.verb in _TAKES_RGB
+        return self.rgb and VERBS[self.verb].takes_rgb
 
     @property
     def changed(self) -> dict[str, Any]:
         """The arguments that are not as they are by default, in the order of the function."""
-        defaults = _defaults(self.verb)
+        defaults = VERBS[self.verb].options
         given = {name: self.arguments[name] for name in defaults if name in self.arguments}
         return {name: value for name, value in given.items() if value != defaults[name]}
-
-
-def _defaults(verb: str) -> dict[str, Any]:
-    import napari_rednet
-
-    parameters = inspect.signature(getattr(napari_rednet, verb)).parameters
-    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 def common_noise(noise: list[Mapping[str, float]]) -> Mapping[str, float] | None:

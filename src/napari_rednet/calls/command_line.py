@@ -13,14 +13,8 @@ from napari_rednet.calls.call import Call, common_noise, is_gaussian
 from napari_rednet.calls.origins import Origin
 from napari_rednet.calls.python import placeholder
 from napari_rednet.io.files import TIFF_SUFFIXES
+from napari_rednet.tasks import VERBS
 
-_RESULT = {
-    "denoise": "denoised",
-    "super_resolve": "super-resolved",
-    "deblock": "deblocked",
-    "deblur": "deblurred",
-    "inpaint": "inpainted",
-}
 _PSF_OPTIONS = {
     "gaussian": ("--gaussian",),
     "disk": ("--disk",),
@@ -39,7 +33,7 @@ def as_command_line(call: Call) -> str:
     """
     _check(call)
     source = _file("image", call.source)
-    words = ["napari-rednet", call.verb.replace("_", "-"), source, _result(source, call.verb)]
+    words = ["napari-rednet", VERBS[call.verb].command, source, _result(source, call.verb)]
     for name, value in call.changed.items():
         words += _option(name, value)
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
@@ -74,7 +68,7 @@ def _file(variable: str, origin: Origin) -> str:
 def _result(source: str, verb: str) -> str:
     path = Path(source)
     stem, dot, rest = path.name.partition(".")
-    return str(path.with_name(f"{stem}-{_RESULT[verb]}{dot}{rest}"))
+    return str(path.with_name(f"{stem}-{VERBS[verb].result}{dot}{rest}"))
 
 
 def _option(name: str, value: Any) -> list[str]:

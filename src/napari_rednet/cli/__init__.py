@@ -4,7 +4,9 @@ from typing import Any
 
 import typer
 
-from napari_rednet.cli import export, finetuning, models, restoring, training
+from napari_rednet.cli import export, finetuning, models, training
+from napari_rednet.cli.restoring import command_for
+from napari_rednet.tasks import VERBS
 
 
 class _App(typer.Typer):
@@ -20,16 +22,9 @@ app = _App(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (
-    restoring.denoise,
-    restoring.super_resolve,
-    restoring.deblock,
-    restoring.deblur,
-    restoring.inpaint,
-    finetuning.fine_tune,
-    training.train,
-    training.demo,
-):
+for verb in VERBS.values():
+    app.command()(command_for(verb))
+for command in (finetuning.fine_tune, training.train, training.demo):
     app.command()(command)
 models.app.command("export")(export.export_model)
 app.add_typer(models.app, name="models")

@@ -12,7 +12,7 @@ def choose_psf(
     disk: float | None,
     motion: float | None,
     angle: float | None,
-    widefield: tuple[float | None, ...],
+    *widefield: float | None,
 ) -> Any:
     """The PSF of the one kind whose parameters are given.
 

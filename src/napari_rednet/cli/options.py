@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -96,6 +98,84 @@ Dtype = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of the commands that restore: its type and help for typer, and its default."""
+
+    type: Any
+    default: Any = None
+
+
+def _number(text: str) -> Option:
+    return Option(Annotated[float | None, typer.Option(help=text)])
+
+
+OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        "scale": Option(Annotated[int, typer.Option(help="2, 3 or 4.")]),
+        "mask": Option(
+            Annotated[
+                Path | None,
+                typer.Option(
+                    help="Image whose pixels that are not 0 are missing, in all images; if not "
+                    "given, dead and hot pixels are found, in each image by itself."
+                ),
+            ]
+        ),
+        "psf": Option(Annotated[Path | None, typer.Option(help="TIFF with the image of a point.")]),
+        "center": Option(
+            Annotated[
+                str,
+                typer.Option(
+                    metavar="array|mass",
+                    help="Where in it the point is: in the middle of the array, or at the centre "
+                    "of mass, as suits a bead that was cut out by hand.",
+                ),
+            ]
+        ),
+        "gaussian": _number("Standard deviation in pixels."),
+        "disk": _number("Radius in pixels (out of focus)."),
+        "motion": _number("Length in pixels."),
+        "angle": _number("Of the motion, in degrees; 0 if not given."),
+        "numerical_aperture": _number("Of a widefield microscope; with the next two."),
+        "wavelength": _number("Of the light, as pixel size."),
+        "pixel_size": _number("In the sample."),
+        "noise": Option(Noise),
+        "gain": Option(Gain),
+        "offset": Option(Offset),
+        "read_noise": Option(ReadNoise),
+        "grain_y": Option(GrainY),
+        "grain_x": Option(GrainX),
+        "strength": Option(Strength),
+        "iterations": Option(
+            Annotated[int, typer.Option(help="How often data and prior take turns.")]
+        ),
+        "defects": Option(Defects),
+        "dtype": Option(Dtype),
+        "model": Option(Model),
+        "ensemble": Option(Ensemble),
+        "device": Option(Device),
+        "tile": Option(Tile),
+        "memory": Option(Memory),
+    }
+)
+"""What restores, in the order of the help; a function's own default comes first."""
+
+FILE_OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        "paths": Option(Paths),
+        "force": Option(Force, default=False),
+        "quiet": Option(Quiet, default=False),
+        "out": Option(Out),
+        "skip": Option(Skip, default=False),
+        "resume": Option(Resume, default=False),
+        "report": Option(Report),
+        "scheduler": Option(Scheduler),
+    }
+)
+"""What is read and written, as the fields of `Places`."""
 
 
 @contextmanager

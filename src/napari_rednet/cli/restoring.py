@@ -1,245 +1,85 @@
-"""Commands that restore files."""
+"""Commands that restore files: one for each function that restores, with the options it has."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from napari_rednet.cli.blur import choose_psf
 from napari_rednet.cli.files import Places, read_mask, restore
-from napari_rednet.cli.options import (
-    Defects,
-    Device,
-    Dtype,
-    Ensemble,
-    Force,
-    Gain,
-    GrainX,
-    GrainY,
-    Memory,
-    Model,
-    Noise,
-    Offset,
-    Out,
-    Paths,
-    Quiet,
-    ReadNoise,
-    Report,
-    Resume,
-    Scheduler,
-    Skip,
-    Strength,
-    Tile,
-    reported_errors,
-)
+from napari_rednet.cli.options import FILE_OPTIONS, OPTIONS, reported_errors
 from napari_rednet.console import printed_warnings
 from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.tasks import Verb
 
-
-def denoise(
-    paths: Paths,
-    *,
-    noise: Noise = None,
-    gain: Gain = None,
-    offset: Offset = None,
-    read_noise: ReadNoise = None,
-    grain_y: GrainY = None,
-    grain_x: GrainX = None,
-    strength: Strength = 1.0,
-    defects: Defects = "repair",
-    dtype: Dtype = None,
-    model: Model = "fast",
-    ensemble: Ensemble = False,
-    device: Device = "auto",
-    tile: Tile = None,
-    memory: Memory = None,
-    force: Force = False,
-    quiet: Quiet = False,
-    out: Out = None,
-    skip: Skip = False,
-    resume: Resume = False,
-    report: Report = None,
-    scheduler: Scheduler = None,
-) -> None:
-    """Remove noise from images or stacks; axes, dtype, units and metadata are kept."""
-    from napari_rednet.arguments import check_defects, check_dtype, check_number, check_options
-    from napari_rednet.batch.tasks import denoise_work
-
-    with reported_errors():
-        check_defects(defects)
-        given = noise_model(noise, gain, offset, read_noise, grain_y, grain_x)
-        check_number("strength", strength)
-        check_dtype(dtype, None)
-        options = check_options("denoise", model, ensemble, tile, device, memory)
-        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        with printed_warnings(quiet=quiet):
-            restore(places, denoise_work(options, given, strength, defects, dtype))
-
-
-def super_resolve(
-    paths: Paths,
-    *,
-    scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
-    defects: Defects = "repair",
-    model: Model = "fast",
-    ensemble: Ensemble = False,
-    device: Device = "auto",
-    tile: Tile = None,
-    memory: Memory = None,
-    force: Force = False,
-    quiet: Quiet = False,
-    out: Out = None,
-    skip: Skip = False,
-    resume: Resume = False,
-    report: Report = None,
-    scheduler: Scheduler = None,
-) -> None:
-    """Enlarge images or stacks in Y and X; the pixel size is adapted."""
-    from napari_rednet.arguments import check_defects, check_options, check_scale
-    from napari_rednet.batch.tasks import super_resolve_work
-
-    with reported_errors():
-        check_defects(defects)
-        factor = check_scale(scale)
-        options = check_options("super_resolve", model, ensemble, tile, device, memory)
-        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        restore(places, super_resolve_work(options, factor, defects))
-
-
-def deblock(
-    paths: Paths,
-    *,
-    defects: Defects = "repair",
-    model: Model = "fast",
-    ensemble: Ensemble = False,
-    device: Device = "auto",
-    tile: Tile = None,
-    memory: Memory = None,
-    force: Force = False,
-    quiet: Quiet = False,
-    out: Out = None,
-    skip: Skip = False,
-    resume: Resume = False,
-    report: Report = None,
-    scheduler: Scheduler = None,
-) -> None:
-    """Remove JPEG artefacts from images or stacks that were coded as JPEG before."""
-    from napari_rednet.arguments import check_defects, check_options
-    from napari_rednet.batch.tasks import deblock_work
-
-    with reported_errors():
-        check_defects(defects)
-        options = check_options("deblock", model, ensemble, tile, device, memory)
-        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        restore(places, deblock_work(options, defects))
-
-
-def deblur(
-    paths: Paths,
-    *,
-    psf: Annotated[Path | None, typer.Option(help="TIFF with the image of a point.")] = None,
-    center: Annotated[
-        str,
-        typer.Option(
-            metavar="array|mass",
-            help="Where in it the point is: in the middle of the array, or at the centre of mass, "
-            "as suits a bead that was cut out by hand.",
+# Arguments that are several options, or that files say.
+_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "psf": (
+            "psf",
+            "gaussian",
+            "disk",
+            "motion",
+            "angle",
+            "numerical_aperture",
+            "wavelength",
+            "pixel_size",
         ),
-    ] = "array",
-    gaussian: Annotated[float | None, typer.Option(help="Standard deviation in pixels.")] = None,
-    disk: Annotated[float | None, typer.Option(help="Radius in pixels (out of focus).")] = None,
-    motion: Annotated[float | None, typer.Option(help="Length in pixels.")] = None,
-    angle: Annotated[
-        float | None, typer.Option(help="Of the motion, in degrees; 0 if not given.")
-    ] = None,
-    numerical_aperture: Annotated[
-        float | None, typer.Option(help="Of a widefield microscope; with the next two.")
-    ] = None,
-    wavelength: Annotated[float | None, typer.Option(help="Of the light, as pixel size.")] = None,
-    pixel_size: Annotated[float | None, typer.Option(help="In the sample.")] = None,
-    noise: Noise = None,
-    gain: Gain = None,
-    offset: Offset = None,
-    read_noise: ReadNoise = None,
-    grain_y: GrainY = None,
-    grain_x: GrainX = None,
-    strength: Strength = 1.0,
-    iterations: Annotated[int, typer.Option(help="How often data and prior take turns.")] = 8,
-    defects: Defects = "repair",
-    dtype: Dtype = None,
-    model: Model = "fast",
-    ensemble: Ensemble = False,
-    device: Device = "auto",
-    tile: Tile = None,
-    force: Force = False,
-    quiet: Quiet = False,
-    out: Out = None,
-    skip: Skip = False,
-    resume: Resume = False,
-    report: Report = None,
-    scheduler: Scheduler = None,
-) -> None:
-    """Undo a known blur of images or stacks, plane by plane; name one kind of blur."""
-    from napari_rednet.arguments import (
-        check_count,
-        check_defects,
-        check_dtype,
-        check_number,
-        check_options,
+        "noise": ("noise", "gain", "offset", "read_noise", "grain_y", "grain_x"),
+        **dict.fromkeys(("channel_axis", "rgb", "progress", "out"), ()),
+    }
+)
+
+
+def command_for(verb: Verb) -> Callable[..., None]:
+    """The command of a function, its options being those of the function."""
+    names = {part for name in verb.options for part in _PARTS.get(name, (name,))}
+    own = {name: kind for name, kind in OPTIONS.items() if name in names}
+
+    def command(**given: Any) -> None:
+        with reported_errors():
+            places = Places(**{name: given[name] for name in FILE_OPTIONS})
+            with printed_warnings(quiet=places.quiet):
+                arguments = {name: _argument(name, given) for name in verb.options}
+                for name, parts in _PARTS.items():
+                    if not parts:
+                        arguments.pop(name, None)
+                _restore(verb, arguments, places)
+
+    kinds = {"paths": FILE_OPTIONS["paths"], **own, **FILE_OPTIONS}
+    command.__name__, command.__doc__ = verb.name, verb.help
+    defaults = {name: kind.default for name, kind in kinds.items()}
+    defaults |= {n: v for n, v in verb.options.items() if n in own and n not in _PARTS}
+    defaults["paths"] = inspect.Parameter.empty
+    command.__annotations__ = {name: kind.type for name, kind in kinds.items()}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.type
+            )
+            for name, kind in kinds.items()
+        ]
     )
-    from napari_rednet.batch.tasks import deblur_work
-    from napari_rednet.psf import check_center
-
-    with reported_errors():
-        check_defects(defects)
-        widefield = (numerical_aperture, wavelength, pixel_size)
-        kernel = choose_psf(psf, gaussian, disk, motion, angle, widefield)
-        given = noise_model(noise, gain, offset, read_noise, grain_y, grain_x)
-        check_number("strength", strength)
-        turns = check_count("iterations", iterations)
-        check_dtype(dtype, None)
-        options = check_options("denoise", model, ensemble, tile, device)
-        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        where = check_center(center)
-        work = deblur_work(options, kernel, given, strength, turns, where, defects, dtype)
-        with printed_warnings(quiet=quiet):
-            restore(places, work)
+    return command
 
 
-def inpaint(
-    paths: Paths,
-    *,
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            help="Image whose pixels that are not 0 are missing, in all images; if not given, dead "
-            "and hot pixels are found, in each image by itself."
-        ),
-    ] = None,
-    model: Model = "fast",
-    ensemble: Ensemble = False,
-    device: Device = "auto",
-    tile: Tile = None,
-    memory: Memory = None,
-    force: Force = False,
-    quiet: Quiet = False,
-    out: Out = None,
-    skip: Skip = False,
-    resume: Resume = False,
-    report: Report = None,
-    scheduler: Scheduler = None,
-) -> None:
-    """Fill missing pixels of images or stacks; known ones are kept as they are."""
-    from napari_rednet.arguments import check_options
-    from napari_rednet.batch.tasks import inpaint_work
+def _argument(name: str, given: Mapping[str, Any]) -> Any:
+    """An argument of the function, as the options say it."""
+    if name == "psf":
+        return choose_psf(*(given[part] for part in _PARTS["psf"]))
+    if name == "noise":
+        return noise_model(*(given[part] for part in _PARTS["noise"]))
+    if name == "mask":
+        return None if given["mask"] is None else read_mask(given["mask"])
+    return given.get(name)
 
-    with reported_errors():
-        options = check_options("inpaint", model, ensemble, tile, device, memory)
-        given = None if mask is None else read_mask(mask)
-        places = Places(paths, out, report, skip, force, resume, quiet, scheduler)
-        restore(places, inpaint_work(options, given))
+
+def _restore(verb: Verb, arguments: Mapping[str, Any], places: Places) -> None:
+    from napari_rednet.batch.tasks import make_work
+
+    restore(places, make_work(verb.name, arguments))
 
 
 def noise_model(

@@ -190,7 +190,8 @@ def prepare_fine_tuning(
     from napari_rednet.engine.devices import resolve_device
     from napari_rednet.finetuning.planning import Given, make_plan
     from napari_rednet.finetuning.session import FineTuning
-    from napari_rednet.zoo import TASKS, load_model_for
+    from napari_rednet.tasks import TASKS
+    from napari_rednet.zoo import load_model_for
 
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")

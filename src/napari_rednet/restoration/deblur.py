@@ -26,7 +26,7 @@ from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
 from napari_rednet.restoration.presentation import NOISY, outlier_share
 
 if TYPE_CHECKING:
-    from napari_rednet.arguments import ModelLike
+    from napari_rednet.arguments import Memory, ModelLike
     from napari_rednet.engine.planes import ChannelSettings
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ def deblur(
     defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     progress: bool | Progress = False,
     dtype: Any = None,
@@ -72,7 +73,7 @@ def deblur(
         How often data and prior take turns.
     model : {'fast', 'best'}, path or Model
         The denoising model that is the prior.
-    channel_axis, defects, ensemble, device, progress, dtype, out :
+    channel_axis, defects, ensemble, memory, device, progress, dtype, out :
         As for `denoise`.
     tile : int, optional
         Side in pixels of the blocks that large planes are processed in. They overlap, and join
@@ -128,6 +129,7 @@ def deblur(
         defects=defects,
         ensemble=ensemble,
         tile=tile,
+        memory=memory,
         device=device,
         dtype=dtype,
         out=out,
@@ -158,6 +160,7 @@ def prepare_deblur(
     defects: str = "repair",
     ensemble: bool = False,
     tile: int | None = None,
+    memory: Memory | None = None,
     device: str = "auto",
     dtype: Any = None,
 ) -> Restoration:
@@ -167,7 +170,7 @@ def prepare_deblur(
     noises = noise_per_channel(noise, layout.channels)
     check_number("strength", strength)
     turns = check_count("iterations", iterations)
-    options = check_options("denoise", model, ensemble, tile, device)
+    options = check_options("denoise", model, ensemble, tile, device, memory)
 
     def settings(samples: Samples, channel: int) -> ChannelSettings:
         given = None if noises is None else noises[channel]

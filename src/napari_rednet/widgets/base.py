@@ -14,6 +14,7 @@ from napari.viewer import Viewer
 from qtpy.compat import isalive
 
 from napari_rednet.execution import Repairs, is_dask
+from napari_rednet.tasks import VERBS, Verb
 from napari_rednet.widgets import memory, model_events
 from napari_rednet.widgets.companion import Companion
 from napari_rednet.widgets.controls import Choices, CommonControls, find_choices, widen_unlabelled
@@ -50,19 +51,10 @@ class RestoreWidget(Container):
     Attributes
     ----------
     verb : str
-        The function of the package that does the work.
-    task : str
-        Whose models are offered.
-    suffix : str
-        What is added to the name of the layer.
-    doing : str
-        What the activity dock calls a run.
-    repairs : bool
-        Whether the function repairs hot and dead pixels first.
+        The function of the package that does the work; its row in `tasks.VERBS` says how windows
+        speak of it.
     preview_remark : str
         What is not true of a preview.
-    sample : str
-        Key of the sample that is offered while there is no image.
     hint : SampleHint
         Offers it.
     companion : Companion or None
@@ -80,33 +72,29 @@ class RestoreWidget(Container):
     """
 
     verb: ClassVar[str]
-    task: ClassVar[str]
-    suffix: ClassVar[str]
-    doing: ClassVar[str]
-    repairs: ClassVar[bool] = True
     preview_remark: ClassVar[str] = ""
-    sample: ClassVar[str]
     companion: Companion | None = None
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.hint = SampleHint(self.native, napari_viewer, self.sample, self._use_sample)
-        self.common = CommonControls(self._image_layers, repairs=self.repairs)
+        row = self.row
+        self.hint = SampleHint(self.native, napari_viewer, row.sample, self._use_sample)
+        self.common = CommonControls(self._image_layers, repairs=row.repairs)
         self.extent = ExtentControls(napari_viewer, lambda: self.common.image.value)
         self.preview = Preview(
             napari_viewer,
             lambda: self.common.image.value,
             self.extent.previewed,
             self.arguments,
-            Previewer(self.task, self.complete, self.prepare),
+            Previewer(row.task, self.complete, self.prepare),
             self.preview_remark,
         )
         self.runs = runs = RunControl(napari_viewer)
         self.run, self.cancel = runs.run, runs.cancel
         self.progress, self.status = runs.progress, runs.status
         ask, tell = self._ask_for_estimate, runs.tell_estimate
-        self.estimate = TimeEstimate(self.native, self.verb, self.task, self.prepare, ask, tell)
+        self.estimate = TimeEstimate(self.native, self.verb, row.task, self.prepare, ask, tell)
         self._arrange()
         self.layer_runs = LayerRuns(self)
         self.menu = ParameterMenu(self, self.layer_runs.present_call)
@@ -123,6 +111,11 @@ class RestoreWidget(Container):
         super().reset_choices()
         if self.companion is not None:
             self.companion.update()
+
+    @property
+    def row(self) -> Verb:
+        """What there is to know of the function."""
+        return VERBS[self.verb]
 
     # Hooks ---------------------------------------------------------------------------------
 
@@ -179,7 +172,7 @@ class RestoreWidget(Container):
         """
         repairs = Repairs()
         restored = yield from self.prepare(image, **arguments).steps(repairs=repairs)
-        used = {"repaired": repairs.count} if self.repairs else {}
+        used = {"repaired": repairs.count} if self.row.repairs else {}
         return image.with_alpha(restored), used
 
     def show_used(self, used: dict[str, Any]) -> None:
@@ -259,11 +252,11 @@ class RestoreWidget(Container):
     def _find_choices(self, model: str | None = None) -> None:
         """Offer what there is, and choose a model if one is named."""
         if "torch" in sys.modules:
-            self._offer(find_choices(self.task), model)
+            self._offer(find_choices(self.row.task), model)
         else:
             # Importing torch would keep the window from opening for seconds.
             offer = self._while_open(partial(self._offer, model=model))
-            compute_in_background(partial(find_choices, self.task), offer)
+            compute_in_background(partial(find_choices, self.row.task), offer)
 
     def _offer(self, choices: Choices, model: str | None) -> None:
         self.common.offer(choices, model)
@@ -274,7 +267,7 @@ class RestoreWidget(Container):
         if not isalive(self.native):
             model_events.changed.disconnect(self._follow_models)
             model_events.chosen.disconnect(self._follow_models)
-        elif task in (None, self.task):
+        elif task in (None, self.row.task):
             self._find_choices(name)
             self.preview.models_changed()
 

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
+from napari_rednet.tasks import VERBS
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.batch_controls import BatchControls
 from napari_rednet.widgets.batch_layers import FileImage, add_files, read_files
 from napari_rednet.widgets.batch_run import BatchRun
 from napari_rednet.widgets.batch_table import FileTable
 from napari_rednet.widgets.controls import Choices, find_choices
-from napari_rednet.widgets.deblock import DeblockWidget
-from napari_rednet.widgets.denoise import DenoiseWidget
 from napari_rednet.widgets.dialogs import make_button, shown_errors
 from napari_rednet.widgets.fine_tune_parts import Scrolling, clock, make_label
-from napari_rednet.widgets.inpaint import InpaintWidget
 from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut, focus_kept
 from napari_rednet.widgets.running import RunningWidget
-from napari_rednet.widgets.super_resolve import SuperResolveWidget
 from napari_rednet.widgets.worker import PER_MILLE, compute_in_background
-
-_SINGLE = (DenoiseWidget, SuperResolveWidget, DeblockWidget, InpaintWidget)
-_SUFFIXES = MappingProxyType({widget.task: widget.suffix for widget in _SINGLE})
 
 
 class BatchWidget(RunningWidget):
@@ -123,7 +116,7 @@ class BatchWidget(RunningWidget):
         file, run = self.table.selected, self._run
         if file is None or run is None:
             return
-        add = partial(add_files, self.viewer, file, _SUFFIXES[run.order.task])
+        add = partial(add_files, self.viewer, file, f" {VERBS[run.order.verb].result}")
         compute_in_background(
             partial(read_files, file, with_source=with_source),
             partial(self._if_open, partial(self._add, add)),

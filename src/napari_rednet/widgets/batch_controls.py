@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from magicgui.widgets import Container, FileEdit, LineEdit
 
 from napari_rednet.arguments import SCALES
+from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch_run import Order
 from napari_rednet.widgets.controls import (
     ChoiceBox,
@@ -16,9 +18,11 @@ from napari_rednet.widgets.controls import (
     defects_argument,
     fit_parts,
     make_ensemble,
+    make_fractions,
     make_repair,
+    make_strength,
 )
-from napari_rednet.widgets.fine_tune_controls import TASKS
+from napari_rednet.widgets.fine_tune_controls import LABELS
 from napari_rednet.widgets.look import ALIGNED_LABELS
 
 EXISTING = MappingProxyType(
@@ -48,8 +52,8 @@ class BatchControls(Container):
         self._make_places()
         self._make_model()
         self.extend([self.task, self.scale, self.source, self.pattern, self.results])
-        self.extend([self.existing, self.model, self.model_file])
-        self.extend([self.repair, self.ensemble, self.device])
+        self.extend([self.existing, self.model, self.model_file, self.strength])
+        self.extend([self.fractions, self.repair, self.ensemble, self.device])
         self.native.layout().addStretch()
         self.task.changed.connect(self._show)
         self._show()
@@ -66,16 +70,26 @@ class BatchControls(Container):
         if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
             raise ValueError("the pattern must be for names below the folder, such as **/*.tif")
         return Order(
-            task=self.task.value,
+            verb=self.task.value,
+            arguments=self._arguments(),
             source=_folder(self.source, "choose the folder of the images under Images"),
             pattern=pattern,
             out=_folder(self.results, "choose a folder for the results under Results"),
             existing=self.existing.value,
-            defects=defects_argument(self.repair),
-            ensemble=self.ensemble.value,
-            scale=self.scale.value,
-            **self._models.arguments(),
         )
+
+    def _arguments(self) -> dict[str, Any]:
+        """What the controls say that the function is told."""
+        known = {
+            "scale": self.scale.value,
+            "strength": self.strength.value,
+            "dtype": "float32" if self.fractions.value else None,
+            "defects": defects_argument(self.repair),
+            "ensemble": self.ensemble.value,
+            **self._models.arguments(),
+        }
+        options = VERBS[self.task.value].options
+        return {name: value for name, value in known.items() if name in options}
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
         """Show what there is to choose from, and choose a model if one is named."""
@@ -87,7 +101,7 @@ class BatchControls(Container):
         self.task = ChoiceBox(
             name="task",
             label="Task",
-            choices=[(label, task) for task, label in TASKS.items()],
+            choices=[(label, task) for task, label in LABELS.items()],
             tooltip="What is done to each image. Its noise, or the dead and hot pixels that "
             "Inpaint fills, are found in the image itself.",
         )
@@ -128,10 +142,15 @@ class BatchControls(Container):
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
         self.ensemble, self.repair = make_ensemble(), make_repair()
+        self.strength, self.fractions = make_strength(), make_fractions()
 
     def _show(self) -> None:
-        self.scale.visible = self.task.value == "super_resolve"
-        self.repair.visible = self.task.value != "inpaint"
+        """Show what the chosen function takes."""
+        options = VERBS[self.task.value].options
+        self.scale.visible = "scale" in options
+        self.strength.visible = "strength" in options
+        self.fractions.visible = "dtype" in options
+        self.repair.visible = "defects" in options
 
 
 def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:

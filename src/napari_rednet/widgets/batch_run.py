@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_rednet.batch import (
     REPORT,
@@ -28,7 +28,6 @@ from napari_rednet.io.files import names_image
 from napari_rednet.widgets.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:
-    from napari_rednet.arguments import Options
     from napari_rednet.batch import Work
 
 
@@ -38,34 +37,24 @@ class Order:
 
     Parameters
     ----------
-    task : str
-        Which restoration.
+    verb : str
+        The function that restores.
+    arguments : mapping
+        Of it, by name.
     source, pattern : Path, str
         The folder of the images, and which of those below it; empty for all.
     out : Path
         The folder of the results.
     existing : str
         What becomes of results that are there.
-    model, device : str
-        What runs, and where.
-    defects : str
-        What is done to hot and dead pixels first.
-    ensemble : bool
-        Average over 8 orientations.
-    scale : int
-        Of super-resolution.
     """
 
-    task: str
+    verb: str
+    arguments: Mapping[str, Any]
     source: Path
     pattern: str
     out: Path
     existing: Existing
-    model: str
-    device: str
-    defects: str
-    ensemble: bool
-    scale: int
 
     def files(self) -> list[BatchFile]:
         """What is to be restored; nothing is written.
@@ -91,19 +80,9 @@ class Order:
 
     def work(self) -> Work:
         """What is done to each image; the model is loaded."""
-        from napari_rednet.arguments import check_options
-        from napari_rednet.batch import tasks
+        from napari_rednet.batch.tasks import make_work
 
-        options = check_options(self.task, self.model, self.ensemble, None, self.device)
-        makers: dict[str, Callable[[Options], Work]] = {
-            "denoise": partial(tasks.denoise_work, defects=self.defects),
-            "super_resolve": partial(
-                tasks.super_resolve_work, scale=self.scale, defects=self.defects
-            ),
-            "deblock": partial(tasks.deblock_work, defects=self.defects),
-            "inpaint": tasks.inpaint_work,
-        }
-        return makers[self.task](options)
+        return make_work(self.verb, self.arguments)
 
 
 class BatchRun:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label
 from magicgui.widgets.bases import ValueWidget, Widget
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
@@ -198,6 +198,29 @@ def make_repair() -> CheckBox:
         value=True,
         tooltip="Replace single hot and dead pixels, which neither noise nor optics explain, by "
         "the mean of their neighbours before the network sees them. Without it, they spread.",
+    )
+
+
+def make_strength() -> FloatSpinBox:
+    """A factor on the noise."""
+    return FloatSpinBox(
+        name="strength",
+        label="Strength",
+        value=1,
+        max=3,
+        step=0.1,
+        tooltip="Factor on the noise: above 1 smooths more, below 1 keeps more of the noise.",
+    )
+
+
+def make_fractions() -> CheckBox:
+    """Whether results are floats."""
+    return CheckBox(
+        name="fractions",
+        label="",
+        text="Keep fractions (float32)",
+        tooltip="The result is float32 instead of integers, which lose the means of few "
+        "photons. Colours stay as they are.",
     )
 
 

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 class DeblockWidget(RestoreWidget):
     """Remove the blocks and ringing of JPEG coding from an image layer."""
 
-    verb = task = "deblock"
-    suffix = " deblocked"
-    doing = "Deblocking"
-    sample = "jpeg"
+    verb = "deblock"
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Remove the artefacts; transparency stays as it is."""

@@ -21,11 +21,7 @@ class DeblurWidget(NoiseAwareWidget):
     """Undo a known blur of an image layer."""
 
     verb = "deblur"
-    task = "denoise"  # a denoiser is the prior
-    suffix = " deblurred"
-    doing = "Deblurring"
     preview_remark = "Near edges it may differ a little from the result."
-    sample = "blurred"
     companion: Companion
 
     def extra_controls(self) -> list[Widget]:

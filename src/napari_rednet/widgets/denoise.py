@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 class DenoiseWidget(NoiseAwareWidget):
     """Remove noise from an image layer."""
 
-    verb = task = "denoise"
-    suffix = " denoised"
-    doing = "Denoising"
-    sample = "chromosomes"
+    verb = "denoise"
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Remove the noise, each colour having its own; transparency stays as it is."""

@@ -13,6 +13,7 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QSizePolicy
 
+from napari_rednet.tasks import TASKS, VERBS
 from napari_rednet.widgets.controls import FROM_FILE, ChoiceBox, Choices, ModelControls
 from napari_rednet.widgets.fine_tune_ways import (
     TAKES_TARGETS,
@@ -23,14 +24,7 @@ from napari_rednet.widgets.fine_tune_ways import (
 from napari_rednet.widgets.layers import layer_image
 from napari_rednet.widgets.long_names import explain_long
 
-TASKS = MappingProxyType(
-    {
-        "denoise": "Denoise",
-        "super_resolve": "Super-resolve",
-        "deblock": "Deblock",
-        "inpaint": "Inpaint",
-    }
-)
+LABELS = MappingProxyType({task: VERBS[task].label for task in TASKS})
 """Tasks, and the windows that restore with their models."""
 
 MINUTES, STEPS = "minutes", "steps"
@@ -189,7 +183,7 @@ class FineTuneControls(Container):
         self.task = ChoiceBox(
             name="task",
             label="Task",
-            choices=[(label, task) for task, label in TASKS.items()],
+            choices=[(label, task) for task, label in LABELS.items()],
             tooltip="What the new model is for.",
         )
 

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_rednet.widgets import model_events
 from napari_rednet.widgets.dialogs import ask_path, confirm, make_button, shown_errors
-from napari_rednet.widgets.fine_tune_controls import TASKS
+from napari_rednet.widgets.fine_tune_controls import LABELS
 from napari_rednet.widgets.worker import Steps, start_worker
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ResultButtons(QWidget):
     def _open_window(self, task: str) -> None:
         """Open or raise the window that restores with models of a task."""
         dock, _ = self._viewer.window.add_plugin_dock_widget(
-            "napari-rednet", TASKS[task], tabify=True
+            "napari-rednet", LABELS[task], tabify=True
         )
         dock.show()
         dock.raise_()

@@ -23,11 +23,7 @@ FOUND = "dead and hot pixels"
 class InpaintWidget(RestoreWidget):
     """Fill missing pixels of an image layer."""
 
-    verb = task = "inpaint"
-    suffix = " inpainted"
-    doing = "Inpainting"
-    sample = "holes"
-    repairs = False
+    verb = "inpaint"
     companion: Companion
 
     def extra_controls(self) -> list[Widget]:

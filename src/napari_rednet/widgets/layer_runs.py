@@ -52,7 +52,7 @@ class LayerRuns:
         others = f" {len(todo) - 1} other layers and" if len(todo) > 1 else ""
         run = jobs.JobsRun(todo, self._restore)
         show = partial(self._show, run)
-        widget.start(run.steps, widget.doing + others, show, show)
+        widget.start(run.steps, widget.row.doing + others, show, show)
 
     def _job(self, layer: Image) -> jobs.Job:
         check_restorable(layer)
@@ -63,7 +63,7 @@ class LayerRuns:
         """Run the widget's steps with a loaded model, and record how."""
         from napari_rednet.zoo import load_model_for
 
-        model = load_model_for(self._widget.task, job.arguments["model"])
+        model = load_model_for(self._widget.row.task, job.arguments["model"])
         steps = self._widget.steps(job.image, **{**job.arguments, "model": model})
         return (yield from jobs.recorded(job, self._widget.verb, model, steps))
 
@@ -85,7 +85,7 @@ class LayerRuns:
         widget, source = self._widget, result.layer
         layer = Image(
             **as_shown(result.array, rgb=source.rgb),
-            name=source.name + widget.suffix,
+            name=f"{source.name} {widget.row.result}",
             metadata={**source.metadata, "napari_rednet": result.record},
             **widget.result_options(source, result.record),
         )

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, FloatSpinBox
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Shapes
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_rednet.widgets.base import RestoreWidget
+from napari_rednet.widgets.controls import make_fractions, make_strength
 from napari_rednet.widgets.dialogs import shown_errors
 from napari_rednet.widgets.jobs import plain
 from napari_rednet.widgets.layers import LayerImage
@@ -45,22 +45,8 @@ class NoiseAwareWidget(RestoreWidget):
         # Of the last run: what the noise that it estimated was fitted to.
         self._behind: dict[NoiseModel, NoiseLevels] = {}
         self.noise = NoiseControls(self._places)
-        self.fractions = CheckBox(
-            name="fractions",
-            label="",
-            text="Keep fractions (float32)",
-            tooltip="The result is float32 instead of integers, which lose the means of few "
-            "photons. Colours stay as they are.",
-        )
         self.runs.starters.append(self.noise.estimate)
-        self.strength = FloatSpinBox(
-            name="strength",
-            label="Strength",
-            value=1,
-            max=3,
-            step=0.1,
-            tooltip="Factor on the noise: above 1 smooths more, below 1 keeps more of the noise.",
-        )
+        self.strength, self.fractions = make_strength(), make_fractions()
         self.noise.estimate.changed.connect(self._estimate)
         self.noise.place.changed.connect(self._measure_again)
         self.noise.panel.button.changed.connect(self._measure_if_open)

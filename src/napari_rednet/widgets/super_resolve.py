@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 class SuperResolveWidget(RestoreWidget):
     """Enlarge an image layer; the result covers the same part of the world with more pixels."""
 
-    verb = task = "super_resolve"
-    suffix = " super-resolved"
-    doing = "Super-resolving"
-    sample = "small"
+    verb = "super_resolve"
 
     def extra_controls(self) -> list[Widget]:
         """The scale."""

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
@@ -25,31 +24,6 @@ if TYPE_CHECKING:
 Taken = TypeVar("Taken")
 
 
-@dataclass(frozen=True)
-class Task:
-    """What the models of a task have in common.
-
-    Parameters
-    ----------
-    prefix : str
-        First part of the names of its models.
-    in_channels : int
-        Channels of the network input: the image, and maps that describe it, if any.
-    """
-
-    prefix: str
-    in_channels: int
-
-
-TASKS = MappingProxyType(
-    {
-        "denoise": Task("denoise", 4),
-        "super_resolve": Task("sr", 1),
-        "deblock": Task("deblock", 1),
-        "inpaint": Task("inpaint", 2),
-    }
-)
-"""The tasks that networks are trained for."""
 _HEADER = "napari_rednet"
 _FORMAT = 2
 

@@ -11,8 +11,9 @@ from typing import Literal
 
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.errors import ModelError
+from napari_rednet.tasks import TASKS
 from napari_rednet.zoo.folders import installed_models_folder, user_models_folder
-from napari_rednet.zoo.model import TASKS, Model, read_contract, read_model
+from napari_rednet.zoo.model import Model, read_contract, read_model
 
 VARIANTS = ("fast", "best")
 Origin = Literal["installed", "user"]

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_rednet.errors import ModelError
+from napari_rednet.tasks import TASKS
 from napari_rednet.zoo.folders import user_models_folder
-from napari_rednet.zoo.model import TASKS, Model, read_model
+from napari_rednet.zoo.model import Model, read_model
 from napari_rednet.zoo.registry import ModelInfo, describe, reserved_names
 
 # Not first: "-" looks like an option, "." hides the file.

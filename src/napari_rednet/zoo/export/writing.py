@@ -60,7 +60,7 @@ def _words(name: str, given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_channels(model: Model) -> None:
-    from napari_rednet.zoo.model import TASKS
+    from napari_rednet.tasks import TASKS
 
     config = model.config
     expected = TASKS[model.task].in_channels

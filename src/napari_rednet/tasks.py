@@ -1,0 +1,153 @@
+"""The one table of tasks: what models are trained for, and the functions that restore with them.
+
+Command line, batches, windows and code to copy take from here what a function is called and what
+it does; which options it has, they take from its signature.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Task:
+    """What models are trained for.
+
+    Parameters
+    ----------
+    prefix : str
+        First part of the names of its models.
+    in_channels : int
+        Channels of the network input: the image, and maps that describe it, if any.
+    """
+
+    prefix: str
+    in_channels: int
+
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {
+        "denoise": Task("denoise", 4),
+        "super_resolve": Task("sr", 1),
+        "deblock": Task("deblock", 1),
+        "inpaint": Task("inpaint", 2),
+    }
+)
+"""The tasks that networks are trained for."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A function of the package that restores.
+
+    Parameters
+    ----------
+    name : str
+        The function.
+    task : str
+        Whose models it uses.
+    help : str
+        What it does to files, in a sentence.
+    label, doing, result : str
+        What windows call it, its work and what comes of it.
+    sample : str
+        Key of the sample that shows it.
+    takes_rgb : bool
+        Whether it is told of colours as such, and takes care of transparency.
+    repairs : bool
+        Whether it repairs hot and dead pixels first.
+    tile_matters : bool
+        Whether `tile` changes the result a little.
+    """
+
+    name: str
+    task: str
+    help: str
+    label: str
+    doing: str
+    result: str
+    sample: str
+    takes_rgb: bool = True
+    repairs: bool = True
+    tile_matters: bool = False
+
+    @property
+    def command(self) -> str:
+        """Its name on the command line."""
+        return self.name.replace("_", "-")
+
+    def function(self, form: str = "") -> Callable[..., Any]:
+        """The function, or its form that ends in ``_steps``."""
+        home = import_module("napari_rednet.restoration")
+        found: Callable[..., Any] = getattr(home, self.name + form)
+        return found
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Names and defaults of its arguments, without the image."""
+        parameters = inspect.signature(self.function()).parameters
+        return {name: p.default for name, p in parameters.items() if name != "image"}
+
+
+VERBS: Mapping[str, Verb] = MappingProxyType(
+    {
+        verb.name: verb
+        for verb in (
+            Verb(
+                "denoise",
+                "denoise",
+                "Remove noise from images or stacks; axes, dtype, units and metadata are kept.",
+                "Denoise",
+                "Denoising",
+                "denoised",
+                "chromosomes",
+            ),
+            Verb(
+                "super_resolve",
+                "super_resolve",
+                "Enlarge images or stacks in Y and X; the pixel size is adapted.",
+                "Super-resolve",
+                "Super-resolving",
+                "super-resolved",
+                "small",
+            ),
+            Verb(
+                "deblock",
+                "deblock",
+                "Remove JPEG artefacts from images or stacks that were coded as JPEG before.",
+                "Deblock",
+                "Deblocking",
+                "deblocked",
+                "jpeg",
+            ),
+            Verb(
+                "deblur",
+                "denoise",  # a denoiser is the prior
+                "Undo a known blur of images or stacks, plane by plane; name one kind of blur.",
+                "Deblur",
+                "Deblurring",
+                "deblurred",
+                "blurred",
+                takes_rgb=False,
+                tile_matters=True,
+            ),
+            Verb(
+                "inpaint",
+                "inpaint",
+                "Fill missing pixels of images or stacks; known ones are kept as they are.",
+                "Inpaint",
+                "Inpainting",
+                "inpainted",
+                "holes",
+                takes_rgb=False,
+                repairs=False,
+            ),
+        )
+    }
+)
+"""The functions that restore, by their names."""
