@@ -104,12 +104,12 @@ class FineTuneControls(Container):
     @property
     def way(self) -> str:
         """A line on how it will learn, or on what is missing."""
-        return find_way(self._given, self._method)[0]
+        return find_way(self._given, self.method.value)[0]
 
     @property
     def fits(self) -> bool:
         """Whether something can be learnt from what is chosen."""
-        return find_way(self._given, self._method)[1]
+        return find_way(self._given, self.method.value)[1]
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `prepare_fine_tuning`.
@@ -129,7 +129,7 @@ class FineTuneControls(Container):
             "channel_axis": self._channel_axis(),
             "task": self.task.value,
             **self._models.arguments(),
-            "method": self._method,
+            "method": self.method.value,
             "minutes": self.minutes.value,
             "steps": self.steps.value if in_steps else None,
             "name": check_name(self.model_name.value.strip()),
@@ -158,10 +158,6 @@ class FineTuneControls(Container):
     @property
     def _chosen_target(self) -> Image | None:
         return self.target.value if self.task.value in TAKES_TARGETS else None
-
-    @property
-    def _method(self) -> str | None:
-        return self.method.value if self.task.value == "denoise" else None
 
     def _channel_axis(self) -> int | None:
         axes = {layer_image(layer).channel_axis for layer in self.layers}
@@ -243,10 +239,10 @@ class FineTuneControls(Container):
         """Show what matters for what is chosen."""
         is_in_steps = self.unit.value == STEPS
         self.target.visible = self.task.value in TAKES_TARGETS
-        self.method.visible = self.task.value == "denoise"
         self.minutes.visible, self.steps.visible = not is_in_steps, is_in_steps
         with self.method.changed.blocked():
             self.method.reset_choices()
+        self.method.visible = len(self.method.choices) > 1
         self._suggest_name()
 
     def _suggest_name(self) -> None:
