@@ -418,7 +418,12 @@ def test_it_says_how_it_will_learn(viewer, widget, images):
     assert "makes noisy" in widget.way.text()
     controls.target.value = None
     assert controls.method.value is None
+    assert not controls.method.native.isVisibleTo(widget)
+    assert "what the base model makes" in widget.way.text()
     controls.target.value = clean
+    controls.method.value = "clean"
+    controls.method.value = None
+    assert "pairs" in widget.way.text()
     controls.images.value = []
     assert "makes noisy" in widget.way.text()
     assert controls.arguments()["images"] is None

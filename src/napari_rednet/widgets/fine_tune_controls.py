@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -234,14 +235,15 @@ class FineTuneControls(Container):
     def _connect(self) -> None:
         for control in (self.images, self.target, self.task, self.model, self.method, self.unit):
             control.changed.connect(self._show)
+        for box in (self.target, self.method):
+            box.native.currentIndexChanged.connect(partial(_tell_none, box))
 
     def _show(self, *_: Any) -> None:
         """Show what matters for what is chosen."""
         is_in_steps = self.unit.value == STEPS
         self.target.visible = self.task.value in TAKES_TARGETS
         self.minutes.visible, self.steps.visible = not is_in_steps, is_in_steps
-        with self.method.changed.blocked():
-            self.method.reset_choices()
+        self.method.reset_choices()
         self.method.visible = len(self.method.choices) > 1
         self._suggest_name()
 
@@ -255,6 +257,12 @@ class FineTuneControls(Container):
         self._suggested = f"{words}-{base}"[: _LONGEST_NAME + 15]
         self.model_name.value = self._suggested
         self.model_name.native.setCursorPosition(0)  # long ones are read from their beginning
+
+
+def _tell_none(box: ChoiceBox, *_: Any) -> None:
+    """Tell of the choice of None, "(none)" or "automatic", which magicgui keeps to itself."""
+    if box.value is None:
+        box.changed.emit(None)
 
 
 def _arrays(layers: list[Image]) -> list[Any] | None:
