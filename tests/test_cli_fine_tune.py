@@ -88,12 +88,12 @@ def test_targets_alone_and_several_of_them(folder):
 
 
 def test_options_reach_the_training(folder):
-    options = ["--method=blind-spot", "--seed=7", "--name=cells", "--noise=20", "--grain-x=0.6"]
+    options = ["--method=pseudo-clean", "--seed=7", "--name=cells", "--noise=20", "--grain-x=0.6"]
     code, text = fine_tune(folder, "noisy.tif", *options)
     assert code == 0, text
     model = nr.load_model(folder / "out.safetensors")
     training = model.info["training"]
-    assert (model.name, training["method"], training["seed"]) == ("cells", "blind-spot", 7)
+    assert (model.name, training["method"], training["seed"]) == ("cells", "pseudo-clean", 7)
     found = (training["steps"], training["batch"], training["patch"], training["rate"])
     assert found == (40, 4, 32, 2e-3)
     noise = NoiseModel(**model.info["noise_model"])

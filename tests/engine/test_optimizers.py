@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import random_network, seeded
 
-from napari_rednet.engine.factors import FactorOptimizer
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.engine.optimizers import Muon, MuonWithAdamW, make_optimizer, orthogonalized
 from napari_rednet.engine.schedule import TrainingConfig
@@ -167,12 +166,7 @@ def test_resumed_it_goes_on_as_if_never_interrupted(before):
 
 @pytest.mark.parametrize(
     ("options", "kind"),
-    [
-        ({}, torch.optim.AdamW),
-        ({"optimizer": "muon"}, MuonWithAdamW),
-        ({"optimizer": "muon", "factors_only": True}, FactorOptimizer),
-        ({"factors_only": True}, FactorOptimizer),
-    ],
+    [({}, torch.optim.AdamW), ({"optimizer": "muon"}, MuonWithAdamW)],
 )
 def test_the_configuration_chooses(options, kind):
     training = TrainingConfig(steps=1, rate=0.3, muon_rate=0.7, **options)

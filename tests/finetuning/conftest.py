@@ -39,10 +39,6 @@ def with_noise(clean, seed=0, std=STD):
     return clean + np.random.default_rng(seed).normal(0, std, clean.shape)
 
 
-def frames_of(clean, count):
-    return np.stack([with_noise(clean, seed) for seed in range(count)])
-
-
 def options(**changes):
     usual = {"steps": 100, "rate": 2e-3, "batch": 4, "patch": 32, "device": "cpu"}
     model = changes.get("model", "") or tiny(changes.get("task", "denoise"))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.finetuning.conftest import clean_image, frames_of, noisy_settings, prepared, with_noise
+from tests.finetuning.conftest import clean_image, noisy_settings, with_noise
 
 import napari_rednet as nr
 from napari_rednet.engine.images import PlaneKey
@@ -83,19 +83,6 @@ def test_dropped_images_are_told():
     assert [e.stack for e in training] == [0]
 
 
-@pytest.mark.parametrize("count", [3, 12])
-def test_no_neighbour_is_held_out_that_is_learnt_from(count):
-    """A frame is the input of one example and the target of the one before."""
-    plan = prepared(frames_of(CLEAN, count), method="neighbors").plan
-
-    def noise(examples):
-        rows = [e.rows[name] for e in examples for name in ("image", "other")]
-        return {value for row in rows for value in row.ravel().tolist()}
-
-    shared = noise(plan.training) & noise(plan.held_out)
-    assert len(shared) < 0.2 * len(noise(plan.held_out))  # by chance: float32 values coincide
-
-
 # Values and weights ------------------------------------------------------------------------
 
 
@@ -108,19 +95,6 @@ def test_unknown_pixels_weigh_nothing():
     expected = np.isfinite(image) & np.isfinite(target)
     np.testing.assert_array_equal(example.rows["weight"], expected)
     assert all(np.isfinite(values).all() for values in example.rows.values())
-
-
-def test_unknown_neighbours_weigh_nothing():
-    frames = frames_of(CLEAN, 3)
-    frames[0, :9] = np.nan
-    frames[1, :, :7] = np.nan
-    stacks = as_stacks("images", frames, None)
-    first, second = read_examples(stacks, noisy_settings(), axis=0)
-    for example, pair in ((first, frames[:2]), (second, frames[1:])):
-        np.testing.assert_array_equal(example.rows["weight"], np.isfinite(pair).all(0))
-        assert all(np.isfinite(values).all() for values in example.rows.values())
-    np.testing.assert_array_equal(first.rows["other"], second.rows["image"])
-    np.testing.assert_array_equal(first.rows["other_std"], second.rows["std"])
 
 
 def test_planes_of_which_hardly_anything_is_known_are_left_out():

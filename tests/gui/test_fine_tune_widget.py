@@ -409,10 +409,21 @@ def test_it_says_how_it_will_learn(viewer, widget, images):
     clean = viewer.add_image(images[1], name="clean")
     assert controls.images.value == [cells]
     assert "noisy images alone" in widget.way.text()
-    controls.method.value = "blind-spot"
-    assert "hidden pixels" in widget.way.text()
+    assert "what the base model makes" in widget.way.text()
+    assert not controls.method.native.isVisibleTo(widget)  # there is no choice
     controls.target.value = clean
+    assert controls.method.native.isVisibleTo(widget)
+    assert controls.method.choices == (None, "paired", "clean")
+    controls.method.value = "clean"
+    assert "makes noisy" in widget.way.text()
+    controls.target.value = None
     assert controls.method.value is None
+    assert not controls.method.native.isVisibleTo(widget)
+    assert "what the base model makes" in widget.way.text()
+    controls.target.value = clean
+    controls.method.value = "clean"
+    controls.method.value = None
+    assert "pairs" in widget.way.text()
     controls.images.value = []
     assert "makes noisy" in widget.way.text()
     assert controls.arguments()["images"] is None

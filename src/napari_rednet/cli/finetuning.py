@@ -46,9 +46,7 @@ def fine_tune(
     steps: Annotated[int | None, typer.Option(help="Length in steps instead.")] = None,
     method: Annotated[
         str | None,
-        typer.Option(
-            help="paired, clean, neighbors, pseudo-clean, blind-spot or subsampled: see the docs."
-        ),
+        typer.Option(help="paired, clean or pseudo-clean: see the docs."),
     ] = None,
     channel_axis: Annotated[
         int | None, typer.Option(help="Axis of the channels, if the files do not say.")

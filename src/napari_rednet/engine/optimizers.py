@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.factors import FactorOptimizer
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.schedule import TrainingConfig
 
@@ -39,8 +38,6 @@ def make_optimizer(network: RedNet, config: TrainingConfig) -> Optimizer:
     With ``optimizer = "muon"``, the first and the last layer, whose kernels lead from and to
     images, and biases are left to AdamW.
     """
-    if config.factors_only:
-        return FactorOptimizer(network, config.rate)
     if config.optimizer == "muon":
         return MuonWithAdamW(network, config)
     return _adamw(list(network.parameters()), config)

@@ -28,8 +28,6 @@ class TrainingConfig:
         Peak learning rate of AdamW, reached after `warm_up` steps; it falls to zero on a cosine.
     muon_rate : float
         The same of Muon.
-    factors_only : bool
-        Learn a factor and an offset of every feature map, not every weight.
     ema : float
         Decay of the moving average of the weights, which is the result.
     clip : float
@@ -57,7 +55,6 @@ class TrainingConfig:
     muon_rate: float = 0.01
     warm_up: int = 200
     weight_decay: float = 0.0
-    factors_only: bool = False
     ema: float = 0.999
     clip: float = 1.0
     interval: int = 500

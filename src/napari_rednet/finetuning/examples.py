@@ -36,9 +36,8 @@ class Example:
     ----------
     rows : mapping of str to (Y, X) ndarray
         What methods ask for, in the network's units: 'image', its noise map 'std', this times
-        the correlations along y and x 'std_y' and 'std_x', the clean 'target', a neighbouring
-        plane 'other' with 'other_std', what the base model has 'restored', and the 'weight' in
-        the loss.
+        the correlations along y and x 'std_y' and 'std_x', the clean 'target', what the base
+        model has 'restored', and the 'weight' in the loss.
     window : Window
         Where it lies.
     stack : int
@@ -66,7 +65,6 @@ def read_examples(
     settings_of: SettingsOf,
     *,
     targets: Sequence[Stack] | None = None,
-    axis: int | None = None,
 ) -> list[Example]:
     """Read and normalise what is learnt from.
 
@@ -76,8 +74,6 @@ def read_examples(
         How channels are presented to the network.
     targets : sequence of Stack, optional
         Clean stacks of the same shapes.
-    axis : int, optional
-        Axis along which the next plane is read as well; the last plane has none.
     """
     found = []
     for number, (stack, chosen) in enumerate(zip(stacks, windows(stacks), strict=True)):
@@ -90,8 +86,6 @@ def read_examples(
                 continue
             if target is not None:
                 rows["target"] = target.read(window)
-            if axis is not None and not _add_next(rows, stack, window, setting, axis):
-                continue
             found.append(Example(rows, window, number))
     if not found:
         raise TrainingError(
@@ -129,26 +123,6 @@ def _presented(
     signal = smooth_signal(torch.from_numpy(image)[None, None])[0, 0].numpy()
     std = setting.noise.normalized(scale.low, scale.span).std(signal)
     return image, np.asarray(std, np.float32)
-
-
-def _add_next(
-    rows: Rows,
-    stack: Stack,
-    window: Window,
-    setting: ChannelSettings,
-    axis: int,
-) -> bool:
-    """Add the next plane along an axis, if there is one."""
-    index = list(window.key.index)
-    position = index[axis]
-    if isinstance(position, slice) or position + 1 >= stack.layout.shape[axis]:
-        return False
-    index[axis] = position + 1
-    values = stack.read(replace(window, key=replace(window.key, index=tuple(index))))
-    finite = np.isfinite(values)
-    rows["other"], rows["other_std"] = _presented(values, finite, setting)
-    rows["weight"] = rows["weight"] * finite
-    return True
 
 
 def _registered(examples: list[Example]) -> list[Example]:
@@ -216,13 +190,11 @@ def _least_squares(
     return gain, float(y.mean() - gain * x.mean()), covariance / (spread_x * spread_y)
 
 
-def split(
-    examples: Sequence[Example], patch: int, *, by_planes: bool = True
-) -> tuple[list[Example], list[Example]]:
+def split(examples: Sequence[Example], patch: int) -> tuple[list[Example], list[Example]]:
     """Examples to train on, and those that measure the progress.
 
-    Of many planes some are held out, if planes may be; else the last rows of each. Where that
-    leaves too little, progress is measured on what is trained on.
+    Of many planes some are held out, of few the last rows of each. Where that leaves too little,
+    progress is measured on what is trained on.
     """
     fitting = [e for e in examples if min(e.shape) >= patch]
     if not fitting:
@@ -234,7 +206,7 @@ def split(
     if len(fitting) < len(examples):
         dropped = len(examples) - len(fitting)
         warnings.warn(f"{dropped} images are smaller than a patch of {patch} pixels", stacklevel=2)
-    if by_planes and len(fitting) >= _ENOUGH_PLANES:
+    if len(fitting) >= _ENOUGH_PLANES:
         count = max(1, round(_HELD_OUT * len(fitting)))
         held = set(np.linspace(0, len(fitting) - 1, count + 2).astype(int)[1:-1].tolist())
         training = [e for i, e in enumerate(fitting) if i not in held]

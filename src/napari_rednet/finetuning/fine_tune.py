@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_rednet.zoo import Model
 
 _PER_MILLE = 1000
+_RATE, _BATCH = 3e-4, 8
 
 
 def fine_tune(
@@ -72,18 +73,16 @@ def fine_tune(
     noise : float, NoiseModel, or a sequence of one of them per channel, optional
         Noise of noisy images, in their units, if it is known; it is estimated otherwise. With
         targets alone: the noise to add, in units of the targets. If None, noise of many levels.
-    method : {'paired', 'clean', 'pseudo-clean', 'neighbors', 'blind-spot', 'subsampled'}, optional
+    method : {'paired', 'clean', 'pseudo-clean'}, optional
         Another way to learn than the one chosen. 'clean', with both given: `images` need not show
-        the scenes of `targets`, they only tell the noise. From noisy images alone: 'pseudo-clean'
-        (Restore from restored [1]_), which is chosen, learns from what the base model makes of
-        them; 'neighbors' (Noise2Noise [2]_) from neighbouring planes of the same scene;
-        'blind-spot' (Noise2Void [3]_) and 'subsampled' (Neighbor2Neighbor [4]_) from their pixels.
+        the scenes of `targets`, they only tell the noise. 'pseudo-clean' (Restore from restored
+        [1]_), the one for noisy images alone, learns from what the base model makes of them.
     batch : int, optional
-        Patches of a batch; 8, or 32 for methods whose targets are noisy, if not given.
+        Patches of a batch; 8 if not given.
     patch : int
         Side of the patches in pixels.
     rate : float, optional
-        Peak learning rate; it depends on the method if not given.
+        Peak learning rate; 0.0003 if not given.
     seed : int
         Seed of all that is random.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
@@ -117,9 +116,6 @@ def fine_tune(
     References
     ----------
     .. [1] S. Lee et al., "Restore from restored", arXiv:2003.04721.
-    .. [2] J. Lehtinen et al., "Noise2Noise", ICML 2018.
-    .. [3] A. Krull, T.-O. Buchholz, F. Jug, "Noise2Void", CVPR 2019.
-    .. [4] T. Huang et al., "Neighbor2Neighbor", CVPR 2021.
 
     Examples
     --------
@@ -233,7 +229,14 @@ def _schedule(
         check_number("rate", rate)
         if rate == 0:
             raise ValueError("rate must be above 0")
-    return Schedule(minutes, steps, rate, check_count("seed", seed, 0), batch, patch)
+    return Schedule(
+        minutes,
+        steps,
+        _RATE if rate is None else rate,
+        check_count("seed", seed, 0),
+        _BATCH if batch is None else batch,
+        patch,
+    )
 
 
 def _check_folder(

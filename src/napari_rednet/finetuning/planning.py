@@ -24,21 +24,12 @@ from napari_rednet.engine.intensity import PERCENTILES, IntensityRange
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.schedule import TrainingConfig
-from napari_rednet.finetuning.choice import repeating_axis
 from napari_rednet.finetuning.examples import (
     Example,
     read_examples,
     split,
 )
-from napari_rednet.finetuning.methods import (
-    BlindSpot,
-    Corrupted,
-    Method,
-    Neighbors,
-    Paired,
-    PseudoClean,
-    Subsampled,
-)
+from napari_rednet.finetuning.methods import Corrupted, Method, Paired, PseudoClean
 from napari_rednet.finetuning.pseudo_clean import with_restored
 from napari_rednet.finetuning.session import Plan
 from napari_rednet.finetuning.stacks import Stack
@@ -46,17 +37,6 @@ from napari_rednet.restoration.denoise import denoise_settings
 from napari_rednet.restoration.presentation import as_coded, by_range
 from napari_rednet.zoo import Model
 
-# Peak learning rate and patches of a batch. Noisy targets make noisy gradients, which only small
-# steps and large batches average out; and few numbers are learnt then, lest the noise be learnt.
-_RATES = {
-    "paired": 3e-4,
-    "clean": 3e-4,
-    "pseudo-clean": 3e-4,
-    "neighbors": 1e-4,
-    "blind-spot": 1e-4,
-    "subsampled": 1e-4,
-}
-_BATCH, _BATCH_OF_NOISY = 8, 32
 _PULSE = 0.5
 _CHECKS = 20
 _CHECK_INTERVAL = 500
@@ -64,28 +44,22 @@ _CHECK_INTERVAL = 500
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how to train; rate and batch depend on the method if they are None."""
+    """How long and how to train."""
 
     minutes: float
     steps: int | None
-    rate: float | None
+    rate: float
     seed: int
-    batch: int | None
+    batch: int
     patch: int
 
-    def batch_of(self, method: Method) -> int:
-        """Patches of a batch."""
-        if self.batch is not None:
-            return self.batch
-        return _BATCH if method.has_clean_targets else _BATCH_OF_NOISY
-
-    def config(self, name: str, method: Method) -> TrainingConfig:
+    @property
+    def config(self) -> TrainingConfig:
         """The configuration of the training loop."""
         return TrainingConfig(
             steps=self.steps,
             minutes=None if self.steps is not None else self.minutes,
-            rate=_RATES[name] if self.rate is None else self.rate,
-            factors_only=not method.has_clean_targets,
+            rate=self.rate,
             warm_up=50,
             interval=10,
             pulse=_PULSE,
@@ -160,8 +134,7 @@ def make_plan(given: Given, method: str, base: Model, schedule: Schedule, name: 
     _check_patch(base.task, schedule.patch)
     examples, taught = _METHODS[method](given, base)
     side = schedule.patch + 2 * taught.margin
-    # Neighbours share a plane: held-out ones would be trained on.
-    training, held_out = split(examples, side, by_planes=method != "neighbors")
+    training, held_out = split(examples, side)
     return Plan(
         name=name,
         base=base,
@@ -169,10 +142,10 @@ def make_plan(given: Given, method: str, base: Model, schedule: Schedule, name: 
         method_name=method,
         training=training,
         held_out=held_out,
-        config=schedule.config(method, taught),
-        batch=schedule.batch_of(taught),
+        config=schedule.config,
+        batch=schedule.batch,
         patch=schedule.patch,
-        rehearses=base.task == "denoise" and taught.has_clean_targets,
+        rehearses=base.task == "denoise",
         info=_info(given, examples, base),
     )
 
@@ -197,19 +170,6 @@ def _pseudo_clean(given: Given, base: Model) -> tuple[list[Example], Method]:
     examples = read_examples(given.images or [], given.as_noisy)
     restored = with_restored(examples, base.network, resolve_device(given.device))
     return restored, PseudoClean(CameraNoise(given.cameras()))
-
-
-def _neighbors(given: Given, _: Model) -> tuple[list[Example], Method]:
-    axis = repeating_axis(given.images or [], given.as_noisy)
-    if axis is None:
-        raise ValueError(
-            "neighboring planes do not show the same scene, or there is only one; leave method out"
-        )
-    return read_examples(given.images or [], given.as_noisy, axis=axis), Neighbors()
-
-
-def _single(method: Method, given: Given, _: Model) -> tuple[list[Example], Method]:
-    return read_examples(given.images or [], given.as_noisy), method
 
 
 def _clean(given: Given, base: Model) -> tuple[list[Example], Method]:
@@ -256,12 +216,5 @@ def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, A
 
 
 _METHODS: Mapping[str, Callable[[Given, Model], tuple[list[Example], Method]]] = MappingProxyType(
-    {
-        "paired": _paired,
-        "clean": _clean,
-        "pseudo-clean": _pseudo_clean,
-        "neighbors": _neighbors,
-        "blind-spot": partial(_single, BlindSpot()),
-        "subsampled": partial(_single, Subsampled()),
-    }
+    {"paired": _paired, "clean": _clean, "pseudo-clean": _pseudo_clean}
 )

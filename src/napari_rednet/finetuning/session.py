@@ -42,7 +42,7 @@ class FineTuningStatus:
     fraction : float
         How much is done, 0 to 1.
     loss : float
-        Mean of the steps since the last status. Where targets are noisy it includes their noise.
+        Mean of the steps since the last status.
     gain : float
         How much better than the base model, in dB, on what was held out; NaN between checks.
     best_gain : float

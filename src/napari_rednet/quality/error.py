@@ -13,7 +13,6 @@ import numpy.typing as npt
 from napari_rednet.arguments import Noise, as_image, noise_per_channel
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.engine.stein import noise_passed, nudge
 from napari_rednet.execution import Steps, drain
 
 FloatArray = npt.NDArray[np.float64]
@@ -167,7 +166,7 @@ def _steps(
     for key in layout.planes():
         std[key.index] = models[key.channel].std(restored[key.index])
     signs = rng.choice(np.array([-1.0, 1.0]), image.shape)
-    nudged = yield from restore(image + nudge(std, signs, _STEP))
+    nudged = yield from restore(image + _STEP * std * signs)
     change = np.asarray(nudged, np.float64) - restored
     planes = [
         _covariances(*(a[key.index] for a in (image - restored, std, signs, change)))
@@ -194,8 +193,7 @@ def _covariances(
     known = np.isfinite(residual) & np.isfinite(change)
     residual, change, probe = (np.where(known, a, 0) for a in (residual, change, std * signs))
     variance = np.mean(std[known] ** 2) if known.any() else 0.0
-    passed = noise_passed(std, signs, change, _STEP)
-    own = np.mean(residual**2) - variance + 2 * np.mean(np.where(known, passed, 0))
+    own = np.mean(residual**2) - variance + 2 * np.mean(probe * change / _STEP)
     near = [
         _at_distance(residual, residual, d) + 2 * _at_distance(probe, change, d) / _STEP
         for d in (1, 2, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -98,12 +99,12 @@ class FineTuneControls(Container):
     @property
     def way(self) -> str:
         """A line on how it will learn, or on what is missing."""
-        return find_way(self._given, self._method)[0]
+        return find_way(self._given, self.method.value)[0]
 
     @property
     def fits(self) -> bool:
         """Whether something can be learnt from what is chosen."""
-        return find_way(self._given, self._method)[1]
+        return find_way(self._given, self.method.value)[1]
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `prepare_fine_tuning`.
@@ -123,7 +124,7 @@ class FineTuneControls(Container):
             "channel_axis": self._channel_axis(),
             "task": self.task.value,
             **self._models.arguments(),
-            "method": self._method,
+            "method": self.method.value,
             "minutes": self.minutes.value,
             "steps": self.steps.value if in_steps else None,
             "name": check_name(self.model_name.value.strip()),
@@ -152,10 +153,6 @@ class FineTuneControls(Container):
     @property
     def _chosen_target(self) -> Image | None:
         return self.target.value if self.task.value in TAKES_TARGETS else None
-
-    @property
-    def _method(self) -> str | None:
-        return self.method.value if self.task.value == "denoise" else None
 
     def _channel_axis(self) -> int | None:
         axes = {layer_image(layer).channel_axis for layer in self.layers}
@@ -232,15 +229,16 @@ class FineTuneControls(Container):
     def _connect(self) -> None:
         for control in (self.images, self.target, self.task, self.model, self.method, self.unit):
             control.changed.connect(self._show)
+        for box in (self.target, self.method):
+            box.native.currentIndexChanged.connect(partial(_tell_none, box))
 
     def _show(self, *_: Any) -> None:
         """Show what matters for what is chosen."""
         is_in_steps = self.unit.value == STEPS
         self.target.visible = self.task.value in TAKES_TARGETS
-        self.method.visible = self.task.value == "denoise"
         self.minutes.visible, self.steps.visible = not is_in_steps, is_in_steps
-        with self.method.changed.blocked():
-            self.method.reset_choices()
+        self.method.reset_choices()
+        self.method.visible = len(self.method.choices) > 1
         self._suggest_name()
 
     def _suggest_name(self) -> None:
@@ -253,6 +251,12 @@ class FineTuneControls(Container):
         self._suggested = f"{words}-{base}"[: _LONGEST_NAME + 15]
         self.model_name.value = self._suggested
         self.model_name.native.setCursorPosition(0)  # long ones are read from their beginning
+
+
+def _tell_none(box: ChoiceBox, *_: Any) -> None:
+    """Tell of the choice of None, "(none)" or "automatic", which magicgui keeps to itself."""
+    if box.value is None:
+        box.changed.emit(None)
 
 
 def _arrays(layers: list[Image]) -> list[Any] | None:

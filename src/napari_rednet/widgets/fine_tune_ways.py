@@ -12,17 +12,11 @@ _METHODS = {
     "paired": "pairs with the target",
     "clean": "the clean target alone",
     "pseudo-clean": "restored images",
-    "neighbors": "neighbouring planes",
-    "blind-spot": "blind spot",
-    "subsampled": "subsampled pixels",
 }
 _WAYS = {
     "paired": "Learns from pairs: an image and its clean target.",
     "clean": "Learns from clean images, which it makes noisy itself.",
-    "neighbors": "Learns from noisy images alone: neighbouring planes of the same scene.",
     "pseudo-clean": "Learns from noisy images alone: what the base model makes of them.",
-    "blind-spot": "Learns from noisy images alone: hidden pixels.",
-    "subsampled": "Learns from noisy images alone: neighbouring pixels.",
 }
 _FROM_GOOD = "Learns from good images, which it makes worse itself."
 TAKES_TARGETS = ("denoise", "deblock")
@@ -53,10 +47,10 @@ def find_way(given: Given, method: str | None) -> tuple[str, bool]:
 
 
 def possible_methods(given: Given) -> list[tuple[str, str | None]]:
-    """Labels and names of the methods that fit."""
+    """Labels and names of the methods that fit, if there are several."""
     is_known = "torch" in sys.modules
     possible = [(text, m) for m, text in _METHODS.items() if is_known and _is_possible(given, m)]
-    return [("automatic", None), *possible]
+    return [("automatic", None), *(possible if len(possible) > 1 else [])]
 
 
 def _find_problem(given: Given) -> str:
