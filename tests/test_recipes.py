@@ -11,7 +11,8 @@ from napari_rednet.engine.network import NetworkConfig, RedNet
 from napari_rednet.engine.noise_map import told_noise
 from napari_rednet.recipes import RecipeTraining, Start, _psnr, read_recipe, with_length
 from napari_rednet.tasks import TASKS
-from tests.conftest import seeded, small_model
+from napari_rednet.zoo import Model
+from tests.conftest import random_network, seeded, small_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -301,3 +302,16 @@ def test_missing_folders_are_named(folder):
     recipe = recipe_of(folder, "deblock", **{'"clean"': '"void"'})
     with pytest.raises(nr.TrainingError, match=r"no images in .*void"):
         RecipeTraining(recipe, folder, folder / "run", device="cpu")
+
+
+@pytest.mark.parametrize("revives", [True, False])
+def test_a_start_can_revive_what_is_always_zero(folder, revives):
+    """A kernel of 0 says 0, and what is behind it never learns."""
+    config = NetworkConfig(layers=4, features=4, in_channels=1)
+    model = Model("dead", "deblock", random_network(config))
+    model.network.conv[1].weight.zero_()
+    model.save(folder / "dead.safetensors")
+    start = f'[start]\nmodel = "{folder}/dead.safetensors"\nrevive = {str(revives).lower()}\n'
+    recipe = recipe_of(folder, "deblock", **{"[training]": start + "[training]"})
+    training = RecipeTraining(recipe, folder, folder / "run", device="cpu")
+    assert bool(training.trainer.network.conv[1].weight.any()) is revives

@@ -82,7 +82,7 @@ class NoiseLevels:
         if not len(self.signal):
             return NoiseModel()
         if self.counts is not None:
-            return self.counts.model(self)
+            return self.counts.model(self.signal, self.variance)
         # Where noise is less than a step, some levels show none of it.
         variance = (
             np.maximum(self.variance, self.rounding) if self.variance.any() else self.variance
@@ -170,7 +170,7 @@ def measure_noise(
     chosen = [None] * len(images) if regions is None else regions
     counted = count_photons(images)
     levels = _measure(images, chosen, counted)
-    if counted is not None and not counted.are_possible(levels):
+    if counted is not None and not counted.are_possible(levels.signal, levels.variance):
         return _measure(images, chosen, None)
     return levels
 

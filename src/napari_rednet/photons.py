@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,7 @@ from scipy import ndimage
 
 from napari_rednet.engine.noise_model import NoiseModel
 
-if TYPE_CHECKING:
-    from napari_rednet.noise import NoiseLevels
+FloatArray = npt.NDArray[np.float64]
 
 _LEAST_SHARE_WITHOUT = 0.02
 _MOST_LEVELS = 4096
@@ -50,29 +48,29 @@ class Counts:
     none: float
     one: float
 
-    def model(self, levels: NoiseLevels) -> NoiseModel:
+    def model(self, signal: FloatArray, variance: FloatArray) -> NoiseModel:
         """The noise of photons that are counted; more where they were multiplied at random.
 
         At random, each photon becomes twice as noisy at most; structure may look like more.
         """
-        excess = self._excess(levels, _LOW)
+        excess = self._excess(signal, variance, _LOW)
         return NoiseModel(
             self.one * (1.0 if excess < _USUAL else min(excess, _MOST_EXCESS)), self.none
         )
 
-    def are_possible(self, levels: NoiseLevels) -> bool:
+    def are_possible(self, signal: FloatArray, variance: FloatArray) -> bool:
         """Whether there is as much noise as photons have; a few gray levels look like them."""
-        excess = self._excess(levels, 0.5)
+        excess = self._excess(signal, variance, 0.5)
         return excess == 0 or excess > _LEAST_EXCESS  # where none is seen, there are too few levels
 
-    def _excess(self, levels: NoiseLevels, share: float) -> float:
+    def _excess(self, signal: FloatArray, variance: FloatArray, share: float) -> float:
         """Measured variance over that of photons: a quantile of the levels."""
-        photons = (levels.signal - self.none) / self.one
+        photons = (signal - self.none) / self.one
         lit = photons > _LIT
         if not lit.any():
             return 1.0
         # Structure only adds to the variance of some levels.
-        ratios = levels.variance[lit] / (photons[lit] * self.one**2)
+        ratios = variance[lit] / (photons[lit] * self.one**2)
         return float(np.quantile(ratios, share))
 
 

@@ -20,6 +20,7 @@ from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseC
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.network import INITIALIZATIONS, NetworkConfig, RedNet, initialize
 from napari_rednet.engine.noise_map import told_noise
+from napari_rednet.engine.revival import revive
 from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
 from napari_rednet.engine.training import Batch, Trainer
 from napari_rednet.errors import TrainingError
@@ -43,6 +44,7 @@ _WRONG = (OSError, KeyError, TypeError, AttributeError, ValueError)
 # A multiple of every scale of super-resolution.
 _VALIDATION_SIDE = 240
 _VALIDATION_DRAWS = 3
+_REVIVAL_BATCHES = 16
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,12 @@ class Start:
 
     Without `noise`, it is one for the same task. With it, it is a denoiser: its second input, the
     noise map, becomes the second input of a network that has one, scaled by `noise`; what else it
-    is told of the noise is left out.
+    is told of the noise is left out. With `revive`, feature maps that are always 0 learn again.
     """
 
     model: str
     noise: float | None = None
+    revive: bool = False
 
     def copy_into(self, network: RedNet, task: str) -> None:
         """Give a network for a task the weights of the model.
@@ -76,6 +79,13 @@ class Start:
             network.load_state_dict(state)
         except RuntimeError as error:
             raise TrainingError(f"the network cannot start from {self.model}: {error}") from error
+
+
+def _revive(network: RedNet, batches: Callable[[torch.Generator], Batch], seed: int) -> None:
+    """Revive what is always 0 in some batches."""
+    generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
+    inputs = [batches(generator)[0] for _ in range(_REVIVAL_BATCHES)]
+    revive(network, torch.cat(inputs), generator)
 
 
 def _adapt_first_layer(state: dict[str, Tensor], noise: float, channels: int) -> None:
@@ -199,9 +209,12 @@ class RecipeTraining:
         initialize(network, generator, recipe.initialization)
         if recipe.start is not None:
             recipe.start.copy_into(network, recipe.task)
+        batches = _batches(recipe, data, self.device)
+        if recipe.start is not None and recipe.start.revive:
+            _revive(network.to(self.device), batches, recipe.training.seed)
         self.trainer = Trainer(
             network,
-            _batches(recipe, data, self.device),
+            batches,
             recipe.training,
             self.device,
             validate=_validator(recipe, _validation_files(recipe, data, validation), self.device),

@@ -179,3 +179,11 @@ def test_the_configuration_chooses(options, kind):
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="optimizer must be one of adamw, muon, got 'lion'"):
         TrainingConfig(steps=5, optimizer="lion")
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-40, 1e-22, 1e-18])
+def test_what_has_decayed_to_nothing_takes_no_step(level):
+    """The momentum of a kernel without a gradient; its norm, squared, is below all floats."""
+    steps = orthogonalized(level * torch.randn((2, 8, 72), generator=seeded()))
+    assert torch.isfinite(steps).all()
+    assert steps.abs().max() < 0.1

@@ -134,7 +134,7 @@ class RedNet(nn.Module):
             ]
         self.conv = nn.ModuleList([first, *convolutions])
         self.deconv = nn.ModuleList([*deconvolutions, last])
-        self._skip_into = {deconv - 1: conv - 1 for conv, deconv in config.skip_pairs}
+        self.skip_into = {deconv - 1: conv - 1 for conv, deconv in config.skip_pairs}
 
     @classmethod
     def with_weights(cls, config: NetworkConfig, weights: Mapping[str, Tensor]) -> RedNet:
@@ -168,9 +168,9 @@ class RedNet(nn.Module):
         last = len(self.deconv) - 1
         for i, layer in enumerate(self.deconv[:last]):
             x = F.relu(deconvolve(x, layer))
-            if i in self._skip_into:
+            if i in self.skip_into:
                 # The paper's second ReLU, after the sum, has nothing to do: both terms are >= 0.
-                x = x + outputs[self._skip_into[i]]
+                x = x + outputs[self.skip_into[i]]
         return deconvolve(x, self.deconv[last])
 
     def layers(self) -> Iterator[nn.Conv2d | nn.ConvTranspose2d]:

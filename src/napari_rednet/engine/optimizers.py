@@ -138,16 +138,18 @@ def _gradient(kernel: Tensor) -> Tensor:
 # A quintic that drives all singular values of a matrix of norm 1 to about 1; see Muon's text.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
+_NOTHING = 1e-12
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
     """Matrices (N, A, B) of the same singular vectors whose singular values are near 1.
 
-    Five Newton-Schulz iterations bring the large ones to 0.7 to 1.2.
+    Five Newton-Schulz iterations bring the large ones to 0.7 to 1.2; matrices of nearly 0 stay so.
     """
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if is_tall else matrices
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    # What decays towards 0, as the momentum of a kernel behind dead units, takes no step.
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=_NOTHING)
     a, b, c = _QUINTIC
     for _ in range(_ITERATIONS):
         square = x @ x.mT
