@@ -195,6 +195,7 @@ app(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 def test_a_batch_goes_on_after_it_was_killed(folder):
     options = ["--out", folder / "out", "--model", folder / "denoise.safetensors", "--quiet"]

@@ -170,6 +170,7 @@ def test_a_bound_does_not_change_the_result(folder):
     assert np.abs(difference).max() <= 1
 
 
+@pytest.mark.slow
 def test_workers_of_a_cluster_give_the_same(folder):
     distributed = pytest.importorskip("distributed")
     assert denoise(folder, target="whole.zarr")[0] == 0
@@ -198,6 +199,7 @@ def test_a_scheduler_that_is_not_there_is_named(address, message, folder, monkey
     assert dask.config.get("scheduler", None) == before
 
 
+@pytest.mark.slow
 def test_a_cluster_takes_no_tiff(folder):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:

@@ -61,6 +61,7 @@ def contents(wheel):
         return {i.filename: i.CRC for i in archive.infolist() if "dist-info" not in i.filename}
 
 
+@pytest.mark.slow
 def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path)
     python = tmp_path / "bin" / "python"
@@ -84,6 +85,7 @@ def test_the_wheel_holds_manifest_weights_recipes_and_data(wheel):
     assert not any(name.startswith("tests") for name in names)
 
 
+@pytest.mark.slow
 def test_a_clone_without_links_builds_the_same_wheel(tree, wheel, tmp_path):
     """Where a file system has no links, git writes their targets into small text files."""
     plain = copytree(tree, tmp_path / "plain", symlinks=True)
@@ -95,6 +97,7 @@ def test_a_clone_without_links_builds_the_same_wheel(tree, wheel, tmp_path):
     assert contents(build("wheel", plain, tmp_path / "made")) == contents(wheel)
 
 
+@pytest.mark.slow
 def test_the_sdist_builds_the_same_wheel(tree, wheel, tmp_path):
     archive = build("sdist", tree, tmp_path / "sdist")
     run("tar", "xzf", archive, "-C", tmp_path)

@@ -97,6 +97,7 @@ def cluster():
         yield client
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(cluster, tiny_model):
     lazy = nr.denoise(da.from_array(IMAGE, chunks=(1, 70, 70)), noise=20, model=tiny_model)
     found = cluster.compute(lazy).result(timeout=120)

@@ -124,6 +124,7 @@ for done, _ in steps_of(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_to_the_same_end(tmp_path):
     expected = whole(tmp_path / "whole")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]

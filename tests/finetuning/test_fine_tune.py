@@ -450,6 +450,7 @@ for status in tuning.run():
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_to_the_same_end(tmp_path):
     whole = prepared(NOISY, CLEAN, **LENGTH)
     list(whole.run())

@@ -9,6 +9,7 @@ from napari_rednet.errors import RednetError
 from napari_rednet.sample_data import chromosomes
 
 
+@pytest.mark.slow
 def test_the_demo_shows_before_and_after(make_napari_viewer, monkeypatch):
     viewers = []
 
