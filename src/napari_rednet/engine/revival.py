@@ -19,44 +19,73 @@ def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
     """Give random kernels to feature maps that are 0 for all of `inputs`; return how many.
 
     They become so weak that the results of the network hardly change: a twentieth of the other maps
-    of their layer or, if there are none, of those that are added to them.
+    of their layer or, if there are none, of those that are added to them. Where a whole layer
+    is 0, all that feeds nothing but it has learnt nothing: it begins anew as well, and each layer
+    keeps the level of the one before.
 
     Parameters
     ----------
     inputs : (N, in_channels, Y, X) Tensor
         Examples of what the network sees.
     """
-    revived, x = 0, inputs
-    outputs: list[Tensor] = []
-    for layer in list(network.layers())[:-1]:
-        i = len(outputs)
-        is_conv = i < len(network.conv)
+    layers, outputs = list(network.layers())[:-1], _outputs(network, inputs)
+    convolutions = len(network.conv)
+    dead = [_is_dead(found) for found in outputs]
+    whole = [
+        i for i, maps in enumerate(dead) if maps.all() and i - convolutions in network.skip_into
+    ]
+    fresh = range(0)
+    if whole:
+        fresh = range(network.skip_into[whole[-1] - convolutions] + 1, whole[-1] + 1)
+    done: list[Tensor] = []
+    x = inputs
+    for i, layer in enumerate(layers):
+        source = network.skip_into.get(i - convolutions)
+        added = None if source is None else done[source]
         found = _output(layer, x)
-        added = None if is_conv else _added(network, i - len(network.conv), outputs)
-        dead = found.amax((0, 2, 3)) <= 0
-        if dead.any():
-            _randomize(layer, dead, generator)
-            others = found[:, ~dead] if not dead.all() else added if added is not None else x
-            level = _SMALL * others.square().mean().sqrt()
-            _scale(layer, dead, level / _size(_output(layer, x)).clamp(min=1e-12))
+        which = torch.ones_like(dead[i]) if i in fresh else _is_dead(found)
+        if which.any():
+            _randomize(layer, which, generator)
+            level = _level(found, x, added, which, is_fresh=i in fresh)
+            _scale(layer, which, level / _sizes(_output(layer, x)).clamp(min=1e-12))
             found = _output(layer, x)
-            revived += int(dead.sum())
-        outputs.append(found)
+        done.append(found)
         x = found if added is None else found + added
-    return revived
+    return sum(int(maps.sum()) for maps in dead)
+
+
+def _level(
+    found: Tensor, x: Tensor, added: Tensor | None, which: Tensor, *, is_fresh: bool
+) -> Tensor:
+    """Root mean square that new maps are to have."""
+    if is_fresh:
+        like, share = (x, 1.0) if added is None else (added, _SMALL)
+    elif which.all():
+        like, share = (x if added is None else added), _SMALL
+    else:
+        like, share = found[:, ~which], _SMALL
+    return share * like.square().mean().sqrt()
+
+
+def _outputs(network: RedNet, x: Tensor) -> list[Tensor]:
+    """What each layer but the last gives, before anything is added."""
+    outputs: list[Tensor] = []
+    for i, layer in enumerate(list(network.layers())[:-1]):
+        outputs.append(_output(layer, x))
+        source = network.skip_into.get(i - len(network.conv))
+        x = outputs[-1] if source is None else outputs[-1] + outputs[source]
+    return outputs
 
 
 def _output(layer: nn.Module, x: Tensor) -> Tensor:
     return F.relu(layer(x) if isinstance(layer, nn.Conv2d) else deconvolve(x, layer))
 
 
-def _added(network: RedNet, deconvolution: int, outputs: list[Tensor]) -> Tensor | None:
-    """What a skip connection adds to the output of a deconvolution."""
-    source = network.skip_into.get(deconvolution)
-    return None if source is None else outputs[source]
+def _is_dead(maps: Tensor) -> Tensor:
+    return maps.amax((0, 2, 3)) <= 0
 
 
-def _size(maps: Tensor) -> Tensor:
+def _sizes(maps: Tensor) -> Tensor:
     """Root mean square of each map."""
     return maps.square().mean((0, 2, 3)).sqrt()
 

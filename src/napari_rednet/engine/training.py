@@ -45,9 +45,8 @@ _MOST_SKIPPED = 0.04
 class Trainer:
     """Trains a network on batches that a function makes.
 
-    A step whose gradient is not finite is not taken: in bfloat16, oneDNN now and then makes one of
-    finite batches. If there are many, or if the loss has suddenly grown by a multiple, the weights
-    go back to the last good ones and the rate is halved.
+    A step whose gradient is not finite is not taken. If there are many, or if the loss has suddenly
+    grown by a multiple, the weights go back to the last good ones and the rate is halved.
 
     Parameters
     ----------
