@@ -5,7 +5,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from napari_rednet.cli.export import export_model
+from napari_rednet.cli.models import export_model
 from tests.conftest import small_model
 
 

@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_rednet.engine.losses import LOSSES
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
-from napari_rednet.engine.schedule import TrainingConfig
+from napari_rednet.engine.schedule import LOSSES, TrainingConfig
 from napari_rednet.engine.training import Trainer, _has_diverged
 from napari_rednet.errors import TrainingError
 

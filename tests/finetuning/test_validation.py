@@ -11,7 +11,7 @@ from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.finetuning import prepare_fine_tuning
 from napari_rednet.finetuning.examples import read_examples
 from napari_rednet.finetuning.methods import Paired, PseudoClean
-from napari_rednet.finetuning.pseudo_clean import with_restored
+from napari_rednet.finetuning.planning import with_restored
 from napari_rednet.finetuning.stacks import as_stacks
 from napari_rednet.finetuning.validation import Validation
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from napari_rednet.widgets import durations
-from napari_rednet.widgets.durations import Pace, in_words
+from napari_rednet.widgets import run_control
+from napari_rednet.widgets.run_control import Pace, in_words
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_words(seconds, words):
 
 def test_the_rest_takes_as_long_as_what_is_done(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(durations.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(run_control.time, "monotonic", lambda: now[0])
     pace = Pace()
     assert pace.remaining_seconds(20, 100) is None
     now[0] += 0.5

@@ -29,7 +29,7 @@ from napari_rednet.engine.noise_map import (
     told_noise,
 )
 from napari_rednet.zoo import Model, load_model
-from napari_rednet.zoo.export.files import optional_package
+from napari_rednet.zoo.export.onnx import optional_package
 
 NOISE = nr.NoiseModel(gain=0.004, offset=0.05, read_noise=0.03, grain_y=0.8, grain_x=0.5)
 # bioimageio.spec leaves the files of a package to the garbage collector.

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from napari_rednet.cli import export, finetuning, models, training
+from napari_rednet.cli import finetuning, models, training
 from napari_rednet.cli.restoring import command_for
 from napari_rednet.tasks import VERBS
 
@@ -26,5 +26,4 @@ for verb in VERBS.values():
     app.command()(command_for(verb))
 for command in (finetuning.fine_tune, training.train, training.demo):
     app.command()(command)
-models.app.command("export")(export.export_model)
 app.add_typer(models.app, name="models")

@@ -4,15 +4,59 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from napari_rednet.cli.blur import choose_psf
 from napari_rednet.cli.files import Places, read_mask, restore
 from napari_rednet.cli.options import FILE_OPTIONS, OPTIONS, reported_errors
 from napari_rednet.console import printed_warnings
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.tasks import Verb
+
+
+def choose_psf(
+    psf: Path | None,
+    gaussian: float | None,
+    disk: float | None,
+    motion: float | None,
+    angle: float | None,
+    *widefield: float | None,
+) -> Any:
+    """The PSF of the one kind whose parameters are given.
+
+    Raises
+    ------
+    ValueError
+        If none is given, or more than one, or not all parameters of it.
+    """
+    if angle is not None and motion is None:
+        raise ValueError("--angle belongs to --motion, which is not given")
+    kinds: dict[str, tuple[Any, ...]] = {
+        "psf": (psf,),
+        "gaussian": (gaussian,),
+        "disk": (disk,),
+        "motion": (motion, angle or 0.0) if motion is not None else (None,),
+        "widefield": widefield,
+    }
+    given = {kind: values for kind, values in kinds.items() if any(v is not None for v in values)}
+    if len(given) != 1:
+        raise ValueError(
+            "give one of --psf, --gaussian, --disk, --motion, or --numerical-aperture with "
+            f"--wavelength and --pixel-size; got {len(given)} of them"
+        )
+    ((kind, values),) = given.items()
+    if None in values:
+        raise ValueError("--numerical-aperture, --wavelength and --pixel-size belong together")
+    return _psf(kind, values)
+
+
+def _psf(kind: str, values: tuple[Any, ...]) -> Any:
+    from napari_rednet import psf as psfs
+    from napari_rednet.io.tiff import read_tiff
+
+    return read_tiff(*values).data if kind == "psf" else getattr(psfs, kind)(*values)
+
 
 # Arguments that are several options, or that files say.
 _PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(

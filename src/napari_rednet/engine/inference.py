@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.bands import Band, NotFiniteError, RestoredRows, put_rows, read_bands
+from napari_rednet.engine.bands import (
+    Band,
+    Fetching,
+    NotFiniteError,
+    RestoredRows,
+    put_rows,
+    read_bands,
+    to_device,
+)
 from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_map import (
@@ -39,7 +47,6 @@ from napari_rednet.engine.tiling import (
     strip_around,
     whole,
 )
-from napari_rednet.engine.transfers import Fetching, to_device
 from napari_rednet.engine.unknown_pixels import PendingRows, fill_band
 from napari_rednet.errors import DeviceMemoryError, ModelError
 

@@ -1,11 +1,33 @@
-"""How to train, and how far a training is."""
+"""How to train, by which error of a pixel, and how far a training is."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from napari_rednet.engine.losses import LOSSES
+import torch
+from torch import Tensor
+
+_SOFTNESS = 1e-3
+
+
+def charbonnier(difference: Tensor) -> Tensor:
+    """The absolute difference, rounded off at 0.
+
+    References
+    ----------
+    .. [1] P. Charbonnier et al., "Two deterministic half-quadratic regularization algorithms for
+       computed imaging", ICIP 1994.
+    """
+    return torch.sqrt(difference.square() + _SOFTNESS**2)
+
+
+LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {"squared": torch.square, "absolute": torch.abs, "charbonnier": charbonnier}
+)
+
 
 OPTIMIZERS = ("adamw", "muon")
 

@@ -25,10 +25,9 @@ from napari_rednet.engine.checkpoints import (
     write_checkpoint,
 )
 from napari_rednet.engine.devices import training_dtype
-from napari_rednet.engine.losses import LOSSES
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.optimizers import make_optimizer
-from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
+from napari_rednet.engine.schedule import LOSSES, TrainingConfig, TrainingStatus
 from napari_rednet.errors import TrainingError
 
 Batch = tuple[Tensor, Tensor, Tensor]

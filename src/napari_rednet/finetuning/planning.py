@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 
 from napari_rednet.arguments import Noise, noise_per_channel
 from napari_rednet.engine.degradations import (
@@ -20,22 +21,52 @@ from napari_rednet.engine.degradations import (
     NoiseCorruption,
 )
 from napari_rednet.engine.devices import resolve_device
-from napari_rednet.engine.intensity import PERCENTILES, IntensityRange
+from napari_rednet.engine.images import evenly
+from napari_rednet.engine.intensity import PERCENTILES, IntensityRange, measure_range
+from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
+from napari_rednet.engine.runner import NetworkRunner
 from napari_rednet.engine.schedule import TrainingConfig
 from napari_rednet.finetuning.examples import (
     Example,
+    FloatArray,
+    by_channel,
     read_examples,
     split,
 )
-from napari_rednet.finetuning.methods import Corrupted, Method, Paired, PseudoClean
-from napari_rednet.finetuning.pseudo_clean import with_restored
+from napari_rednet.finetuning.methods import TOLD, Corrupted, Method, Paired, PseudoClean
 from napari_rednet.finetuning.session import Plan
 from napari_rednet.finetuning.stacks import Stack
 from napari_rednet.restoration.denoise import denoise_settings
 from napari_rednet.restoration.presentation import as_coded, by_range
 from napari_rednet.zoo import Model
+
+_MOST_MEASURED = 12
+
+
+def with_restored(
+    examples: Sequence[Example], network: RedNet, device: torch.device
+) -> list[Example]:
+    """Add what a denoiser makes of each example, as 'restored'; its range is 0 to 1."""
+    runner = NetworkRunner(network, device)
+    return [found for group in by_channel(examples) for found in _with_restored(group, runner)]
+
+
+def _with_restored(group: Sequence[Example], runner: NetworkRunner) -> Iterator[Example]:
+    images = [_restored(example, runner) for example in group]
+    scale = measure_range(evenly(images, _MOST_MEASURED))
+    for example, image in zip(group, images, strict=True):
+        normal = ((image - scale.low) / scale.span).astype(np.float32)
+        yield replace(example, rows={**example.rows, "restored": normal})
+
+
+@torch.inference_mode()
+def _restored(example: Example, runner: NetworkRunner) -> FloatArray:
+    rows = (example.rows[name].astype(np.float32) for name in ("image", *TOLD))
+    inputs = torch.stack([torch.from_numpy(row) for row in rows])[None].to(runner.device)
+    return runner.run(inputs)[0, 0].cpu().numpy()
+
 
 _PULSE = 0.5
 _CHECKS = 20

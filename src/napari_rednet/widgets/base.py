@@ -34,10 +34,10 @@ from napari_rednet.widgets.layers import (
     layer_options,
 )
 from napari_rednet.widgets.look import ALIGNED_LABELS, set_look
+from napari_rednet.widgets.memory import read_controls, write_controls
 from napari_rednet.widgets.parameter_menu import ParameterMenu
 from napari_rednet.widgets.preview import Preview
 from napari_rednet.widgets.preview_run import Previewer
-from napari_rednet.widgets.remembered import read_controls, write_controls
 from napari_rednet.widgets.run_control import RunControl
 from napari_rednet.widgets.time_estimate import TimeEstimate
 from napari_rednet.widgets.worker import Steps, compute_in_background

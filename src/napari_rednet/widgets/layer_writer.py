@@ -12,7 +12,7 @@ import numpy as np
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.files import ZARR_SUFFIX, OpenImage, described_for, image_writer
 from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
-from napari_rednet.io.ome_zarr.units import unit_name
+from napari_rednet.io.ome_zarr.conversion import unit_name
 from napari_rednet.io.tiff import TiffImage
 from napari_rednet.widgets.on_demand import as_lazy, is_in_memory
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from napari.components.overlays import TextOverlay
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, QTimer
-
-from napari_rednet.widgets.borrowed import Borrowed
 
 _NAME_LETTERS = 28
 
@@ -138,3 +136,41 @@ class Blink(PairView):
 def _short(name: str) -> str:
     """A name that leaves room for the other one."""
     return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
+
+
+class Borrowed:
+    """Remembers what attributes were before they were set.
+
+    What the user has changed in the meantime stays as the user wants it.
+    """
+
+    def __init__(self) -> None:
+        self._settings: dict[tuple[int, str], _Setting] = {}
+
+    def set(self, owner: Any, name: str, value: Any) -> None:
+        """Set an attribute that can be put back; it may be set again and again."""
+        setting = self._settings.setdefault((id(owner), name), _Setting(owner, name))
+        setting.change(value)
+
+    def give_back(self) -> None:
+        """Put everything back as it was, the last first."""
+        for setting in reversed(self._settings.values()):
+            setting.put_back()
+        self._settings.clear()
+
+
+class _Setting:
+    """An attribute: what it was, and what it was set to."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._owner, self._name = owner, name  # kept alive, so that its id stays its own
+        self._before = self._ours = getattr(owner, name)
+
+    def change(self, value: Any) -> None:
+        setattr(self._owner, self._name, value)
+        # As it is kept there, which may be another type.
+        self._ours = getattr(self._owner, self._name)
+
+    def put_back(self) -> None:
+        if getattr(self._owner, self._name) == self._ours:
+            setattr(self._owner, self._name, self._before)

@@ -1,8 +1,13 @@
 """Which models exist, and the files that hold them."""
 
-from napari_rednet.zoo.folders import user_models_folder
 from napari_rednet.zoo.model import Model, read_model
-from napari_rednet.zoo.registry import ModelInfo, list_models, load_model, load_model_for
+from napari_rednet.zoo.registry import (
+    ModelInfo,
+    list_models,
+    load_model,
+    load_model_for,
+    user_models_folder,
+)
 from napari_rednet.zoo.user_models import (
     add_model,
     on_change,

@@ -6,14 +6,36 @@ import os
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Literal
+
+from platformdirs import user_data_path
 
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.errors import ModelError
 from napari_rednet.tasks import TASKS
-from napari_rednet.zoo.folders import installed_models_folder, user_models_folder
 from napari_rednet.zoo.model import Model, read_contract, read_model
+
+_VARIABLE = "NAPARI_REDNET_MODELS"
+
+
+def installed_models_folder() -> Path:
+    """The folder of the models that come with the package."""
+    return Path(str(files("napari_rednet").joinpath("weights")))
+
+
+def user_models_folder() -> Path:
+    """The folder of the user's models; it need not exist.
+
+    The environment variable ``NAPARI_REDNET_MODELS`` puts it elsewhere, for instance where all
+    nodes of a cluster see it.
+    """
+    elsewhere = os.environ.get(_VARIABLE)
+    if elsewhere:
+        return Path(elsewhere).expanduser()
+    return user_data_path("napari-rednet", appauthor=False) / "models"
+
 
 VARIANTS = ("fast", "best")
 Origin = Literal["installed", "user"]

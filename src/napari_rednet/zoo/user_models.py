@@ -10,9 +10,8 @@ from pathlib import Path
 
 from napari_rednet.errors import ModelError
 from napari_rednet.tasks import TASKS
-from napari_rednet.zoo.folders import user_models_folder
 from napari_rednet.zoo.model import Model, read_model
-from napari_rednet.zoo.registry import ModelInfo, describe, reserved_names
+from napari_rednet.zoo.registry import ModelInfo, describe, reserved_names, user_models_folder
 
 # Not first: "-" looks like an option, "." hides the file.
 _NAME = re.compile(r"\w([\w. -]*[\w.-])?")

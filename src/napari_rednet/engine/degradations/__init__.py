@@ -8,7 +8,6 @@ Training, sample data, tests and benchmarks share them.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from napari_rednet.engine.degradations.blurring import blur
 from napari_rednet.engine.degradations.draws import smooth_field
 from napari_rednet.engine.degradations.holes import HoleCorruption
 from napari_rednet.engine.degradations.jpeg import JpegCorruption, code_jpeg
@@ -19,7 +18,7 @@ from napari_rednet.engine.degradations.noise import (
     add_noise,
     evened_weights,
 )
-from napari_rednet.engine.degradations.resampling import EnlargementCorruption, resample
+from napari_rednet.engine.degradations.resampling import EnlargementCorruption, blur, resample
 
 AnyCorruption = EnlargementCorruption | JpegCorruption | HoleCorruption
 

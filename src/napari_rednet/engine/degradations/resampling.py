@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_rednet.engine.degradations.draws import uniform
@@ -107,3 +108,10 @@ class EnlargementCorruption:
             raise ValueError(f"patches with their margins must be multiples of {scale}, got {side}")
         small = bicubic_matrix(side, side // scale)
         return torch.from_numpy(bicubic_matrix(side // scale, side) @ small).to(clean)
+
+
+def blur(clean: Tensor, psf: Tensor) -> Tensor:
+    """Convolve with a PSF (H, W) of odd sides; borders are replicated."""
+    rows, columns = (side // 2 for side in psf.shape)
+    padded = F.pad(clean, (columns, columns, rows, rows), mode="replicate")
+    return F.conv2d(padded, psf.flip(0, 1)[None, None].to(clean.dtype))

@@ -1,4 +1,4 @@
-"""What a zarr group holds that is not an image itself, in words."""
+"""What a zarr group holds that is not an image itself, in words, and the package that reads it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,30 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from napari_rednet.errors import ImageFileError
+
+
+def zarr_package() -> Any:
+    """The package zarr, once it is sure that ome_zarr is there as well.
+
+    Raises
+    ------
+    ImageFileError
+        If one of them is missing, or too old for zarr v3.
+    """
+    try:
+        import ome_zarr  # noqa: F401
+        import zarr
+    except ImportError as error:
+        raise ImageFileError(_MISSING) from error
+    if int(zarr.__version__.partition(".")[0]) < 3:
+        raise ImageFileError(f"{_MISSING} (zarr {zarr.__version__} is too old)")
+    return zarr
+
+
+_MISSING = "OME-Zarr needs more packages: pip install 'napari-rednet[zarr]'"
+
 
 _KINDS = {
     "plate": "is a plate of wells (HCS)",

@@ -13,9 +13,7 @@ import tifffile
 from napari_rednet.engine.intensity import PERCENTILES
 from napari_rednet.errors import ModelError
 from napari_rednet.zoo.export.contents import Contents
-from napari_rednet.zoo.export.files import optional_package, write_whole
-from napari_rednet.zoo.export.graph import OPSET
-from napari_rednet.zoo.export.onnx import onnx_bytes
+from napari_rednet.zoo.export.onnx import OPSET, onnx_bytes, optional_package, write_whole
 from napari_rednet.zoo.export.readme import CITATION, DOI
 from napari_rednet.zoo.export.sample import SMALLEST_SIDE
 from napari_rednet.zoo.export.tasks import EPSILON, IMAGE, MASK, RESTORED, Array
