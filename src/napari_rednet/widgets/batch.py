@@ -20,6 +20,7 @@ from napari_rednet.widgets.controls import Choices, find_choices
 from napari_rednet.widgets.dialogs import make_button, shown_errors
 from napari_rednet.widgets.fine_tune_parts import Scrolling, clock, make_label
 from napari_rednet.widgets.keyboard import CANCEL_KEYS, RUN_KEYS, add_shortcut, focus_kept
+from napari_rednet.widgets.layers import image_layers
 from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.worker import PER_MILLE, compute_in_background
 
@@ -51,7 +52,7 @@ class BatchWidget(RunningWidget):
         self.viewer = napari_viewer
         self._run: BatchRun | None = None
         self._has_choices = False
-        self.controls = BatchControls()
+        self.controls = BatchControls(lambda *_: image_layers(self.viewer))
         self.run_button = make_button("Run", "Restore all the images.")
         self.cancel_button = make_button(
             "Cancel", "Stop now. Results that are finished stay; resume goes on from there."
@@ -149,20 +150,35 @@ class BatchWidget(RunningWidget):
         self.controls.task.changed.connect(self._change_task)
         model_events.changed.connect(self._follow_models)
         model_events.chosen.connect(self._follow_models)
+        self.viewer.layers.events.inserted.connect(self._follow_layers)
+        self.viewer.layers.events.removed.connect(self._follow_layers)
 
     def _follow_models(self, task: str | None = None, name: str | None = None) -> None:
         """Models have come or gone, or another window wants one of a task to be chosen."""
         if not isalive(self):
             model_events.changed.disconnect(self._follow_models)
             model_events.chosen.disconnect(self._follow_models)
-        elif task in (None, self.controls.task.value):
+        elif task in (None, self._models_task):
             self._find_choices(name)
+
+    @property
+    def _models_task(self) -> str:
+        """Whose models are offered."""
+        return VERBS[self.controls.task.value].task
+
+    def _follow_layers(self) -> None:
+        """Layers have come or gone that may hold a PSF."""
+        if isalive(self):
+            self.controls.reset_choices()
+        else:
+            self.viewer.layers.events.inserted.disconnect(self._follow_layers)
+            self.viewer.layers.events.removed.disconnect(self._follow_layers)
 
     def _change_task(self) -> None:
         self._find_choices()
 
     def _find_choices(self, model: str | None = None) -> None:
-        task = self.controls.task.value
+        task = self._models_task
         if "torch" in sys.modules:
             self._offer(model, find_choices(task))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,8 +23,8 @@ from napari_rednet.widgets.controls import (
     make_repair,
     make_strength,
 )
-from napari_rednet.widgets.fine_tune_controls import LABELS
 from napari_rednet.widgets.look import ALIGNED_LABELS
+from napari_rednet.widgets.psf_controls import PsfControls
 
 EXISTING = MappingProxyType(
     {
@@ -42,16 +43,24 @@ _PATTERN = (
 
 
 class BatchControls(Container):
-    """Controls of a batch."""
+    """Controls of a batch.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    layers : callable
+        Returns the layers that may hold a PSF.
+    """
+
+    def __init__(self, layers: Callable[..., list[Any]]) -> None:
         super().__init__()
+        self.psf = PsfControls(layers)
         self.native.setStyleSheet(ALIGNED_LABELS)
         self.margins = (0, 0, 0, 0)
         self._make_task()
         self._make_places()
         self._make_model()
-        self.extend([self.task, self.scale, self.source, self.pattern, self.results])
+        self.extend([self.task, self.scale, *self.psf.widgets])
+        self.extend([self.source, self.pattern, self.results])
         self.extend([self.existing, self.model, self.model_file, self.strength])
         self.extend([self.fractions, self.repair, self.ensemble, self.device])
         self.native.layout().addStretch()
@@ -89,6 +98,9 @@ class BatchControls(Container):
             **self._models.arguments(),
         }
         options = VERBS[self.task.value].options
+        if "psf" in options:
+            chosen = self.psf.psf()
+            known |= {"psf": chosen.array, "center": chosen.center}
         return {name: value for name, value in known.items() if name in options}
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
@@ -101,7 +113,7 @@ class BatchControls(Container):
         self.task = ChoiceBox(
             name="task",
             label="Task",
-            choices=[(label, task) for task, label in LABELS.items()],
+            choices=[(verb.label, verb.name) for verb in VERBS.values()],
             tooltip="What is done to each image. Its noise, or the dead and hot pixels that "
             "Inpaint fills, are found in the image itself.",
         )
@@ -148,6 +160,7 @@ class BatchControls(Container):
         """Show what the chosen function takes."""
         options = VERBS[self.task.value].options
         self.scale.visible = "scale" in options
+        self.psf.show(is_used="psf" in options)
         self.strength.visible = "strength" in options
         self.fractions.visible = "dtype" in options
         self.repair.visible = "defects" in options

@@ -130,6 +130,13 @@ class PsfControls:
         """The controls whose values are kept from one session to the next."""
         return [self.kind, *chain(*self.values.values()), self.layer, self.center]
 
+    def show(self, *, is_used: bool) -> None:
+        """Show the controls, or hide them all where there is no blur to undo."""
+        for control in self.widgets:
+            control.visible = is_used and control is self.kind
+        if is_used:
+            self._show_kind()
+
     def chosen(self) -> Any:
         """The layer, or the kind and its values."""
         kind = self.kind.value
