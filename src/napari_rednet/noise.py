@@ -35,7 +35,7 @@ _MOST_STEPS = 256
 _ENOUGH_PIXELS = 500
 _ENOUGH_FOR_STEP = 50_000
 _LINE_STEPS, _SYMMETRIC_STEPS = 12, 3
-_STRUCTURED, _NOISELESS = 1.15, 0.1
+_STRUCTURED, _NOISELESS = 1.6, 0.1
 _TINY = np.finfo(np.float64).tiny
 # More would hold more windows at once than they save time.
 _THREADS = 4
