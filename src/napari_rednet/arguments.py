@@ -18,6 +18,7 @@ import numpy as np
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.execution import MaskedImage, is_dask
+from napari_rednet.psf import check_center
 
 if TYPE_CHECKING:
     import os
@@ -338,18 +339,12 @@ def _integer(name: str, value: Any) -> int:
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
 
 
-def _check_center(center: Any) -> object:
-    from napari_rednet.psf import check_center
-
-    return check_center(center)
-
-
 CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
     {
         "strength": partial(check_number, "strength"),
         "scale": check_scale,
         "iterations": partial(check_count, "iterations"),
-        "center": _check_center,
+        "center": check_center,
         "defects": check_defects,
         "dtype": partial(check_dtype, image=None),
     }

@@ -62,7 +62,7 @@ class Verb:
     repairs : bool
         Whether it repairs hot and dead pixels first.
     tile_matters : bool
-        Whether `tile` changes the result a little.
+        Whether `tile`, or the `memory` that it is chosen by, changes the result a little.
     """
 
     name: str

@@ -44,8 +44,9 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
 
     row = VERBS[verb]
     given = {**row.options, **arguments}
-    for name in given.keys() & CHECKS.keys():
-        CHECKS[name](given[name])
+    for name, check in CHECKS.items():
+        if name in given:
+            check(given[name])
     shared = (given[name] for name in ("model", "ensemble", "tile", "device", "memory"))
     options = check_options(row.task, *shared)
     taken = {**arguments, "model": options.model}  # loaded once for all files
@@ -68,7 +69,7 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
 
     recorded = {name: _recorded(value) for name, value in given.items() if name not in _HOW}
     if row.tile_matters:
-        recorded["tile"] = given["tile"]
+        recorded |= {"tile": given["tile"], "memory": given["memory"]}
     scale, dtype = given.get("scale", 1), given.get("dtype")
     return Work(row.command, options.model, prepare, recorded, scale, dtype)
 

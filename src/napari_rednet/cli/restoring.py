@@ -14,6 +14,94 @@ from napari_rednet.console import printed_warnings
 from napari_rednet.engine.noise_model import NoiseModel
 from napari_rednet.tasks import Verb
 
+# Arguments that are several options, or that files say.
+_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "psf": (
+            "psf",
+            "gaussian",
+            "disk",
+            "motion",
+            "angle",
+            "numerical_aperture",
+            "wavelength",
+            "pixel_size",
+        ),
+        "noise": ("noise", "gain", "offset", "read_noise", "grain_y", "grain_x"),
+        **dict.fromkeys(("channel_axis", "rgb", "progress", "out"), ()),
+    }
+)
+
+
+def command_for(verb: Verb) -> Callable[..., None]:
+    """The command of a function, its options being those of the function."""
+    names = {part for name in verb.options for part in _PARTS.get(name, (name,))}
+    own = {name: kind for name, kind in OPTIONS.items() if name in names}
+
+    def command(**given: Any) -> None:
+        with reported_errors():
+            places = Places(**{name: given[name] for name in FILE_OPTIONS})
+            with printed_warnings(quiet=places.quiet):
+                told = [name for name in verb.options if _PARTS.get(name, (name,))]
+                _restore(verb, {name: _argument(name, given) for name in told}, places)
+
+    kinds = {"paths": FILE_OPTIONS["paths"], **own, **FILE_OPTIONS}
+    command.__name__, command.__doc__ = verb.name, verb.help
+    defaults = {name: kind.default for name, kind in kinds.items()}
+    defaults |= {n: v for n, v in verb.options.items() if n in own and n not in _PARTS}
+    defaults["paths"] = inspect.Parameter.empty
+    command.__annotations__ = {name: kind.type for name, kind in kinds.items()}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.type
+            )
+            for name, kind in kinds.items()
+        ]
+    )
+    return command
+
+
+def _argument(name: str, given: Mapping[str, Any]) -> Any:
+    """An argument of the function, as the options say it."""
+    if name == "psf":
+        return choose_psf(*(given[part] for part in _PARTS["psf"]))
+    if name == "noise":
+        return noise_model(*(given[part] for part in _PARTS["noise"]))
+    if name == "mask":
+        return None if given["mask"] is None else read_mask(given["mask"])
+    return given[name]
+
+
+def _restore(verb: Verb, arguments: Mapping[str, Any], places: Places) -> None:
+    from napari_rednet.batch.tasks import make_work
+
+    restore(places, make_work(verb.name, arguments))
+
+
+def noise_model(
+    noise: float | None,
+    gain: float | None,
+    offset: float | None,
+    read_noise: float | None,
+    grain_y: float | None,
+    grain_x: float | None,
+) -> float | NoiseModel | None:
+    """The noise that the options say; None if they do not."""
+    from napari_rednet.arguments import check_number
+
+    grain = (grain_y or 0.0, grain_x or 0.0)
+    if noise is not None:
+        check_number("noise", noise)
+        if (gain, offset, read_noise) != (None, None, None):
+            raise ValueError("give either --noise or --gain, --offset and --read-noise")
+        return NoiseModel(0.0, 0.0, noise, *grain) if any(grain) else noise
+    if (gain, offset, read_noise) != (None, None, None):
+        return NoiseModel(gain or 0.0, offset or 0.0, read_noise or 0.0, *grain)
+    if any(grain):
+        raise ValueError("--grain-y and --grain-x go with --noise, or with --gain and its kin")
+    return None
+
 
 def choose_psf(
     psf: Path | None,
@@ -56,95 +144,3 @@ def _psf(kind: str, values: tuple[Any, ...]) -> Any:
     from napari_rednet.io.tiff import read_tiff
 
     return read_tiff(*values).data if kind == "psf" else getattr(psfs, kind)(*values)
-
-
-# Arguments that are several options, or that files say.
-_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "psf": (
-            "psf",
-            "gaussian",
-            "disk",
-            "motion",
-            "angle",
-            "numerical_aperture",
-            "wavelength",
-            "pixel_size",
-        ),
-        "noise": ("noise", "gain", "offset", "read_noise", "grain_y", "grain_x"),
-        **dict.fromkeys(("channel_axis", "rgb", "progress", "out"), ()),
-    }
-)
-
-
-def command_for(verb: Verb) -> Callable[..., None]:
-    """The command of a function, its options being those of the function."""
-    names = {part for name in verb.options for part in _PARTS.get(name, (name,))}
-    own = {name: kind for name, kind in OPTIONS.items() if name in names}
-
-    def command(**given: Any) -> None:
-        with reported_errors():
-            places = Places(**{name: given[name] for name in FILE_OPTIONS})
-            with printed_warnings(quiet=places.quiet):
-                arguments = {name: _argument(name, given) for name in verb.options}
-                for name, parts in _PARTS.items():
-                    if not parts:
-                        arguments.pop(name, None)
-                _restore(verb, arguments, places)
-
-    kinds = {"paths": FILE_OPTIONS["paths"], **own, **FILE_OPTIONS}
-    command.__name__, command.__doc__ = verb.name, verb.help
-    defaults = {name: kind.default for name, kind in kinds.items()}
-    defaults |= {n: v for n, v in verb.options.items() if n in own and n not in _PARTS}
-    defaults["paths"] = inspect.Parameter.empty
-    command.__annotations__ = {name: kind.type for name, kind in kinds.items()}
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.type
-            )
-            for name, kind in kinds.items()
-        ]
-    )
-    return command
-
-
-def _argument(name: str, given: Mapping[str, Any]) -> Any:
-    """An argument of the function, as the options say it."""
-    if name == "psf":
-        return choose_psf(*(given[part] for part in _PARTS["psf"]))
-    if name == "noise":
-        return noise_model(*(given[part] for part in _PARTS["noise"]))
-    if name == "mask":
-        return None if given["mask"] is None else read_mask(given["mask"])
-    return given.get(name)
-
-
-def _restore(verb: Verb, arguments: Mapping[str, Any], places: Places) -> None:
-    from napari_rednet.batch.tasks import make_work
-
-    restore(places, make_work(verb.name, arguments))
-
-
-def noise_model(
-    noise: float | None,
-    gain: float | None,
-    offset: float | None,
-    read_noise: float | None,
-    grain_y: float | None,
-    grain_x: float | None,
-) -> float | NoiseModel | None:
-    """The noise that the options say; None if they do not."""
-    from napari_rednet.arguments import check_number
-
-    grain = (grain_y or 0.0, grain_x or 0.0)
-    if noise is not None:
-        check_number("noise", noise)
-        if (gain, offset, read_noise) != (None, None, None):
-            raise ValueError("give either --noise or --gain, --offset and --read-noise")
-        return NoiseModel(0.0, 0.0, noise, *grain) if any(grain) else noise
-    if (gain, offset, read_noise) != (None, None, None):
-        return NoiseModel(gain or 0.0, offset or 0.0, read_noise or 0.0, *grain)
-    if any(grain):
-        raise ValueError("--grain-y and --grain-x go with --noise, or with --gain and its kin")
-    return None

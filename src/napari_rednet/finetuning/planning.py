@@ -43,6 +43,9 @@ from napari_rednet.restoration.presentation import as_coded, by_range
 from napari_rednet.zoo import Model
 
 _MOST_MEASURED = 12
+_PULSE = 0.5
+_CHECKS = 20
+_CHECK_INTERVAL = 500
 
 
 def with_restored(
@@ -66,11 +69,6 @@ def _restored(example: Example, runner: NetworkRunner) -> FloatArray:
     rows = (example.rows[name].astype(np.float32) for name in ("image", *TOLD))
     inputs = torch.stack([torch.from_numpy(row) for row in rows])[None].to(runner.device)
     return runner.run(inputs)[0, 0].cpu().numpy()
-
-
-_PULSE = 0.5
-_CHECKS = 20
-_CHECK_INTERVAL = 500
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
 
 
 def with_dtype(image: OpenImage, dtype: str) -> OpenImage:
-    """What a file is like that has another dtype than an image; its pixels are none."""
+    """A description of a file like an image but for its dtype, without pixels."""
     described: Any = image
     data = np.broadcast_to(np.zeros((), dtype), image.data.shape)
     other: OpenImage = replace(described, data=data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
@@ -18,6 +19,10 @@ from napari_rednet.tasks import TASKS
 from napari_rednet.zoo.model import Model, read_contract, read_model
 
 _VARIABLE = "NAPARI_REDNET_MODELS"
+VARIANTS = ("fast", "best")
+Origin = Literal["installed", "user"]
+_MOST_LOADED, _MOST_DESCRIBED = 4, 256
+_warned_of: set[Path] = set()
 
 
 def installed_models_folder() -> Path:
@@ -35,12 +40,6 @@ def user_models_folder() -> Path:
     if elsewhere:
         return Path(elsewhere).expanduser()
     return user_data_path("napari-rednet", appauthor=False) / "models"
-
-
-VARIANTS = ("fast", "best")
-Origin = Literal["installed", "user"]
-_MOST_LOADED, _MOST_DESCRIBED = 4, 256
-_warned_of: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,14 @@ def list_models(task: str | None = None) -> list[ModelInfo]:
     ValueError
         If there is no such task.
     """
-    if task is not None and task not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    _check_known(task)
     found = [*_installed_models(), *_user_models()]
     return [info for info in found if task in (None, info.task)]
+
+
+def _check_known(task: str | None) -> None:
+    if task is not None and task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
 
 
 def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) -> Model:
@@ -101,21 +104,8 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
     ModelError
         If there is no such model, its file is damaged, or it was made for another task.
     """
-    if str(name_or_path).endswith(".safetensors"):
-        found = read_model(name_or_path)
-    else:
-        known = {info.name: info.path for info in list_models()}
-        name = _full_name(str(name_or_path), task)
-        if name not in known:
-            raise ModelError(
-                f"there is no model {name!r}; "
-                f"known: {', '.join(known)}, or the path of a .safetensors file"
-            )
-        # A file that was renamed by hand still says its old name.
-        found = replace(read_model(known[name]), name=name)
-    if task is not None:
-        _check_task(found, task)
-    return found
+    _check_known(task)
+    return _load(name_or_path, task, read_model)
 
 
 def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
@@ -131,18 +121,34 @@ def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
     if isinstance(model, Model):
         found = model
     elif isinstance(model, (str, os.PathLike)):
-        found = _read_once(str(model), task, *_file_state(str(model), task))
+        return _load(model, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
     _check_task(found, task)
     return found
 
 
-def _full_name(name: str, task: str | None) -> str:
-    """The name of a model that is called by its variant within a task."""
-    if task is None:
-        return name
-    return {info.variant: info.name for info in list_models(task)}.get(name, name)
+def _load(
+    name_or_path: str | os.PathLike[str], task: str | None, read: Callable[[Path], Model]
+) -> Model:
+    """A model by its name, its variant within a task, or its file."""
+    if str(name_or_path).endswith(".safetensors"):
+        found = read(Path(name_or_path))
+    else:
+        infos, name = list_models(), str(name_or_path)
+        known = {info.name: info.path for info in infos}
+        name = {i.variant: i.name for i in infos if i.task == task}.get(name, name)
+        if name not in known:
+            raise ModelError(
+                f"there is no model {name!r}; "
+                f"known: {', '.join(known)}, or the path of a .safetensors file"
+            )
+        found = read(known[name])
+        if found.name != name:  # a file that was renamed by hand still says its old name
+            found = replace(found, name=name)
+    if task is not None:
+        _check_task(found, task)
+    return found
 
 
 def _check_task(model: Model, task: str) -> None:
@@ -154,20 +160,18 @@ def _check_task(model: Model, task: str) -> None:
         )
 
 
-def _file_state(model: str, task: str) -> tuple[Path, int, int] | tuple[()]:
-    """What changes when a model's file does; nothing if there is none."""
-    name = _full_name(model, task)
-    path = {info.name: info.path for info in list_models()}.get(name, Path(model))
+def _read_once(path: Path) -> Model:
+    """As `read_model`; what has been read before is not read again, unless the file changed."""
     try:
         state = path.stat()
     except OSError:
-        return ()
-    return path, state.st_mtime_ns, state.st_size
+        return read_model(path)
+    return _read_unchanged(path.absolute(), state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=_MOST_LOADED)
-def _read_once(model: str, task: str, *_: Path | int) -> Model:
-    return load_model(_full_name(model, task))
+def _read_unchanged(path: Path, *_: int) -> Model:
+    return read_model(path)
 
 
 def reserved_names() -> set[str]:

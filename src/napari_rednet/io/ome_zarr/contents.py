@@ -9,6 +9,17 @@ from typing import Any
 
 from napari_rednet.errors import ImageFileError
 
+_MISSING = "OME-Zarr needs more packages: pip install 'napari-rednet[zarr]'"
+
+
+_KINDS = {
+    "plate": "is a plate of wells (HCS)",
+    "well": "is a well of a plate (HCS)",
+    "bioformats2raw.layout": "is a collection of images (bioformats2raw)",
+    "labels": "is a group of labels",
+}
+_MOST_NAMED = 5
+
 
 def zarr_package() -> Any:
     """The package zarr, once it is sure that ome_zarr is there as well.
@@ -26,18 +37,6 @@ def zarr_package() -> Any:
     if int(zarr.__version__.partition(".")[0]) < 3:
         raise ImageFileError(f"{_MISSING} (zarr {zarr.__version__} is too old)")
     return zarr
-
-
-_MISSING = "OME-Zarr needs more packages: pip install 'napari-rednet[zarr]'"
-
-
-_KINDS = {
-    "plate": "is a plate of wells (HCS)",
-    "well": "is a well of a plate (HCS)",
-    "bioformats2raw.layout": "is a collection of images (bioformats2raw)",
-    "labels": "is a group of labels",
-}
-_MOST_NAMED = 5
 
 
 def ome_attributes(group: Any) -> Mapping[str, Any]:

@@ -33,18 +33,6 @@ _NAMES = {
     **{name: name for name in _SYMBOLS},
     **_SPELLINGS,
 }
-
-
-def unit_name(unit: str | None) -> str | None:
-    """The name of a unit in OME-Zarr, or None if it is none of length or time."""
-    return _NAMES.get((unit or "").strip())
-
-
-def unit_symbol(unit: str | None) -> str | None:
-    """The symbol of a unit in OME-TIFF, or None if it has none."""
-    return _SYMBOLS.get(unit_name(unit) or "")
-
-
 _ORDER = "TCZYX"
 _TYPES = {"T": "time", "C": "channel"}
 _CHUNK = 512
@@ -56,6 +44,16 @@ _OME_TIFF_DTYPES = (
     "int8", "int16", "int32", "uint8", "uint16", "uint32",
     "float32", "float64", "complex64", "complex128",
 )  # fmt: skip
+
+
+def unit_name(unit: str | None) -> str | None:
+    """The name of a unit in OME-Zarr, or None if it is none of length or time."""
+    return _NAMES.get((unit or "").strip())
+
+
+def unit_symbol(unit: str | None) -> str | None:
+    """The symbol of a unit in OME-TIFF, or None if it has none."""
+    return _SYMBOLS.get(unit_name(unit) or "")
 
 
 def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
