@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import dask.array as da
@@ -11,7 +12,9 @@ from skimage.restoration import richardson_lucy, wiener
 
 import napari_rednet as nr
 from napari_rednet import psf
+from napari_rednet.arguments import check_options
 from napari_rednet.engine import deconvolution, runner
+from napari_rednet.engine.deblurring import _BYTES
 from napari_rednet.engine.deconvolution import (
     BlurredImage,
     ImageNoise,
@@ -20,8 +23,9 @@ from napari_rednet.engine.deconvolution import (
     transfer_function,
 )
 from napari_rednet.engine.point_spread import PointSpread
+from napari_rednet.engine.tiling import SMALLEST_SIDE
 from napari_rednet.psf import as_psf
-from tests.conftest import psnr, seeded
+from tests.conftest import psnr, seeded, small_model
 
 STD = 2.55
 KERNELS = {
@@ -392,3 +396,13 @@ def test_the_last_noise_level_is_that_of_the_image(camera):
 def test_wrong_arguments_are_named(camera, options, error, message):
     with pytest.raises(error, match=message):
         nr.deblur(camera, **{"psf": psf.gaussian(1), **options})
+
+
+def test_memory_bounds_the_blocks(monkeypatch):
+    monkeypatch.setattr("napari_rednet.engine.deblurring.used_memory", lambda: 400_000_000)
+    options = check_options("denoise", small_model("denoise"), False, None, "cpu", "600MB")
+    small = options.deblurrer(as_psf(psf.gaussian(1.0), (300, 300)), 2)
+    assert small._side() < 1024
+    assert _BYTES * (small._side() + 2 * small.margin) ** 2 <= 200_000_000
+    assert replace(small, memory=None)._side() == 1024
+    assert replace(small, memory=1)._side() == SMALLEST_SIDE

@@ -207,3 +207,11 @@ def test_model_can_change_its_units(low, span, signal):
 def test_impossible_models_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         NoiseModel(**wrong)
+
+
+def test_texture_at_some_levels_does_not_count_as_noise_at_all():
+    """Grass is as bright as the sky in parts; where it is not, structure only adds."""
+    noisy = data.camera() + np.random.default_rng(0).normal(0, 2, (512, 512))
+    found = fit_noise([noisy])
+    assert 1.8 < found.std(20.0) < 2.6
+    assert 1.8 < found.std(150.0) < 2.6

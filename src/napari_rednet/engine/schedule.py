@@ -41,7 +41,7 @@ class TrainingConfig:
     steps, minutes : int, float
         Length of the training; exactly one of the two is set.
     loss : {'squared', 'absolute', 'charbonnier'}
-        The error of a pixel, see `engine.losses`.
+        The error of a pixel, see `LOSSES`.
     squared_from : float
         Share of the training, 0 to 1, after which the error is the squared one.
     optimizer : {'adamw', 'muon'}
