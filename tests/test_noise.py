@@ -215,3 +215,9 @@ def test_texture_at_some_levels_does_not_count_as_noise_at_all():
     found = fit_noise([noisy])
     assert 1.8 < found.std(20.0) < 2.6
     assert 1.8 < found.std(150.0) < 2.6
+
+
+def test_rounding_counts_where_noise_is_less_than_a_step():
+    """Where the signal is near an integer, no noise is seen at all."""
+    found = fit_noise([data.cell()[200:260, 100:170] // 2])
+    assert found.std(34.0) == pytest.approx(12**-0.5, rel=0.15)
