@@ -315,3 +315,30 @@ def test_a_start_can_revive_what_is_always_zero(folder, revives):
     recipe = recipe_of(folder, "deblock", **{"[training]": start + "[training]"})
     training = RecipeTraining(recipe, folder, folder / "run", device="cpu")
     assert bool(training.trainer.network.conv[1].weight.any()) is revives
+
+
+def test_patches_grow_towards_the_end(folder):
+    """The same pixels a batch, in fewer and larger patches."""
+    late = "steps = 4\ninterval = 1\nlate_patch = 32\nlate_from = 0.5\n"
+    recipe = recipe_of(
+        folder, "deblock", **{"steps = 3\ninterval = 3\n": late, "batch = 2": "batch = 8"}
+    )
+    training = RecipeTraining(recipe, folder, folder / "run", device="cpu")
+    shapes, operations = [], []
+    make = training.trainer._make_batch
+
+    def watched(generator):
+        batch = make(generator)
+        shapes.append(tuple(batch[0].shape))
+        operations.append(len(batch[0]) * training.operations_per_patch())
+        return batch
+
+    training.trainer._make_batch = watched
+    list(training.run())
+    assert shapes == [(8, 1, 16, 16)] * 2 + [(2, 1, 32, 32)] * 2
+    assert len(set(operations)) == 1
+
+
+def test_late_patches_must_have_as_many_pixels(folder):
+    with pytest.raises(nr.TrainingError, match=r"late_patch .*2 x 16 x 16, got 24"):
+        recipe_of(folder, "deblock", **{"batch = 2": "batch = 2\nlate_patch = 24"})

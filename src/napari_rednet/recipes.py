@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ _WRONG = (OSError, KeyError, TypeError, AttributeError, ValueError)
 _VALIDATION_SIDE = 240
 _VALIDATION_DRAWS = 3
 _REVIVAL_BATCHES = 16
+_PATCH_KEYS = [field.name for field in fields(PatchShape)]
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def as_recipe(values: Mapping[str, Any]) -> Recipe:
     if initialization not in INITIALIZATIONS:
         raise ValueError(f"initialization must be one of {', '.join(INITIALIZATIONS)}")
     training = dict(values["training"])
-    own = {key: training.pop(key) for key in ("patch", "batch") if key in training}
+    own = {key: training.pop(key) for key in _PATCH_KEYS if key in training}
     stds = tuple(training.pop("validation_stds", (25.0,)))
     corruption = NoiseCorruption if task == "denoise" else CORRUPTIONS[task]
     folders = [_with_tuples(entry) for entry in values["images"]]
@@ -209,12 +210,15 @@ class RecipeTraining:
         initialize(network, generator, recipe.initialization)
         if recipe.start is not None:
             recipe.start.copy_into(network, recipe.task)
-        batches = _batches(recipe, data, self.device)
+        batches = _batches(recipe, recipe.patches, data, self.device)
+        late = recipe.patches.late()
+        self._batches = batches
+        self._late_batches = _batches(recipe, late, data, self.device) if late else None
         if recipe.start is not None and recipe.start.revive:
             _revive(network.to(self.device), batches, recipe.training.seed)
         self.trainer = Trainer(
             network,
-            batches,
+            self._make_batch,
             recipe.training,
             self.device,
             validate=_validator(recipe, _validation_files(recipe, data, validation), self.device),
@@ -225,12 +229,20 @@ class RecipeTraining:
         """Train to the end, yielding a status at every interval."""
         return self.trainer.run()
 
+    def _make_batch(self, generator: torch.Generator) -> Batch:
+        if self._late_batches and self.trainer.fraction >= self.recipe.patches.late_from:
+            return self._late_batches(generator)
+        return self._batches(generator)
+
     def operations_per_patch(self) -> int:
-        """Useful floating-point operations of a step for each of its patches.
+        """Useful floating-point operations of a step for each patch that it has now.
 
         The gradients of the feature maps and of the weights take as many as the restoration each.
         """
-        return 3 * self.recipe.network.operations_per_pixel() * self.recipe.patches.patch**2
+        patches = self.recipe.patches
+        is_late = self.trainer.fraction >= patches.late_from
+        side = patches.late_patch if is_late and patches.late_patch else patches.patch
+        return 3 * self.recipe.network.operations_per_pixel() * side**2
 
     def model(self) -> Model:
         """The model as it is now: the moving average of the weights."""
@@ -238,7 +250,7 @@ class RecipeTraining:
         network.load_state_dict({k: v.cpu() for k, v in self.trainer.average.state_dict().items()})
         info = {
             "steps": self.trainer.step,
-            "samples": self.trainer.step * self.recipe.patches.batch,
+            "samples": self.trainer.step * self.recipe.patches.batch,  # of the first size
             "minutes": round(self.trainer.seconds / 60, 1),
             "device": torch.cuda.get_device_name(self.device)
             if self.device.type == "cuda"
@@ -249,16 +261,12 @@ class RecipeTraining:
 
 
 def _batches(
-    recipe: Recipe, data: Path, device: torch.device
+    recipe: Recipe, shape: PatchShape, data: Path, device: torch.device
 ) -> Callable[[torch.Generator], Batch]:
     corruption = recipe.corruption
     if isinstance(corruption, NoiseCorruption):
-        return DenoisingBatches(
-            recipe.images, recipe.pairs, corruption, recipe.patches, data, device
-        )
-    return CorruptedBatches(
-        recipe.images, corruption, corruption.margin, recipe.patches, data, device
-    )
+        return DenoisingBatches(recipe.images, recipe.pairs, corruption, shape, data, device)
+    return CorruptedBatches(recipe.images, corruption, corruption.margin, shape, data, device)
 
 
 def _validation_files(recipe: Recipe, data: Path, folder: Path | None) -> list[Path]:

@@ -51,10 +51,34 @@ class PairFolders:
 
 @dataclass(frozen=True)
 class PatchShape:
-    """Patches of a batch: how many, and their side in pixels."""
+    """Patches of a batch: how many, and their side in pixels.
+
+    After the share `late_from` of the training, they have a side of `late_patch` and are so many
+    fewer that a batch has as many pixels as before.
+
+    Raises
+    ------
+    ValueError
+        If no whole number of late patches has as many pixels.
+    """
 
     batch: int = 8
     patch: int = 64
+    late_patch: int | None = None
+    late_from: float = 0.75
+
+    def __post_init__(self) -> None:
+        if self.late_patch is not None and self.batch * self.patch**2 % self.late_patch**2:
+            raise ValueError(
+                f"late_patch must make whole patches of the pixels of a batch, {self.batch} x "
+                f"{self.patch} x {self.patch}, got {self.late_patch}"
+            )
+
+    def late(self) -> PatchShape | None:
+        """The shape towards the end, None if it stays the same."""
+        if self.late_patch is None:
+            return None
+        return PatchShape(self.batch * self.patch**2 // self.late_patch**2, self.late_patch)
 
 
 class CorruptedBatches:
