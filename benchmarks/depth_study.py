@@ -23,9 +23,9 @@ from benchmarks.common import Device, Out, Table, describe_machine, dtype_name, 
 from napari_rednet.engine.degradations import NoiseCorruption
 from napari_rednet.engine.devices import resolve_device, training_dtype
 from napari_rednet.engine.network import NetworkConfig
-from napari_rednet.engine.schedule import TrainingConfig, TrainingStatus
-from napari_rednet.recipes import Recipe, RecipeTraining
-from napari_rednet.training_batches import ImageFolder, PatchShape
+from napari_rednet.training.batches import ImageFolder, PatchShape
+from napari_rednet.training.config import TrainingConfig, TrainingStatus
+from napari_rednet.training.recipes import Recipe, RecipeTraining
 
 _LAYERS = (10, 20, 30)
 _STD = 50

@@ -25,7 +25,7 @@ from benchmarks.quality import clean_planes, invariant_psnr, read_pairs, with_no
 from napari_rednet import Model, denoise
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.finetuning import fine_tune
-from napari_rednet.zoo import load_model_for
+from napari_rednet.models import load_model_for
 
 _SIGMA = 25.0
 

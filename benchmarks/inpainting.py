@@ -35,7 +35,7 @@ from benchmarks.quality import Data, Ensemble, Limit, clean_planes
 from napari_rednet import inpaint
 from napari_rednet.engine.degradations import MASKS, draw_mask
 from napari_rednet.engine.devices import resolve_device
-from napari_rednet.engine.hole_filling import fill_holes
+from napari_rednet.engine.inpainting import fill_holes
 
 Mask = npt.NDArray[np.bool_]
 Method = Callable[[Image, Mask], Image]

@@ -47,7 +47,7 @@ from benchmarks.common import (
 )
 from napari_rednet import denoise_steps
 from napari_rednet.engine.devices import resolve_device
-from napari_rednet.zoo import load_model_for
+from napari_rednet.models import load_model_for
 
 _BLOCK = 256
 _PHOTONS = 40

@@ -42,7 +42,7 @@ from benchmarks.common import (
 )
 from napari_rednet import denoise
 from napari_rednet.engine.devices import fast_dtype, resolve_device
-from napari_rednet.zoo import load_model_for
+from napari_rednet.models import load_model_for
 
 _SIDE = 1000
 _CHUNK = 512

@@ -5,8 +5,8 @@ from hypothesis import settings
 from skimage import data
 
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
+from napari_rednet.models import Model
 from napari_rednet.tasks import TASKS
-from napari_rednet.zoo import Model
 
 # A busy machine is slow, and that is no failure.
 settings.register_profile("untimed", deadline=None)
@@ -64,7 +64,7 @@ def remembered_parameters(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def exact(monkeypatch):
     """Computing in float32, where results are compared to the last digits."""
-    for module in ("inference", "runner"):
+    for module in ("inference", "streaming"):
         name = f"napari_rednet.engine.{module}.fast_dtype"
         monkeypatch.setattr(name, lambda device: torch.float32)
 

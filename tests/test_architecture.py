@@ -20,25 +20,23 @@ BELOW = {
     "noise": "engine grain photons",
     "psf": "engine",
     "sample_data": "engine",
-    "zoo": "engine errors tasks",
+    "models": "engine errors tasks",
     "execution": "engine errors noise",
-    "arguments": "engine execution psf zoo",
+    "arguments": "engine execution psf models",
     "masks": "engine execution",
-    "defects": "engine execution",
-    "restoration": "arguments defects engine execution masks noise psf",
+    "restoration": "arguments engine execution masks noise psf",
     "quality": "arguments engine execution grain",
-    "training_batches": "engine errors io noise",
-    "recipes": "engine errors tasks training_batches zoo",
-    "finetuning": "arguments engine errors execution io restoration tasks zoo",
-    "calls": "io tasks",
-    "batch": "arguments engine errors execution io restoration tasks zoo",
+    "training": "engine errors io noise tasks models",
+    "finetuning": "arguments engine errors execution io restoration tasks training models",
+    "provenance": "io tasks",
+    "batch": "arguments engine errors execution io restoration tasks models",
     "console": "execution",
     "demo": "console engine errors io restoration sample_data",
-    "cli": "arguments batch console demo engine errors execution finetuning io psf recipes tasks "
-    "zoo",
-    "widgets": "arguments batch calls engine errors execution finetuning io noise psf quality "
-    "restoration sample_data tasks zoo",
-    "__init__": "engine errors finetuning noise psf quality restoration zoo",
+    "cli": "arguments batch console demo engine errors execution finetuning io psf tasks "
+    "training models",
+    "widgets": "arguments batch engine errors execution finetuning io noise provenance psf quality "
+    "restoration sample_data tasks models",
+    "__init__": "engine errors finetuning noise psf quality restoration models",
 }
 BELOW = {layer: set(names.split()) for layer, names in BELOW.items()}
 

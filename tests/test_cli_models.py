@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 import napari_rednet as nr
 from napari_rednet.cli import app
-from napari_rednet.zoo import user_models_folder
+from napari_rednet.models import user_models_folder
 from tests.conftest import small_model
 
 

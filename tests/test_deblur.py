@@ -13,17 +13,17 @@ from skimage.restoration import richardson_lucy, wiener
 import napari_rednet as nr
 from napari_rednet import psf
 from napari_rednet.arguments import check_options
-from napari_rednet.engine import deconvolution, runner
+from napari_rednet.engine import deconvolution, streaming
 from napari_rednet.engine.deblurring import _BYTES
 from napari_rednet.engine.deconvolution import (
     BlurredImage,
     ImageNoise,
+    PointSpread,
     conjugate_gradients,
     deblur_steps,
     transfer_function,
 )
-from napari_rednet.engine.point_spread import PointSpread
-from napari_rednet.engine.tiling import SMALLEST_SIDE
+from napari_rednet.engine.planes import SMALLEST_SIDE
 from napari_rednet.psf import as_psf
 from tests.conftest import psnr, seeded, small_model
 
@@ -138,18 +138,18 @@ def test_progress_grows_to_all_pixels(camera, tiny_model):
 
 def test_out_of_memory_is_retried_with_smaller_blocks(camera, tiny_model, monkeypatch):
     expected = nr.deblur(camera, psf.gaussian(1), noise=3, model=tiny_model, tile=64)
-    run = runner.run_in_bands
+    run = streaming.run_in_bands
 
     def limited(network, image, band):
         if max(image.shape[2:]) > 145:
             raise torch.OutOfMemoryError("out of memory")
         return run(network, image, band)
 
-    monkeypatch.setattr(runner, "run_in_bands", limited)
+    monkeypatch.setattr(streaming, "run_in_bands", limited)
     result = nr.deblur(camera, psf.gaussian(1), noise=3, model=tiny_model, tile=128)
     np.testing.assert_array_equal(result, expected)
     monkeypatch.setattr(
-        runner, "run_in_bands", lambda *_: limited(None, torch.zeros(1, 1, 999, 9), 1)
+        streaming, "run_in_bands", lambda *_: limited(None, torch.zeros(1, 1, 999, 9), 1)
     )
     with pytest.raises(nr.DeviceMemoryError, match="too little memory"):
         nr.deblur(camera, psf.gaussian(1), noise=3, model=tiny_model)

@@ -5,7 +5,7 @@ from scipy import ndimage
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.defects import defects_of
+from napari_rednet.masks import defects_of
 
 OFFSET, ROW, COLUMN = 100, 77, 130
 

@@ -6,8 +6,8 @@ import tifffile
 
 import napari_rednet as nr
 from napari_rednet import restoration
-from napari_rednet.batch.tasks import make_work
-from napari_rednet.calls import Call, Origin, as_command_line, as_python
+from napari_rednet.batch.restoring import make_work
+from napari_rednet.provenance import Call, Origin, as_command_line, as_python
 from napari_rednet.tasks import VERBS
 from tests.conftest import small_model
 from tests.test_cli import call

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.engine.hole_filling import fill_holes
+from napari_rednet.engine.inpainting import fill_holes
 from napari_rednet.restoration import inpaint_steps
 from tests.conftest import psnr, small_model
 

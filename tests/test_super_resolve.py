@@ -8,7 +8,7 @@ from PIL import Image
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.engine.enlargement import enlarge
+from napari_rednet.engine.resampling import enlarge
 from napari_rednet.restoration import super_resolve_steps
 from tests.conftest import idle_model, psnr, small_model
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_rednet import psf, quality
-    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.engine.noise import NoiseModel
     from napari_rednet.errors import (
         DeviceMemoryError,
         ImageFileError,
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from napari_rednet.finetuning import fine_tune, prepare_fine_tuning
+    from napari_rednet.models import (
+        Model,
+        add_model,
+        list_models,
+        load_model,
+        remove_model,
+        rename_model,
+    )
     from napari_rednet.noise import NoiseLevels
     from napari_rednet.restoration import (
         deblock,
@@ -36,14 +44,6 @@ if TYPE_CHECKING:
         noise_levels,
         super_resolve,
         super_resolve_steps,
-    )
-    from napari_rednet.zoo import (
-        Model,
-        add_model,
-        list_models,
-        load_model,
-        remove_model,
-        rename_model,
     )
 
 _HOMES = {
@@ -63,13 +63,13 @@ _HOMES = {
     "fine_tune": "finetuning",
     "prepare_fine_tuning": "finetuning",
     "NoiseLevels": "noise",
-    "NoiseModel": "engine.noise_model",
-    "Model": "zoo",
-    "add_model": "zoo",
-    "list_models": "zoo",
-    "load_model": "zoo",
-    "remove_model": "zoo",
-    "rename_model": "zoo",
+    "NoiseModel": "engine.noise",
+    "Model": "models",
+    "add_model": "models",
+    "list_models": "models",
+    "load_model": "models",
+    "remove_model": "models",
+    "rename_model": "models",
     "RednetError": "errors",
     "ModelError": "errors",
     "DeviceMemoryError": "errors",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import MaskedImage, is_dask
 from napari_rednet.psf import check_center
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import os
 
     from napari_rednet.engine.deblurring import Deblurrer
+    from napari_rednet.engine.deconvolution import PointSpread
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.engine.inpainting import Inpainter
-    from napari_rednet.engine.point_spread import PointSpread
-    from napari_rednet.zoo import Model
+    from napari_rednet.models import Model
 
     ModelLike = str | os.PathLike[str] | Model
 
@@ -170,7 +170,7 @@ def check_options(
 ) -> Options:
     """Check the options that all tasks share, and load the model."""
     from napari_rednet.engine.devices import resolve_device
-    from napari_rednet.zoo import load_model_for
+    from napari_rednet.models import load_model_for
 
     if tile is not None and _integer("tile", tile) < 16:
         raise ValueError(f"tile must be at least 16 pixels, got {tile}")

@@ -19,7 +19,7 @@ from napari_rednet.errors import RednetError
 from napari_rednet.sample_data import chromosomes_layer, sample_path
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.engine.noise import NoiseModel
 
 _PLANE = 20
 _STD = 25.0

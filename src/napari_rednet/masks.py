@@ -1,14 +1,32 @@
-"""Checks of arrays that mark pixels: those that are missing, those to measure."""
+"""Masks: those that users pass, and the dead and hot pixels and lines that a camera always has."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.execution import is_dask
+from napari_rednet.engine.outliers import REACH, OutlierLimits, find_outliers
+from napari_rednet.execution import Samples, is_dask
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+_RADIUS = 2
+_BAND_PIXELS = 2**18
+# Single pixels that differ from their neighbours by less may be detail.
+_SHARE_OF_RANGE = 0.25
+# A line that stands out from both of its sides this many times more than lines usually do, in the
+# same direction in most of its pixels.
+_LEAST_LINE_SCORE = 20.0
+_LEAST_LINE_SHARE_OF_RANGE = 0.01
+_LEAST_AGREEMENT = 0.6
+# Of what it stands out by, what its neighbours may differ from those beside them.
+_MOST_SLOPE = 0.3
 
 
 def as_mask(mask: Any, layout: PlaneLayout, name: str = "mask") -> Any:
@@ -95,3 +113,99 @@ def broadcast_mask(mask: Any, layout: PlaneLayout) -> Any:
 
         return da.broadcast_to(mask.reshape(full), layout.shape)
     return np.broadcast_to(mask.reshape(full), layout.shape)
+
+
+def defects_of(planes: Sequence[npt.NDArray[np.generic]]) -> BoolArray:
+    """Pixels that stand out from their neighbours in at least half of the planes.
+
+    Parameters
+    ----------
+    planes : sequence of (Y, X) array
+        Planes of one channel, from one camera.
+
+    Returns
+    -------
+    defects : (Y, X) ndarray of bool
+    """
+    votes = np.zeros(planes[0].shape, np.int32)
+    for plane in planes:
+        votes += _outliers(np.asarray(plane))
+    defects: BoolArray = 2 * votes >= max(1, len(planes))
+    return defects & (votes > 0)
+
+
+def _outliers(plane: npt.NDArray[np.generic]) -> BoolArray:
+    if plane.size == 0:
+        return np.zeros(plane.shape, bool)
+    windows = [np.asarray(plane[i]) for i in PlaneLayout(plane.shape).sample_windows(0)]
+    samples = Samples(windows).without_outliers(_SHARE_OF_RANGE)
+    limits = replace(samples.limits or OutlierLimits(), noise=samples.noise)
+    found = _single_pixels(plane, limits)
+    least_line = _LEAST_LINE_SHARE_OF_RANGE * samples.range.span
+    rows, columns = _odd_lines(plane, least_line), _odd_lines(plane.T, least_line)
+    found |= rows[:, None] | columns[None, :]
+    return found
+
+
+def _single_pixels(plane: npt.NDArray[np.generic], limits: OutlierLimits) -> BoolArray:
+    """Outliers, found band by band: what is looked at needs more memory than the plane."""
+    height, width = plane.shape
+    found = np.zeros(plane.shape, bool)
+    for start in range(0, height, step := max(1, _BAND_PIXELS // width)):
+        first = max(0, start - REACH)
+        band = plane[first : start + step + REACH]
+        inner = slice(start - first, min(start + step, height) - first)
+        there = find_outliers(band, limits).within(inner, slice(0, width))
+        found[start : start + step] = there.mask((inner.stop - inner.start, width))
+    return found
+
+
+def _odd_lines(plane: npt.NDArray[np.generic], least: float) -> BoolArray:
+    """Rows that lie above, or below, the rows on both of their sides."""
+    measured = [_line_scores(band) for band in _bands(plane)]
+    scores, shares = (np.concatenate(parts) for parts in zip(*measured, strict=True))
+    usual = np.median(scores)
+    spread = np.median(np.abs(scores - usual)) / 0.6745
+    enough = usual + _LEAST_LINE_SCORE * max(spread, 0.05 * usual)
+    odd: BoolArray = (scores > max(least, enough)) & (shares >= _LEAST_AGREEMENT)
+    return odd
+
+
+def _line_scores(band: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How far, in the mean, each row lies beyond the nearer of what is above and below it.
+
+    Also returns the share of its pixels that do so in the same direction.
+    """
+    inner = slice(_RADIUS, -_RADIUS)
+    rows = band[inner, inner]
+    above = rows - (band[1:-3, inner] + band[:-4, inner]) / 2
+    below = rows - (band[3:-1, inner] + band[4:, inner]) / 2
+    nearer = np.where(np.abs(above) < np.abs(below), above, below)
+    beyond = np.where(np.sign(above) == np.sign(below), nearer, 0)
+    shares = np.maximum((beyond > 0).mean(1), (beyond < 0).mean(1))
+    scores = np.abs(beyond).mean(1)
+    # A ridge of the image has slopes on both sides. (At the border one side mirrors the line.)
+    slopes = [
+        np.abs(_mean_known(band[near, inner] - band[far, inner]))
+        for near, far in ((slice(1, -3), slice(0, -4)), (slice(3, -1), slice(4, None)))
+    ]
+    is_steep = np.minimum(*slopes) > _MOST_SLOPE * scores
+    return np.where(is_steep, 0, scores), shares.astype(np.float32)
+
+
+def _mean_known(rows: FloatArray) -> FloatArray:
+    """Means of rows, to which unknown pixels add nothing."""
+    return np.asarray(np.where(np.isfinite(rows), rows, 0).mean(1))
+
+
+def _bands(plane: npt.NDArray[np.generic]) -> Iterator[FloatArray]:
+    """Bands of rows with the rows and columns around them, mirrored beyond the border.
+
+    What is not finite becomes NaN, whose comparisons are all false.
+    """
+    rows, columns = (np.pad(np.arange(n), _RADIUS, mode="symmetric") for n in plane.shape)
+    height = max(1, _BAND_PIXELS // plane.shape[1])
+    for start in range(0, plane.shape[0], height):
+        seen = rows[start : start + height + 2 * _RADIUS]
+        band = np.asarray(plane[seen][:, columns], np.float32)
+        yield np.where(np.isfinite(band), band, np.float32(np.nan))

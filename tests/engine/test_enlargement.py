@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.conftest import seeded
 
 from napari_rednet.engine.degradations import resample
-from napari_rednet.engine.enlargement import enlarge, read_enlarged
+from napari_rednet.engine.resampling import enlarge, read_enlarged
 
 SCALES = st.sampled_from([2, 3, 4])
 SIDES = st.integers(1, 40)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import psnr, seeded
 
-from napari_rednet.engine.hole_filling import REACH, fill_from, fill_holes, halved
+from napari_rednet.engine.inpainting import REACH, fill_from, fill_holes, halved
 
 SIDES = st.integers(1, 40)
 

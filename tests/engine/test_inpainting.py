@@ -5,12 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import idle_model, small_model
 
-from napari_rednet.engine.hole_filling import fill_holes
 from napari_rednet.engine.inference import Restorer
-from napari_rednet.engine.inpainting import Inpainter
+from napari_rednet.engine.inpainting import Inpainter, fill_holes
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.planes import ChannelSettings, Plane
-from napari_rednet.engine.runner import NetworkRunner
+from napari_rednet.engine.streaming import NetworkRunner
 
 CPU = torch.device("cpu")
 SCALE = IntensityRange(10, 250)
@@ -22,7 +21,7 @@ SHARES = st.sampled_from([0.05, 0.5, 0.97])
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
     """Levels that are there as a whole in float32 as well."""
-    monkeypatch.setattr("napari_rednet.engine.runner.fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr("napari_rednet.engine.streaming.fast_dtype", lambda device: torch.float32)
 
 
 def run(image, mask, network=BUSY, **options):

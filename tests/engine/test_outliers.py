@@ -10,9 +10,8 @@ from scipy import ndimage
 from scipy.special import erf
 from skimage import data
 
-from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.engine.outlier_limits import without_outliers
-from napari_rednet.engine.outliers import OutlierLimits, find_outliers
+from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.outliers import OutlierLimits, find_outliers, without_outliers
 from napari_rednet.noise import fit_noise
 
 NOISY, SHARP = 0.25, 0.75

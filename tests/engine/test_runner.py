@@ -3,7 +3,7 @@ import torch
 from tests.conftest import random_network, seeded
 
 from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient
-from napari_rednet.engine.runner import NetworkRunner
+from napari_rednet.engine.streaming import NetworkRunner
 
 CPU = torch.device("cpu")
 CONFIG = NetworkConfig(layers=6, features=4, in_channels=2, stride=2)
@@ -16,7 +16,7 @@ def inputs():
 
 @pytest.fixture
 def exact(monkeypatch):
-    monkeypatch.setattr("napari_rednet.engine.runner.fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr("napari_rednet.engine.streaming.fast_dtype", lambda device: torch.float32)
 
 
 def test_the_result_is_the_network_s(exact, inputs):
@@ -37,7 +37,7 @@ def test_overflow_in_half_precision_is_computed_in_float32(monkeypatch, inputs):
     network = random_network(CONFIG)
     network.conv[0].weight.mul_(1e6)
     network.deconv[-1].weight.mul_(1e-6)
-    monkeypatch.setattr("napari_rednet.engine.runner.fast_dtype", lambda device: torch.float16)
+    monkeypatch.setattr("napari_rednet.engine.streaming.fast_dtype", lambda device: torch.float16)
     found = NetworkRunner(network, CPU).run(inputs)
     torch.testing.assert_close(found, network(inputs), atol=1e-3, rtol=1e-3)
 

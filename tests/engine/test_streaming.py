@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from tests.conftest import random_network
 
 from napari_rednet.engine.network import NetworkConfig
+from napari_rednet.engine.planes import NOT_CUT, Cuts, cut_into_strips
 from napari_rednet.engine.streaming import RowStream, StreamableNetwork, stream_bytes
-from napari_rednet.engine.tiling import NOT_CUT, Cuts, cut_into_strips
 
 CPU = torch.device("cpu")
 CONFIGS = [

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_rednet.engine.tiling import choose_tiling, cut_into_strips
+from napari_rednet.engine.planes import choose_tiling, cut_into_strips
 
 
 @given(

@@ -10,8 +10,8 @@ import napari_rednet as nr
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.finetuning import prepare_fine_tuning
 from napari_rednet.finetuning.planning import Given, as_clean
+from napari_rednet.models import Model
 from napari_rednet.tasks import TASKS
-from napari_rednet.zoo import Model
 
 STD = 20.0
 

@@ -24,11 +24,11 @@ from tests.finetuning.conftest import (
 )
 
 import napari_rednet as nr
-from napari_rednet.engine.checkpoints import read_rows
 from napari_rednet.engine.degradations import JpegCorruption
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.finetuning import session
 from napari_rednet.finetuning.validation import Validation
+from napari_rednet.training.loop import read_rows
 
 CLEAN = clean_image()
 NOISY = with_noise(CLEAN)

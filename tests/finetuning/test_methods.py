@@ -11,7 +11,7 @@ from napari_rednet.engine.degradations import (
     HoleCorruption,
     JpegCorruption,
 )
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.finetuning.methods import TOLD, Corrupted, Paired, PseudoClean
 
 COUNT, SIDE = 6, 24

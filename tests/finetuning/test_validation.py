@@ -7,7 +7,7 @@ from tests.finetuning.conftest import STD, clean_image, noisy_settings, weights_
 
 import napari_rednet as nr
 from napari_rednet.engine.degradations import CameraNoise
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.finetuning import prepare_fine_tuning
 from napari_rednet.finetuning.examples import read_examples
 from napari_rednet.finetuning.methods import Paired, PseudoClean

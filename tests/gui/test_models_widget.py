@@ -13,9 +13,9 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 from tests.conftest import small_model
 
 import napari_rednet as nr
+from napari_rednet.models import user_models_folder
 from napari_rednet.widgets import DenoiseWidget, ModelsWidget, dialogs, model_events, models
 from napari_rednet.widgets.controls import FROM_FILE
-from napari_rednet.zoo import user_models_folder
 
 OPEN_WITHOUT_TORCH = """
 import sys

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.io.conftest import CAMERA, STACK, copied, written
 
 from napari_rednet.io.ome_zarr import read_ome_zarr
-from napari_rednet.io.ome_zarr.pyramid import block_means
+from napari_rednet.io.ome_zarr.writing import block_means
 
 
 def halved(values):

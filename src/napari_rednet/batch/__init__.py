@@ -5,9 +5,15 @@ Nothing here knows a terminal or a window: `run_batch` yields what happens.
 
 from napari_rednet.batch.planning import BatchFile, plan_batch
 from napari_rednet.batch.record import BatchRecord, Figures
-from napari_rednet.batch.report import REPORT, write_report
 from napari_rednet.batch.restoring import Prepared, Work, digest, restore_file
-from napari_rednet.batch.running import BatchStatus, Existing, Outcome, run_batch
+from napari_rednet.batch.running import (
+    REPORT,
+    BatchStatus,
+    Existing,
+    Outcome,
+    run_batch,
+    write_report,
+)
 
 __all__ = [
     "REPORT",

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from napari_rednet.cli import finetuning, models, training
+from napari_rednet.cli import finetuning, models
 from napari_rednet.cli.restoring import command_for
 from napari_rednet.tasks import VERBS
 
@@ -24,6 +24,6 @@ app = _App(
 )
 for verb in VERBS.values():
     app.command()(command_for(verb))
-for command in (finetuning.fine_tune, training.train, training.demo):
+for command in (finetuning.fine_tune, finetuning.train, finetuning.demo):
     app.command()(command)
 app.add_typer(models.app, name="models")

@@ -23,7 +23,7 @@ def list_all(context: typer.Context) -> None:
     """List the models; add, rename and remove your own."""
     if context.invoked_subcommand is not None:
         return
-    from napari_rednet.zoo import list_models
+    from napari_rednet.models import list_models
 
     table = Table("name", "task", "origin", "layers", "stride", "feature maps")
     with reported_errors():
@@ -45,7 +45,7 @@ def add(
     ] = False,
 ) -> None:
     """Put a model file into the folder of your models, so that it is found by name."""
-    from napari_rednet.zoo import add_model
+    from napari_rednet.models import add_model
 
     with reported_errors():
         info = add_model(file, name, overwrite=force)
@@ -58,7 +58,7 @@ def rename(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
 ) -> None:
     """Give a model of your own another name."""
-    from napari_rednet.zoo import rename_model
+    from napari_rednet.models import rename_model
 
     with reported_errors():
         rename_model(old, new)
@@ -72,7 +72,7 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete a model of your own."""
-    from napari_rednet.zoo import remove_model, user_model_file
+    from napari_rednet.models import remove_model, user_model_file
 
     with reported_errors():
         path = user_model_file(name)
@@ -85,7 +85,7 @@ def remove(
 @app.command()
 def folder() -> None:
     """Print the folder that your models lie in; NAPARI_REDNET_MODELS sets another."""
-    from napari_rednet.zoo import user_models_folder
+    from napari_rednet.models import user_models_folder
 
     typer.echo(user_models_folder())
 
@@ -116,7 +116,7 @@ def export_model(
     ] = None,
 ) -> None:
     """Write a model as an ONNX file, or as a package for bioimage.io."""
-    from napari_rednet.zoo import load_model
+    from napari_rednet.models import load_model
 
     with reported_errors():
         load_model(model).export(

@@ -11,7 +11,7 @@ from typing import Any
 from napari_rednet.cli.files import Places, read_mask, restore
 from napari_rednet.cli.options import FILE_OPTIONS, OPTIONS, reported_errors
 from napari_rednet.console import printed_warnings
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.tasks import Verb
 
 # Arguments that are several options, or that files say.
@@ -74,7 +74,7 @@ def _argument(name: str, given: Mapping[str, Any]) -> Any:
 
 
 def _restore(verb: Verb, arguments: Mapping[str, Any], places: Places) -> None:
-    from napari_rednet.batch.tasks import make_work
+    from napari_rednet.batch.restoring import make_work
 
     restore(places, make_work(verb.name, arguments))
 

@@ -1,21 +1,31 @@
-"""Rows of a plane on their way to the network and back, by way of a device's memory."""
+"""Rows of a plane on their way to the network and back, by way of a device's memory.
+
+Pixels that are not finite are filled for the network, and put back afterwards. The next band is
+read, and the last one put away, in other threads; files, decompression and NumPy leave Python's
+lock while they work::
+
+    reading      │ band 1 │ band 2 │ band 3 │
+    computing             │ band 1 │ band 2 │ band 3 │
+    writing                        │ band 1 │ band 2 │ band 3 │
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_rednet.engine.images import changed, from_network, to_network
-from napari_rednet.engine.noise_map import RADIUS
-from napari_rednet.engine.planes import Plane
-from napari_rednet.engine.tiling import Strip
-from napari_rednet.engine.unknown_pixels import PendingRows
+from napari_rednet.engine.noise import RADIUS, smooth_band
+from napari_rednet.engine.planes import Plane, Strip
 
 
 def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
@@ -137,3 +147,79 @@ def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: Restore
         values[~finite] = original[~finite]
         plane.write(restored.rows, strip.keep, values[..., strip.inner])
     return int(restored.rows.stop) * strip.kept
+
+
+class PendingRows:
+    """Rows as they were read, until they are restored.
+
+    One thread may put rows while another one takes them.
+    """
+
+    def __init__(self) -> None:
+        self._bands: deque[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = deque()
+
+    def put(self, finite: npt.NDArray[np.bool_] | None, original: npt.NDArray[Any]) -> None:
+        """Add a band, and which of its pixels are finite, None if all are."""
+        self._bands.append((finite, original.copy()))
+
+    def take(self, count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
+        """Which pixels of the next rows are finite, and the rows."""
+        taken = []
+        while count > 0:
+            finite, original = self._bands.popleft()
+            known = np.ones(original.shape, bool) if finite is None else finite
+            taken.append((known[..., :count, :], original[..., :count, :]))
+            if count < original.shape[-2]:
+                self._bands.appendleft((known[..., count:, :], original[..., count:, :]))
+            count -= taken[-1][1].shape[-2]
+        known, rows = zip(*taken, strict=True)
+        return np.concatenate(known, -2), np.concatenate(rows, -2)
+
+
+def fill_band(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill unknown pixels from their neighbours; return also the smoothed signal of the band.
+
+    Where nothing is known nearby, both are 0, the lower end of the range.
+    """
+    weight = smooth_band(known)
+    signal = smooth_band(x * known) / weight.clamp(min=1e-6)
+    filled = x.clone()
+    inner = slice(RADIUS, -RADIUS)
+    filled[:, :, inner] = torch.where(known[:, :, inner] > 0, x[:, :, inner], signal)
+    return filled, signal
+
+
+def fill_image(x: Tensor, known: Tensor) -> Tensor:
+    """`fill_band` for an image that is there as a whole."""
+    pads = (0, 0, RADIUS, RADIUS)
+    padded = (F.pad(part, pads, mode="replicate") for part in (x, known))
+    return fill_band(*padded)[0][:, :, RADIUS:-RADIUS]
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, each made in another thread while the one before it is in use."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]  # it is not the end
+
+
+def one_behind(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
+    """``map(work, items)``, with the work done in another thread while the next item is made.
+
+    A result comes when its work is done; an error of the work is raised in its place.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        working: list[Future[Result]] = []
+        for item in items:
+            # Nothing is begun after work that failed.
+            done = [future.result() for future in working]
+            working = [pool.submit(work, item)]
+            yield from done
+        yield from (future.result() for future in working)

@@ -18,36 +18,39 @@ from napari_rednet.engine.bands import (
     Band,
     Fetching,
     NotFiniteError,
+    PendingRows,
     RestoredRows,
+    fill_band,
+    one_ahead,
+    one_behind,
     put_rows,
     read_bands,
     to_device,
 )
+from napari_rednet.engine.color import mix_back, opponent_std, to_opponent
 from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.noise_map import (
+from napari_rednet.engine.noise import (
     RADIUS,
+    NoiseModel,
     amplitude,
     limited_residual,
     poisson_gaussian_std,
     smooth_band,
     told_noise,
 )
-from napari_rednet.engine.noise_model import NoiseModel
-from napari_rednet.engine.opponent import mix_back, opponent_std, to_opponent
-from napari_rednet.engine.overlap import one_ahead, one_behind
-from napari_rednet.engine.planes import ChannelSettings, Plane, part_of
-from napari_rednet.engine.runner import NetworkRunner
-from napari_rednet.engine.streaming import RowStream, add_residual, stream_bytes
-from napari_rednet.engine.tiling import (
+from napari_rednet.engine.planes import (
+    ChannelSettings,
+    Plane,
     Strip,
     Tiling,
     choose_tiling,
     cut_into_strips,
+    part_of,
     strip_around,
     whole,
 )
-from napari_rednet.engine.unknown_pixels import PendingRows, fill_band
+from napari_rednet.engine.streaming import NetworkRunner, RowStream, add_residual, stream_bytes
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
 logger = logging.getLogger(__name__)

@@ -19,22 +19,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_rednet.engine.devices import fast_dtype
 from napari_rednet.engine.network import (
     NetworkConfig,
     RedNet,
     as_convolution,
     as_subpixel_convolution,
+    orientations,
 )
-from napari_rednet.engine.tiling import NOT_CUT, Cuts
+from napari_rednet.engine.planes import NOT_CUT, Cuts
 from napari_rednet.errors import ModelError
 
 _LAYOUT = torch.channels_last
+_BAND = 64
 
 
 @dataclass(frozen=True)
@@ -340,3 +343,44 @@ def stream_bytes(config: NetworkConfig, width: int, band: int, item_bytes: int) 
     working = 4 * (rows + 2)
     hidden = (carried + waiting + working) * columns * config.features * item_bytes
     return hidden + 16 * config.in_channels * width * (band + config.receptive_radius)
+
+
+@dataclass
+class NetworkRunner:
+    """Runs a network over images that are there as a whole, and prepares it for streaming.
+
+    Parameters
+    ----------
+    network : RedNet
+        The network.
+    device : torch.device
+        Where to run.
+    ensemble : bool
+        Average over the 8 orientations.
+    """
+
+    network: RedNet
+    device: torch.device
+    ensemble: bool = False
+    _ready: dict[torch.dtype, list[StreamableNetwork]] = field(default_factory=dict, init=False)
+
+    def networks(self, dtype: torch.dtype) -> list[StreamableNetwork]:
+        """The network, or its eight orientations, in a precision."""
+        if dtype not in self._ready:
+            turns = orientations() if self.ensemble else [(0, False)]
+            self._ready[dtype] = [
+                StreamableNetwork(self.network.reoriented(*turn), self.device, dtype)
+                for turn in turns
+            ]
+        return self._ready[dtype]
+
+    def run(self, inputs: Tensor) -> Tensor:
+        """Restore inputs (1, C, Y, X); in float32 where the fast precision overflows."""
+        restored = self._run(inputs, fast_dtype(self.device))
+        if torch.isfinite(restored).all():
+            return restored
+        return self._run(inputs, torch.float32)
+
+    def _run(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        results = [run_in_bands(network, inputs, _BAND) for network in self.networks(dtype)]
+        return torch.stack(results).mean(0) if len(results) > 1 else results[0]

@@ -1,12 +1,16 @@
 """Run a model over all planes of an array, at once or lazily, step by step."""
 
-from napari_rednet.execution.job import Job, is_dask, plane_keys, plane_of, sample_windows
-from napari_rednet.execution.masked import MaskedImage
+from napari_rednet.execution.job import (
+    Job,
+    MaskedImage,
+    is_dask,
+    plane_keys,
+    plane_of,
+    sample_windows,
+)
 from napari_rednet.execution.outputs import ResumableOutput
-from napari_rednet.execution.repairs import Repairs, repaired_words
-from napari_rednet.execution.restoration import Restoration
-from napari_rednet.execution.samples import Samples
-from napari_rednet.execution.speed import Speed, speed_steps
+from napari_rednet.execution.restoration import Restoration, Speed, speed_steps
+from napari_rednet.execution.samples import Repairs, Samples, repaired_words
 from napari_rednet.execution.steps import Progress, Steps, drain, restoration_steps
 from napari_rednet.execution.windows import Measured, Window, Windows, measure
 

@@ -1,4 +1,4 @@
-"""What is to be restored, plane by plane, whatever array it lies in."""
+"""What is to be restored, plane by plane, whatever array it lies in; what is masked stays."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy import ma
 
 from napari_rednet.engine.color import COLORS, ColorMode, luminance, luminance_plane, opponent_plane
-from napari_rednet.engine.images import PlaneKey, PlaneLayout
+from napari_rednet.engine.images import PlaneKey, PlaneLayout, round_to, working_dtype
 from napari_rednet.execution.chunks import ChunkReader, chunks_of
-from napari_rednet.execution.masked import MaskedImage
-from napari_rednet.execution.repairs import RepairedPlane, Repairs
-from napari_rednet.execution.samples import Samples
+from napari_rednet.execution.samples import RepairedPlane, Repairs, Samples
 
 if TYPE_CHECKING:
     from napari_rednet.engine.outliers import OutlierLimits
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
         ReadWindow,
         WriteWindow,
     )
+
+Index = Any
 
 SettingsOf = Callable[[Samples, int], "ChannelSettings"]
 """From the sample windows of a channel, and its number, to its settings."""
@@ -168,7 +169,7 @@ def _ends(
     repairs: Repairs | None,
 ) -> tuple[ReadWindow, WriteWindow]:
     """How a plane of one channel is read, and written."""
-    from napari_rednet.engine.enlargement import read_enlarged
+    from napari_rednet.engine.resampling import read_enlarged
 
     read, write = _window_reader(source, key), _writer(job, source, target, key)
     if limits is not None:
@@ -253,3 +254,90 @@ def is_dask(array: Any) -> bool:
     """Whether an array is a dask array, without importing dask."""
     dask_array = sys.modules.get("dask.array")
     return dask_array is not None and isinstance(array, dask_array.Array)
+
+
+class MaskedImage:
+    """A masked array to read from, a part at a time: what is masked is NaN.
+
+    Parameters
+    ----------
+    array : masked array
+        Of any real dtype.
+    """
+
+    def __init__(self, array: ma.MaskedArray[Any, Any]) -> None:
+        self.values: npt.NDArray[Any] = ma.getdata(array)
+        self.mask: npt.NDArray[np.bool_] = ma.getmaskarray(array)
+        self.dtype, self.shape, self.ndim = self.values.dtype, self.values.shape, self.values.ndim
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether there are pixels, and all are masked."""
+        return bool(self.mask.size) and bool(self.mask.all())
+
+    @property
+    def working_dtype(self) -> np.dtype[Any]:
+        """A float dtype that its values and NaN fit in."""
+        return self.dtype if self.dtype.kind == "f" else np.dtype(working_dtype(self.dtype))
+
+    def __getitem__(self, index: Index) -> npt.NDArray[Any]:
+        """A part; of the dtype of the array if nothing of it is masked."""
+        values, mask = self.values[index], self.mask[index]
+        if not mask.any():
+            return np.asarray(values)
+        result = values.astype(self.working_dtype)
+        result[mask] = np.nan
+        return np.asarray(result)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """The whole; called by numpy."""
+        return np.asarray(self[...], dtype)
+
+    def finished(
+        self, index: tuple[int | slice, ...], spatial: tuple[int, int], scale: int, result: Any
+    ) -> npt.NDArray[Any]:
+        """A part of the result in the dtype of the array, with the masked pixels as they were.
+
+        Parameters
+        ----------
+        index : tuple of int or slice
+            Which part of the result, which may be enlarged.
+        spatial : (int, int)
+            The axes Y and X.
+        scale : int
+            How many times larger they are in the result.
+        result : array
+            Float; what lies at masked pixels has no meaning.
+        """
+        values, mask = (_enlarged(part, index, spatial, scale) for part in (self.values, self.mask))
+        known = np.where(mask, 0, result)
+        return np.where(mask, values, round_to(known, self.dtype))
+
+    def result(self, values: npt.NDArray[Any], spatial: tuple[int, int], scale: int) -> Any:
+        """A result with the mask of the array."""
+        mask = self.mask
+        for axis in spatial:
+            mask = mask.repeat(scale, axis)
+        return ma.MaskedArray(values, mask)
+
+
+def _enlarged(
+    array: npt.NDArray[Any],
+    index: tuple[int | slice, ...],
+    spatial: tuple[int, int],
+    scale: int,
+) -> npt.NDArray[Any]:
+    """A part of an array of which each pixel has become as many."""
+    small: list[int | slice] = []
+    inner: list[slice] = []
+    for axis, part in enumerate(index):
+        if isinstance(part, slice) and axis in spatial:
+            start = part.start // scale
+            small.append(slice(start, -(-part.stop // scale)))
+            inner.append(slice(part.start - start * scale, part.stop - start * scale))
+        else:
+            small.append(part)
+    found = array[tuple(small)]
+    if scale == 1:
+        return np.asarray(found)
+    return np.asarray(found.repeat(scale, 0).repeat(scale, 1)[tuple(inner)])

@@ -1,14 +1,25 @@
-"""Where results go: into an array, chunk by chunk, with a record of what is finished."""
+"""Where results go: into an array, chunk by chunk, with a record of what is finished.
+
+Lazy results are stored block by block, on whatever computes dask's graphs.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 import threading
+import warnings
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from napari_rednet.execution.chunks import (
     ChunkWriter,
@@ -19,6 +30,21 @@ from napari_rednet.execution.chunks import (
 )
 from napari_rednet.execution.job import Job
 from napari_rednet.execution.parts import Part, parts_of
+
+if TYPE_CHECKING:
+    from napari_rednet.engine.planes import ChannelSettings
+    from napari_rednet.execution.samples import Samples
+
+# Blocks that a scheduler of this process is given at once, per processor: few enough to see them
+# come in, enough to leave no processor without work.
+_BLOCKS_AT_ONCE = 4
+# What dask is told where a client decides.
+_ON_A_CLUSTER = (None, "distributed", "dask.distributed")
+Stored = tuple[int, int]
+"""Number of a block, and the checksum of the chunks that it filled."""
+# What is lost are photons if one is about a step, nothing else is noise, and many pixels hold none.
+_LEAST_GAIN = 0.75
+_LEAST_SHARE_WITHOUT = 0.3
 
 
 @dataclass(frozen=True)
@@ -162,3 +188,123 @@ def output_for(job: Job, out: Any) -> Output:
     cut = [part.rows.keep.stop for part in parts_of(job, written_chunks_of(out.array))]
     identity = f"{out.identity} {zlib.crc32(repr(cut).encode())}"
     return Output(job, out.array, Record(out.record, identity))
+
+
+def store_steps(lazy: Any, out: Any) -> Iterator[int]:
+    """Compute a dask array into an array, yielding how many pixels are there.
+
+    Parameters
+    ----------
+    lazy : dask array
+        No two of its blocks share a chunk of `out`.
+    out : array or ResumableOutput
+        With chunks. What a `ResumableOutput` has already is not computed again.
+    """
+    from dask.array.core import slices_from_chunks
+
+    windows: list[Window] = slices_from_chunks(lazy.chunks)
+    target = out.array if isinstance(out, ResumableOutput) else out
+    record = _record(lazy, out)
+    missing = [n for n, window in enumerate(windows) if not _is_there(record, n, window, target)]
+    sizes = [math.prod(s.stop - s.start for s in window) for window in windows]
+    done = sum(sizes) - sum(sizes[n] for n in missing)
+    yield done
+    for number, checksum in _computed(_tasks(lazy, target, windows, missing)):
+        if record is not None:
+            record.add(number, checksum)
+        done += sizes[number]
+        yield done
+
+
+def _record(lazy: Any, out: Any) -> Record | None:
+    if not isinstance(out, ResumableOutput):
+        return None
+    # Other blocks are other parts.
+    return Record(out.record, f"{out.identity} {zlib.crc32(repr(lazy.chunks).encode())}")
+
+
+def _is_there(record: Record | None, number: int, window: Window, target: Any) -> bool:
+    if record is None or number not in record.finished:
+        return False
+    return read_checksum(target, [window]) == record.finished[number]
+
+
+def _tasks(lazy: Any, target: Any, windows: list[Window], numbers: list[int]) -> dict[int, Any]:
+    """What computes and stores each block."""
+    import dask
+
+    blocks = lazy.to_delayed().ravel()
+    store = dask.delayed(_store, pure=False)
+    shared = dask.delayed(target, traverse=False, pure=False)
+    return {n: store(n, blocks[n], shared, windows[n]) for n in numbers}
+
+
+def _store(number: int, block: npt.NDArray[Any], target: Any, window: Window) -> Stored:
+    writer = ChunkWriter(target)
+    writer[window] = block
+    return number, writer.flush()
+
+
+def _computed(tasks: Mapping[int, Any]) -> Iterator[Stored]:
+    client = _client()
+    waiting = list(tasks.values())
+    if client is not None:
+        with _futures(client, waiting) as futures:
+            yield from _as_they_come(futures)
+        return
+    import dask
+
+    size = _BLOCKS_AT_ONCE * (os.cpu_count() or 1)
+    for start in range(0, len(waiting), size):
+        yield from dask.compute(*waiting[start : start + size])
+
+
+def _as_they_come(futures: list[Any]) -> Iterator[Stored]:
+    from distributed import as_completed
+
+    for _, stored in as_completed(futures, with_results=True):
+        yield stored
+
+
+@contextmanager
+def _futures(client: Any, tasks: list[Any]) -> Iterator[list[Any]]:
+    """Work on a cluster, which ends with whoever waits for it."""
+    futures = client.compute(tasks)
+    try:
+        yield futures
+    finally:
+        client.cancel(futures)
+
+
+def _client() -> Any:
+    """The cluster that dask computes on; None if it does so in this process."""
+    import dask
+
+    distributed = sys.modules.get("distributed")
+    if distributed is None or dask.config.get("scheduler", None) not in _ON_A_CLUSTER:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def is_too_coarse(dtype: np.dtype[Any], samples: Samples, settings: ChannelSettings) -> bool:
+    """Whether rounding to a dtype takes photons away from a channel, as samples of it show."""
+    noise = settings.noise
+    if dtype.kind not in "iu" or noise is None:
+        return False
+    if noise.gain < _LEAST_GAIN or noise.read_noise > 0:
+        return False
+    dark = noise.offset + noise.gain / 2
+    shares = [float(np.mean(window <= dark)) for window in samples if window.size]
+    return bool(shares) and float(np.mean(shares)) > _LEAST_SHARE_WITHOUT
+
+
+def warn_of_rounding() -> None:
+    """Warn that photons are lost, and say what keeps them."""
+    warnings.warn(
+        "many pixels hold less than a photon, and integers as fine as these round it away; "
+        "dtype='float32' keeps it",
+        stacklevel=2,
+    )

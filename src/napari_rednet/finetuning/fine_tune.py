@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_rednet.arguments import Noise, check_count, check_number
 from napari_rednet.execution import Progress, Steps, drain
-from napari_rednet.finetuning.choice import choose_method
+from napari_rednet.finetuning.methods import choose_method
 from napari_rednet.finetuning.stacks import as_stacks
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import ModelLike
     from napari_rednet.finetuning.planning import Schedule
     from napari_rednet.finetuning.session import FineTuning
-    from napari_rednet.zoo import Model
+    from napari_rednet.models import Model
 
 _PER_MILLE = 1000
 _RATE, _BATCH = 3e-4, 8
@@ -186,8 +186,8 @@ def prepare_fine_tuning(
     from napari_rednet.engine.devices import resolve_device
     from napari_rednet.finetuning.planning import Given, make_plan
     from napari_rednet.finetuning.session import FineTuning
+    from napari_rednet.models import load_model_for
     from napari_rednet.tasks import TASKS
-    from napari_rednet.zoo import load_model_for
 
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -242,7 +242,7 @@ def _schedule(
 def _check_folder(
     folder: str | os.PathLike[str] | None, resume: bool, overwrite: bool
 ) -> Path | None:
-    from napari_rednet.engine.checkpoints import CHECKPOINT, prepare_folder
+    from napari_rednet.training.loop import CHECKPOINT, prepare_folder
 
     if folder is None:
         if resume:

@@ -24,10 +24,9 @@ from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.images import evenly
 from napari_rednet.engine.intensity import PERCENTILES, IntensityRange, measure_range
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
-from napari_rednet.engine.runner import NetworkRunner
-from napari_rednet.engine.schedule import TrainingConfig
+from napari_rednet.engine.streaming import NetworkRunner
 from napari_rednet.finetuning.examples import (
     Example,
     FloatArray,
@@ -38,9 +37,10 @@ from napari_rednet.finetuning.examples import (
 from napari_rednet.finetuning.methods import TOLD, Corrupted, Method, Paired, PseudoClean
 from napari_rednet.finetuning.session import Plan
 from napari_rednet.finetuning.stacks import Stack
+from napari_rednet.models import Model
 from napari_rednet.restoration.denoise import denoise_settings
 from napari_rednet.restoration.presentation import as_coded, by_range
-from napari_rednet.zoo import Model
+from napari_rednet.training.config import TrainingConfig
 
 _MOST_MEASURED = 12
 _PULSE = 0.5

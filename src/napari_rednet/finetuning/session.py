@@ -17,14 +17,14 @@ import torch
 from napari_rednet.engine.degradations import NoiseCorruption
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.patches import PatchSampler
-from napari_rednet.engine.schedule import TrainingConfig
-from napari_rednet.engine.training import Batch, Trainer
 from napari_rednet.errors import ModelError
 from napari_rednet.finetuning.examples import Example
 from napari_rednet.finetuning.methods import Method
 from napari_rednet.finetuning.validation import Preview, Validation
-from napari_rednet.zoo import Model
+from napari_rednet.models import Model
+from napari_rednet.training.batches import PatchSampler
+from napari_rednet.training.config import TrainingConfig
+from napari_rednet.training.loop import Batch, Trainer
 
 # They come with scikit-image, so that nothing has to be downloaded.
 _PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel")

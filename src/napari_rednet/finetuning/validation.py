@@ -13,9 +13,9 @@ from torch import Tensor
 from napari_rednet.engine.devices import training_dtype
 from napari_rednet.engine.images import evenly
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.training import Batch
 from napari_rednet.finetuning.examples import Example
 from napari_rednet.finetuning.methods import TOLD, Method, PseudoClean
+from napari_rednet.training.loop import Batch
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from napari_rednet.arguments import (
     check_out,
     noise_per_channel,
 )
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
 from napari_rednet.restoration.presentation import NOISY, outlier_share

@@ -16,7 +16,7 @@ from napari_rednet.arguments import (
     noise_per_channel,
 )
 from napari_rednet.engine.color import COLORS, ColorMode
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.restoration.presentation import NOISY, outlier_share
 

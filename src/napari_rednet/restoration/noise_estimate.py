@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from napari_rednet.arguments import as_image
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import Samples, Steps, drain
 from napari_rednet.masks import as_region
 from napari_rednet.noise import NoiseLevels, measure_noise

@@ -14,8 +14,8 @@ from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 
-from napari_rednet.calls import Call
 from napari_rednet.execution import Repairs, is_dask, repaired_words
+from napari_rednet.provenance import Call
 from napari_rednet.tasks import VERBS, Verb
 from napari_rednet.widgets import jobs, memory, model_events
 from napari_rednet.widgets.companion import Companion
@@ -363,7 +363,7 @@ class LayerRuns:
 
     def _restore(self, job: jobs.Job) -> Steps:
         """Run the widget's steps with a loaded model, and record how."""
-        from napari_rednet.zoo import load_model_for
+        from napari_rednet.models import load_model_for
 
         model = load_model_for(self._widget.row.task, job.arguments["model"])
         steps = self._widget.steps(job.image, **{**job.arguments, "model": model})

@@ -80,7 +80,7 @@ class Order:
 
     def work(self) -> Work:
         """What is done to each image; the model is loaded."""
-        from napari_rednet.batch.tasks import make_work
+        from napari_rednet.batch.restoring import make_work
 
         return make_work(self.verb, self.arguments)
 

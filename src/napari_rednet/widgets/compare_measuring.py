@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.widgets.compare_planes import Part
 
 if TYPE_CHECKING:

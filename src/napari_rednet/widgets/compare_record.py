@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Image
 
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 
 _RECORD = "napari_rednet"
 _SETTINGS = ("strength", "ensemble", "device")

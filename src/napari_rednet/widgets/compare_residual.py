@@ -13,7 +13,7 @@ from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.widgets.compare_pair import NEEDS_PAIR
 from napari_rednet.widgets.compare_record import is_denoised, noise_of
 from napari_rednet.widgets.dialogs import set_needs

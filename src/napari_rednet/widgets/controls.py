@@ -14,7 +14,7 @@ from napari_rednet.widgets.long_names import ElidedMiddle, explain_long
 from napari_rednet.widgets.model_events import known_models
 
 if TYPE_CHECKING:
-    from napari_rednet.zoo import ModelInfo
+    from napari_rednet.models import ModelInfo
 
 FROM_FILE = "from a file…"
 DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"

@@ -37,7 +37,7 @@ from napari_rednet.widgets.running import RunningWidget
 from napari_rednet.widgets.worker import PER_MILLE, compute_in_background
 
 if TYPE_CHECKING:
-    from napari_rednet.zoo import Model
+    from napari_rednet.models import Model
 
 _NARROW = 3
 
@@ -164,7 +164,7 @@ class FineTuneWidget(RunningWidget):
         """The new model, under the name that is shown."""
         if self._model is None:
             raise ValueError("there is no new model yet")
-        from napari_rednet.zoo.user_models import check_name
+        from napari_rednet.models.user_models import check_name
 
         return replace(self._model, name=check_name(self.controls.model_name.value.strip()))
 
@@ -278,6 +278,6 @@ class FineTuneWidget(RunningWidget):
 
 def _find_choices_and_ways(task: str) -> Choices:
     """Models and devices; what tells the ways of learning is imported along."""
-    import napari_rednet.finetuning.choice  # noqa: F401
+    import napari_rednet.finetuning.methods  # noqa: F401
 
     return find_choices(task)

@@ -114,7 +114,7 @@ class FineTuneControls(Container):
         ValueError
             In words for the user, if the controls do not fit together.
         """
-        from napari_rednet.zoo.user_models import check_name
+        from napari_rednet.models.user_models import check_name
 
         target = self._chosen_target
         in_steps = self.unit.value == STEPS

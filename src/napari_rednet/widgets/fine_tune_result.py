@@ -19,7 +19,7 @@ from napari_rednet.widgets.fine_tune_controls import LABELS
 from napari_rednet.widgets.worker import Steps, start_worker
 
 if TYPE_CHECKING:
-    from napari_rednet.zoo import Model
+    from napari_rednet.models import Model
 
 _MODEL_FILES = "Models (*.safetensors)"
 _EXPORTS = "bioimage.io package (*.zip);;ONNX (*.onnx)"
@@ -72,7 +72,7 @@ class ResultButtons(QWidget):
         return model.network in self._kept
 
     def _use(self) -> None:
-        from napari_rednet.zoo import add_model
+        from napari_rednet.models import add_model
 
         with shown_errors():
             model = self._take_model()

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from napari_rednet.finetuning.validation import Preview
 
 Points = list[tuple[float, float]]
-
-
 _MOST_POINTS = 1000
 _SECONDS_OF_REST = 0.05
 

@@ -12,14 +12,14 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from napari_rednet import __version__
-from napari_rednet.calls import Call
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import is_dask
+from napari_rednet.provenance import Call
 from napari_rednet.widgets.layers import LayerImage, LayerSource, layer_source
 from napari_rednet.widgets.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:
-    from napari_rednet.zoo import Model
+    from napari_rednet.models import Model
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from napari.layers import Image, Layer
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
-from napari_rednet.calls import Origin, find_origin
 from napari_rednet.execution import is_dask
+from napari_rednet.provenance import Origin, find_origin
 from napari_rednet.widgets.on_demand import PlanesOnDemand, as_lazy, is_in_memory
 
 # How a layer lies in the world and how it is shown. Names that an older napari does not know

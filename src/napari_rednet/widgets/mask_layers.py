@@ -12,8 +12,8 @@ import numpy.typing as npt
 from napari.layers import Image, Labels, Shapes
 from skimage import draw
 
-from napari_rednet.calls import Origin, read_array
 from napari_rednet.execution import is_dask
+from napari_rednet.provenance import Origin, read_array
 from napari_rednet.widgets.layers import LayerSource, layer_image, layer_source
 
 FloatArray = npt.NDArray[np.float64]

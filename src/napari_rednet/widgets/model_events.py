@@ -8,7 +8,7 @@ from psygnal import Signal
 from superqt.utils import ensure_main_thread
 
 if TYPE_CHECKING:
-    from napari_rednet.zoo import ModelInfo
+    from napari_rednet.models import ModelInfo
 
 
 class _ModelEvents:
@@ -27,7 +27,7 @@ chosen = _events.chosen
 
 def known_models(task: str | None = None) -> list[ModelInfo]:
     """The models, of a task or all; from the first call on, `changed` tells when others are."""
-    from napari_rednet.zoo import list_models, on_change
+    from napari_rednet.models import list_models, on_change
 
     on_change(_tell_windows)
     return list_models(task)

@@ -24,7 +24,7 @@ from napari_rednet.widgets.look import set_look
 from napari_rednet.widgets.worker import compute_in_background
 
 if TYPE_CHECKING:
-    from napari_rednet.zoo import ModelInfo
+    from napari_rednet.models import ModelInfo
 
 _COLUMNS = ("Name", "Task", "Origin")
 _ORIGINS = {"installed": "installed", "user": "mine"}
@@ -63,8 +63,8 @@ class ModelsWidget(QWidget):
     # What the buttons do -------------------------------------------------------------------
 
     def _add(self) -> None:
-        from napari_rednet.zoo import add_model
-        from napari_rednet.zoo.registry import describe
+        from napari_rednet.models import add_model
+        from napari_rednet.models.registry import describe
 
         with shown_errors():
             path = ask_file(self)
@@ -75,7 +75,7 @@ class ModelsWidget(QWidget):
                 self.select(add_model(path, name).name)
 
     def _rename(self) -> None:
-        from napari_rednet.zoo import rename_model
+        from napari_rednet.models import rename_model
 
         info = self.selected
         if info is None:
@@ -86,7 +86,7 @@ class ModelsWidget(QWidget):
                 self.select(rename_model(info.name, name).name)
 
     def _remove(self) -> None:
-        from napari_rednet.zoo import remove_model
+        from napari_rednet.models import remove_model
 
         info = self.selected
         if info is None:

@@ -30,7 +30,7 @@ from napari_rednet.widgets.themed_canvas import import_plots
 from napari_rednet.widgets.worker import Steps
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.engine.noise import NoiseModel
     from napari_rednet.noise import NoiseLevels
 
 
@@ -191,7 +191,7 @@ class NoiseAwareWidget(RestoreWidget):
 
 def _as_models(noise: Any) -> list[NoiseModel]:
     """Noise that was kept; none if it is of another form."""
-    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.engine.noise import NoiseModel
 
     try:
         return [NoiseModel(**level) for level in noise or ()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from magicgui.widgets import Container, LineEdit, PushButton
 from magicgui.widgets.bases import Widget
 
-from napari_rednet.engine.noise_model import NoiseModel
+from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.widgets.controls import ChoiceBox
 from napari_rednet.widgets.noise_panel import NoisePanel
 from napari_rednet.widgets.noise_place import WHOLE, Place, PlaceBox

@@ -15,7 +15,7 @@ from napari_rednet.widgets.noise_plot import NoisePlot
 from napari_rednet.widgets.noise_text import describe_fit
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.engine.noise import NoiseModel
     from napari_rednet.noise import NoiseLevels
 
 _NOTHING = "Nothing is measured yet; Estimate noise does it."

@@ -13,7 +13,7 @@ from napari_rednet.widgets.noise_text import is_far_off
 from napari_rednet.widgets.themed_canvas import BLUE, FONT_SIZE, ORANGE, make_canvas, set_theme
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.engine.noise import NoiseModel
     from napari_rednet.noise import NoiseLevels
 
 FloatArray = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.noise_model import NoiseModel
+    from napari_rednet.engine.noise import NoiseModel
     from napari_rednet.noise import NoiseLevels
 
 FloatArray = npt.NDArray[np.float64]

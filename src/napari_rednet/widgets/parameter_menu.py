@@ -10,7 +10,7 @@ from magicgui.widgets import PushButton
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QAction, QApplication, QMenu
 
-from napari_rednet.calls import Call, as_command_line, as_python
+from napari_rednet.provenance import Call, as_command_line, as_python
 from napari_rednet.widgets import memory
 from napari_rednet.widgets.dialogs import ask_name, shown_errors
 from napari_rednet.widgets.jobs import made_by

@@ -14,7 +14,7 @@ from napari_rednet.widgets.worker import Steps
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Measured, Restoration, Window
-    from napari_rednet.zoo import Model
+    from napari_rednet.models import Model
 
 Complete = Callable[[LayerImage, Mapping[str, Any]], Steps]
 Prepare = Callable[..., "Restoration"]
@@ -171,7 +171,7 @@ class Previewer:
         return arguments
 
     def _load(self, name: str) -> Model:
-        from napari_rednet.zoo import load_model_for
+        from napari_rednet.models import load_model_for
 
         if self._model is None or self._model[0] != name:
             self._model = name, load_model_for(self._task, name)

@@ -101,7 +101,7 @@ class TimeEstimate:
 
     def _steps(self, images: list[LayerImage], arguments: Mapping[str, Any]) -> Steps:
         from napari_rednet.execution import speed_steps
-        from napari_rednet.zoo import load_model_for
+        from napari_rednet.models import load_model_for
 
         yield 0, 0
         if not images:

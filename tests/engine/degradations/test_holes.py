@@ -6,7 +6,7 @@ from skimage import data
 from tests.conftest import seeded
 
 from napari_rednet.engine.degradations import MASKS, HoleCorruption
-from napari_rednet.engine.hole_filling import fill_holes
+from napari_rednet.engine.inpainting import fill_holes
 
 
 def patches(count=8, side=48):

@@ -8,7 +8,7 @@ from skimage import data
 from tests.conftest import seeded
 
 from napari_rednet.engine.degradations import EnlargementCorruption, resample
-from napari_rednet.engine.degradations.resampling import bicubic_matrix
+from napari_rednet.engine.resampling import bicubic_matrix
 
 SIDES = st.integers(1, 40)
 

@@ -8,17 +8,16 @@ Training, sample data, tests and benchmarks share them.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from napari_rednet.engine.degradations.draws import smooth_field
-from napari_rednet.engine.degradations.holes import HoleCorruption
+from napari_rednet.engine.degradations.holes import MASKS, HoleCorruption, draw_mask
 from napari_rednet.engine.degradations.jpeg import JpegCorruption, code_jpeg
-from napari_rednet.engine.degradations.masks import MASKS, draw_mask
 from napari_rednet.engine.degradations.noise import (
     CameraNoise,
     NoiseCorruption,
     add_noise,
     evened_weights,
 )
-from napari_rednet.engine.degradations.resampling import EnlargementCorruption, blur, resample
+from napari_rednet.engine.resampling import EnlargementCorruption, blur, resample
+from napari_rednet.engine.rng import smooth_field
 
 AnyCorruption = EnlargementCorruption | JpegCorruption | HoleCorruption
 

@@ -1,16 +1,29 @@
-"""Images with missing pixels, as the network for inpainting sees them."""
+"""Masks of missing pixels: random ones, text, scratches, dead pixels and lines, blobs.
+
+A mask is a bool tensor (N, 1, Y, X), true where a pixel is missing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.degradations.draws import uniform
-from napari_rednet.engine.degradations.masks import MASKS, draw_mask
-from napari_rednet.engine.hole_filling import fill_holes
+from napari_rednet.engine.inpainting import fill_holes
+from napari_rednet.engine.rng import normal, uniform
+
+_PAGE_SIDE = 1024
+_WORDS = (
+    "restored pixels scratch 2.5 um overlay Text covers image FRAME 0042 channel depth time "
+    "exposure 120 ms objective 60x Field of view dead Lines Scale bar"
+)
 
 
 @dataclass(frozen=True)
@@ -71,3 +84,127 @@ class HoleCorruption:
             missing = torch.where(is_kind, mask.to(clean.dtype), missing)
             low = high
         return missing
+
+
+DrawMask = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+
+def draw_mask(
+    kind: str, like: Tensor, generator: torch.Generator, amount: Tensor | float = 0.5
+) -> Tensor:
+    """Draw a mask for each image of a batch.
+
+    Parameters
+    ----------
+    kind : str
+        One of `MASKS`.
+    like : (N, 1, Y, X) Tensor
+        Images to cover; only shape, dtype and device are used.
+    amount : float or (N, 1, 1, 1) Tensor
+        How much to cover, from 0 to 1 within what is usual for the kind: random pixels go
+        from 10 % to 90 % of the image, dead ones from 0.1 % to 2 %. Text covers about as much in
+        any size of its type, which grows instead.
+    """
+    amounts = torch.as_tensor(amount, device=like.device, dtype=like.dtype)
+    return MASKS[kind](like, amounts.expand(len(like), 1, 1, 1), generator)
+
+
+def _random_pixels(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    share = 0.1 + 0.8 * amount
+    return torch.rand(like.shape, generator=generator, device=like.device) < share
+
+
+def _dead_pixels(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    """Single pixels, and whole rows and columns one pixel wide."""
+    height, width = like.shape[-2:]
+    share = 0.001 + 0.019 * amount
+    pixels = torch.rand(like.shape, generator=generator, device=like.device) < share
+    lines = 0.2 * share
+    rows = torch.rand((len(like), 1, height, 1), generator=generator, device=like.device)
+    columns = torch.rand((len(like), 1, 1, width), generator=generator, device=like.device)
+    return pixels | (rows < lines) | (columns < lines)
+
+
+def _scratches(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    """Bent lines of 1 to 5 pixels' width, more of them the larger the image."""
+    height, width = like.shape[-2:]
+    grid = _grid(like)
+    mask = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
+    most = max(2, round(12 * math.sqrt(height * width) / 256))
+    for i in range(most):
+        row, column = height * uniform(like, generator), width * uniform(like, generator)
+        angle = math.pi * uniform(like, generator)
+        bend = 0.004 * (uniform(like, generator) - 0.5)
+        half_width = 0.5 + 2 * uniform(like, generator) ** 2
+        half_length = 0.1 + 0.5 * uniform(like, generator)
+        y, x = grid[0] - row, grid[1] - column
+        along = x * torch.cos(angle) + y * torch.sin(angle)
+        across = y * torch.cos(angle) - x * torch.sin(angle) - bend * along**2
+        near = (across.abs() <= half_width) & (along.abs() < half_length * max(height, width))
+        mask |= near & (i < 1 + amount * (most - 1))
+    return mask
+
+
+def _blobs(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    """Smooth regions of about 8 to 24 pixels, 5 % to 40 % of the image."""
+    spacing = 8 + 16 * float(torch.rand(1, generator=generator, device=like.device))
+    knots = tuple(max(2, round(side / spacing)) for side in like.shape[-2:])
+    field = normal(like.new_empty((len(like), 1, *knots)), generator)
+    smooth = F.interpolate(field, like.shape[-2:], mode="bicubic", align_corners=True)
+    ranked = smooth.flatten(1).sort(1).values
+    share = 0.05 + 0.35 * amount.flatten()
+    last = ((1 - share) * (ranked.shape[1] - 1)).long()
+    return smooth > ranked.gather(1, last[:, None]).view(-1, 1, 1, 1)
+
+
+def _text(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    """Parts of a page of text, of three sizes of type."""
+    height, width = like.shape[-2:]
+    draws = torch.rand((len(like), 3), generator=generator, device=like.device).tolist()
+    pages = _pages()
+    masks = []
+    for (which, top, left), size in zip(draws, amount.flatten().tolist(), strict=True):
+        page = pages[min(int((0.5 * which + 0.5 * size) * len(pages)), len(pages) - 1)]
+        rows = (int(top * _PAGE_SIDE) + torch.arange(height)) % _PAGE_SIDE
+        columns = (int(left * _PAGE_SIDE) + torch.arange(width)) % _PAGE_SIDE
+        masks.append(page[rows[:, None], columns])
+    return torch.stack(masks)[:, None].to(like.device)
+
+
+@lru_cache(maxsize=1)
+def _pages() -> tuple[Tensor, ...]:
+    """Pages full of text, in small, medium and large type."""
+    return tuple(_page(size) for size in (10, 14, 20))
+
+
+def _page(size: int) -> Tensor:
+    from PIL import Image, ImageDraw, ImageFont
+
+    page = Image.new("L", (_PAGE_SIDE, _PAGE_SIDE))
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(size)
+    words = np.random.default_rng(size)
+    for top in range(0, _PAGE_SIDE, round(1.5 * size)):
+        line = " ".join(words.choice(_WORDS.split(), _PAGE_SIDE // (3 * size)))
+        draw.text((0, top), line, fill=255, font=font)
+    return torch.from_numpy(np.asarray(page) > 96)
+
+
+def _grid(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of every pixel."""
+    rows, columns = (
+        torch.arange(side, device=like.device, dtype=like.dtype) for side in like.shape[-2:]
+    )
+    return rows[:, None], columns[None, :]
+
+
+MASKS: Mapping[str, DrawMask] = MappingProxyType(
+    {
+        "random": _random_pixels,
+        "text": _text,
+        "scratches": _scratches,
+        "dead": _dead_pixels,
+        "blobs": _blobs,
+    }
+)
+"""The kinds of masks."""

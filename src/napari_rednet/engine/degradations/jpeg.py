@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.degradations.draws import uniform
+from napari_rednet.engine.rng import uniform
 
 _BLOCK = 8
 _ROOT = math.sqrt(_BLOCK)

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.degradations.draws import normal, uniform
 from napari_rednet.engine.degradations.jpeg import code_jpeg
+from napari_rednet.engine.rng import normal, uniform
 
 Pair = tuple[Tensor, Tensor]
 Process = Callable[[Tensor, Tensor, torch.Generator], Pair]

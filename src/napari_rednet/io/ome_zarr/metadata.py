@@ -1,18 +1,28 @@
-"""The metadata of OME-Zarr: what is kept of a source, and what is written."""
+"""The metadata of OME-Zarr: what is kept of a source, what is written, and how groups say it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_rednet.errors import ImageFileError
 from napari_rednet.io.ome_zarr.image import Grid, ZarrImage
 
 _WINDOW = ("min", "max", "start", "end")
 # For channels whose colours are not known; one alone is white.
 _COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "0000FF", "FFFF00")
+_MISSING = "OME-Zarr needs more packages: pip install 'napari-rednet[zarr]'"
+_KINDS = {
+    "plate": "is a plate of wells (HCS)",
+    "well": "is a well of a plate (HCS)",
+    "bioformats2raw.layout": "is a collection of images (bioformats2raw)",
+    "labels": "is a group of labels",
+}
+_MOST_NAMED = 5
 
 
 def channels_to_keep(omero: Any) -> dict[str, Any] | None:
@@ -90,3 +100,48 @@ def _window(planes: Iterator[Any]) -> dict[str, float]:
     high = max((high for _, high in extremes), default=0.0)
     high = high if high > low else low + 1
     return {"min": low, "max": high, "start": low, "end": high}
+
+
+def zarr_package() -> Any:
+    """The package zarr, once it is sure that ome_zarr is there as well.
+
+    Raises
+    ------
+    ImageFileError
+        If one of them is missing, or too old for zarr v3.
+    """
+    try:
+        import ome_zarr  # noqa: F401
+        import zarr
+    except ImportError as error:
+        raise ImageFileError(_MISSING) from error
+    if int(zarr.__version__.partition(".")[0]) < 3:
+        raise ImageFileError(f"{_MISSING} (zarr {zarr.__version__} is too old)")
+    return zarr
+
+
+def ome_attributes(group: Any) -> Mapping[str, Any]:
+    """The metadata of OME in a group, wherever its version keeps them."""
+    attributes = dict(group.attrs)
+    inner = attributes.get("ome")
+    return inner if isinstance(inner, Mapping) else attributes
+
+
+def describe_contents(path: Path, group: Any) -> str:
+    """Why a group cannot be restored, and which of its parts can."""
+    attributes = ome_attributes(group)
+    kind = next((_KINDS[key] for key in _KINDS if key in attributes), "is a group without an image")
+    found = list(islice(_images(group), _MOST_NAMED + 1)) or sorted(n for n, _ in group.arrays())
+    if not found:
+        return f"{path} {kind}, and there is none below it"
+    named = ", ".join(str(path / name) for name in found[:_MOST_NAMED])
+    more = " and more" if len(found) > _MOST_NAMED else ""
+    return f"{path} {kind}; name one of the images in it: {named}{more}"
+
+
+def _images(group: Any, prefix: str = "") -> Iterator[str]:
+    for name, child in sorted(group.groups(), key=lambda pair: (len(pair[0]), pair[0])):
+        if "multiscales" in ome_attributes(child):
+            yield prefix + name
+        else:
+            yield from _images(child, f"{prefix}{name}/")

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.ome_zarr.contents import describe_contents, ome_attributes, zarr_package
 from napari_rednet.io.ome_zarr.image import ZarrImage
-from napari_rednet.io.ome_zarr.metadata import channels_to_keep
+from napari_rednet.io.ome_zarr.metadata import (
+    channels_to_keep,
+    describe_contents,
+    ome_attributes,
+    zarr_package,
+)
 
 SUFFIX = ".zarr"
 _MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")

@@ -1,0 +1,32 @@
+"""Which models exist, and the files that hold them."""
+
+from napari_rednet.models.model import Model, read_model
+from napari_rednet.models.registry import (
+    ModelInfo,
+    list_models,
+    load_model,
+    load_model_for,
+    user_models_folder,
+)
+from napari_rednet.models.user_models import (
+    add_model,
+    on_change,
+    remove_model,
+    rename_model,
+    user_model_file,
+)
+
+__all__ = [
+    "Model",
+    "ModelInfo",
+    "add_model",
+    "list_models",
+    "load_model",
+    "load_model_for",
+    "on_change",
+    "read_model",
+    "remove_model",
+    "rename_model",
+    "user_model_file",
+    "user_models_folder",
+]

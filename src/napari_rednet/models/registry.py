@@ -1,0 +1,243 @@
+"""The models that can be used, by name and by task: installed ones, and the user's."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+
+from napari_rednet.engine.network import NetworkConfig
+from napari_rednet.errors import ModelError
+from napari_rednet.models.model import Model, read_contract, read_model
+from napari_rednet.tasks import TASKS
+
+_VARIABLE = "NAPARI_REDNET_MODELS"
+VARIANTS = ("fast", "best")
+Origin = Literal["installed", "user"]
+_MOST_LOADED, _MOST_DESCRIBED = 4, 256
+_warned_of: set[Path] = set()
+
+
+def installed_models_folder() -> Path:
+    """The folder of the models that come with the package."""
+    return Path(str(files("napari_rednet").joinpath("weights")))
+
+
+def user_models_folder() -> Path:
+    """The folder of the user's models; it need not exist.
+
+    The environment variable ``NAPARI_REDNET_MODELS`` puts it elsewhere, for instance where all
+    nodes of a cluster see it.
+    """
+    elsewhere = os.environ.get(_VARIABLE)
+    if elsewhere:
+        return Path(elsewhere).expanduser()
+    return user_data_path("napari-rednet", appauthor=False) / "models"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without loading its weights."""
+
+    name: str
+    task: str
+    path: Path
+    layers: int
+    stride: int
+    features: int
+    origin: Origin
+
+    @property
+    def variant(self) -> str:
+        """The short name within its task: 'fast' for 'denoise-fast'; the user's have none."""
+        if self.origin == "user":
+            return self.name
+        return self.name.removeprefix(f"{TASKS[self.task].prefix}-")
+
+
+def list_models(task: str | None = None) -> list[ModelInfo]:
+    """The models that can be used: those that are installed, then the user's.
+
+    Files in the user's folder that are no models are left out, with a warning.
+
+    Parameters
+    ----------
+    task : str, optional
+        Only the models of one task.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task.
+    """
+    _check_known(task)
+    found = [*_installed_models(), *_user_models()]
+    return [info for info in found if task in (None, info.task)]
+
+
+def _check_known(task: str | None) -> None:
+    if task is not None and task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+
+
+def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) -> Model:
+    """Load a model by name ('denoise-fast', 'my cells') or from a ``.safetensors`` file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        With `task`, also 'fast' or 'best', as the functions that restore take it.
+    task : str, optional
+        What the model must have been made for.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task.
+    ModelError
+        If there is no such model, its file is damaged, or it was made for another task.
+    """
+    _check_known(task)
+    return _load(name_or_path, task, read_model)
+
+
+def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
+    """The model to use for a task: 'fast', 'best', a full name, a path or a `Model`.
+
+    A file is read once, unless it changes: nobody may change the weights.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it was made for another task.
+    """
+    if isinstance(model, Model):
+        found = model
+    elif isinstance(model, (str, os.PathLike)):
+        return _load(model, task, _read_once)
+    else:
+        raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
+    _check_task(found, task)
+    return found
+
+
+def _load(
+    name_or_path: str | os.PathLike[str], task: str | None, read: Callable[[Path], Model]
+) -> Model:
+    """A model by its name, its variant within a task, or its file."""
+    if str(name_or_path).endswith(".safetensors"):
+        found = read(Path(name_or_path))
+    else:
+        infos, name = list_models(), str(name_or_path)
+        known = {info.name: info.path for info in infos}
+        name = {i.variant: i.name for i in infos if i.task == task}.get(name, name)
+        if name not in known:
+            raise ModelError(
+                f"there is no model {name!r}; "
+                f"known: {', '.join(known)}, or the path of a .safetensors file"
+            )
+        found = read(known[name])
+        if found.name != name:  # a file that was renamed by hand still says its old name
+            found = replace(found, name=name)
+    if task is not None:
+        _check_task(found, task)
+    return found
+
+
+def _check_task(model: Model, task: str) -> None:
+    if model.task != task:
+        known = ", ".join(info.variant for info in list_models(task))
+        raise ModelError(
+            f"the model {model.name!r} was made for {model.task}, not for {task}; "
+            f"models for {task}: {known}"
+        )
+
+
+def _read_once(path: Path) -> Model:
+    """As `read_model`; what has been read before is not read again, unless the file changed."""
+    try:
+        state = path.stat()
+    except OSError:
+        return read_model(path)
+    return _read_unchanged(path.absolute(), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=_MOST_LOADED)
+def _read_unchanged(path: Path, *_: int) -> Model:
+    return read_model(path)
+
+
+def reserved_names() -> set[str]:
+    """Names and variants of installed models, in lower case: the user's cannot have them."""
+    installed = _installed_models()
+    names = {name for info in installed for name in (info.name, info.variant)}
+    return {name.casefold() for name in names.union(VARIANTS)}
+
+
+def describe(path: Path, origin: Origin) -> ModelInfo:
+    """What the header of a model file says; the user's models are called as their files are.
+
+    Raises
+    ------
+    ModelError
+        If it is no model file that this version understands.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ModelError(f"there is no model file {path}") from error
+    return _described(path, origin, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=_MOST_DESCRIBED)
+def _described(path: Path, origin: Origin, *_: int) -> ModelInfo:
+    """Headers are read once, not at every call of a verb."""
+    try:
+        contract = read_contract(path)
+        config = NetworkConfig(**contract["network"])
+        name, task = contract["name"], contract["task"]
+        known = task in TASKS
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the header of {path} makes no sense: {error!r}") from error
+    if not known:
+        raise ModelError(f"{path} was made for {task!r}; this version knows {', '.join(TASKS)}")
+    name = path.stem if origin == "user" else name
+    return ModelInfo(name, task, path, config.layers, config.stride, config.features, origin)
+
+
+def _installed_models() -> list[ModelInfo]:
+    paths = installed_models_folder().glob("*.safetensors")
+    found = [describe(path, "installed") for path in paths]
+    return sorted(found, key=lambda info: (info.task, info.variant != VARIANTS[0], info.name))
+
+
+def _user_models() -> list[ModelInfo]:
+    reserved = reserved_names()
+    paths = user_models_folder().glob("*.safetensors")
+    found = [info for path in paths if (info := _describe_unless_odd(path, reserved))]
+    return sorted(found, key=lambda info: (info.name.casefold(), info.name))
+
+
+def _describe_unless_odd(path: Path, reserved: set[str]) -> ModelInfo | None:
+    """None, with a warning, for a file that cannot be used; the others are not to suffer."""
+    if path.stem.casefold() in reserved:
+        _warn_once(path, f"{path} has the name of an installed model; rename the file")
+        return None
+    try:
+        return describe(path, "user")
+    except ModelError as error:
+        _warn_once(path, str(error))
+        return None
+
+
+def _warn_once(path: Path, reason: str) -> None:
+    if path not in _warned_of:
+        _warned_of.add(path)
+        warnings.warn(f"left out of the list of models: {reason}", UserWarning, stacklevel=2)

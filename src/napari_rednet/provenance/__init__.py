@@ -1,0 +1,7 @@
+"""A restoration in words that can be run: recorded in plain values, as Python, as a command."""
+
+from napari_rednet.provenance.record import Call
+from napari_rednet.provenance.scripts import as_command_line, as_python
+from napari_rednet.provenance.sources import Origin, find_origin, read_array
+
+__all__ = ["Call", "Origin", "as_command_line", "as_python", "find_origin", "read_array"]

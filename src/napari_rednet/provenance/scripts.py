@@ -1,0 +1,222 @@
+"""A call in words that can be run: as a Python script, and as a command of napari-rednet."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_rednet.io.files import TIFF_SUFFIXES, ZARR_SUFFIX
+from napari_rednet.provenance.record import Call, common_noise, is_gaussian
+from napari_rednet.provenance.sources import Origin
+from napari_rednet.tasks import VERBS
+
+_WIDTH = 88
+_PACKAGES = {
+    "np": "import numpy as np",
+    "tifffile": "import tifffile",
+    "zarr": "import zarr",
+    "io": "from skimage import io",
+}
+_PSF_OPTIONS = {
+    "gaussian": ("--gaussian",),
+    "disk": ("--disk",),
+    "motion": ("--motion", "--angle"),
+    "widefield": ("--numerical-aperture", "--wavelength", "--pixel-size"),
+}
+
+
+def as_python(call: Call) -> str:
+    """A script that repeats a call; the result is called `restored`.
+
+    Images without a file of their own are read from one to be named, as a comment says.
+    """
+    body = [*_reading("image", call.source), *_plane_of("image", call.plane), *_other_arrays(call)]
+    body += [_restoring(call), *_with_alpha(call)]
+    return "\n".join([*_imports(body), "", *body, ""])
+
+
+def _imports(body: list[str]) -> list[str]:
+    """The imports that a script needs."""
+    used = {line.partition(" = ")[2].partition(".")[0] for line in body}
+    needed = [line for name, line in _PACKAGES.items() if name in used]
+    return [*needed, *([""] if needed else []), "import napari_rednet as nr"]
+
+
+def _reading(variable: str, origin: Origin) -> list[str]:
+    """Lines that read an array from its file, or from one that the user has to name."""
+    if origin.path is not None:
+        return [f"{variable} = {_reader(origin.path, origin.array)}"]
+    file = placeholder(variable)
+    return [
+        f"# {file} stands for the layer {origin.name!r}: save it as TIFF and write its path here.",
+        f"{variable} = {_reader(file)}",
+    ]
+
+
+def placeholder(variable: str) -> str:
+    """What stands for a file that there is not."""
+    return f"{variable.upper()}.tif"
+
+
+def _reader(path: str, array: str | None = None) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix == ZARR_SUFFIX:
+        inside = "" if array is None else f", path={array!r}"
+        return f'zarr.open_array({path!r}{inside}, mode="r")'
+    read = "tifffile.imread" if suffix in TIFF_SUFFIXES else "io.imread"
+    return f"{'np.load' if suffix == '.npy' else read}({path!r})"
+
+
+def _plane_of(
+    variable: str, plane: Sequence[int] | None, shape: Sequence[int] | None = None
+) -> list[str]:
+    """The line that takes a plane, whose axes stay; all of axes that are of length 1 in `shape`."""
+    if plane is None or (shape is not None and all(n == 1 for n in shape)):
+        return []
+    sizes = [0] * len(plane) if shape is None else shape
+    index = (":" if n == 1 else f"{i}:{i + 1}" for i, n in zip(plane, sizes, strict=True))
+    return [f"{variable} = {variable}[{', '.join(index)}]"]
+
+
+def _other_arrays(call: Call) -> list[str]:
+    psf, mask = call.arguments.get("psf"), call.arguments.get("mask")
+    lines = []
+    if psf is not None and "function" not in psf:
+        lines += _reading("psf", Origin(**psf))
+    if mask is not None:
+        fields = {name: value for name, value in mask.items() if name != "planes"}
+        lines += _reading("mask", Origin(**fields))
+        lines += _plane_of("mask", call.plane, mask["planes"])
+    return lines
+
+
+def _restoring(call: Call) -> str:
+    without_alpha = call.alpha and not call.has_rgb
+    arguments = ["image[..., :3]" if without_alpha else "image"]
+    if call.rgb:
+        colours = "rgb=True" if call.has_rgb else "channel_axis=-1"
+        arguments.append(colours)
+    arguments += [_argument(name, value) for name, value in call.changed.items()]
+    return _wrapped(f"restored = nr.{call.verb}", arguments)
+
+
+def _argument(name: str, value: Any) -> str:
+    special = {"psf": _psf, "mask": lambda _: "mask", "noise": _noise}
+    return f"{name}={special.get(name, repr)(value)}"
+
+
+def _psf(psf: Mapping[str, Any]) -> str:
+    if "function" not in psf:
+        return "psf"
+    return f"nr.psf.{psf['function']}({', '.join(map(repr, psf['values']))})"
+
+
+def _noise(levels: list[Mapping[str, float]]) -> str:
+    common = common_noise(levels)
+    if common is not None:
+        return _noise_model(common)
+    return f"[{', '.join(map(_noise_model, levels))}]"
+
+
+def _noise_model(noise: Mapping[str, float]) -> str:
+    if is_gaussian(noise):
+        return repr(noise["read_noise"])
+    return f"nr.NoiseModel({', '.join(f'{n}={v!r}' for n, v in noise.items() if v != 0)})"
+
+
+def _wrapped(function: str, arguments: list[str]) -> str:
+    line = f"{function}({', '.join(arguments)})"
+    if len(line) <= _WIDTH:
+        return line
+    return "\n".join([f"{function}(", *(f"    {a}," for a in arguments), ")"])
+
+
+def _with_alpha(call: Call) -> list[str]:
+    """The line that gives transparency back to colours restored without it."""
+    if not call.alpha or call.has_rgb:
+        return []
+    return ["restored = np.concatenate([restored, image[..., 3:]], axis=-1)"]
+
+
+def as_command_line(call: Call) -> str:
+    """A command that repeats a call, and writes the result beside the image.
+
+    Raises
+    ------
+    ValueError
+        In words for the user, if no command does just this.
+    """
+    _check(call)
+    source = _file("image", call.source)
+    words = ["napari-rednet", VERBS[call.verb].command, source, _result(source, call.verb)]
+    for name, value in call.changed.items():
+        words += _option(name, value)
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _check(call: Call) -> None:
+    if call.plane is not None:
+        raise ValueError("the command line restores all planes; copy as Python instead")
+    if call.alpha and not call.has_rgb:
+        raise ValueError(
+            "the command line takes transparency for a channel like others; copy as Python instead"
+        )
+    taken_as, meant = call.source.taken_as, "colours" if call.rgb else "planes"
+    if taken_as not in (None, meant):
+        raise ValueError(
+            f"the command line takes an axis of {call.source.path} for {taken_as}, the layer for "
+            f"{meant}; copy as Python instead"
+        )
+    noise = call.arguments.get("noise")
+    if noise is not None and common_noise(noise) is None:
+        raise ValueError(
+            "the command line knows one noise for all channels; copy as Python instead"
+        )
+
+
+def _file(variable: str, origin: Origin) -> str:
+    """The file of an image, or what stands for it if commands cannot read it."""
+    known = origin.path is not None and origin.taken_as is not None
+    return str(origin.path) if known else placeholder(variable)
+
+
+def _result(source: str, verb: str) -> str:
+    path = Path(source)
+    stem, dot, rest = path.name.partition(".")
+    return str(path.with_name(f"{stem}-{VERBS[verb].result}{dot}{rest}"))
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if value is True:
+        return [f"--{name}"]
+    special: dict[str, Callable[[Any], list[str]]] = {
+        "psf": _psf_options,
+        "mask": _mask,
+        "noise": _noise_options,
+    }
+    return special[name](value) if name in special else [f"--{name}", str(value)]
+
+
+def _psf_options(psf: Mapping[str, Any]) -> list[str]:
+    if "function" in psf:
+        pairs = zip(_PSF_OPTIONS[psf["function"]], psf["values"], strict=True)
+        return [word for option, value in pairs for word in (option, repr(value))]
+    path = psf["path"]
+    readable = path is not None and Path(path).suffix.lower() in TIFF_SUFFIXES
+    return ["--psf", path if readable else placeholder("psf")]
+
+
+def _mask(mask: Mapping[str, Any]) -> list[str]:
+    return ["--mask", placeholder("mask") if mask["path"] is None else mask["path"]]
+
+
+def _noise_options(levels: list[Mapping[str, float]]) -> list[str]:
+    noise = levels[0]  # all are the same
+    if is_gaussian(noise):
+        return ["--noise", repr(noise["read_noise"])]
+    named = {f"--{name.replace('_', '-')}": value for name, value in noise.items()}
+    return [word for option, value in named.items() if value != 0 for word in (option, repr(value))]

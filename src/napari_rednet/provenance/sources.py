@@ -1,0 +1,134 @@
+"""Files that arrays come from, as far as they hold just these arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.io.files import TIFF_SUFFIXES, ZARR_SUFFIX, read_image
+
+TakenAs = Literal["planes", "channels", "colours"]
+# What Pillow calls pixels, as axes behind Y and X and as a dtype.
+_MODES: dict[str, tuple[tuple[int, ...], str]] = {
+    "L": ((), "uint8"),
+    "I;16": ((), "uint16"),
+    "RGB": ((3,), "uint8"),
+    "RGBA": ((4,), "uint8"),
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an array comes from.
+
+    Parameters
+    ----------
+    name : str
+        What users call it, such as the name of its layer.
+    path : str or None
+        The file that holds this array and no other; None if there is none.
+    array : str or None
+        Where the array is in a Zarr group; None if it is all there is.
+    taken_as : {'planes', 'channels', 'colours'} or None
+        What commands take an axis of the file for; None if they cannot read it.
+    """
+
+    name: str
+    path: str | None = None
+    array: str | None = None
+    taken_as: TakenAs | None = None
+
+
+@dataclass(frozen=True)
+class _Contents:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    array: str | None = None
+    taken_as: TakenAs | None = None
+
+
+def find_origin(name: str, path: str | None, shape: tuple[int, ...], dtype: Any) -> Origin:
+    """The origin of an array that has been opened from a file, or from none.
+
+    Only headers are read. A file that cannot be read, or that holds something of another shape
+    (one channel of several, a stack of files), is not named.
+    """
+    origin = Origin(name)
+    if path is None:
+        return origin
+    try:
+        found = _describe(Path(path))
+    except Exception:  # noqa: BLE001 - readers raise many kinds, and no file is a good answer
+        return origin
+    if found.shape != tuple(shape) or found.dtype != np.dtype(dtype):
+        return origin
+    return replace(origin, path=str(path), array=found.array, taken_as=found.taken_as)
+
+
+def read_array(origin: Origin) -> npt.NDArray[Any]:
+    """The array that lies in the file of an origin."""
+    import tifffile
+    from skimage.io import imread
+
+    path = Path(str(origin.path))
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return np.asarray(tifffile.imread(path))
+    if path.suffix.lower() == ZARR_SUFFIX:
+        return np.asarray(read_image(path).data)
+    return np.asarray(np.load(path) if path.suffix.lower() == ".npy" else imread(path))
+
+
+def _describe(path: Path) -> _Contents:
+    suffix = path.suffix.lower()
+    by_suffix: dict[str, Callable[[Path], _Contents]] = {
+        **dict.fromkeys(TIFF_SUFFIXES, _describe_tiff),
+        ZARR_SUFFIX: _describe_zarr,
+        ".npy": _describe_npy,
+    }
+    return by_suffix.get(suffix, _describe_picture)(path)
+
+
+def _describe_tiff(path: Path) -> _Contents:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        return _Contents(series.shape, series.dtype, None, _taken_as(series.axes))
+
+
+def _taken_as(axes: str) -> TakenAs | None:
+    """What commands make of the axes of a TIFF file."""
+    if not axes.replace("S", "").replace("C", "").endswith("YX"):
+        return None
+    if "S" in axes:
+        return "colours"
+    return "channels" if "C" in axes else "planes"
+
+
+def _describe_zarr(path: Path) -> _Contents:
+    from napari_rednet.io.ome_zarr import read_ome_zarr
+
+    image = read_ome_zarr(path)
+    array = image.data
+    taken_as: TakenAs = "planes" if image.channel_axis is None else "channels"
+    return _Contents(tuple(array.shape), array.dtype, array.path or None, taken_as)
+
+
+def _describe_npy(path: Path) -> _Contents:
+    array = np.load(path, mmap_mode="r")
+    return _Contents(array.shape, array.dtype)
+
+
+def _describe_picture(path: Path) -> _Contents:
+    from PIL import Image
+
+    with Image.open(path) as file:
+        if getattr(file, "n_frames", 1) != 1:
+            raise ValueError("a film")
+        samples, dtype = _MODES[file.mode]
+        return _Contents((file.height, file.width, *samples), np.dtype(dtype))

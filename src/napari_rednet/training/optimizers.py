@@ -1,0 +1,157 @@
+"""Optimisers: Muon for the kernels of hidden layers, AdamW for the rest or for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from napari_rednet.engine.network import RedNet
+from napari_rednet.training.config import TrainingConfig
+
+# A quintic that drives all singular values of a matrix of norm 1 to about 1; see Muon's text.
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+_NOTHING = 1e-12
+
+
+class Optimizer(Protocol):
+    """What the training loop needs of an optimiser."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Where the rates are set; the first ones, ``lr``, are those of the schedule's height."""
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+
+    def step(self) -> Any:
+        """Take a step along the gradients."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+
+
+def make_optimizer(network: RedNet, config: TrainingConfig) -> Optimizer:
+    """The optimiser that a training asks for.
+
+    With ``optimizer = "muon"``, the first and the last layer, whose kernels lead from and to
+    images, and biases are left to AdamW.
+    """
+    if config.optimizer == "muon":
+        return MuonWithAdamW(network, config)
+    return _adamw(list(network.parameters()), config)
+
+
+def _adamw(parameters: Sequence[Tensor], config: TrainingConfig) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters, lr=config.rate, weight_decay=config.weight_decay, fused=True
+    )
+
+
+class MuonWithAdamW:
+    """Muon for the kernels of a network's hidden layers, AdamW for all other parameters."""
+
+    def __init__(self, network: RedNet, config: TrainingConfig) -> None:
+        hidden = [layer.weight for layer in list(network.layers())[1:-1]]
+        others = {id(p): p for p in network.parameters()}
+        for kernel in hidden:
+            del others[id(kernel)]
+        self._muon = Muon(hidden, config.muon_rate)
+        self._adamw = _adamw(list(others.values()), config)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Where the rates are set."""
+        return [*self._muon.param_groups, *self._adamw.param_groups]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self._muon.zero_grad()
+        self._adamw.zero_grad()
+
+    def step(self) -> None:
+        """Take a step along the gradients."""
+        self._muon.step()
+        self._adamw.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._muon.load_state_dict(state["muon"])
+        self._adamw.load_state_dict(state["adamw"])
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose step on each kernel is made orthogonal: all of its directions count alike.
+
+    A kernel (a, b, H, W) is taken as a matrix a x (b H W); the equal sizes of hidden layers make
+    no difference between convolutions and transposed ones.
+
+    Parameters
+    ----------
+    kernels : sequence of (A, B, H, W) Tensor
+        Kernels of hidden layers.
+    lr : float
+        Rate: about the root mean square of the singular values of a step.
+    momentum : float
+        Of Nesterov's kind.
+
+    References
+    ----------
+    .. [1] K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024,
+       https://kellerjordan.github.io/posts/muon.
+    """
+
+    def __init__(self, kernels: Sequence[Tensor], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(list(kernels), {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]  # without torch's closure
+        """Take a step along the gradients."""
+        for group in self.param_groups:
+            kernels = [p for p in group["params"] if p.grad is not None]
+            for shape in dict.fromkeys(p.shape for p in kernels):
+                self._step_alike([p for p in kernels if p.shape == shape], group)
+
+    def _step_alike(self, kernels: Sequence[Tensor], group: dict[str, Any]) -> None:
+        """Step all kernels of one shape at once."""
+        gradients = torch.stack([_gradient(p) for p in kernels])
+        buffers = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in kernels]
+        momentum = torch.stack(buffers).lerp_(gradients, 1 - group["momentum"])
+        ahead = gradients.lerp(momentum, group["momentum"])
+        steps = orthogonalized(ahead.flatten(2)).view_as(ahead)
+        rows, columns = ahead.flatten(2).shape[1:]
+        rate = group["lr"] * max(1.0, rows / columns) ** 0.5
+        for kernel, buffer, value, step in zip(kernels, buffers, momentum, steps, strict=True):
+            buffer.copy_(value)
+            kernel.sub_(step, alpha=rate)
+
+
+def _gradient(kernel: Tensor) -> Tensor:
+    return torch.zeros_like(kernel) if kernel.grad is None else kernel.grad
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """Matrices (N, A, B) of the same singular vectors whose singular values are near 1.
+
+    Five Newton-Schulz iterations bring the large ones to 0.7 to 1.2; matrices of nearly 0 stay so.
+    """
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if is_tall else matrices
+    # What decays towards 0, as the momentum of a kernel behind dead units, takes no step.
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=_NOTHING)
+    a, b, c = _QUINTIC
+    for _ in range(_ITERATIONS):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    orthogonal: Tensor = x.mT if is_tall else x
+    return orthogonal

@@ -1,0 +1,326 @@
+"""Train a model as its recipe, a TOML file, says.
+
+The recipe is the record of a model: network, data, corruption and schedule. The weights in
+``weights/`` lie beside the recipes that made them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseCorruption
+from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import INITIALIZATIONS, NetworkConfig, RedNet, initialize
+from napari_rednet.engine.noise import told_noise
+from napari_rednet.errors import TrainingError
+from napari_rednet.models import Model, load_model_for
+from napari_rednet.tasks import TASKS
+from napari_rednet.training.batches import (
+    CorruptedBatches,
+    Corruption,
+    DenoisingBatches,
+    FloatArray,
+    ImageFolder,
+    PairFolders,
+    PatchShape,
+    held_out_files,
+    image_files,
+    normalized_planes,
+)
+from napari_rednet.training.config import TrainingConfig, TrainingStatus
+from napari_rednet.training.loop import Batch, Trainer
+from napari_rednet.training.revival import revive
+
+# What a file that is no recipe leads to; errors of TOML are a kind of ValueError.
+_WRONG = (OSError, KeyError, TypeError, AttributeError, ValueError)
+# A multiple of every scale of super-resolution.
+_VALIDATION_SIDE = 240
+_VALIDATION_DRAWS = 3
+_REVIVAL_BATCHES = 16
+_PATCH_KEYS = [field.name for field in fields(PatchShape)]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained model whose weights a training starts from.
+
+    Without `noise`, it is one for the same task. With it, it is a denoiser: its second input, the
+    noise map, becomes the second input of a network that has one, scaled by `noise`; what else it
+    is told of the noise is left out. With `revive`, feature maps that are always 0 learn again.
+    """
+
+    model: str
+    noise: float | None = None
+    revive: bool = False
+
+    def copy_into(self, network: RedNet, task: str) -> None:
+        """Give a network for a task the weights of the model.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model.
+        TrainingError
+            If their shapes differ in anything but the noise map.
+        """
+        if self.noise is None:
+            state = load_model_for(task, self.model).network.state_dict()
+        else:
+            state = load_model_for("denoise", self.model).network.state_dict()
+            _adapt_first_layer(state, self.noise, network.config.in_channels)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise TrainingError(f"the network cannot start from {self.model}: {error}") from error
+
+
+def _revive(network: RedNet, batches: Callable[[torch.Generator], Batch], seed: int) -> None:
+    """Revive what is always 0 in some batches."""
+    generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
+    inputs = [batches(generator)[0] for _ in range(_REVIVAL_BATCHES)]
+    revive(network, torch.cat(inputs), generator)
+
+
+def _adapt_first_layer(state: dict[str, Tensor], noise: float, channels: int) -> None:
+    """Let a denoiser's first layer see, for what it is told of the noise, one map or nothing."""
+    first = state["conv.0.weight"]
+    parts = [first[:, :1], noise * first[:, 1:2]]
+    state["conv.0.weight"] = torch.cat(parts[:channels], 1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe file says; see ``weights/README.md`` for its keys."""
+
+    name: str
+    task: str
+    network: NetworkConfig
+    training: TrainingConfig
+    images: tuple[ImageFolder, ...]
+    pairs: tuple[PairFolders, ...]
+    corruption: NoiseCorruption | AnyCorruption
+    patches: PatchShape
+    start: Start | None = None
+    validation_stds: tuple[float, ...] = (25.0,)
+    initialization: str = "he"
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    TrainingError
+        If the file is missing, is no TOML, or has unknown or wrong keys.
+    """
+    try:
+        return as_recipe(tomllib.loads(path.read_text(encoding="utf-8")))
+    except _WRONG as error:
+        raise TrainingError(f"the recipe {path} cannot be used: {error}") from error
+
+
+def as_recipe(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from the keys of its file.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a key is missing, unknown or wrong.
+    """
+    task = values["task"]
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    network = NetworkConfig(**values["network"])
+    if network.in_channels != TASKS[task].in_channels:
+        raise ValueError(
+            f"in_channels must be {TASKS[task].in_channels} for {task}, got {network.in_channels}"
+        )
+    if "pairs" in values and task != "denoise":
+        raise ValueError(f"pairs of noisy and clean images are no use for {task}")
+    initialization = values.get("initialization", INITIALIZATIONS[0])
+    if initialization not in INITIALIZATIONS:
+        raise ValueError(f"initialization must be one of {', '.join(INITIALIZATIONS)}")
+    training = dict(values["training"])
+    own = {key: training.pop(key) for key in _PATCH_KEYS if key in training}
+    stds = tuple(training.pop("validation_stds", (25.0,)))
+    corruption = NoiseCorruption if task == "denoise" else CORRUPTIONS[task]
+    folders = [_with_tuples(entry) for entry in values["images"]]
+    return Recipe(
+        name=values["name"],
+        task=task,
+        network=network,
+        training=TrainingConfig(**training),
+        images=tuple(ImageFolder(**entry) for entry in folders),
+        pairs=tuple(PairFolders(**entry) for entry in values.get("pairs", [])),
+        corruption=corruption(**_with_tuples(values.get("corruption", {}))),
+        patches=PatchShape(**own),
+        start=Start(**values["start"]) if "start" in values else None,
+        validation_stds=stds,
+        initialization=initialization,
+    )
+
+
+def _with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+
+
+def with_length(recipe: Recipe, minutes: float | None, steps: int | None) -> Recipe:
+    """The recipe with another length of training, if one is given."""
+    if minutes is None and steps is None:
+        return recipe
+    return replace(recipe, training=replace(recipe.training, minutes=minutes, steps=steps))
+
+
+class RecipeTraining:
+    """A recipe being carried out: iterate over `run`, then take the `model`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to train and how.
+    data : Path
+        The folder that the recipe's folders are relative to.
+    folder : Path
+        Where checkpoint and log are kept.
+    validation : Path, optional
+        A folder of clean images to measure the PSNR on, in place of the recipe's held-out ones.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        folder: Path,
+        *,
+        validation: Path | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.recipe = recipe
+        self.device = resolve_device(device)
+        network = RedNet(recipe.network)
+        generator = torch.Generator().manual_seed(recipe.training.seed)
+        initialize(network, generator, recipe.initialization)
+        if recipe.start is not None:
+            recipe.start.copy_into(network, recipe.task)
+        batches = _batches(recipe, recipe.patches, data, self.device)
+        late = recipe.patches.late()
+        self._batches = batches
+        self._late_batches = _batches(recipe, late, data, self.device) if late else None
+        if recipe.start is not None and recipe.start.revive:
+            _revive(network.to(self.device), batches, recipe.training.seed)
+        self.trainer = Trainer(
+            network,
+            self._make_batch,
+            recipe.training,
+            self.device,
+            validate=_validator(recipe, _validation_files(recipe, data, validation), self.device),
+            folder=folder,
+        )
+
+    def run(self) -> Iterator[TrainingStatus]:
+        """Train to the end, yielding a status at every interval."""
+        return self.trainer.run()
+
+    def _make_batch(self, generator: torch.Generator) -> Batch:
+        if self._late_batches and self.trainer.fraction >= self.recipe.patches.late_from:
+            return self._late_batches(generator)
+        return self._batches(generator)
+
+    def operations_per_patch(self) -> int:
+        """Useful floating-point operations of a step for each patch that it has now.
+
+        The gradients of the feature maps and of the weights take as many as the restoration each.
+        """
+        patches = self.recipe.patches
+        is_late = self.trainer.fraction >= patches.late_from
+        side = patches.late_patch if is_late and patches.late_patch else patches.patch
+        return 3 * self.recipe.network.operations_per_pixel() * side**2
+
+    def model(self) -> Model:
+        """The model as it is now: the moving average of the weights."""
+        network = RedNet(self.recipe.network)
+        network.load_state_dict({k: v.cpu() for k, v in self.trainer.average.state_dict().items()})
+        info = {
+            "steps": self.trainer.step,
+            "samples": self.trainer.step * self.recipe.patches.batch,  # of the first size
+            "minutes": round(self.trainer.seconds / 60, 1),
+            "device": torch.cuda.get_device_name(self.device)
+            if self.device.type == "cuda"
+            else "cpu",
+            "seed": self.recipe.training.seed,
+        }
+        return Model(self.recipe.name, self.recipe.task, network.eval().requires_grad_(False), info)
+
+
+def _batches(
+    recipe: Recipe, shape: PatchShape, data: Path, device: torch.device
+) -> Callable[[torch.Generator], Batch]:
+    corruption = recipe.corruption
+    if isinstance(corruption, NoiseCorruption):
+        return DenoisingBatches(recipe.images, recipe.pairs, corruption, shape, data, device)
+    return CorruptedBatches(recipe.images, corruption, corruption.margin, shape, data, device)
+
+
+def _validation_files(recipe: Recipe, data: Path, folder: Path | None) -> list[Path]:
+    if folder is not None:
+        return image_files(folder)
+    return [path for entry in recipe.images for path in held_out_files(entry, data)]
+
+
+def _validator(
+    recipe: Recipe, files: list[Path], device: torch.device
+) -> Callable[[RedNet], float] | None:
+    """Mean PSNR over images under corruptions of seed 0; None if there are no images for it."""
+    planes = [plane for path in files for plane in normalized_planes(path)]
+    if isinstance(recipe.corruption, NoiseCorruption):
+        cases = _noisy_cases(planes, recipe.validation_stds)
+    else:
+        cases = _corrupted_cases(planes, recipe.corruption)
+    if not cases:
+        return None
+
+    def validate(network: RedNet) -> float:
+        with torch.no_grad():
+            return float(np.mean([_psnr(network(x.to(device)).cpu(), y, w) for x, y, w in cases]))
+
+    return validate
+
+
+def _noisy_cases(planes: list[FloatArray], stds: tuple[float, ...]) -> list[Batch]:
+    """Whole planes with Gaussian noise of each standard deviation, in gray levels."""
+    generator = torch.Generator().manual_seed(0)
+    cases = []
+    for std in stds:
+        for plane in planes:
+            clean = torch.from_numpy(plane)[None, None]
+            noise = torch.randn(clean.shape, generator=generator) * (std / 255)
+            told = told_noise(torch.full_like(clean, std / 255), 0.0, 0.0)
+            inputs = torch.cat([clean + noise, told], 1)
+            cases.append((inputs, clean, torch.ones(1)))
+    return cases
+
+
+def _corrupted_cases(planes: list[FloatArray], corruption: Corruption) -> list[Batch]:
+    """Square parts of the planes that are large enough, under several draws of the corruption."""
+    generator = torch.Generator().manual_seed(0)
+    side = _VALIDATION_SIDE
+    return [
+        corruption(torch.from_numpy(plane[:side, :side])[None, None], generator)
+        for plane in planes
+        if min(plane.shape) >= side
+        for _ in range(_VALIDATION_DRAWS)
+    ]
+
+
+def _psnr(restored: Tensor, clean: Tensor, weights: Tensor) -> float:
+    """PSNR over the pixels of any weight; known pixels of an image with holes have none."""
+    counted = (weights > 0).expand_as(clean)
+    return float(-10 * torch.log10((restored.float() - clean)[counted].square().mean()))

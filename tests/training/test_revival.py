@@ -1,0 +1,50 @@
+import pytest
+import torch
+from tests.conftest import random_network, seeded
+
+from napari_rednet.engine.network import NetworkConfig
+from napari_rednet.training.revival import revive
+
+
+def network(bias):
+    found = random_network(NetworkConfig(layers=8, features=8, stride=2, bias=bias))
+    return found.requires_grad_(True)
+
+
+def kill(net, name, which=slice(None)):
+    """Make feature maps that are 0 whatever the input, which is positive before."""
+    layer = getattr(net, name[0])[name[1]]
+    kernels = layer.weight if name[0] == "conv" else layer.weight.transpose(0, 1)
+    with torch.no_grad():
+        kernels[which] = -kernels[which].abs()
+        if layer.bias is not None:
+            layer.bias[which] = -1e3
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "name", [("conv", 1), ("conv", 3), ("deconv", 0), ("deconv", 1), ("deconv", 2)]
+)
+@pytest.mark.parametrize("which", [slice(None), slice(2, 5)])
+def test_what_is_always_zero_gets_a_gradient_and_changes_little(bias, name, which):
+    net, inputs = network(bias), torch.rand((4, 1, 32, 32), generator=seeded())
+    kill(net, name, which)
+    layer = getattr(net, name[0])[name[1]]
+    before = net(inputs)
+    count = revive(net, inputs, seeded(1))
+    assert count >= len(range(8)[which])
+    after = net(inputs)
+    change = (after - before).square().mean() / (before - inputs).square().mean()
+    assert change < 0.1
+    (after**2).mean().backward()
+    gradient = layer.weight.grad if name[0] == "conv" else layer.weight.grad.transpose(0, 1)
+    assert (gradient[which].abs().amax((1, 2, 3)) > 0).all()
+    assert revive(net, inputs, seeded(2)) == 0
+
+
+def test_a_network_that_lives_is_left_alone():
+    net, inputs = network(True), torch.rand((4, 1, 32, 32), generator=seeded())
+    revive(net, inputs, seeded())
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert revive(net, inputs, seeded()) == 0
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
