@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 from superqt.utils import WorkerBase
 
-from napari_rednet.widgets.docking import WINDOW_MARK
+from napari_rednet.widgets.shared.docks import WINDOW_MARK
 
 LONG = 60_000
 

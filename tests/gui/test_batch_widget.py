@@ -25,8 +25,8 @@ from napari_rednet.io.files import image_writer, read_image
 from napari_rednet.io.ome_zarr import as_zarr_description
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets import BatchWidget
-from napari_rednet.widgets.batch_layers import read_layer_image
-from napari_rednet.widgets.controls import FROM_FILE
+from napari_rednet.widgets.batch.controls import read_layer_image
+from napari_rednet.widgets.shared.controls import FROM_FILE
 
 LONG = 60_000
 NARROW = 320

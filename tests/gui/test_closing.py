@@ -16,7 +16,7 @@ END_WHILE_A_WORKER_RUNS = """
 import time
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
-from napari_rednet.widgets.worker import start_worker
+from napari_rednet.widgets.shared.worker import start_worker
 
 def steps():
     print("begun", flush=True)

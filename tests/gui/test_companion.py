@@ -2,9 +2,9 @@
 
 import pytest
 
-from napari_rednet.widgets import memory
-from napari_rednet.widgets.inpaint import FOUND
-from napari_rednet.widgets.psf_controls import LAYER
+from napari_rednet.widgets.restore.psf_controls import LAYER
+from napari_rednet.widgets.restore.windows import FOUND
+from napari_rednet.widgets.shared import persistence
 
 SAMPLES = {"Inpaint": "holes", "Deblur": "blurred"}
 COMING = {"Inpaint": "missing", "Deblur": "PSF (a bead)"}
@@ -142,7 +142,7 @@ def test_typed_values_are_a_choice(viewer, dock):
 
 @pytest.mark.parametrize("kind", ["motion", LAYER])
 def test_what_is_remembered_is_no_choice(viewer, dock, kind):
-    memory.remember("deblur", {"psf": kind})
+    persistence.remember("deblur", {"psf": kind})
     widget = dock("Deblur")
     assert widget.psf.kind.value == kind
     open_sample(viewer, "Deblur")
@@ -150,7 +150,7 @@ def test_what_is_remembered_is_no_choice(viewer, dock, kind):
 
 
 def test_only_what_the_user_chose_is_remembered(viewer, dock):
-    memory.remember("deblur", {"psf": "motion"})
+    persistence.remember("deblur", {"psf": "motion"})
     widget = dock("Deblur")
     open_sample(viewer, "Deblur")
     assert widget.parameters()["psf"] == "motion"

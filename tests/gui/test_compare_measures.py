@@ -8,8 +8,8 @@ from superqt.utils import WorkerBase
 
 import napari_rednet as nr
 from napari_rednet import quality
-from napari_rednet.widgets.compare_measures import STACK
-from napari_rednet.widgets.layers import image_layers
+from napari_rednet.widgets.compare.measures import STACK
+from napari_rednet.widgets.shared.layers import image_layers
 
 LONG = 60_000
 

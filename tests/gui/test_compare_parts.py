@@ -8,10 +8,8 @@ from napari.layers import Image
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.widgets.compare_planes import Part
-from napari_rednet.widgets.compare_record import noise_of, settings_of, source_of
-from napari_rednet.widgets.half_image import HalfImage, HalfPlane
-from napari_rednet.widgets.pair_views import Borrowed
+from napari_rednet.widgets.compare.pair import Part, noise_of, settings_of, source_of
+from napari_rednet.widgets.compare.split_view import Borrowed, HalfImage, HalfPlane
 
 NOISE = nr.NoiseModel(2.0, 100.0, 3.0)
 

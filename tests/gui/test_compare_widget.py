@@ -10,8 +10,8 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_rednet.widgets.compare_show import BESIDE, BLINK, SPLIT
-from napari_rednet.widgets.layers import image_layers
+from napari_rednet.widgets.compare.show import BESIDE, BLINK, SPLIT
+from napari_rednet.widgets.shared.layers import image_layers
 
 DARK, BRIGHT = 20, 220
 MOVE = QEvent.Type.MouseMove

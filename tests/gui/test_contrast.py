@@ -12,10 +12,9 @@ from qtpy.QtWidgets import QLabel
 
 import napari_rednet as nr
 from napari_rednet.finetuning.validation import Preview
-from napari_rednet.widgets.fine_tune_view import _Plots
-from napari_rednet.widgets.keyboard import FOCUS_STYLE
-from napari_rednet.widgets.noise_plot import NoisePlot
-from napari_rednet.widgets.themed_canvas import BLUE, ORANGE
+from napari_rednet.widgets.finetuning.view import _Plots
+from napari_rednet.widgets.restore.noise_panel import NoisePlot
+from napari_rednet.widgets.shared.style import BLUE, FOCUS_STYLE, ORANGE
 
 TEXT, GRAPHICS = 4.5, 3.0
 WIDGETS = [

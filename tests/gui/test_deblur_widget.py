@@ -8,7 +8,7 @@ from skimage import data
 import napari_rednet as nr
 from napari_rednet import psf
 from napari_rednet.provenance import as_python
-from napari_rednet.widgets.psf_controls import LAYER
+from napari_rednet.widgets.restore.psf_controls import LAYER
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from napari_rednet.widgets import run_control
-from napari_rednet.widgets.run_control import Pace, in_words
+from napari_rednet.widgets.restore import run_control
+from napari_rednet.widgets.restore.run_control import Pace, in_words
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ from superqt.utils import WorkerBase
 from tests.conftest import small_model
 
 import napari_rednet as nr
-from napari_rednet.widgets import dialogs, fine_tune, fine_tune_result
-from napari_rednet.widgets.controls import FROM_FILE
-from napari_rednet.widgets.fine_tune_parts import clock
-from napari_rednet.widgets.fine_tune_run import Curve, FineTuningRun
+from napari_rednet.widgets import finetuning
+from napari_rednet.widgets.finetuning import view
+from napari_rednet.widgets.finetuning.run import Curve, FineTuningRun
+from napari_rednet.widgets.shared import docks
+from napari_rednet.widgets.shared.controls import FROM_FILE
+from napari_rednet.widgets.shared.docks import clock
 
 LONG = 60_000
 MANY = 1000
@@ -29,14 +31,14 @@ from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
 from superqt.utils import WorkerBase
-from napari_rednet.widgets import FineTuneWidget, fine_tune
+from napari_rednet.widgets import FineTuneWidget, finetuning
 
-real, fine_tune.compute_in_background = fine_tune.compute_in_background, lambda *args: None
+real, finetuning.compute_in_background = finetuning.compute_in_background, lambda *args: None
 viewer = ViewerModel()
 viewer.add_image(numpy.eye(4))
 widget = FineTuneWidget(viewer)
 print("torch" in sys.modules, "matplotlib" in sys.modules, widget.start_button.isEnabled())
-fine_tune.compute_in_background = real
+finetuning.compute_in_background = real
 widget = FineTuneWidget(viewer)
 while WorkerBase._worker_set:
     app.processEvents()
@@ -106,7 +108,7 @@ def can_be_shared(widget):
 def answer(monkeypatch, **answers):
     """Answers of the dialogs, which would wait for ever."""
     for dialog, given in answers.items():
-        monkeypatch.setattr(fine_tune_result, dialog, lambda *_, given=given: given)
+        monkeypatch.setattr(view, dialog, lambda *_, given=given: given)
 
 
 def press(button, asked):
@@ -123,7 +125,7 @@ def press(button, asked):
 def start_again(widget, monkeypatch):
     """Press Start, but say No; return what has been asked."""
     asked = []
-    monkeypatch.setattr(fine_tune, "confirm", lambda *arguments: asked.append(arguments[-1]))
+    monkeypatch.setattr(finetuning, "confirm", lambda *arguments: asked.append(arguments[-1]))
     widget.start_button.click()
     return asked
 
@@ -208,7 +210,7 @@ def test_stop_keeps_the_best(running, wait, qtbot, paused):
 
 def test_another_run_starts_afresh(tuned, wait, monkeypatch):
     canvas = tuned.view._plots.canvas
-    monkeypatch.setattr(fine_tune, "confirm", lambda *_: True)
+    monkeypatch.setattr(finetuning, "confirm", lambda *_: True)
     tuned.start_button.click()
     assert can_be_shared(tuned) == [False] * 3
     wait(tuned)
@@ -384,7 +386,7 @@ def test_the_question_gives_what_the_user_says(widget):
     asked = []
     for button, answered in (("Yes", True), ("No", False)):
         press(button, asked)
-        assert dialogs.confirm(widget, "Use a model", "Replace it?") is answered
+        assert docks.confirm(widget, "Use a model", "Replace it?") is answered
     assert asked == ["Replace it?"] * 2
 
 
@@ -397,7 +399,7 @@ def test_the_question_gives_what_the_user_says(widget):
     ],
 )
 def test_files_get_a_suffix(tmp_path, typed, chosen, expected):
-    path = dialogs.with_suffix(tmp_path / typed, chosen)
+    path = docks.with_suffix(tmp_path / typed, chosen)
     assert path == tmp_path / expected
 
 

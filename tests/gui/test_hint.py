@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_rednet import sample_data
-from napari_rednet.widgets.psf_controls import LAYER
+from napari_rednet.widgets.restore.psf_controls import LAYER
 
 SAMPLES = {
     "Denoise": sample_data.chromosomes_layer,

@@ -10,16 +10,17 @@ import zarr
 from napari.layers import Image
 
 import napari_rednet as nr
-from napari_rednet.widgets import DenoiseWidget, run_queue
-from napari_rednet.widgets import layers as layers_module
-from napari_rednet.widgets.layers import (
+from napari_rednet.widgets import DenoiseWidget
+from napari_rednet.widgets.shared import layers as shared_layers
+from napari_rednet.widgets.shared import run_queue
+from napari_rednet.widgets.shared.layers import (
+    PlanesOnDemand,
     as_shown,
     check_restorable,
     finer_grid,
     layer_options,
     shown_plane,
 )
-from napari_rednet.widgets.on_demand import PlanesOnDemand
 
 VERBS = {
     "Denoise": nr.denoise,
@@ -236,7 +237,7 @@ def test_nan_stays_in_stacks(viewer, dock, run, stack, name):
 
 
 def test_large_results_come_in_levels_that_share_their_memory(monkeypatch):
-    monkeypatch.setattr(layers_module, "_LARGEST_TEXTURE", 16)
+    monkeypatch.setattr(shared_layers, "_LARGEST_TEXTURE", 16)
     image = np.arange(2 * 60 * 40).reshape(2, 60, 40)
     shown = as_shown(image, rgb=False)
     assert shown["multiscale"]
@@ -248,7 +249,7 @@ def test_large_results_come_in_levels_that_share_their_memory(monkeypatch):
 
 
 def test_a_large_result_is_a_multiscale_layer(viewer, dock, run, noisy, monkeypatch):
-    monkeypatch.setattr(layers_module, "_LARGEST_TEXTURE", 100)
+    monkeypatch.setattr(shared_layers, "_LARGEST_TEXTURE", 100)
     source = viewer.add_image([noisy, noisy[::2, ::2]], multiscale=True, scale=(0.5, 0.5))
     run(dock())
     result = viewer.layers[-1]

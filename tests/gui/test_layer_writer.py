@@ -9,7 +9,7 @@ from npe2 import PluginManager
 from skimage import data
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.widgets.batch_layers import read_layer_image
+from napari_rednet.widgets.batch.controls import read_layer_image
 
 SUFFIXES = [".ome.tif", ".ome.zarr"]
 PLUGIN = "napari-rednet"

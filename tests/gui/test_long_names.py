@@ -6,7 +6,7 @@ from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtGui import QHelpEvent, QImage
 from qtpy.QtWidgets import QApplication, QToolTip
 
-from napari_rednet.widgets.long_names import shown_text
+from napari_rednet.widgets.shared.controls import shown_text
 
 NARROW = 320
 LONG = "20240517_HeLa_H2B-mCherry_60x_position_012_maximum_projection_registered"

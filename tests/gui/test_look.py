@@ -12,7 +12,7 @@ from npe2 import PluginManifest
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QLineEdit, QTableView, QWidget
 
-from napari_rednet.widgets.controls import FROM_FILE
+from napari_rednet.widgets.shared.controls import FROM_FILE
 
 NARROW = 320
 LARGE = 14
@@ -26,7 +26,8 @@ from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
 from superqt.utils import WorkerBase
-from napari_rednet.widgets import DenoiseWidget, base
+from napari_rednet.widgets import DenoiseWidget
+from napari_rednet.widgets.restore import base
 
 real, base.compute_in_background = base.compute_in_background, lambda *args: None
 DenoiseWidget(ViewerModel())

@@ -14,8 +14,9 @@ from tests.conftest import small_model
 
 import napari_rednet as nr
 from napari_rednet.models import user_models_folder
-from napari_rednet.widgets import DenoiseWidget, ModelsWidget, dialogs, model_events, models
-from napari_rednet.widgets.controls import FROM_FILE
+from napari_rednet.widgets import DenoiseWidget, ModelsWidget, models
+from napari_rednet.widgets.shared import docks, model_events
+from napari_rednet.widgets.shared.controls import FROM_FILE
 
 OPEN_WITHOUT_TORCH = """
 import sys
@@ -168,13 +169,13 @@ def test_the_dialogs_give_what_the_user_says(widget):
         dialog.accept()
 
     when_asked(type_name)
-    assert dialogs.ask_name(widget, "Rename a model", "cells") == "cells 2"
+    assert docks.ask_name(widget, "Rename a model", "cells") == "cells 2"
     when_asked(lambda dialog: dialog.reject())
-    assert dialogs.ask_name(widget, "Rename a model", "cells") is None
+    assert docks.ask_name(widget, "Rename a model", "cells") is None
     for button, answered in (("Yes", True), ("No", False)):
         standard = getattr(QMessageBox.StandardButton, button)
         when_asked(lambda dialog, standard=standard: dialog.button(standard).click())
-        assert dialogs.confirm(widget, "Remove a model", "Remove it?") is answered
+        assert docks.confirm(widget, "Remove a model", "Remove it?") is answered
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet.noise import NoiseLevels
-from napari_rednet.widgets.noise_text import describe_fit
+from napari_rednet.widgets.restore.noise_panel import describe_fit
 
 LONG = 60_000
 TRUTH = nr.NoiseModel(gain=20, offset=100, read_noise=20)

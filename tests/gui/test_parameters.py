@@ -12,11 +12,11 @@ from tests.conftest import small_model
 from tests.test_cli import call as run_command
 
 import napari_rednet as nr
-from napari_rednet.widgets import memory
-from napari_rednet.widgets.controls import FROM_FILE
-from napari_rednet.widgets.inpaint import FOUND
-from napari_rednet.widgets.noise_place import WHOLE, Place
-from napari_rednet.widgets.psf_controls import LAYER
+from napari_rednet.widgets.restore.paired_layers import WHOLE, Place
+from napari_rednet.widgets.restore.psf_controls import LAYER
+from napari_rednet.widgets.restore.windows import FOUND
+from napari_rednet.widgets.shared import persistence
+from napari_rednet.widgets.shared.controls import FROM_FILE
 
 TYPED = {"gain": 1.5, "offset": 90.0, "read_noise": 12.0}
 
@@ -233,7 +233,7 @@ def test_presets_are_saved_chosen_and_deleted(dock, monkeypatch, notifications):
     assert widget.parameters() == wanted
     widget.menu.menu.aboutToShow.emit()
     widget.menu.unwanted.actions()[0].trigger()
-    assert memory.presets("deblur") == {}
+    assert persistence.presets("deblur") == {}
     monkeypatch.setattr(QInputDialog, "textValue", lambda dialog: " ")
     press(widget, "Save as preset…")
     assert "needs a name" in notifications()[-1]
@@ -241,36 +241,36 @@ def test_presets_are_saved_chosen_and_deleted(dock, monkeypatch, notifications):
 
 def test_parameters_that_no_longer_fit_are_left_out(dock):
     strange = {"model": "gone", "device": 5, "scale": 9, "ensemble": "yes", "new": [1]}
-    memory.remember("super_resolve", strange)
+    persistence.remember("super_resolve", strange)
     widget = dock("Super-resolve")
     assert widget.parameters()["scale"] == 2
     assert widget.parameters()["model"] == "fast"
     assert widget.parameters()["ensemble"] is False
-    memory.remember("denoise", {"strength": 77.0, "noise": [{"gain": "much"}, 3]})
+    persistence.remember("denoise", {"strength": 77.0, "noise": [{"gain": "much"}, 3]})
     assert dock().parameters()["strength"] == 1.0
     assert dock().parameters()["noise"] is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"last": 3}', '{"last": {"denoise": [1]}}'])
 def test_a_damaged_file_is_ignored_and_replaced(content):
-    memory.parameters_file().write_text(content)
-    assert memory.last_parameters("denoise") == {}
-    assert memory.presets("denoise") == {}
-    memory.remember("denoise", {"strength": 2.0})
-    memory.save_preset("denoise", "mine", {"strength": 3.0})
-    assert memory.last_parameters("denoise") == {"strength": 2.0}
-    assert memory.presets("denoise") == {"mine": {"strength": 3.0}}
-    assert json.loads(memory.parameters_file().read_text())
-    assert len(list(memory.parameters_file().parent.iterdir())) == 1
+    persistence.parameters_file().write_text(content)
+    assert persistence.last_parameters("denoise") == {}
+    assert persistence.presets("denoise") == {}
+    persistence.remember("denoise", {"strength": 2.0})
+    persistence.save_preset("denoise", "mine", {"strength": 3.0})
+    assert persistence.last_parameters("denoise") == {"strength": 2.0}
+    assert persistence.presets("denoise") == {"mine": {"strength": 3.0}}
+    assert json.loads(persistence.parameters_file().read_text())
+    assert len(list(persistence.parameters_file().parent.iterdir())) == 1
 
 
 def test_a_folder_that_cannot_be_written_stops_no_run(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NAPARI_REDNET_CONFIG", str(tmp_path / "file"))
-    memory.remember("denoise", {"strength": 2.0})
-    assert memory.last_parameters("denoise") == {}
+    persistence.remember("denoise", {"strength": 2.0})
+    assert persistence.last_parameters("denoise") == {}
     with pytest.raises(ValueError, match="presets cannot be kept"):
-        memory.save_preset("denoise", "mine", {})
+        persistence.save_preset("denoise", "mine", {})
 
 
 def test_results_of_others_are_no_results(viewer, dock):

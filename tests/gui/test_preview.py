@@ -8,8 +8,8 @@ from skimage import data
 from superqt.utils import WorkerBase
 
 import napari_rednet as nr
-from napari_rednet.widgets import preview_run
-from napari_rednet.widgets.layers import TEMPORARY, check_restorable
+from napari_rednet.widgets.restore import preview_run
+from napari_rednet.widgets.shared.layers import TEMPORARY, check_restorable
 
 LONG = 60_000
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]

@@ -11,9 +11,10 @@ from qtpy.QtCore import QThreadPool
 from superqt.utils import WorkerBase
 
 import napari_rednet as nr
-from napari_rednet.widgets import DenoiseWidget, time_estimate
-from napari_rednet.widgets.controls import FROM_FILE
-from napari_rednet.widgets.worker import compute_in_background
+from napari_rednet.widgets import DenoiseWidget
+from napari_rednet.widgets.restore import run_control
+from napari_rednet.widgets.shared.controls import FROM_FILE
+from napari_rednet.widgets.shared.worker import compute_in_background
 
 LONG = 60_000
 
@@ -343,7 +344,7 @@ def test_the_remaining_time_is_told_in_words(viewer, dock, qtbot, noisy, monkeyp
 
 
 def test_the_time_is_estimated_before_the_run(viewer, dock, qtbot, noisy, monkeypatch):
-    monkeypatch.setattr(time_estimate, "_speeds", {})
+    monkeypatch.setattr(run_control, "_speeds", {})
     viewer.add_image(noisy)
     widget = dock()
     told = []
@@ -356,7 +357,7 @@ def test_the_time_is_estimated_before_the_run(viewer, dock, qtbot, noisy, monkey
     before = len(told)
     qtbot.waitUntil(lambda: len(told) > before, timeout=LONG)
     assert told[-1] > 10 * told[0]
-    assert len(time_estimate._speeds) == 1
+    assert len(run_control._speeds) == 1
 
 
 def test_the_estimate_is_told_beside_run(viewer, dock, noisy):

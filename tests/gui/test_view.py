@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_rednet.widgets.preview_parts import missing_parts
-from napari_rednet.widgets.view import View
+from napari_rednet.widgets.restore.preview_view import View, missing_parts
 
 SIDE = 40
 

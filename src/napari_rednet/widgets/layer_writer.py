@@ -14,7 +14,7 @@ from napari_rednet.io.files import ZARR_SUFFIX, OpenImage, described_for, image_
 from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
 from napari_rednet.io.ome_zarr.conversion import unit_name
 from napari_rednet.io.tiff import TiffImage
-from napari_rednet.widgets.on_demand import as_lazy, is_in_memory
+from napari_rednet.widgets.shared.layers import as_lazy, is_in_memory
 
 # What axes without a telling name are taken for, from the innermost out.
 _LIKELY = "ZTC"

@@ -17,11 +17,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_rednet.widgets import model_events
-from napari_rednet.widgets.dialogs import ask_file, ask_name, confirm, make_button, shown_errors
-from napari_rednet.widgets.docking import TabIfCrowded
-from napari_rednet.widgets.look import set_look
-from napari_rednet.widgets.worker import compute_in_background
+from napari_rednet.widgets.shared import model_events
+from napari_rednet.widgets.shared.docks import (
+    TabIfCrowded,
+    ask_file,
+    ask_name,
+    confirm,
+    shown_errors,
+)
+from napari_rednet.widgets.shared.style import make_button, set_look
+from napari_rednet.widgets.shared.worker import compute_in_background
 
 if TYPE_CHECKING:
     from napari_rednet.models import ModelInfo

@@ -1,0 +1,292 @@
+"""The controls of a batch: which files, what to do, where results go; and files as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import Container, FileEdit, LineEdit
+from napari.layers import Image
+from napari.viewer import Viewer
+
+from napari_rednet.arguments import SCALES
+from napari_rednet.batch import BatchFile
+from napari_rednet.errors import ImageFileError
+from napari_rednet.io.files import OpenImage, read_image
+from napari_rednet.tasks import VERBS
+from napari_rednet.widgets.batch.run import Order
+from napari_rednet.widgets.restore.psf_controls import PsfControls
+from napari_rednet.widgets.shared.controls import (
+    ChoiceBox,
+    Choices,
+    ModelControls,
+    defects_argument,
+    fit_parts,
+    make_ensemble,
+    make_fractions,
+    make_repair,
+    make_strength,
+)
+from napari_rednet.widgets.shared.layers import finer_grid, layer_options
+from napari_rednet.widgets.shared.style import ALIGNED_LABELS
+
+EXISTING = MappingProxyType(
+    {
+        "resume": "resume (go on)",
+        "skip": "skip (leave)",
+        "overwrite": "force (make again)",
+    }
+)
+"""What becomes of results that exist, in the words of the command line's options."""
+_PATTERN = (
+    "Which images of the folder, such as *.tif or **/A1.tif. * stands for any part of a name, ** "
+    "for any number of folders. Empty: all images below the folder."
+)
+
+
+class BatchControls(Container):
+    """Controls of a batch.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the layers that may hold a PSF.
+    """
+
+    def __init__(self, layers: Callable[..., list[Any]]) -> None:
+        super().__init__()
+        self.psf = PsfControls(layers)
+        self.native.setStyleSheet(ALIGNED_LABELS)
+        self.margins = (0, 0, 0, 0)
+        self._make_task()
+        self._make_places()
+        self._make_model()
+        self.extend([self.task, self.scale, *self.psf.widgets])
+        self.extend([self.source, self.pattern, self.results])
+        self.extend([self.existing, self.model, self.model_file, self.strength])
+        self.extend([self.fractions, self.repair, self.ensemble, self.device])
+        self.native.layout().addStretch()
+        self.task.changed.connect(self._show)
+        self._show()
+
+    def order(self) -> Order:
+        """What they say.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if something is missing.
+        """
+        pattern = self.pattern.value.strip()
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise ValueError("the pattern must be for names below the folder, such as **/*.tif")
+        return Order(
+            verb=self.task.value,
+            arguments=self._arguments(),
+            source=_folder(self.source, "choose the folder of the images under Images"),
+            pattern=pattern,
+            out=_folder(self.results, "choose a folder for the results under Results"),
+            existing=self.existing.value,
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        """What the controls say that the function is told."""
+        known = {
+            "scale": self.scale.value,
+            "strength": self.strength.value,
+            "dtype": "float32" if self.fractions.value else None,
+            "defects": defects_argument(self.repair),
+            "ensemble": self.ensemble.value,
+            **self._models.arguments(),
+        }
+        options = VERBS[self.task.value].options
+        if "psf" in options:
+            chosen = self.psf.psf()
+            known |= {"psf": chosen.array, "center": chosen.center}
+        return {name: value for name, value in known.items() if name in options}
+
+    def offer(self, choices: Choices, model: str | None = None) -> None:
+        """Show what there is to choose from, and choose a model if one is named."""
+        self._models.offer(choices, model)
+
+    # The window ----------------------------------------------------------------------------
+
+    def _make_task(self) -> None:
+        self.task = ChoiceBox(
+            name="task",
+            label="Task",
+            choices=[(verb.label, verb.name) for verb in VERBS.values()],
+            tooltip="What is done to each image. Its noise, or the dead and hot pixels that "
+            "Inpaint fills, are found in the image itself.",
+        )
+        self.scale = ChoiceBox(
+            name="scale",
+            label="Scale",
+            choices=[(f"×{scale}", scale) for scale in SCALES],
+            tooltip="How many pixels each pixel becomes along Y and along X.",
+        )
+
+    def _make_places(self) -> None:
+        self.source = _folder_edit(
+            "source", "Images", "The folder of the images: TIFF files and .zarr folders."
+        )
+        self.pattern = LineEdit(
+            name="pattern",
+            label="Pattern",
+            tooltip=_PATTERN,
+        )
+        self.pattern.native.setPlaceholderText("all images")
+        self.results = _folder_edit(
+            "results",
+            "Results",
+            "The folder of the results, made if it is not there. They get the names of the images "
+            "and lie in the same folders below it.",
+        )
+        self.existing = ChoiceBox(
+            name="existing",
+            label="Existing",
+            choices=[(label, value) for value, label in EXISTING.items()],
+            tooltip="What becomes of results that exist. resume: left if they are what would be "
+            "made again, else made again; what no batch has made is never overwritten. "
+            "skip: left as they are, whatever they are. force: made again.",
+        )
+
+    def _make_model(self) -> None:
+        self._models = ModelControls()
+        self.model, self.model_file = self._models.model, self._models.model_file
+        self.device = self._models.device
+        self.ensemble, self.repair = make_ensemble(), make_repair()
+        self.strength, self.fractions = make_strength(), make_fractions()
+
+    def _show(self) -> None:
+        """Show what the chosen function takes."""
+        options = VERBS[self.task.value].options
+        self.scale.visible = "scale" in options
+        self.psf.show(is_used="psf" in options)
+        self.strength.visible = "strength" in options
+        self.fractions.visible = "dtype" in options
+        self.repair.visible = "defects" in options
+
+
+def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:
+    edit = FileEdit(mode="d", name=name, label=label, tooltip=tooltip)
+    fit_parts(edit)
+    return edit
+
+
+def _folder(edit: FileEdit, otherwise: str) -> Path:
+    # An empty path would be the folder that napari was started in.
+    text = edit.line_edit.value.strip()
+    if not text:
+        raise ValueError(otherwise)
+    return Path(text).expanduser()
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """What an image file gives a layer.
+
+    Parameters
+    ----------
+    data : array
+        Not read into memory, if the file allows it. Colours are its last axis.
+    channel_axis : int or None
+        Each of these channels becomes a layer.
+    rgb : bool
+        Whether there are colours.
+    options : mapping
+        Arguments of `add_image` that place it: pixel sizes.
+    """
+
+    data: Any
+    channel_axis: int | None
+    rgb: bool
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> list[Any]:
+        """The data of each layer."""
+        axis = self.channel_axis
+        if axis is None:
+            return [self.data]
+        before = (slice(None),) * axis
+        return [self.data[(*before, i)] for i in range(self.data.shape[axis])]
+
+
+def read_files(file: BatchFile, *, with_source: bool) -> list[FileImage]:
+    """Open the source, if wanted, and the result of a file; for another thread."""
+    paths = [file.source, file.result] if with_source else [file.result]
+    return [read_layer_image(path) for path in paths]
+
+
+def read_layer_image(path: Path) -> FileImage:
+    """Open an image file as it is to be shown.
+
+    Raises
+    ------
+    ImageFileError
+        If it cannot be read.
+    """
+    image = read_image(path)
+    data, axis, options = _lazy(image.data), image.channel_axis, _placing(image)
+    if axis is not None and image.is_rgb and data.shape[axis] in (3, 4):
+        return FileImage(np.moveaxis(data, axis, -1), None, True, options)
+    return FileImage(data, axis, False, options)
+
+
+def add_files(viewer: Viewer, file: BatchFile, suffix: str, images: list[FileImage]) -> list[Image]:
+    """Add what `read_files` returns; a result over its source looks like it, in the same place."""
+    *sources, result = images
+    name = file.name
+    if not sources:
+        return _added(viewer, result, name + suffix)
+    layers = _added(viewer, sources[0], name)
+    factor = result.data.shape[_row_axis(result)] // sources[0].data.shape[_row_axis(sources[0])]
+    for layer, data in zip(list(layers), result.channels, strict=False):
+        placed = layer_options(layer) | (finer_grid(layer, factor) if factor > 1 else {})
+        layers.append(viewer.add_image(data, name=layer.name + suffix, **placed))
+    return layers
+
+
+def _added(viewer: Viewer, image: FileImage, name: str) -> list[Image]:
+    axis = {} if image.channel_axis is None else {"channel_axis": image.channel_axis}
+    rgb = {} if axis else {"rgb": image.rgb}
+    added = viewer.add_image(image.data, name=name, **axis, **rgb, **image.options)
+    return list(added) if isinstance(added, list) else [added]
+
+
+def _row_axis(image: FileImage) -> int:
+    return -3 if image.rgb else -2
+
+
+def _lazy(data: Any) -> Any:
+    """An array that layers can cut into planes and channels without reading all of it."""
+    if isinstance(data, np.ndarray):
+        return data
+    import dask.array as da
+
+    return da.from_array(data, chunks=data.chunks)
+
+
+def _placing(image: OpenImage) -> dict[str, Any]:
+    """Pixel sizes and units, without those of channels; nothing where the file has none."""
+    from napari_rednet.io.ome_zarr import as_zarr_description
+
+    try:
+        described = as_zarr_description(image)  # type: ignore[arg-type]
+    except ImageFileError:
+        return {}
+    known = dict(
+        zip(
+            described.axes,
+            zip(described.scale, described.translation, described.units, strict=True),
+            strict=True,
+        )
+    )
+    placed = [known[letter] for letter in image.axes if letter not in "CS"]
+    scale, translate, units = zip(*placed, strict=True)
+    return {"scale": scale, "translate": translate, "units": [unit or "pixel" for unit in units]}

@@ -1,0 +1,209 @@
+"""The widget that shows before and after, and says how good the result is."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from napari.layers import Layer
+from napari.viewer import Viewer
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+
+from napari_rednet.widgets.compare.measures import (
+    MeasureControls,
+    Measured,
+    Request,
+    measure,
+    obstacle,
+)
+from napari_rednet.widgets.compare.pair import (
+    PairControls,
+    Part,
+    noise_of,
+    part_of,
+    settings_of,
+    shown_index,
+    source_of,
+)
+from napari_rednet.widgets.compare.residual import ResidualControls
+from napari_rednet.widgets.compare.show import ShowControls
+from napari_rednet.widgets.shared.docks import RunningWidget, Scrolling
+from napari_rednet.widgets.shared.layers import image_layers
+from napari_rednet.widgets.shared.style import (
+    CANCEL_KEYS,
+    RUN_KEYS,
+    SampleHint,
+    add_shortcut,
+    focus_kept,
+)
+from napari_rednet.widgets.shared.worker import start_worker
+
+
+class CompareWidget(RunningWidget):
+    """Before and after, seen and measured.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer whose layers are compared; napari passes it.
+
+    Attributes
+    ----------
+    hint : SampleHint
+        Offers a pair while there is no image.
+    pair : PairControls
+        The two layers.
+    show_as : ShowControls
+        How they are shown.
+    measures : MeasureControls
+        How good the result is.
+    residual : ResidualControls
+        What was taken out.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.hint = SampleHint(self, napari_viewer, "noisy", self._use_sample)
+        self.pair = PairControls(lambda: image_layers(napari_viewer))
+        self.show_as = ShowControls(napari_viewer, lambda: self.pair.pair)
+        self.measures = MeasureControls(lambda: image_layers(napari_viewer))
+        self.residual = ResidualControls(napari_viewer, lambda: self.pair.pair)
+        self._arrange()
+        self._connect()
+        self._offer_sample()
+        self._show_what_can_be_done()
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers; napari calls it when they come, go or are renamed."""
+        self.pair.reset_choices()
+        self.measures.reset_choices()
+        self._offer_sample()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Put everything back when the dock is closed; called by Qt."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.show_as.stop()
+            self.residual.stop()
+
+    # Measuring -----------------------------------------------------------------------------
+
+    def _measure(self) -> None:
+        request = self._request()
+        if request is None or self.is_running:
+            return
+        what = self._describe()
+        self._worker = start_worker(
+            partial(measure, request),
+            f"Measuring {self.pair.after.current_choice}",
+            on_progress=partial(self._if_open, self.measures.show_progress),
+            on_result=partial(self._if_open, self._take, what),
+            on_end=partial(self._if_open, self._end),
+        )
+        self.measures.show_running()
+
+    def _take(self, what: str, measured: Measured) -> None:
+        # The result may already have been on its way when Cancel was clicked.
+        if self._worker is not None and not self._worker.abort_requested:
+            self.measures.show_figures(measured, what)
+
+    def _end(self) -> None:
+        self._worker = None
+        self._show_what_can_be_done()
+
+    def _parts(self) -> tuple[tuple[Part, Part] | None, Part | None]:
+        """What is to be measured: of the pair, and of the reference."""
+        part = partial(part_of, viewer=self.viewer, whole=self.measures.is_whole)
+        pair, reference = self.pair.pair, self.measures.reference.value
+        parts = None if pair is None else (part(pair[0]), part(pair[1]))
+        return parts, None if reference is None else part(reference)
+
+    def _request(self) -> Request | None:
+        """What is to be measured; None, and words, if nothing can be."""
+        pair, reference = self._parts()
+        noise = noise_of(self.pair.after.value) if self._is_result_of_before() else None
+        reason = obstacle(pair, reference, has_noise=noise is not None)
+        if pair is None or reason:
+            self.measures.figures.setText(reason)
+            return None
+        return Request(*pair, reference, noise, settings_of(self.pair.after.value))
+
+    def _is_result_of_before(self) -> bool:
+        source = source_of(self.pair.after.value, image_layers(self.viewer))
+        return source is not None and source is self.pair.before.value
+
+    def _describe(self) -> str:
+        """Of what the figures are."""
+        if self.measures.is_whole:
+            return "whole stack"
+        index = shown_index(self.pair.after.value, self.viewer)
+        return f"plane {', '.join(map(str, index))}" if index else "whole image"
+
+    # The window ----------------------------------------------------------------------------
+
+    def _change_pair(self) -> None:
+        self.show_as.renew()
+        self.residual.renew()
+        self.measures.forget()
+        self._show_what_can_be_done()
+
+    def _offer_sample(self) -> None:
+        self.hint.setVisible(not image_layers(self.viewer))
+
+    def _use_sample(self, layers: list[Layer]) -> None:
+        """The sample, and how it would be without its noise."""
+        self.pair.before.value, self.pair.after.value = layers[:2]
+
+    def _leave_view(self, is_residual_shown: bool) -> None:
+        """The residual would cover what a line or blinking shows."""
+        if is_residual_shown:
+            self.show_as.stop()
+
+    def _show_what_can_be_done(self) -> None:
+        has_pair = self.pair.pair is not None
+        with focus_kept(self.pair.before.native):
+            for part in (self.pair, self.show_as, self.residual):
+                part.offer(has_pair=has_pair)
+            if not self.is_running:
+                self.measures.show_idle(has_pair=has_pair)
+
+    def _follow_new_layers(self, _event: Any) -> None:
+        if isalive(self) and self.show_as.way is None and self.residual.layer is None:
+            self.pair.choose_latest()
+
+    def _stop_if_removed(self, event: Any) -> None:
+        if not isalive(self):
+            return
+        view, pair = self.show_as.view, self.pair.pair or ()
+        if view is not None and event.value in view.layers:
+            self.show_as.stop()
+        if event.value in (self.residual.layer, *pair):
+            self.residual.stop()
+        if event.value in (*pair, self.measures.reference.value):
+            self._quit()
+
+    def _arrange(self) -> None:
+        parts = QWidget()
+        layout = QVBoxLayout(parts)
+        for part in (self.hint, self.pair.native, self.show_as, self.residual, self.measures):
+            layout.addWidget(part)
+        layout.addStretch()
+        outside = QVBoxLayout(self)
+        outside.setContentsMargins(0, 0, 0, 0)
+        scrolling = Scrolling(parts)
+        scrolling.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        outside.addWidget(scrolling)
+
+    def _connect(self) -> None:
+        add_shortcut(self, self.measures.start, RUN_KEYS)
+        add_shortcut(self, self.measures.cancel, CANCEL_KEYS)
+        self.pair.changed.connect(self._change_pair)
+        self.measures.start.clicked.connect(self._measure)
+        self.measures.cancel.clicked.connect(self._quit)
+        self.residual.box.toggled.connect(self._leave_view)
+        events = self.viewer.layers.events
+        events.inserted.connect(self._follow_new_layers)
+        events.removed.connect(self._stop_if_removed)

@@ -1,0 +1,251 @@
+"""The part of the Compare window that says in figures how good the result is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import Container
+from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+
+from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.widgets.compare.pair import NEEDS_PAIR, Part
+from napari_rednet.widgets.shared.controls import ChoiceBox
+from napari_rednet.widgets.shared.docks import set_needs
+from napari_rednet.widgets.shared.style import ALIGNED_LABELS, focus_kept, make_button, make_label
+
+if TYPE_CHECKING:
+    from napari_rednet.quality import ErrorEstimate, Scores
+
+PLANE, STACK = "this plane", "whole stack"
+_NONE = "none"
+_SCORES = (
+    "PSNR: in dB, of the range of the reference (255 for 8-bit images).\n"
+    "SSIM: structural similarity, at most 1, in Gaussian windows of sigma 1.5.\n"
+    "PSNR scaled: after the factor and offset that bring the image closest to the reference, "
+    "since microscopes have no absolute intensities.\n\n"
+    "Without a reference, an estimate by Stein's formula: the model runs once more on the image "
+    "with a little more noise (of large images, on the middle of up to 8 planes). On 60 test "
+    "images, the error was estimated as 0.74 to 1.21 of the true one. The gain is as good as the "
+    "noise model besides: weak noise in rich texture is overestimated, and so is the gain. A blur "
+    "that was there before the noise is no part of it."
+)
+
+
+class MeasureControls(QWidget):
+    """Reference, extent, a button, and the figures.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the layers to choose a reference from.
+
+    Attributes
+    ----------
+    reference, extent : ChoiceBox
+        What the pair is compared with; how much of it.
+    start, cancel : QPushButton
+        Measure; stop.
+    figures : QLabel
+        What was found.
+    """
+
+    def __init__(self, layers: Callable[[], list[Image]]) -> None:
+        super().__init__()
+        self.reference = ChoiceBox(
+            name="reference",
+            label="Reference",
+            choices=lambda _: [(_NONE, None), *((layer.name, layer) for layer in layers())],
+            tooltip="A clean image of the same shape as the result, if there is one.",
+        )
+        self.extent = ChoiceBox(
+            name="extent",
+            label="Of",
+            choices=[PLANE, STACK],
+            tooltip="Measure the plane that is shown, or all planes.",
+        )
+        self.start = make_button("Measure", "Say in figures how good the result is.")
+        self.cancel = make_button("Cancel", "Stop measuring.")
+        self.progress = QProgressBar()
+        self.progress.setToolTip("How much is done.")
+        self.figures = make_label(_SCORES)
+        self.figures.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._arrange()
+        self.show_idle(has_pair=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all planes are to be measured."""
+        return bool(self.extent.value == STACK)
+
+    def forget(self) -> None:
+        """What was found is no longer what would be."""
+        self.figures.clear()
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers."""
+        self.reference.reset_choices()
+
+    def show_idle(self, *, has_pair: bool) -> None:
+        """No measurement is going on; one can be started if there is something to measure."""
+        with focus_kept(self.start):
+            set_needs(self.start, NEEDS_PAIR, missing=not has_pair)
+            self.cancel.setEnabled(False)
+        self.progress.hide()
+
+    def show_running(self) -> None:
+        """A measurement has been started."""
+        with focus_kept(self.cancel):
+            self.start.setEnabled(False)
+            self.cancel.setEnabled(True)
+        self.show_progress((0, 0))
+        self.progress.show()
+
+    def show_progress(self, progress: tuple[int, int]) -> None:
+        """How far it is."""
+        done, total = progress
+        self.progress.setMaximum(100 if total else 0)
+        self.progress.setValue(100 * done // total if total else 0)
+
+    def show_figures(self, measured: Measured, what: str) -> None:
+        """What was found, of a plane or of the stack."""
+        self.figures.setText(as_table(measured, what))
+
+    def _arrange(self) -> None:
+        controls = Container(widgets=[self.reference, self.extent])
+        controls.native.setStyleSheet(ALIGNED_LABELS)
+        controls.margins = (0, 0, 0, 0)
+        controls.changed.connect(self.forget)
+        self._controls = controls
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.start)
+        buttons.addWidget(self.cancel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(controls.native)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.figures)
+
+
+def obstacle(pair: tuple[Part, Part] | None, reference: Part | None, *, has_noise: bool) -> str:
+    """Why nothing can be measured, in words; empty if something can."""
+    if pair is None:
+        return NEEDS_PAIR
+    before, after = pair
+    if reference is None:
+        if not has_noise:
+            return "Choose a reference. Only denoised layers can be judged without one."
+        same = before.shape == after.shape
+        return "" if same else "Before and after have different shapes: choose a reference."
+    if reference.shape != after.shape:
+        return (
+            f"The reference has the shape {_shape(reference)}, the result {_shape(after)}. "
+            "Choose one of the same shape."
+        )
+    return ""
+
+
+def _shape(part: Part) -> str:
+    return " × ".join(map(str, part.shape))
+
+
+def as_table(measured: Measured, what: str) -> str:
+    """The figures as rich text."""
+    if measured.estimate is not None:
+        found = measured.estimate
+        return _table(
+            f"Estimate, {what}",
+            [
+                ("noise before (rms)", f"{found.noise:.4g}"),
+                ("error left (rms)", f"{found.error:.2g}"),
+                ("gain in PSNR", f"about {found.gain:+.1f} dB"),
+            ],
+        )
+    scores = (measured.before, measured.after)
+    rows = [
+        (label, *(f"{getattr(s, name):{form}}" if s is not None else "–" for s in scores))
+        for label, name, form in (
+            ("PSNR", "psnr", ".2f"),
+            ("SSIM", "ssim", ".4f"),
+            ("PSNR scaled", "invariant_psnr", ".2f"),
+        )
+    ]
+    return _table(f"Figures, {what}", [("", "before", "after"), *rows])
+
+
+def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
+    cells = "".join(
+        f"<tr><td>{name}</td>"
+        + "".join(f'<td align="right">&nbsp;&nbsp;{value}</td>' for value in values)
+        + "</tr>"
+        for name, *values in rows
+    )
+    return f"<b>{title}</b><table>{cells}</table>".replace(str(math.inf), "∞")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured.
+
+    Parameters
+    ----------
+    before, after : Part
+        Of the pair.
+    reference : Part or None
+        What both are compared with.
+    noise : list of NoiseModel or None
+        The noise before, if the result was denoised.
+    settings : dict
+        Arguments of `denoise` that made the result.
+    """
+
+    before: Part
+    after: Part
+    reference: Part | None
+    noise: list[NoiseModel] | None
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found; None for what could not be measured."""
+
+    before: Scores | None = None
+    after: Scores | None = None
+    estimate: ErrorEstimate | None = None
+
+
+def measure(request: Request) -> Generator[tuple[int, int], None, Measured]:
+    """Compare with the reference, or estimate the error without one."""
+    reference = request.reference
+    if reference is None:
+        return Measured(estimate=(yield from _estimate(request)))
+    before = None
+    # A source of another size, of an enlarged result, has no pixels to compare.
+    if request.before.shape == reference.shape:
+        before = yield from _score(request.before, reference)
+    return Measured(before, (yield from _score(request.after, reference)))
+
+
+def _score(part: Part, reference: Part) -> Generator[tuple[int, int], None, Scores]:
+    from napari_rednet.quality import score_steps
+
+    return (yield from score_steps(part.array, reference.array, channel_axis=part.channel_axis))
+
+
+def _estimate(request: Request) -> Generator[tuple[int, int], None, ErrorEstimate]:
+    from napari_rednet.quality import estimate_error_steps
+    from napari_rednet.restoration import denoise_steps
+
+    axis, noise = request.before.channel_axis, request.noise
+    models: Any = noise if axis is not None or noise is None else noise[0]
+    restore = partial(denoise_steps, noise=models, rgb=axis is not None, **request.settings)
+    before, after = (part.sample() for part in (request.before, request.after))
+    steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
+    return (yield from steps)

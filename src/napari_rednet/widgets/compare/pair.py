@@ -1,0 +1,185 @@
+"""Which two layers are compared, which planes of them, and what the metadata of a result says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from magicgui.widgets import Container, PushButton
+from napari.layers import Image
+from napari.viewer import Viewer
+
+from napari_rednet.engine.images import evenly
+from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.widgets.shared.controls import ChoiceBox
+from napari_rednet.widgets.shared.docks import set_needs
+from napari_rednet.widgets.shared.layers import layer_image
+from napari_rednet.widgets.shared.style import ALIGNED_LABELS
+
+_RECORD = "napari_rednet"
+_SETTINGS = ("strength", "ensemble", "device")
+_MOST_PLANES, _MOST_PIXELS = 8, 1024
+NEEDS_PAIR = "Choose two image layers, before and after."
+"""What nothing can be compared without."""
+
+
+def source_of(layer: Image | None, layers: Sequence[Image]) -> Image | None:
+    """The layer that a result was made from, if it is still among `layers`."""
+    name = _record(layer).get("source")
+    named = [other for other in layers if other.name == name and other is not layer]
+    return named[-1] if named else None
+
+
+def noise_of(layer: Image | None) -> list[NoiseModel] | None:
+    """The noise of each channel that a layer was denoised with; None if it was not."""
+    noise = _record(layer).get("noise")
+    if not noise or _record(layer).get("verb") != "denoise":
+        return None
+    return [NoiseModel(**n) if isinstance(n, Mapping) else n for n in noise]
+
+
+def is_denoised(layer: Image) -> bool:
+    """Whether noise was removed from a layer, as far as is known: it may be another's work."""
+    return bool(_record(layer).get("verb", "denoise") == "denoise")
+
+
+def settings_of(layer: Image) -> dict[str, Any]:
+    """Arguments of `denoise` that made a layer, the noise apart."""
+    record = _record(layer)
+    # A model from a file is named by its path in the call.
+    model = record.get("call", {}).get("arguments", {}).get("model", record.get("model", "fast"))
+    return {"model": model, **{name: record[name] for name in _SETTINGS if name in record}}
+
+
+def _record(layer: Image | None) -> Mapping[str, Any]:
+    record: Mapping[str, Any] = {} if layer is None else layer.metadata.get(_RECORD, {})
+    return record
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the image of a layer; nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    data : array
+        All of the image.
+    index : tuple of int
+        Its plane; empty for all planes.
+    channel_axis : int or None
+        Of colours.
+    """
+
+    data: Any
+    index: tuple[int, ...]
+    channel_axis: int | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the part."""
+        return tuple(self.data.shape[len(self.index) :])
+
+    @property
+    def array(self) -> Any:
+        """The part itself, of the kind of the data."""
+        return self.data[self.index] if self.index else self.data
+
+    def sample(self) -> npt.NDArray[Any]:
+        """The middle of some of its planes, evenly spaced, in memory."""
+        behind = 2 if self.channel_axis is None else 3
+        leading = self.shape[: len(self.shape) - behind]
+        middle = tuple(_middle(n) for n in self.shape[len(leading) :][:2])
+        if not leading:
+            return np.asarray(self.data[(*self.index, *middle)])
+        chosen = evenly(list(np.ndindex(*leading)), _MOST_PLANES)
+        return np.stack([np.asarray(self.data[(*self.index, *i, *middle)]) for i in chosen])
+
+
+def _middle(length: int) -> slice:
+    """At most so many pixels in the middle of an axis."""
+    first = max((length - _MOST_PIXELS) // 2, 0)
+    return slice(first, first + min(length, _MOST_PIXELS))
+
+
+def part_of(layer: Image, viewer: Viewer, *, whole: bool) -> Part:
+    """The shown plane of a layer, or the whole of it."""
+    image = layer_image(layer)
+    index = () if whole else shown_index(layer, viewer)
+    return Part(image.array, index, image.channel_axis)
+
+
+def shown_index(layer: Image, viewer: Viewer) -> tuple[int, ...]:
+    """Where the sliders are, for all axes of a layer but rows and columns."""
+    world = np.array(viewer.dims.point)[-layer.ndim :]
+    place = np.rint(layer.world_to_data(world)).astype(int)
+    shape = layer_image(layer).data.shape[: layer.ndim]
+    return tuple(int(np.clip(p, 0, n - 1)) for p, n in zip(place[:-2], shape[:-2], strict=True))
+
+
+class PairControls(Container):
+    """The layers before and after; a result is paired with its source.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the layers to choose from.
+    """
+
+    def __init__(self, layers: Callable[[], list[Image]]) -> None:
+        super().__init__()
+        self.native.setStyleSheet(ALIGNED_LABELS)
+        self.margins = (0, 0, 0, 0)
+        self._layers = layers
+        self.before = ChoiceBox(
+            name="before",
+            label="Before",
+            choices=lambda _: layers(),
+            tooltip="The layer that was restored, or any other.",
+        )
+        self.after = ChoiceBox(
+            name="after",
+            label="After",
+            choices=lambda _: layers(),
+            tooltip="The result. The layer that it was made from is put under Before.",
+        )
+        self.swap = PushButton(text="Swap", tooltip="Exchange before and after.")
+        self.extend([self.before, self.after, self.swap])
+        self.after.changed.connect(self._find_source)
+        self.swap.changed.connect(self._swap)
+        self.choose_latest()
+
+    @property
+    def pair(self) -> tuple[Image, Image] | None:
+        """Before and after; None unless they are two layers."""
+        before, after = self.before.value, self.after.value
+        return None if before is None or after is None or before is after else (before, after)
+
+    def offer(self, *, has_pair: bool) -> None:
+        """Let the two be exchanged, if there are two."""
+        set_needs(self.swap.native, NEEDS_PAIR, missing=not has_pair)
+
+    def choose_latest(self, *_: Any) -> None:
+        """Choose the latest result, or the two topmost layers."""
+        self.reset_choices()
+        layers = self._layers()
+        results = [layer for layer in layers if source_of(layer, layers) is not None]
+        if results:
+            self.after.value = results[-1]
+        elif len(layers) > 1:
+            self.before.value, self.after.value = layers[-2:]
+        self._find_source()
+
+    def _find_source(self, *_: Any) -> None:
+        source = source_of(self.after.value, self._layers())
+        if source is not None:
+            self.before.value = source
+
+    def _swap(self) -> None:
+        before, after = self.before.value, self.after.value
+        # Both at once; a result would otherwise ask for its source.
+        with self.before.changed.blocked(), self.after.changed.blocked():
+            self.before.value, self.after.value = after, before
+        self.changed.emit(self)

@@ -1,0 +1,331 @@
+"""The controls of fine-tuning: from what to learn, in which way, starting where, for how long."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from magicgui.widgets import Container, FloatSpinBox, LineEdit, Select, SpinBox
+from napari.layers import Image
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractItemView, QSizePolicy
+
+from napari_rednet.tasks import TASKS, VERBS
+from napari_rednet.widgets.shared.controls import (
+    FROM_FILE,
+    ChoiceBox,
+    Choices,
+    ModelControls,
+    explain_long,
+)
+from napari_rednet.widgets.shared.layers import layer_image
+
+_METHODS = {
+    "paired": "pairs with the target",
+    "clean": "the clean target alone",
+    "pseudo-clean": "restored images",
+}
+_WAYS = {
+    "paired": "Learns from pairs: an image and its clean target.",
+    "clean": "Learns from clean images, which it makes noisy itself.",
+    "pseudo-clean": "Learns from noisy images alone: what the base model makes of them.",
+}
+_FROM_GOOD = "Learns from good images, which it makes worse itself."
+TAKES_TARGETS = ("denoise", "deblock")
+LABELS = MappingProxyType({task: VERBS[task].label for task in TASKS})
+"""Tasks, and the windows that restore with their models."""
+MINUTES, STEPS = "minutes", "steps"
+_LIST_ROWS = 3.5
+_LONGEST_NAME = 40
+_NARROWEST = 80
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user has chosen: a task, images, and a target of one of them or None."""
+
+    task: str
+    images: Sequence[Image]
+    target: Image | None
+
+
+def find_way(given: Given, method: str | None) -> tuple[str, bool]:
+    """A line on how it will learn, or on what is missing; and whether it can."""
+    problem = _find_problem(given)
+    if problem:
+        return problem, False
+    if "torch" not in sys.modules:
+        return "", False  # it is being imported in the background
+    try:
+        way = _choose(given, method)
+    except ValueError as error:
+        return f"{str(error)[:1].upper()}{str(error)[1:]}.", False
+    from_good = way == "clean" and given.task != "denoise"
+    return (_FROM_GOOD if from_good else _WAYS[way]), True
+
+
+def possible_methods(given: Given) -> list[tuple[str, str | None]]:
+    """Labels and names of the methods that fit, if there are several."""
+    is_known = "torch" in sys.modules
+    possible = [(text, m) for m, text in _METHODS.items() if is_known and _is_possible(given, m)]
+    return [("automatic", None), *(possible if len(possible) > 1 else [])]
+
+
+def _find_problem(given: Given) -> str:
+    if not given.images and given.target is None:
+        return "Choose one or several image layers."
+    if given.target in given.images:
+        return "The target is among the images: click it in the list to take it out."
+    if given.target is not None and len(given.images) > 1:
+        return "A target goes with one image: choose one, or merge them to stacks."
+    return ""
+
+
+def _choose(given: Given, method: str | None) -> str:
+    from napari_rednet.finetuning.methods import choose_method
+
+    has_images, has_target = bool(given.images), given.target is not None
+    return choose_method(given.task, method, images=has_images, targets=has_target)
+
+
+def _is_possible(given: Given, method: str) -> bool:
+    try:
+        _choose(given, method)
+    except ValueError:
+        return False
+    return True
+
+
+class LayerList(Select):
+    """A list of layers of which several can be chosen, each by a click."""
+
+    value: Any
+    choices: Any
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.native.setSelectionMode(QAbstractItemView.SelectionMode.MultiSelection)
+        row = self.native.fontMetrics().height() + 4
+        self.native.setFixedHeight(round(_LIST_ROWS * row))
+        # Long names are shortened, so that they do not widen the dock.
+        self.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.native.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.native.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers; those that were chosen stay, the first one ever is chosen."""
+        was_empty, chosen = not self.choices, self.value
+        with self.changed.blocked():
+            self.choices = ()  # otherwise a renamed layer would be another one
+            super().reset_choices()
+            kept = [layer for layer in chosen if layer in self.choices]
+            self.value = list(self.choices[:1]) if was_empty else kept
+        explain_long(self.native.model())
+        if self.value != chosen:
+            self.changed.emit(self.value)
+
+
+class FineTuneControls(Container):
+    """Controls of a fine-tuning.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the image layers to choose from.
+    """
+
+    def __init__(self, layers: Callable[[], list[Image]]) -> None:
+        super().__init__()
+        # magicgui aligns fields by labels that it measures without napari's larger font.
+        self.native.setStyleSheet("QLabel { min-width: 4em; }")
+        self.margins = (0, 0, 0, 0)
+        self._suggested = ""
+        self._make_sources(layers)
+        self._make_model()
+        self._make_length()
+        self.extend([self.images, self.target, self.task, self.model, self.model_file])
+        self.extend([self.method, self.length, self.device, self.model_name])
+        self.native.layout().addStretch()
+        self._connect()
+        self._show()
+
+    # What they say -------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[Image]:
+        """All layers that are learnt from."""
+        target = self._chosen_target
+        return [*self.images.value, *([] if target is None else [target])]
+
+    @property
+    def way(self) -> str:
+        """A line on how it will learn, or on what is missing."""
+        return find_way(self._given, self.method.value)[0]
+
+    @property
+    def fits(self) -> bool:
+        """Whether something can be learnt from what is chosen."""
+        return find_way(self._given, self.method.value)[1]
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `prepare_fine_tuning`.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if the controls do not fit together.
+        """
+        from napari_rednet.models.user_models import check_name
+
+        target = self._chosen_target
+        in_steps = self.unit.value == STEPS
+        return {
+            "images": _arrays(self.images.value),
+            "targets": None if target is None else _arrays([target]),
+            "channel_axis": self._channel_axis(),
+            "task": self.task.value,
+            **self._models.arguments(),
+            "method": self.method.value,
+            "minutes": self.minutes.value,
+            "steps": self.steps.value if in_steps else None,
+            "name": check_name(self.model_name.value.strip()),
+        }
+
+    def offer(self, choices: Choices) -> None:
+        """Show what there is to choose from."""
+        self._models.offer(choices)
+        self._show()
+
+    def set_theme(self, name: str) -> None:
+        """Show chosen layers in the colour that napari's layer list has in a theme."""
+        colour = get_theme(name).current
+        style = f"QListWidget::item:selected {{ background-color: {colour}; }}"
+        self.images.native.setStyleSheet(style)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers."""
+        super().reset_choices()
+        self._show()
+
+    @property
+    def _given(self) -> Given:
+        return Given(self.task.value, self.images.value, self._chosen_target)
+
+    @property
+    def _chosen_target(self) -> Image | None:
+        return self.target.value if self.task.value in TAKES_TARGETS else None
+
+    def _channel_axis(self) -> int | None:
+        axes = {layer_image(layer).channel_axis for layer in self.layers}
+        if len(axes) > 1:
+            raise ValueError("some of the layers are in colour and some are not; choose either")
+        return axes.pop()
+
+    # The window ----------------------------------------------------------------------------
+
+    def _make_sources(self, layers: Callable[[], list[Image]]) -> None:
+        self.images = LayerList(
+            name="images",
+            label="Images",
+            choices=lambda _: layers(),
+            tooltip="Layers to learn from; click to choose one or several. Noisy images will do. "
+            "For other tasks than denoising: good images.",
+        )
+        self.target = ChoiceBox(
+            name="target",
+            label="Target",
+            choices=lambda _: [("(none)", None), *((layer.name, layer) for layer in layers())],
+            tooltip="A clean image of the same scene, of the same shape, if there is one. "
+            "Without images, denoising learns from it alone.",
+        )
+        self.task = ChoiceBox(
+            name="task",
+            label="Task",
+            choices=[(label, task) for task, label in LABELS.items()],
+            tooltip="What the new model is for.",
+        )
+
+    def _make_model(self) -> None:
+        self._models = ModelControls(
+            "Base", "The model to start from. fast learns several times as fast as best."
+        )
+        self.model, self.model_file = self._models.model, self._models.model_file
+        self.device = self._models.device
+        self.method = ChoiceBox(
+            name="method",
+            label="Method",
+            choices=lambda _: possible_methods(self._given),
+            tooltip="How to learn. automatic takes what suits the images; the others are for "
+            "those who know better.",
+        )
+
+    def _make_length(self) -> None:
+        self.minutes = FloatSpinBox(
+            value=10, min=0.1, max=10_000, step=1, tooltip="How many minutes to learn."
+        )
+        self.steps = SpinBox(
+            value=2000, min=1, max=10_000_000, step=100, tooltip="How many steps to learn."
+        )
+        self.minutes.native.setDecimals(1)
+        self.unit = ChoiceBox(
+            choices=[("min", MINUTES), ("steps", STEPS)],
+            tooltip="Whether minutes or steps are counted. It can be stopped at any time.",
+        )
+        self.unit.native.setMinimumContentsLength(len(STEPS))
+        for part in (self.minutes, self.steps, self.unit):
+            part.native.setMinimumWidth(_NARROWEST)
+        self.length = Container(
+            label="Length",
+            widgets=[self.minutes, self.steps, self.unit],
+            layout="horizontal",
+            labels=False,
+        )
+        self.length.margins = (0, 0, 0, 0)
+        self.model_name = LineEdit(
+            name="model_name",
+            label="Name",
+            tooltip="What the new model will be called in the lists of models.",
+        )
+
+    def _connect(self) -> None:
+        for control in (self.images, self.target, self.task, self.model, self.method, self.unit):
+            control.changed.connect(self._show)
+        for box in (self.target, self.method):
+            box.native.currentIndexChanged.connect(partial(_tell_none, box))
+
+    def _show(self, *_: Any) -> None:
+        """Show what matters for what is chosen."""
+        is_in_steps = self.unit.value == STEPS
+        self.target.visible = self.task.value in TAKES_TARGETS
+        self.minutes.visible, self.steps.visible = not is_in_steps, is_in_steps
+        self.method.reset_choices()
+        self.method.visible = len(self.method.choices) > 1
+        self._suggest_name()
+
+    def _suggest_name(self) -> None:
+        """After the first layer and the base model, unless one has been typed."""
+        if self.model_name.value != self._suggested:
+            return
+        first = self.layers[0].name if self.layers else "mine"
+        base = "tuned" if self.model.value == FROM_FILE else str(self.model.value)
+        words = re.sub(r"[^\w-]+", " ", first)[:_LONGEST_NAME].strip(" -") or "mine"
+        self._suggested = f"{words}-{base}"[: _LONGEST_NAME + 15]
+        self.model_name.value = self._suggested
+        self.model_name.native.setCursorPosition(0)  # long ones are read from their beginning
+
+
+def _tell_none(box: ChoiceBox, *_: Any) -> None:
+    """Tell of the choice of None, "(none)" or "automatic", which magicgui keeps to itself."""
+    if box.value is None:
+        box.changed.emit(None)
+
+
+def _arrays(layers: list[Image]) -> list[Any] | None:
+    """What is learnt from layers: full resolution, without transparency."""
+    return [layer_image(layer).array for layer in layers] or None

@@ -1,0 +1,409 @@
+"""What all restoration widgets share: the layer, the model, the run and its result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from magicgui.widgets import Container
+from magicgui.widgets.bases import ValueWidget, Widget
+from napari.layers import Image, Layer
+from napari.utils.notifications import show_error
+from napari.viewer import Viewer
+from qtpy.compat import isalive
+
+from napari_rednet.execution import Repairs, is_dask, repaired_words
+from napari_rednet.provenance import Call
+from napari_rednet.tasks import VERBS, Verb
+from napari_rednet.widgets.restore import jobs
+from napari_rednet.widgets.restore.paired_layers import Companion
+from napari_rednet.widgets.restore.parameter_menu import ExtentControls, ParameterMenu
+from napari_rednet.widgets.restore.preview import Preview
+from napari_rednet.widgets.restore.preview_run import Previewer
+from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate
+from napari_rednet.widgets.shared import model_events, persistence
+from napari_rednet.widgets.shared.controls import (
+    Choices,
+    CommonControls,
+    find_choices,
+    widen_unlabelled,
+)
+from napari_rednet.widgets.shared.docks import TabIfCrowded
+from napari_rednet.widgets.shared.layers import (
+    LayerImage,
+    as_shown,
+    check_restorable,
+    image_layers,
+    insert_quietly,
+    layer_image,
+    layer_options,
+)
+from napari_rednet.widgets.shared.persistence import read_controls, write_controls
+from napari_rednet.widgets.shared.style import (
+    ALIGNED_LABELS,
+    CANCEL_KEYS,
+    RUN_KEYS,
+    SampleHint,
+    add_shortcut,
+    set_look,
+)
+from napari_rednet.widgets.shared.worker import Steps, compute_in_background
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Restoration
+
+
+class RestoreWidget(Container):
+    """Base of the restoration widgets.
+
+    A concrete widget sets the class attributes and overrides `prepare`, which says in another
+    thread what is to be done, and, where it needs them, the other hooks.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer whose layers are restored; napari passes it.
+
+    Attributes
+    ----------
+    verb : str
+        The function of the package that does the work; its row in `tasks.VERBS` says how windows
+        speak of it.
+    preview_remark : str
+        What is not true of a preview.
+    hint : SampleHint
+        Offers it.
+    companion : Companion or None
+        Chooses what comes with the image of a sample; made with the extra controls.
+    common : CommonControls
+        The layer, the model, the device.
+    extent : ExtentControls
+        Which layers and planes are restored.
+    menu : ParameterMenu
+        Defaults, presets, code to copy.
+    preview : Preview
+        Of what is seen of the layer.
+    runs : RunControl
+        The present run; `run`, `cancel`, `progress` and `status` are its.
+    """
+
+    verb: ClassVar[str]
+    preview_remark: ClassVar[str] = ""
+    companion: Companion | None = None
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        row = self.row
+        self.hint = SampleHint(self.native, napari_viewer, row.sample, self._use_sample)
+        self.common = CommonControls(self._image_layers, repairs=row.repairs)
+        self.extent = ExtentControls(napari_viewer, lambda: self.common.image.value)
+        self.preview = Preview(
+            napari_viewer,
+            lambda: self.common.image.value,
+            self.extent.previewed,
+            self.arguments,
+            Previewer(row.task, self.complete, self.prepare),
+            self.preview_remark,
+        )
+        self.runs = runs = RunControl(napari_viewer)
+        self.run, self.cancel = runs.run, runs.cancel
+        self.progress, self.status = runs.progress, runs.status
+        ask, tell = self._ask_for_estimate, runs.tell_estimate
+        self.estimate = TimeEstimate(self.native, self.verb, row.task, self.prepare, ask, tell)
+        self._arrange()
+        self.layer_runs = LayerRuns(self)
+        self.menu = ParameterMenu(self, self.layer_runs.present_call)
+        self.runs.widgets[0].append(self.menu.button)
+        self._connect()
+        self.set_parameters(persistence.last_parameters(self.verb))
+        self._choose_active_layer()
+        if self.companion is not None:
+            self.companion.begin()
+        self._find_choices()
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the layers; napari calls it when they come, go or are renamed."""
+        super().reset_choices()
+        if self.companion is not None:
+            self.companion.update()
+
+    @property
+    def row(self) -> Verb:
+        """What there is to know of the function."""
+        return VERBS[self.verb]
+
+    # Hooks ---------------------------------------------------------------------------------
+
+    def extra_controls(self) -> list[Widget]:
+        """Controls of this task, shown below the model."""
+        return []
+
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:  # noqa: ARG002
+        """What the controls say of one of the layers to restore, as arguments of `steps`.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if the controls cannot be understood.
+        """
+        return self.common.arguments()
+
+    def remembered(self) -> list[ValueWidget]:
+        """Controls whose values are kept from one session to the next."""
+        return self.common.remembered
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of the controls that are kept, as JSON knows them."""
+        return read_controls(self.remembered())
+
+    def set_parameters(self, parameters: persistence.Parameters) -> None:
+        """Give controls their values back, as far as there are any that fit."""
+        write_controls(self.remembered(), parameters)
+        self.common.want(parameters)
+
+    def known_used(self) -> dict[str, Any]:
+        """What a run would choose itself, if code needs it; `ValueError` if it is not known yet."""
+        return {}
+
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Check the arguments, but compute nothing yet.
+
+        It runs in another thread and must not touch any control.
+        """
+        raise NotImplementedError
+
+    def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:  # noqa: ARG002
+        """Work out what the controls leave open; return all arguments of `prepare`.
+
+        It runs in another thread and must not touch any control.
+        """
+        yield 0, 0
+        return arguments
+
+    def steps(self, image: LayerImage, **arguments: Any) -> Steps:
+        """Restore: yield (done, total), return the array to show and a dict of what was used.
+
+        It runs in another thread and must not touch any control.
+        """
+        repairs = Repairs()
+        restored = yield from self.prepare(image, **arguments).steps(repairs=repairs)
+        used = {"repaired": repairs.count} if self.row.repairs else {}
+        return image.with_alpha(restored), used
+
+    def show_used(self, used: dict[str, Any]) -> None:
+        """Show what `steps` has chosen itself."""
+
+    def layer_changed(self, image: LayerImage | None) -> None:
+        """Another layer is selected, or none."""
+
+    def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of `add_image` for the result, besides its name and metadata.
+
+        `record` tells what has been used, which the controls need no longer show.
+        """
+        return layer_options(source, record["plane"])
+
+    # Runs ----------------------------------------------------------------------------------
+
+    def start(
+        self,
+        make_steps: Callable[[], Steps],
+        doing: str,
+        take: Callable[..., None],
+        follow: Callable[[], None] | None = None,
+    ) -> None:
+        """Run steps on the selected layer in a worker, and give `take` their result.
+
+        `follow` is called whenever they have progressed.
+        """
+        source = self.common.image.value
+        self.runs.start(
+            make_steps, f"{doing} {self.common.image.current_choice}", source, take, follow
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """What the controls say of the chosen layer, as `arguments_for` does."""
+        return self.arguments_for(self.common.image.value)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run has been started and has not ended."""
+        return self.runs.is_running
+
+    def selected(self) -> LayerImage | None:
+        """The image of the selected layer."""
+        layer = self.common.image.value
+        return None if layer is None else layer_image(layer)
+
+    def _ask_for_estimate(self) -> tuple[list[LayerImage], Mapping[str, Any]]:
+        """What a run would restore now, and how; lazy results cost nothing."""
+        images = [self.extent.image(layer) for layer in self.extent.layers()]
+        return [image for image in images if not is_dask(image.data)], self.arguments()
+
+    # The window ----------------------------------------------------------------------------
+
+    def _arrange(self) -> None:
+        set_look(self.native, ALIGNED_LABELS)
+        parameters = [*self.common.source, *self.extra_controls(), *self.common.computing]
+        parameters[1:1] = self.extent.widgets
+        for control in parameters:
+            control.changed.connect(self.preview.parameters_changed)
+            control.changed.connect(self.estimate.request)
+        self.extend([*parameters, *self.preview.widgets, *self.runs.widgets])
+        widen_unlabelled(self)
+        self.native.layout().insertWidget(0, self.hint)
+        TabIfCrowded(self.native)
+        add_shortcut(self.native, self.run.native, RUN_KEYS)
+        add_shortcut(self.native, self.cancel.native, CANCEL_KEYS)
+
+    def _connect(self) -> None:
+        self.run.changed.connect(self.layer_runs.start)
+        self.common.image.changed.connect(self._change_layer)
+        self.native_parent_changed.connect(self._stop_if_closed)
+        model_events.changed.connect(self._follow_models)
+        model_events.chosen.connect(self._follow_models)
+        self._change_layer()
+
+    def _find_choices(self, model: str | None = None) -> None:
+        """Offer what there is, and choose a model if one is named."""
+        if "torch" in sys.modules:
+            self._offer(find_choices(self.row.task), model)
+        else:
+            # Importing torch would keep the window from opening for seconds.
+            offer = self._while_open(partial(self._offer, model=model))
+            compute_in_background(partial(find_choices, self.row.task), offer)
+
+    def _offer(self, choices: Choices, model: str | None) -> None:
+        self.common.offer(choices, model)
+        self.estimate.request()
+
+    def _follow_models(self, task: str | None = None, name: str | None = None) -> None:
+        """Models have come or gone, or another window wants one of a task to be chosen."""
+        if not isalive(self.native):
+            model_events.changed.disconnect(self._follow_models)
+            model_events.chosen.disconnect(self._follow_models)
+        elif task in (None, self.row.task):
+            self._find_choices(name)
+            self.preview.models_changed()
+
+    def _while_open(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """A callback that does nothing once the window is closed and Qt's side gone."""
+
+        def call(*arguments: Any) -> None:
+            if isalive(self.native):
+                callback(*arguments)
+
+        return call
+
+    def _image_layers(self, *_: Any) -> list[Image]:
+        return image_layers(self.viewer)
+
+    def _choose_active_layer(self) -> None:
+        """Start with the layer that was selected when the widget was opened, if it is seen.
+
+        napari selects the last layer of a sample, which may be the hidden original.
+        """
+        active = self.viewer.layers.selection.active
+        if active in self.common.image.choices and active.visible:
+            self.common.image.value = active
+
+    def _use_sample(self, layers: list[Layer]) -> None:
+        self.common.image.value = layers[0]
+
+    def _change_layer(self) -> None:
+        self.preview.switch_off()
+        self.runs.offer(has_source=self.common.image.value is not None)
+        self.hint.setVisible(self.common.image.value is None)
+        self.runs.tell_result("")
+        self.runs.tell_estimate(None)
+        self.extent.update()
+        self.layer_changed(self.selected())
+
+    def _stop_if_closed(self) -> None:
+        if self.native.parent() is None:
+            self.preview.switch_off()
+            self.estimate.stop()
+            self.runs.stop()
+
+
+class LayerRuns:
+    """Restores the layers that a widget's controls say, in one run.
+
+    Parameters
+    ----------
+    widget : RestoreWidget
+        Whose hooks do the work.
+    """
+
+    def __init__(self, widget: RestoreWidget) -> None:
+        self._widget = widget
+        self._repaired = 0
+
+    def present_call(self) -> Call | None:
+        """What a run would do now to the chosen layer; None without one."""
+        widget, layer = self._widget, self._widget.common.image.value
+        return None if layer is None else self._job(layer).call(widget.verb, widget.known_used())
+
+    def start(self) -> None:
+        """Restore in a worker; each layer gets a result of its own, as soon as it is done."""
+        widget, layers = self._widget, self._widget.extent.layers()
+        if not layers:
+            return
+        try:
+            todo = jobs.prepare(layers, self._job)
+        except ValueError as error:
+            show_error(str(error))
+            return
+        widget.preview.switch_off()
+        persistence.remember(widget.verb, widget.parameters())
+        self._repaired = 0
+        others = f" {len(todo) - 1} other layers and" if len(todo) > 1 else ""
+        run = jobs.JobsRun(todo, self._restore)
+        show = partial(self._show, run)
+        widget.start(run.steps, widget.row.doing + others, show, show)
+
+    def _job(self, layer: Image) -> jobs.Job:
+        check_restorable(layer)
+        widget = self._widget
+        return jobs.make_job(layer, widget.extent.image(layer), widget.arguments_for(layer))
+
+    def _restore(self, job: jobs.Job) -> Steps:
+        """Run the widget's steps with a loaded model, and record how."""
+        from napari_rednet.models import load_model_for
+
+        model = load_model_for(self._widget.row.task, job.arguments["model"])
+        steps = self._widget.steps(job.image, **{**job.arguments, "model": model})
+        return (yield from jobs.recorded(job, self._widget.verb, model, steps))
+
+    def _show(self, run: jobs.JobsRun, _: None = None) -> None:
+        """Add the results that there are; the last one is selected, as users expect of napari.
+
+        Those before it come quietly: whoever paints or looks on meanwhile keeps the selection.
+        """
+        for outcome in run.take():
+            if isinstance(outcome, jobs.Failed):
+                show_error(f"{outcome.layer.name}: {outcome.error}")
+            elif outcome.layer in self._widget.viewer.layers:
+                self._add_result(outcome, selected=run.is_over)
+            self._widget.runs.let_go_of(outcome.layer)
+        if run.is_over and self._repaired:
+            self._widget.runs.tell_result(repaired_words(self._repaired).capitalize() + ".")
+
+    def _add_result(self, result: jobs.Restored, *, selected: bool) -> None:
+        widget, source = self._widget, result.layer
+        layer = Image(
+            **as_shown(result.array, rgb=source.rgb),
+            name=f"{source.name} {widget.row.result}",
+            metadata={**source.metadata, "napari_rednet": result.record},
+            **widget.result_options(source, result.record),
+        )
+        self._repaired += result.record.get("repaired", 0)
+        if selected:
+            widget.viewer.add_layer(layer)
+        else:
+            insert_quietly(widget.viewer, len(widget.viewer.layers), layer)
+        if source is widget.common.image.value:
+            widget.show_used(result.used)

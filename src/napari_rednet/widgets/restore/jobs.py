@@ -1,0 +1,216 @@
+"""What a run does: restore layers one after the other, and tell how."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Layer
+
+from napari_rednet import __version__
+from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.execution import is_dask
+from napari_rednet.provenance import Call
+from napari_rednet.widgets.shared.layers import LayerImage, LayerSource, layer_source
+from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
+
+if TYPE_CHECKING:
+    from napari_rednet.models import Model
+
+
+@dataclass(frozen=True)
+class Job:
+    """A layer to restore.
+
+    Parameters
+    ----------
+    layer : Image
+        For the window's thread only.
+    source : LayerSource
+        Where its data come from.
+    image : LayerImage
+        What of it is restored.
+    arguments : dict
+        Of the widget's `steps`.
+    """
+
+    layer: Image
+    source: LayerSource
+    image: LayerImage
+    arguments: dict[str, Any]
+
+    def call(self, verb: str, used: dict[str, Any]) -> Call:
+        """The job in words, with what was used for arguments that tell where to find it.
+
+        Arguments that are None are left to the function. It looks into the file of the layer.
+        """
+        image, given = self.image, self.arguments
+        found = {name: value for name, value in used.items() if given.get(name) is not None}
+        arguments: dict[str, Any] = plain({**given, **found})
+        origin = self.source.find_origin()
+        return Call(verb, origin, arguments, image.rgb, image.has_alpha, image.plane)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A result: the array to show, what was used, and the record of the run in plain values."""
+
+    layer: Image
+    array: Any
+    used: dict[str, Any]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A layer that could not be restored."""
+
+    layer: Image
+    error: Exception
+
+
+Outcome = Restored | Failed
+
+
+def prepare(layers: Sequence[Image], make_job: Callable[[Image], Job]) -> list[Job | Failed]:
+    """The jobs of layers. A layer that cannot be restored is no job, or an error if it is alone."""
+    if len(layers) == 1:
+        return [make_job(layers[0])]
+    jobs: list[Job | Failed] = []
+    for layer in layers:
+        try:
+            jobs.append(make_job(layer))
+        except ValueError as error:
+            jobs.append(Failed(layer, error))
+    return jobs
+
+
+class JobsRun:
+    """Jobs done one after the other in another thread, whose results the window takes meanwhile.
+
+    Several have one progress, and an error in one does not stop the others.
+
+    Parameters
+    ----------
+    jobs : sequence of Job or Failed
+        What to do, in this order.
+    restore : callable
+        Does a job, step by step, and returns its outcome.
+    """
+
+    def __init__(self, jobs: Sequence[Job | Failed], restore: Callable[[Job], Steps]) -> None:
+        self._jobs, self._restore = jobs, restore
+        # One thread appends, the other one takes from the front; the arrays are kept by none.
+        self._finished: deque[Outcome] = deque()
+        self._to_take = len(jobs)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all outcomes have been taken."""
+        return self._to_take == 0
+
+    def take(self) -> Iterator[Outcome]:
+        """Outcomes of what has been finished since the last time, for the window's thread."""
+        while self._finished:
+            self._to_take -= 1
+            yield self._finished.popleft()
+
+    def steps(self) -> Steps:
+        """Do them, step by step."""
+        if len(self._jobs) == 1 and isinstance(self._jobs[0], Job):
+            self._finished.append((yield from self._restore(self._jobs[0])))
+            return
+        for number, job in enumerate(self._jobs):
+            outcome: Outcome = (
+                job
+                if isinstance(job, Failed)
+                else (yield from _one_of_several(job, self._restore, number, len(self._jobs)))
+            )
+            self._finished.append(outcome)
+
+
+def _one_of_several(
+    job: Job, restore: Callable[[Job], Steps], number: int, count: int
+) -> Generator[tuple[int, int], None, Outcome]:
+    steps = restore(job)
+    try:
+        while True:
+            done, total = next(steps)
+            share = PER_MILLE * done // total if total else 0
+            yield number * PER_MILLE + share, count * PER_MILLE
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and it is named
+        return Failed(job.layer, error)
+    finally:
+        steps.close()
+
+
+def recorded(
+    job: Job,
+    verb: str,
+    model: Model,
+    steps: Generator[tuple[int, int], None, tuple[Any, dict[str, Any]]],
+) -> Steps:
+    """Do a job, step by step, and record how."""
+    from napari_rednet.engine.devices import devices_to_use, resolve_device
+
+    began = time.perf_counter()
+    array, used = yield from steps
+    seconds = time.perf_counter() - began
+    call = job.call(verb, used)
+    devices = devices_to_use(job.arguments["device"])
+    record = {
+        "source": job.source.name,
+        "path": call.source.path,
+        "verb": verb,
+        "plane": call.record["plane"],
+        **call.arguments,
+        **plain(used),
+        "model": model.name,
+        "computed_on": [str(resolve_device(device)) for device in devices],
+        "is_lazy": is_dask(array),
+        "seconds": round(seconds, 3),
+        "versions": _versions(),
+        "call": call.record,
+    }
+    return Restored(job.layer, array, {**job.arguments, **used}, record)
+
+
+def made_by(layer: Layer | None) -> Call | None:
+    """How a layer was made, if it is a result."""
+    record = {} if layer is None else layer.metadata.get("napari_rednet", {})
+    return Call.from_record(record["call"]) if "call" in record else None
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    return {
+        "napari-rednet": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Arguments in values that JSON knows."""
+    if isinstance(value, NoiseModel):
+        return {name: float(number) for name, number in asdict(value).items()}
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.record() if hasattr(value, "record") else value
+
+
+def make_job(layer: Image, image: LayerImage, arguments: dict[str, Any]) -> Job:
+    """The job of a layer, to be done in another thread."""
+    return Job(layer, layer_source(layer), image, arguments)

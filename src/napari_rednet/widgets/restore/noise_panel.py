@@ -1,0 +1,283 @@
+"""The part of the noise controls that opens: the photon transfer curve, and how good the fit is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from magicgui.widgets import Container, Label, PushButton
+from napari.utils.notifications import show_info
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_rednet.widgets.shared.docks import shown_errors
+from napari_rednet.widgets.shared.style import BLUE, FONT_SIZE, ORANGE, make_canvas, set_theme
+
+if TYPE_CHECKING:
+    from napari_rednet.engine.noise import NoiseModel
+    from napari_rednet.noise import NoiseLevels
+
+FloatArray = npt.NDArray[np.float64]
+_GOOD, _FAIR = 0.1, 0.25
+_ONE_SIDED = 0.8
+_FEW_LEVELS = 8
+_NARROW, _GROWTH = 3.0, 1.5
+_ENOUGH_PIXELS = 2000.0
+_CLIPPED = 0.01
+_INCHES = (3.0, 2.0)
+_LOWEST = 170
+_SMALLEST, _LARGEST = 6.0, 40.0
+_BETWEEN = 0.25  # wide, so that points that overlap can be told apart
+_LINE_POINTS = 200
+_NOTHING = "Nothing is measured yet; Estimate noise does it."
+
+
+def is_far_off(deviation: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which levels deviate so much that they should be looked at."""
+    far: npt.NDArray[np.bool_] = np.abs(deviation) > _FAIR
+    return far
+
+
+def describe_fit(levels: NoiseLevels, model: NoiseModel) -> str:
+    """What users should know of measured levels and a model, fitted to them or typed."""
+    if not len(levels.signal):
+        return "Too few pixels to measure noise."
+    if not levels.variance.any():
+        return "No noise: all measured pixels are like their neighbours. Are they saturated?"
+    return " ".join([_fit(levels, model), *_reservations(levels, model)])
+
+
+def _fit(levels: NoiseLevels, model: NoiseModel) -> str:
+    deviation = levels.deviation(model)
+    if not np.isfinite(deviation).all():
+        return "Poor fit: there is noise where the line is at 0."
+    trust = np.minimum(levels.count, _ENOUGH_PIXELS)
+    misfit, bias = (float(np.average(d, weights=trust)) for d in (abs(deviation), deviation))
+    one_sided = abs(bias) > _ONE_SIDED * misfit
+    more = "more" if bias > 0 else "less"
+    if misfit <= _GOOD:
+        return f"Good fit: noise within {misfit:.0%} of the line on average."
+    if misfit <= _FAIR and one_sided:
+        return f"Fair fit: {misfit:.0%} {more} noise than the line says."
+    if misfit <= _FAIR:
+        return f"Fair fit: noise within {misfit:.0%} of the line on average."
+    if one_sided:
+        so = "too little" if bias > 0 else "too much"
+        return f"Poor fit: {misfit:.0%} {more} noise than the line says, which smooths {so}."
+    return (
+        f"Poor fit: noise {misfit:.0%} off the line on average. Fine structure may pass for "
+        "noise: measure in a region without it, or type the values of the camera."
+    )
+
+
+def _reservations(levels: NoiseLevels, model: NoiseModel) -> list[str]:
+    """What makes the fit less certain."""
+    found = []
+    far, count = int(is_far_off(levels.deviation(model)).sum()), len(levels.signal)
+    if 0 < far < count / 2:
+        found.append(f"Far off (orange): {far} of {count} levels.")
+    if count < _FEW_LEVELS:
+        found.append("There are few levels: measure in more of the image.")
+    elif _is_narrow(levels):
+        found.append(
+            "All is about equally bright, so the gain is uncertain: include darker and brighter "
+            "places."
+        )
+    if levels.clipped > _CLIPPED:
+        found.append(f"{levels.clipped:.0%} of the pixels are saturated or black, and left out.")
+    return found
+
+
+def _is_narrow(levels: NoiseLevels) -> bool:
+    """Whether the signal varies less than the noise, and does not change it."""
+    bright = levels.signal > np.median(levels.signal)
+    darker, brighter = (
+        np.average(levels.variance[half], weights=levels.count[half]) for half in (~bright, bright)
+    )
+    noise = np.sqrt(np.median(levels.variance))
+    return bool(np.ptp(levels.signal) < _NARROW * noise and brighter < _GROWTH * darker)
+
+
+class NoisePlot(QWidget):
+    """Measured levels as points, a noise model as a line.
+
+    It is empty, and matplotlib not imported, until there is something to show.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip(
+            "Variance of the noise over the signal. Points: measured, the larger the more pixels "
+            "there are; orange ones are far off. Line: Gain, Offset and Read noise as above."
+        )
+        self._theme = "dark"
+        self._curve: _Curve | None = None
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+
+    def show_noise(self, levels: NoiseLevels | None, model: NoiseModel | None) -> None:
+        """Draw what there is: levels, and the line of a model through the range of them."""
+        if self._curve is None:
+            if levels is None:
+                return
+            self._curve = _Curve()
+            self._curve.set_theme(self._theme)
+            self.layout().addWidget(self._curve.canvas)
+        self._curve.show_noise(levels, model)
+
+    def set_theme(self, theme: str) -> None:
+        """Draw in the colours of one of napari's themes."""
+        self._theme = theme
+        if self._curve is not None:
+            self._curve.set_theme(theme)
+
+    @property
+    def points(self) -> FloatArray:
+        """Signal and variance of the points that are drawn, (L, 2)."""
+        return np.zeros((0, 2)) if self._curve is None else self._curve.points
+
+    @property
+    def line(self) -> FloatArray:
+        """Signal and variance of the line that is drawn, (N, 2); empty without a model."""
+        return np.zeros((0, 2)) if self._curve is None else self._curve.line
+
+
+class _Curve:
+    """A matplotlib canvas with points and a line."""
+
+    def __init__(self) -> None:
+        self.figure, self.canvas = make_canvas(_INCHES, _LOWEST)
+        self._axes = axes = self.figure.subplots()
+        self._points = axes.scatter([], [], color=BLUE, linewidths=_BETWEEN)
+        self._line = axes.plot([], [], linewidth=1.2)[0]
+        axes.set_xlabel("signal (image units)", fontsize=FONT_SIZE)
+        axes.set_ylabel("variance (image units²)", fontsize=FONT_SIZE)
+        axes.tick_params(labelsize=FONT_SIZE, length=2)
+        axes.locator_params(nbins=5)
+        axes.ticklabel_format(scilimits=(-3, 5), useMathText=True)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_offset_text().set_fontsize(FONT_SIZE)
+        axes.spines[["top", "right"]].set_visible(False)
+
+    @property
+    def points(self) -> FloatArray:
+        return np.asarray(self._points.get_offsets(), float).reshape(-1, 2)
+
+    @property
+    def line(self) -> FloatArray:
+        return np.asarray(self._line.get_xydata(), float)
+
+    def show_noise(self, levels: NoiseLevels | None, model: NoiseModel | None) -> None:
+        self._line.set_data([], [])
+        self._points.set_offsets(np.zeros((0, 2)))
+        if levels is not None and len(levels.signal):
+            self._show_levels(levels, model)
+            self._show_limits(levels, model)
+        self.canvas.draw_idle()
+
+    def set_theme(self, name: str) -> None:
+        set_theme(self.figure, name)
+        self._points.set_edgecolors(self.figure.get_facecolor())
+        self._line.set_color(str(get_theme(name).text))
+        self.canvas.draw_idle()
+
+    def _show_levels(self, levels: NoiseLevels, model: NoiseModel | None) -> None:
+        self._points.set_offsets(np.stack([levels.signal, levels.variance], axis=1))
+        share = np.sqrt(levels.count / levels.count.max())
+        self._points.set_sizes(_SMALLEST + (_LARGEST - _SMALLEST) * share)
+        far = np.zeros(len(levels.signal), bool)
+        if model is not None:
+            far = is_far_off(levels.deviation(model))
+        self._points.set_facecolors(np.where(far, ORANGE, BLUE))
+
+    def _show_limits(self, levels: NoiseLevels, model: NoiseModel | None) -> None:
+        """Everything is to be seen, the line from edge to edge."""
+        low, high = levels.signal.min(), levels.signal.max()
+        margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+        signal = np.linspace(low - margin, high + margin, _LINE_POINTS)
+        top = levels.variance.max()
+        if model is not None:
+            variance = model.variance(signal)
+            self._line.set_data(signal, variance)
+            top = max(top, variance.max())
+        self._axes.set_xlim(signal[0], signal[-1])
+        self._axes.set_ylim(0, 1.08 * top or 1.0)
+
+
+class NoisePanel:
+    """A button that opens a plot of the noise, words about it, and a way to take it elsewhere.
+
+    Parameters
+    ----------
+    models : callable
+        Returns the noise model of each channel, as shown; raises `ValueError` if it cannot.
+
+    Attributes
+    ----------
+    button : PushButton
+        Opens and closes it.
+    box : Container
+        What opens.
+    plot : NoisePlot
+        The measured noise and the model.
+    words : Label
+        How well they fit.
+    copy : PushButton
+        Copies the models as text.
+    """
+
+    def __init__(self, models: Callable[[], Sequence[NoiseModel]]) -> None:
+        self._models = models
+        self.button = PushButton(
+            text="Plot", tooltip="Show or hide the measured noise and how well the values fit it."
+        )
+        self.button.native.setCheckable(True)
+        self.plot = NoisePlot()
+        self.words = _make_words()
+        self.copy = PushButton(
+            text="Copy for scripts",
+            tooltip="Copy the noise, such as NoiseModel(gain=…), to paste it into a script.",
+        )
+        self.box = Container(widgets=[self.words, self.copy], labels=False, visible=False)
+        self.box.margins = (0, 0, 0, 0)
+        self.box.native.layout().insertWidget(0, self.plot)
+        self.copy.changed.connect(self._copy)
+        self.button.changed.connect(self._open_or_close)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the plot is to be seen."""
+        return bool(self.button.native.isChecked())
+
+    def show_noise(
+        self, levels: NoiseLevels | None, model: NoiseModel | None, problem: str = ""
+    ) -> None:
+        """Draw and describe what there is, or say what the problem is."""
+        if not self.is_open:
+            return
+        self.plot.show_noise(levels, model)
+        if levels is None or problem:
+            self.words.value = problem or _NOTHING
+        elif model is not None:
+            self.words.value = describe_fit(levels, model)
+
+    def _open_or_close(self) -> None:
+        self.box.visible = self.is_open
+
+    def _copy(self) -> None:
+        with shown_errors():
+            models = list(self._models())
+            text = repr(models[0] if len(models) == 1 else models)
+            QApplication.clipboard().setText(text)
+            show_info(f"Copied: {text}")
+
+
+def _make_words() -> Label:
+    words = Label(value=_NOTHING, tooltip="How well the line fits the measured noise.")
+    words.native.setWordWrap(True)
+    words.native.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+    words.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return words

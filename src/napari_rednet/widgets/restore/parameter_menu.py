@@ -1,0 +1,228 @@
+"""The parameters of a window: menu of presets and copies, and how far a run reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from magicgui.widgets import CheckBox, PushButton
+from magicgui.widgets.bases import Widget
+from napari.layers import Image
+from napari.utils.notifications import show_info
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QAction, QApplication, QMenu
+
+from napari_rednet.provenance import Call, as_command_line, as_python
+from napari_rednet.widgets.restore.jobs import made_by
+from napari_rednet.widgets.shared import persistence
+from napari_rednet.widgets.shared.controls import ChoiceBox
+from napari_rednet.widgets.shared.docks import ask_name, shown_errors
+from napari_rednet.widgets.shared.layers import (
+    LayerImage,
+    full_resolution,
+    image_layers,
+    is_in_memory,
+    layer_image,
+    shown_plane,
+)
+
+_COPIES: dict[str, Callable[[Call], str]] = {
+    "Python": as_python,
+    "command line": as_command_line,
+}
+
+
+class HasParameters(Protocol):
+    """A widget whose controls have values to keep, and say what a run would do."""
+
+    verb: Any
+    viewer: Any
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of the controls, as JSON knows them."""
+
+    def set_parameters(self, parameters: persistence.Parameters) -> None:
+        """Give the controls their values back."""
+
+
+class ParameterMenu:
+    """A button with the menu.
+
+    Parameters
+    ----------
+    widget : HasParameters
+        Whose parameters these are. As it is now, it has its defaults.
+    present_call : callable
+        Returns what a run would do now; None without a layer.
+    """
+
+    def __init__(self, widget: HasParameters, present_call: Callable[[], Call | None]) -> None:
+        self._present_call = present_call
+        self._widget, self._defaults = widget, widget.parameters()
+        self.button = PushButton(
+            text="More", tooltip="Defaults, presets, and code that does the same."
+        )
+        self.menu = QMenu(self.button.native)
+        self.menu.setToolTipsVisible(True)
+        self._add("Defaults", "Give all parameters their first values.", self._set_defaults)
+        self.presets, self.unwanted = QMenu("Presets", self.menu), QMenu("Delete preset", self.menu)
+        self.menu.addMenu(self.presets)
+        self._add("Save as preset…", "Give the present parameters a name.", self._save)
+        self.menu.addMenu(self.unwanted)
+        self.menu.addSeparator()
+        self._add_copies("Copy as {}", "Code that does what Run would do now.", self._copy_present)
+        self.menu.addSeparator()
+        self.result_copies = self._add_copies("", "Code that made this layer.", self._copy_result)
+        self.menu.aboutToShow.connect(self.update)
+        self.button.native.setMenu(self.menu)
+
+    def update(self) -> None:
+        """Show what there is now; called before the menu opens."""
+        names = list(persistence.presets(self._widget.verb))
+        for menu, act in ((self.presets, self._choose), (self.unwanted, self._delete)):
+            menu.clear()
+            menu.menuAction().setVisible(bool(names))
+            for name in names:
+                menu.addAction(name.replace("&", "&&")).triggered.connect(partial(act, name))
+        self._update_copies()
+
+    def _update_copies(self) -> None:
+        layer = self._active_layer
+        for form, action in zip(_COPIES, self.result_copies, strict=True):
+            action.setVisible(made_by(layer) is not None)
+            name = "" if layer is None else layer.name.replace("&", "&&")
+            action.setText(f"Copy how “{name}” was made as {form}")
+
+    def _add(self, text: str, tooltip: str, act: Callable[..., None]) -> QAction:
+        action = self.menu.addAction(text)
+        action.setToolTip(tooltip)
+        action.triggered.connect(act)
+        return action
+
+    def _add_copies(self, text: str, tooltip: str, act: Callable[..., None]) -> list[QAction]:
+        return [self._add(text.format(form), tooltip, partial(act, form)) for form in _COPIES]
+
+    def _set_defaults(self) -> None:
+        self._widget.set_parameters(self._defaults)
+
+    def _choose(self, name: str, *_: Any) -> None:
+        self._widget.set_parameters(persistence.presets(self._widget.verb).get(name, {}))
+
+    def _save(self) -> None:
+        name = ask_name(self.button.native, "Save as preset", "")
+        if name is not None:
+            with shown_errors():
+                persistence.save_preset(self._widget.verb, name, self._widget.parameters())
+
+    def _delete(self, name: str, *_: Any) -> None:
+        with shown_errors():
+            persistence.delete_preset(self._widget.verb, name)
+
+    def _copy_present(self, form: str, *_: Any) -> None:
+        with shown_errors():
+            call = self._present_call()
+            if call is None:
+                raise ValueError("open an image first: there is nothing to restore")
+            _copy(call, form)
+
+    def _copy_result(self, form: str, *_: Any) -> None:
+        call = made_by(self._active_layer)
+        if call is not None:
+            with shown_errors():
+                _copy(call, form)
+
+    @property
+    def _active_layer(self) -> Any:
+        return self._widget.viewer.layers.selection.active
+
+
+def _copy(call: Call, form: str) -> None:
+    text = _COPIES[form](call)
+    QApplication.clipboard().setText(text)
+    unknown = [name for name in ("IMAGE.tif", "PSF.tif", "MASK.tif") if name in text]
+    if unknown:
+        show_info(
+            f"Copied as {form}. Save what {' and '.join(unknown)} stands for to a file first."
+        )
+    else:
+        show_info(f"Copied as {form}.")
+
+
+class ExtentControls:
+    """Controls of how much is restored; each is hidden where there is nothing to choose.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers may be selected, and whose sliders show a plane.
+    chosen : callable
+        Returns the layer that is to be restored in any case; None if there is none.
+    """
+
+    def __init__(self, viewer: Viewer, chosen: Callable[[], Image | None]) -> None:
+        self._viewer, self._chosen = viewer, chosen
+        self.others = CheckBox(
+            name="others",
+            label="",
+            visible=False,
+            tooltip="Restore all image layers that are selected in the layer list, one after the "
+            "other; each gets a result of its own.",
+        )
+        self.planes = ChoiceBox(
+            name="planes",
+            label="Planes",
+            choices=[("all", False), ("only the one shown", True)],
+            visible=False,
+            tooltip="All planes (z, time, channels), or the one that the sliders show now: its "
+            "result lies where it lies.",
+        )
+        self.lazily = ChoiceBox(
+            name="lazily",
+            label="Result",
+            choices=[("as you scroll", True), ("all at once", False)],
+            visible=False,
+            tooltip="The layer is not in memory. Its result can be computed plane by plane, as "
+            "they are shown, or all at once, with progress, to be kept in memory.",
+        )
+        viewer.layers.selection.events.changed.connect(self.update)
+
+    @property
+    def widgets(self) -> list[Widget]:
+        """All controls, from top to bottom."""
+        return [self.others, self.planes, self.lazily]
+
+    def layers(self) -> list[Image]:
+        """The layers to restore, the chosen one first."""
+        chosen = self._chosen()
+        if chosen is None:
+            return []
+        return [chosen, *(self._others() if self.others.value else [])]
+
+    def image(self, layer: Image) -> LayerImage:
+        """What of a layer is restored."""
+        return layer_image(layer, self._plane(layer), lazily=self.lazily.value)
+
+    def previewed(self, layer: Image) -> LayerImage:
+        """The same, to be read in parts."""
+        return layer_image(layer, self._plane(layer))
+
+    def update(self, *_: Any) -> None:
+        """Show what there is to choose, now that other layers are selected or chosen."""
+        chosen, others = self._chosen(), self._others()
+        self.others.visible = bool(others)
+        self.others.value = self.others.value and bool(others)
+        layers = "layer" if len(others) == 1 else "layers"
+        self.others.text = f"and {len(others)} other selected {layers}"
+        self.planes.visible = chosen is not None and chosen.ndim > 2
+        self.lazily.visible = chosen is not None and not is_in_memory(full_resolution(chosen))
+
+    def _plane(self, layer: Image) -> tuple[int, ...] | None:
+        only_shown = self.planes.value and layer.ndim > 2
+        return shown_plane(layer, self._viewer.dims.point) if only_shown else None
+
+    def _others(self) -> list[Image]:
+        """The selected layers besides the chosen one; none unless several are selected."""
+        selected = self._viewer.layers.selection
+        images = [layer for layer in image_layers(self._viewer) if layer in selected]
+        return [layer for layer in images if layer is not self._chosen()] if len(images) > 1 else []

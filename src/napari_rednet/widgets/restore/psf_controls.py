@@ -1,0 +1,213 @@
+"""Controls that choose a point spread function: generated, or an image layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import FloatSpinBox
+from magicgui.widgets.bases import ValueWidget, Widget
+from napari.layers import Layer
+
+from napari_rednet import psf
+from napari_rednet.widgets.shared.controls import ChoiceBox, make_status, show_status
+from napari_rednet.widgets.shared.layers import LayerSource, full_resolution, layer_source
+
+LAYER = "image layer"
+# Pixels; a larger layer is no PSF but an image that happens to be offered.
+_LARGEST = 1024**2
+# Kind: the function, and for each of its arguments a label, a first value and a tooltip.
+_GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] = {
+    "Gaussian": (psf.gaussian, [("Width", 1.6, "Standard deviation in pixels.")]),
+    "disk (out of focus)": (psf.disk, [("Radius", 3.0, "In pixels.")]),
+    "motion": (
+        psf.motion,
+        [("Length", 10.0, "In pixels."), ("Angle", 0.0, "In degrees, from the horizontal.")],
+    ),
+    "widefield": (
+        psf.widefield,
+        [
+            ("Aperture", 1.4, "Numerical aperture of the objective."),
+            ("Wavelength", 0.52, "Of the emitted light, in the unit of the pixel size."),
+            ("Pixel size", 0.1, "Side of a pixel in the sample, e.g. in micrometres."),
+        ],
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ChosenPsf:
+    """A point spread function, and what it is called.
+
+    Parameters
+    ----------
+    array : (Y, X) array
+        The function itself.
+    made_by : str or LayerSource
+        The function of `napari_rednet.psf` that made it, or the layer that holds it.
+    values : tuple of float
+        What that function was given.
+    center : {'array', 'mass'}
+        Where in the array the point is.
+    """
+
+    array: Any
+    made_by: str | LayerSource
+    values: tuple[float, ...] = ()
+    center: psf.Center = "array"
+
+    def record(self) -> dict[str, Any]:
+        """The PSF in plain values."""
+        if isinstance(self.made_by, LayerSource):
+            return asdict(self.made_by.find_origin())
+        return {"function": self.made_by, "values": list(self.values)}
+
+
+class PsfControls:
+    """What the image of a point looks like.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the layers that may hold a measured PSF.
+
+    Attributes
+    ----------
+    kind : ChoiceBox
+        Of the blur.
+    values : dict of str to list of FloatSpinBox
+        Those of each kind.
+    layer : ChoiceBox
+        That holds a measured PSF.
+    center : ChoiceBox
+        Where in it the point is.
+    remark : Label
+        What is odd about it; hidden if nothing is.
+    generated : str
+        The kind that was chosen last, layers aside.
+    """
+
+    def __init__(self, layers: Callable[..., list[Any]]) -> None:
+        self.kind = ChoiceBox(
+            name="psf",
+            label="Blur",
+            choices=[*_GENERATED, LAYER],
+            tooltip="Shape of the blur; an image layer may hold a measured one, e.g. of a bead.",
+        )
+        self.values = {kind: _boxes(kind) for kind in _GENERATED}
+        self.layer = ChoiceBox(
+            name="psf_layer",
+            label="PSF layer",
+            choices=layers,
+            tooltip="2-D layer with the image of a point; its background should be 0.",
+        )
+        # A bead that was cut out by hand lies anywhere.
+        self.center = ChoiceBox(
+            name="center",
+            label="Centre",
+            choices=[("centre of mass", "mass"), ("middle of the layer", "array")],
+            tooltip="Where in the layer the point is. Beads that were cut out by hand lie "
+            "anywhere; kernels of other programs have it in the middle.",
+        )
+        self.remark = make_status("What to know about this PSF.")
+        self.generated = self.kind.value
+        self.kind.changed.connect(self._show_kind)
+        for control in (self.layer, self.center):
+            control.changed.connect(self._show_remark)
+        self._show_kind()
+
+    @property
+    def widgets(self) -> list[Widget]:
+        """All controls, from top to bottom."""
+        return [*self.remembered, self.remark]
+
+    @property
+    def remembered(self) -> list[ValueWidget]:
+        """The controls whose values are kept from one session to the next."""
+        return [self.kind, *chain(*self.values.values()), self.layer, self.center]
+
+    def show(self, *, is_used: bool) -> None:
+        """Show the controls, or hide them all where there is no blur to undo."""
+        for control in self.widgets:
+            control.visible = is_used and control is self.kind
+        if is_used:
+            self._show_kind()
+
+    def chosen(self) -> Any:
+        """The layer, or the kind and its values."""
+        kind = self.kind.value
+        return self.layer.value if kind == LAYER else (kind, *self._values(kind))
+
+    def choose(self, layer: Layer | None) -> None:
+        """Choose a layer, or None for the kind that was chosen last."""
+        if layer is None:
+            self.kind.value = self.generated
+        else:
+            self.layer.value, self.kind.value = layer, LAYER
+
+    def psf(self) -> ChosenPsf:
+        """The PSF that is chosen.
+
+        Raises
+        ------
+        ValueError
+            If a value is out of range, or no layer is chosen.
+        """
+        if self.kind.value == LAYER:
+            if self.layer.value is None:
+                raise ValueError("choose a layer that holds the PSF, or another blur")
+            layer = self.layer.value
+            source = layer_source(layer)
+            return ChosenPsf(full_resolution(layer), source, center=self.center.value)
+        make = _GENERATED[self.kind.value][0]
+        values = self._values(self.kind.value)
+        return ChosenPsf(make(*values), make.__name__, values)
+
+    def _values(self, kind: str) -> tuple[float, ...]:
+        return tuple(box.value for box in self.values[kind])
+
+    def _show_kind(self) -> None:
+        if self.kind.value != LAYER:
+            self.generated = self.kind.value
+        for kind, boxes in self.values.items():
+            for box in boxes:
+                box.visible = kind == self.kind.value
+        self.layer.visible = self.center.visible = self.kind.value == LAYER
+        self._show_remark()
+
+    def _show_remark(self) -> None:
+        layer = self.layer.value
+        is_used = self.kind.value == LAYER and layer is not None
+        show_status(
+            self.remark, find_remarks(full_resolution(layer), self.center.value) if is_used else ""
+        )
+
+
+def find_remarks(array: Any, center: psf.Center) -> str:
+    """What is odd about the PSF in a layer, in sentences; nothing where a run would refuse it."""
+    if not isinstance(array, np.ndarray) or array.size > _LARGEST:
+        return ""
+    try:
+        found = [psf.center_remark(array, center), psf.rim_remark(array)]
+    except (TypeError, ValueError):
+        return ""
+    return " ".join(f"{remark[0].upper()}{remark[1:]}." for remark in found if remark)
+
+
+def _boxes(kind: str) -> list[FloatSpinBox]:
+    """A field for each value of a kind of blur."""
+    return [
+        FloatSpinBox(
+            name=f"{kind} {label}",
+            label=label,
+            value=value,
+            tooltip=tooltip,
+            min=-1e6,
+            max=1e6,
+            step=0.1,
+        )
+        for label, value, tooltip in _GENERATED[kind][1]
+    ]

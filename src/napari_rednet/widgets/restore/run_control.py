@@ -1,0 +1,338 @@
+"""The runs of a restoration widget: started and stopped, how far they are, how long they take.
+
+How long a run will take, measured in the background before anybody asks for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from magicgui.widgets import Container, ProgressBar, PushButton
+from magicgui.widgets.bases import Widget
+from napari.layers import Layer
+from napari.viewer import Viewer
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_rednet.widgets.restore.preview_run import Prepare
+from napari_rednet.widgets.shared import run_queue
+from napari_rednet.widgets.shared.controls import make_status, show_status
+from napari_rednet.widgets.shared.layers import LayerImage
+from napari_rednet.widgets.shared.run_queue import QueuedRun, queue_run
+from napari_rednet.widgets.shared.style import focus_kept
+from napari_rednet.widgets.shared.worker import Steps, StepsWorker, start_worker
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Speed
+
+_LEAST_SECONDS = 1.0
+_REST_MS = 700
+# What does not change how long it takes.
+_IRRELEVANT = ("noise", "strength", "mask", "center", "dtype")
+_speeds: dict[tuple[Any, ...], Speed] = {}
+
+
+def in_words(seconds: float) -> str:
+    """A time such as "25 seconds", "4 minutes", "2 hours", rounded as estimates are."""
+    if seconds < 1.5:
+        return "a second"
+    if seconds < 55:
+        return f"{_rounded(seconds)} seconds"
+    if seconds < 90:
+        return "a minute"
+    if seconds < 55 * 60:
+        return f"{_rounded(seconds / 60)} minutes"
+    if seconds < 90 * 60:
+        return "an hour"
+    return f"{_rounded(seconds / 3600)} hours"
+
+
+def _rounded(number: float) -> int:
+    """To fives above ten: nobody knows it better."""
+    return round(number) if number <= 10 else 5 * round(number / 5)
+
+
+class Pace:
+    """How fast work goes on, by what is reported of it."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def remaining_seconds(self, done: float, total: float) -> float | None:
+        """How long the rest will take; None as long as too little is known."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, done
+        begun, before = self._first
+        if done <= before or now - begun < _LEAST_SECONDS:
+            return None
+        return (now - begun) * (total - done) / (done - before)
+
+
+class RunControl:
+    """Buttons that start and stop a run, a line of text and a bar.
+
+    There is at most one run at a time, and one in all windows together: the others wait. Cancel
+    takes effect at once. What a worker still has to finish is thrown away, and only runs that
+    come after it wait for it.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers are restored; a run ends when its layer is removed.
+
+    Attributes
+    ----------
+    run, cancel : PushButton
+        Run does nothing by itself: the widget connects it.
+    status : Label
+        How long a run will take, what it waits for, or what it has repaired; hidden when there is
+        nothing to say.
+    progress : ProgressBar
+        Hidden unless a run is going on.
+    starters : list of PushButton
+        Buttons that start a run, Run being the first; they rest while one is going on.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._run: QueuedRun | None = None
+        self._ticket: object | None = None
+        self._source: Layer | None = None
+        self._has_source = False
+        self._estimate = self._result = ""
+        self._pace = Pace()
+        self.run = PushButton(text="Run", tooltip="Restore the layer; the result is a new one.")
+        self.starters = [self.run]
+        self.cancel = PushButton(
+            text="Cancel", tooltip="Stop: what is not done yet leaves no result."
+        )
+        self.status = make_status("How long a run will take, what it waits for, what it repaired.")
+        self.progress = ProgressBar(label="", min=0, max=100, tooltip="How much is done.")
+        self._buttons = Container(
+            widgets=[self.run, self.cancel], layout="horizontal", labels=False
+        )
+        self._buttons.margins = (0, 0, 0, 0)
+        self.cancel.changed.connect(self.stop)
+        viewer.layers.events.removed.connect(self._stop_if_removed)
+        self._show_idle()
+
+    @property
+    def widgets(self) -> list[Widget]:
+        """All controls, from top to bottom; the buttons come first."""
+        return [self._buttons, self.progress, self.status]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run has been started, or waits, and has not ended or been cancelled."""
+        return self._ticket is not None
+
+    def start(
+        self,
+        make_steps: Callable[[], Steps],
+        description: str,
+        source: Layer,
+        take: Callable[[Any], None],
+        follow: Callable[[], None] | None = None,
+    ) -> None:
+        """Run steps on a layer when it is their turn, and give `take` their result.
+
+        `follow` is called whenever they have progressed.
+        """
+        if self.is_running:
+            return
+        self._source, self._ticket, self._pace, self._result = source, object(), Pace(), ""
+        self._show_running()
+        present = partial(self._if_present, self._ticket)
+        self._run = queue_run(
+            make_steps,
+            description,
+            is_open=lambda: bool(isalive(self.run.native)),
+            on_wait=partial(present, self._show_waiting),
+            on_progress=partial(present, self._follow, follow),
+            on_result=partial(present, take),
+            on_end=partial(present, self._end),
+        )
+
+    def stop(self) -> None:
+        """End the run, if there is one, without a result."""
+        self._quit()
+        self._end()
+
+    def let_go_of(self, layer: Layer) -> None:
+        """Go on if a layer is removed, since the run is done with it."""
+        if layer is self._source:
+            self._source = None
+
+    def offer(self, *, has_source: bool) -> None:
+        """Let runs be started, or not, since there is no layer."""
+        self._has_source = has_source
+        self._show_what_can_be_done()
+
+    def tell_estimate(self, seconds: float | None) -> None:
+        """Say how long a run will take, if that is known."""
+        self._estimate = "" if seconds is None else f"Takes about {in_words(seconds)}."
+        self._show_what_is_known()
+
+    def tell_result(self, text: str) -> None:
+        """Say something of the last run, until there is another."""
+        self._result = text
+        self._show_what_is_known()
+
+    def _show_what_is_known(self) -> None:
+        if not self.is_running:
+            show_status(self.status, f"{self._result} {self._estimate}".strip())
+
+    def _stop_if_removed(self, event: Any) -> None:
+        if self._source is not None and event.value is self._source:
+            self.stop()
+
+    def _quit(self) -> None:
+        if self._run is not None:
+            self._run.quit()
+
+    def _if_present(self, ticket: object, callback: Callable[..., None], *arguments: Any) -> None:
+        """Call back about the present run; end it once the window is closed and Qt's side gone."""
+        if not isalive(self.run.native):
+            self._quit()
+        elif ticket is self._ticket:
+            callback(*arguments)
+
+    def _end(self) -> None:
+        self._run = self._ticket = self._source = None
+        if isalive(self.run.native):
+            self._show_idle()
+
+    def _show_what_can_be_done(self) -> None:
+        with focus_kept(self.run.native, self.cancel.native):
+            for button in self.starters:
+                button.enabled = self._has_source and not self.is_running
+            self.cancel.enabled = self.is_running
+
+    def _show_running(self) -> None:
+        self._show_what_can_be_done()
+        self.progress.visible = True
+        self.progress.max = 0  # busy, of unknown length
+        show_status(self.status, "Starting…")
+
+    def _show_waiting(self, description: str) -> None:
+        show_status(self.status, f"Waiting for: {description}")
+
+    def _show_idle(self) -> None:
+        self._show_what_can_be_done()
+        self.progress.visible = False
+        self.progress.max = 100
+        self.progress.value = 0
+        self._show_what_is_known()
+
+    def _follow(self, follow: Callable[[], None] | None, progress: tuple[int, int]) -> None:
+        self._show_progress(progress)
+        if follow is not None:
+            follow()
+
+    def _show_progress(self, progress: tuple[int, int]) -> None:
+        done, total = progress
+        if not total:
+            return
+        self.progress.max = 100
+        self.progress.value = 100 * done // total
+        left = self._pace.remaining_seconds(done, total)
+        show_status(self.status, "Running…" if left is None else f"About {in_words(left)} left.")
+
+
+class TimeEstimate:
+    """Measures the speed of what is chosen, once in a session, and tells the time that it takes.
+
+    Parameters
+    ----------
+    window : QWidget
+        It ends with this window.
+    verb, task : str
+        What is done, by whose models.
+    prepare : callable
+        Makes a `Restoration` of a `LayerImage` and arguments, in another thread.
+    ask : callable
+        Returns the images that a run would restore, and its arguments; or raises ValueError.
+    tell : callable
+        Called with the seconds, or with None if they are not known.
+    """
+
+    def __init__(
+        self,
+        window: QWidget,
+        verb: str,
+        task: str,
+        prepare: Prepare,
+        ask: Callable[[], tuple[list[LayerImage], Mapping[str, Any]]],
+        tell: Callable[[float | None], None],
+    ) -> None:
+        self._window, self._verb, self._task = window, verb, task
+        self._prepare, self._ask, self._tell = prepare, ask, tell
+        self._worker: StepsWorker | None = None
+        self._timer = QTimer(window)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REST_MS)
+        self._timer.timeout.connect(self._update)
+
+    def request(self) -> None:
+        """Something has changed: estimate again when there is time."""
+        if isalive(self._window):
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Measure no more."""
+        if isalive(self._window):
+            self._timer.stop()
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _update(self) -> None:
+        if "torch" not in sys.modules:
+            return  # it is being imported for the choice of models, which asks again
+        if run_queue.is_busy() or self._worker is not None:
+            self._timer.start()  # neither is to slow the other one down
+            return
+        try:
+            images, arguments = self._ask()
+        except ValueError:
+            self._tell(None)
+            return
+        kept = {name: value for name, value in arguments.items() if name not in _IRRELEVANT}
+        self._worker = start_worker(
+            partial(self._steps, images, kept),
+            None,
+            on_result=self._take,
+            on_error=lambda _: self._take(None),  # Run tells what is wrong
+            on_end=self._end,
+        )
+
+    def _take(self, seconds: float | None) -> None:
+        if isalive(self._window):
+            self._tell(seconds)
+
+    def _end(self) -> None:
+        self._worker = None
+
+    def _steps(self, images: list[LayerImage], arguments: Mapping[str, Any]) -> Steps:
+        from napari_rednet.execution import speed_steps
+        from napari_rednet.models import load_model_for
+
+        yield 0, 0
+        if not images:
+            return None
+        model = load_model_for(self._task, arguments["model"])
+        restorations = [self._prepare(one, **{**arguments, "model": model}) for one in images]
+        key = self._verb, *(_as_key(name, value) for name, value in sorted(arguments.items()))
+        if key not in _speeds:
+            _speeds[key] = yield from speed_steps(restorations[0])
+        return sum(_speeds[key].seconds(one.job) for one in restorations)
+
+
+def _as_key(name: str, value: Any) -> tuple[str, Any]:
+    """An argument as part of a key; of a PSF its size."""
+    return name, np.shape(value) if isinstance(value, np.ndarray) else str(value)

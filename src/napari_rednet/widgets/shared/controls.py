@@ -1,0 +1,367 @@
+"""The controls that all restoration widgets have: layer, model, device, in a narrow dock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label
+from magicgui.widgets.bases import ValueWidget, Widget
+from qtpy.QtCore import QAbstractItemModel, QEvent, QObject, Qt
+from qtpy.QtGui import QCursor
+from qtpy.QtWidgets import (
+    QComboBox,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QToolTip,
+)
+
+from napari_rednet.widgets.shared.model_events import known_models
+
+if TYPE_CHECKING:
+    from napari_rednet.models import ModelInfo
+
+FROM_FILE = "from a file…"
+DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
+_SHOWN_LETTERS, _NARROWEST = 12, 90
+_RESTORING = (
+    "fast is a small network, best a larger and slower one. "
+    "Models of your own follow, or are chosen from a file."
+)
+_MARGIN = 2  # around the text, on which styles differ
+_LONG = 20  # letters, more than which a narrow dock may have no room for
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What there is to choose from: (label, value) of models, and names of devices."""
+
+    models: Sequence[tuple[str, str]]
+    devices: Sequence[str]
+
+
+def find_choices(task: str) -> Choices:
+    """Look for models and devices; the first call in a session takes seconds, for torch."""
+    from napari_rednet.engine.devices import available_devices
+
+    models = [(_label(info), info.variant) for info in known_models(task)]
+    return Choices(models, [DEFAULT_DEVICE, *available_devices()])
+
+
+def _label(info: ModelInfo) -> str:
+    mine = ", mine" if info.origin == "user" else ""
+    return f"{info.variant} (RED{info.layers}{mine})"
+
+
+class ChoiceBox(ComboBox):
+    """A combo box that keeps its choice while there is one of that value.
+
+    The plain one keeps the text: renaming the chosen layer would choose another. Long names are
+    shortened, so that they do not widen the dock.
+    """
+
+    value: Any
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.native.setMinimumContentsLength(_SHOWN_LETTERS)  # unless there is less room
+        self.native.setMinimumWidth(_NARROWEST)
+        self.native.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        ElidedMiddle(self.native)
+        explain_long(self.native.model())
+
+    def reset_choices(self, *_: Any) -> None:
+        """Ask again for the choices; napari calls it when layers come, go or are renamed."""
+        chosen = self.value
+        with self.changed.blocked():
+            self.choices = ()  # otherwise new ones come after those that stay
+            super().reset_choices()
+            if chosen in self.choices:
+                self.value = chosen
+        explain_long(self.native.model())
+        if self.value != chosen:
+            self.changed.emit(self.value)
+
+
+def fit_parts(edit: FileEdit) -> None:
+    """Make the button of a file field narrow, and give it and the line the field's tooltip."""
+    edit.choose_btn.text = "…"
+    edit.choose_btn.tooltip = edit.line_edit.tooltip = edit.tooltip
+
+
+class ModelControls:
+    """Controls of the model and of where it computes.
+
+    Parameters
+    ----------
+    label, tooltip : str
+        Of the choice of the model.
+
+    Attributes
+    ----------
+    model, device : ChoiceBox
+        Both offer what there is; the model may come from a file, too.
+    model_file : FileEdit
+        That file; hidden unless it is asked for.
+    """
+
+    def __init__(self, label: str = "Model", tooltip: str = _RESTORING) -> None:
+        self._choices = Choices([(DEFAULT_MODEL, DEFAULT_MODEL)], [DEFAULT_DEVICE])
+        self.model = ChoiceBox(
+            name="model",
+            label=label,
+            choices=lambda _: [*self._choices.models, (FROM_FILE, FROM_FILE)],
+            tooltip=tooltip,
+        )
+        self.model_file = FileEdit(
+            name="model_file",
+            label="File",
+            filter="*.safetensors",
+            tooltip="A model file (.safetensors).",
+            visible=False,
+        )
+        fit_parts(self.model_file)
+        self.device = ChoiceBox(
+            name="device",
+            label="Device",
+            choices=lambda _: self._choices.devices,
+            tooltip="Where to compute. auto takes a GPU if there is one.",
+        )
+        self._wanted: dict[str, Any] = {}
+        self.model.changed.connect(self._show_file)
+
+    def want(self, parameters: Mapping[str, Any]) -> None:
+        """Choose a model and a device that are remembered, as soon as they are offered."""
+        self._wanted = {name: parameters.get(name) for name in ("model", "device")}
+        self._choose_wanted()
+
+    def offer(self, choices: Choices, model: str | None = None) -> None:
+        """Show what there is to choose from, and choose a model if one is named."""
+        self._choices = choices
+        self.model.reset_choices()
+        self.device.reset_choices()
+        self._choose_wanted()
+        self._wanted = {}
+        if model in self.model.choices:
+            self.model.value = model
+
+    def arguments(self) -> dict[str, str]:
+        """The model, by its name or file, and the device.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if no model file has been chosen.
+        """
+        return {"model": self._name_or_path(), "device": self.device.value}
+
+    def _name_or_path(self) -> str:
+        if self.model.value != FROM_FILE:
+            return str(self.model.value)
+        path = str(self.model_file.value)
+        if not path.endswith(".safetensors"):
+            raise ValueError("choose a model file (.safetensors) under File, or another model")
+        return path
+
+    def _choose_wanted(self) -> None:
+        for box in (self.model, self.device):
+            if self._wanted.get(box.name) in box.choices:
+                box.value = self._wanted[box.name]
+
+    def _show_file(self) -> None:
+        self.model_file.visible = self.model.value == FROM_FILE
+
+
+def widen_unlabelled(container: Container) -> None:
+    """Give the whole width to rows without a label, of what is laid out with labels.
+
+    magicgui puts a label before everything, here an empty one, and in a narrow dock with a large
+    font there is no room for buttons beside it.
+    """
+    for row in container:
+        layout = row.native.parentWidget().layout()
+        if not row.label and layout is not container.native.layout():
+            layout.itemAt(0).widget().hide()
+
+
+def make_ensemble() -> CheckBox:
+    """Whether to average over orientations."""
+    return CheckBox(
+        name="ensemble",
+        label="",
+        text="Ensemble (8 orientations)",
+        tooltip="Average over 8 orientations of the image: a little better, 8 times slower.",
+    )
+
+
+def make_repair() -> CheckBox:
+    """Whether hot and dead pixels are repaired first."""
+    return CheckBox(
+        name="repair",
+        label="",
+        text="Repair hot pixels",
+        value=True,
+        tooltip="Replace single hot and dead pixels, which neither noise nor optics explain, by "
+        "the mean of their neighbours before the network sees them. Without it, they spread.",
+    )
+
+
+def make_strength() -> FloatSpinBox:
+    """A factor on the noise."""
+    return FloatSpinBox(
+        name="strength",
+        label="Strength",
+        value=1,
+        max=3,
+        step=0.1,
+        tooltip="Factor on the noise: above 1 smooths more, below 1 keeps more of the noise.",
+    )
+
+
+def make_fractions() -> CheckBox:
+    """Whether results are floats."""
+    return CheckBox(
+        name="fractions",
+        label="",
+        text="Keep fractions (float32)",
+        tooltip="The result is float32 instead of integers, which lose the means of few "
+        "photons. Colours stay as they are.",
+    )
+
+
+def defects_argument(repair: CheckBox) -> str:
+    """What the control says, as argument of the restoration functions."""
+    return "repair" if repair.value else "keep"
+
+
+def make_status(tooltip: str) -> Label:
+    """A line of text, hidden as long as it is empty."""
+    status = Label(label="", tooltip=tooltip, visible=False)
+    status.native.setWordWrap(True)
+    status.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+    return status
+
+
+def show_status(status: Label, text: str) -> None:
+    """Say something, or nothing."""
+    status.value = text
+    status.visible = bool(text)
+
+
+class CommonControls:
+    """Controls of what is restored, by which model and where.
+
+    Parameters
+    ----------
+    layers : callable
+        Returns the layers to choose from.
+    repairs : bool
+        Whether the task repairs hot and dead pixels first.
+    """
+
+    def __init__(self, layers: Callable[..., list[Any]], *, repairs: bool = True) -> None:
+        self.image = ChoiceBox(
+            name="image",
+            label="Image",
+            choices=layers,
+            tooltip="Layer to restore. All its planes (z, time) are restored, one by one.",
+        )
+        self._models = ModelControls()
+        self.want = self._models.want
+        self.model, self.model_file = self._models.model, self._models.model_file
+        self.device = self._models.device
+        self.ensemble = make_ensemble()
+        self.repair = make_repair() if repairs else None
+
+    @property
+    def source(self) -> list[Widget]:
+        """What is restored, and by which model."""
+        return [self.image, self.model, self.model_file]
+
+    @property
+    def remembered(self) -> list[ValueWidget]:
+        """The controls whose values are kept from one session to the next."""
+        return [self.model, self.model_file, *self._repair, self.ensemble, self.device]
+
+    @property
+    def computing(self) -> list[Widget]:
+        """How it is computed."""
+        return [*self._repair, self.ensemble, self.device]
+
+    @property
+    def _repair(self) -> list[CheckBox]:
+        return [] if self.repair is None else [self.repair]
+
+    def offer(self, choices: Choices, model: str | None = None) -> None:
+        """Show what there is to choose from, and choose a model if one is named."""
+        self._models.offer(choices, model)
+
+    def arguments(self) -> dict[str, Any]:
+        """What the controls say, as arguments of the restoration functions."""
+        repair = {} if self.repair is None else {"defects": defects_argument(self.repair)}
+        return {**self._models.arguments(), **repair, "ensemble": self.ensemble.value}
+
+
+class ElidedMiddle(QObject):
+    """Draws the text of a combo box with an ellipsis in its middle, if it is too long.
+
+    Qt cuts off the end, which is what tells a result from its source. Lists it shortens itself.
+
+    Parameters
+    ----------
+    box : QComboBox
+        Whose text is drawn.
+    """
+
+    def __init__(self, box: QComboBox) -> None:
+        super().__init__(box)
+        box.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Draw and explain as Qt does, but for the text; called by Qt."""
+        if not isinstance(watched, QComboBox):
+            return False
+        if event.type() == QEvent.Type.Paint:
+            _paint(watched)
+            return True
+        name = watched.currentText()
+        if event.type() != QEvent.Type.ToolTip or shown_text(watched) == name:
+            return False
+        QToolTip.showText(QCursor.pos(), f"{name}\n\n{watched.toolTip()}", watched)
+        return True
+
+
+def shown_text(box: QComboBox) -> str:
+    """The text of a combo box as far as there is room for it."""
+    control, field = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
+    room = box.style().subControlRect(control, _option(box), field, box).width() - _MARGIN
+    middle = Qt.TextElideMode.ElideMiddle
+    return str(box.fontMetrics().elidedText(box.currentText(), middle, room))
+
+
+def explain_long(names: QAbstractItemModel) -> None:
+    """Give the long ones of a list themselves as tooltips."""
+    for row in range(names.rowCount()):
+        index = names.index(row, 0)
+        name = str(index.data())
+        if len(name) > _LONG:
+            names.setData(index, name, Qt.ItemDataRole.ToolTipRole)
+
+
+def _paint(box: QComboBox) -> None:
+    option = _option(box)
+    option.currentText = shown_text(box)
+    painter = QStylePainter(box)
+    painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+    painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+
+def _option(box: QComboBox) -> QStyleOptionComboBox:
+    option = QStyleOptionComboBox()
+    box.initStyleOption(option)
+    return option

@@ -1,0 +1,297 @@
+"""Docked windows: where they go, their dialogs, their scrolling, and runs that end with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_error
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFileDialog,
+    QFrame,
+    QInputDialog,
+    QMainWindow,
+    QMessageBox,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
+
+from napari_rednet.errors import RednetError
+from napari_rednet.widgets.shared.run_queue import QueuedRun, queue_run
+from napari_rednet.widgets.shared.style import set_look
+from napari_rednet.widgets.shared.worker import Steps
+
+_SPARE = 8
+
+WINDOW_MARK = "napari_rednet_window"
+"""Property that tells the windows of this package from others."""
+_ENOUGH = 0.9  # of what docks want; hints are a few pixels too high
+_DIALOG_WIDTH = 360
+_WIDEST, _LOWEST, _HIGHEST = 290, 110, 600
+
+
+class TabIfCrowded(QObject):
+    """Makes the dock of a window a tab of another one of ours, if there is no room for both.
+
+    napari puts docks below each other. Qt squeezes those that scroll, and lets the window grow
+    beyond the screen for those that do not. This acts once, when the dock is opened; from then on
+    it lies where users put it.
+
+    Parameters
+    ----------
+    window : QWidget
+        What is docked.
+    """
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self._size = QSize()
+        self._heights: dict[QDockWidget, int] = {}
+        window.setProperty(WINDOW_MARK, True)
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Follow the window into its dock, and the dock into its place; called by Qt."""
+        if event.type() == QEvent.Type.ParentChange:
+            if isinstance(watched, QDockWidget):
+                self._remember(watched.parent())
+            elif isinstance(watched.parent(), QDockWidget):
+                watched.removeEventFilter(self)
+                watched.parent().installEventFilter(self)
+        elif event.type() == QEvent.Type.Show and isinstance(watched, QDockWidget):
+            watched.removeEventFilter(self)
+            ToFrontWhenChosen(watched)
+            self._find_place(watched)
+            self.deleteLater()
+        return False
+
+    def _remember(self, main: QObject | None) -> None:
+        """How the docks lie before there is another one."""
+        if isinstance(main, QMainWindow) and main.isVisible():
+            self._size = main.size()
+            docks = main.findChildren(QDockWidget)
+            self._heights = {d: d.height() for d in docks if not d.visibleRegion().isEmpty()}
+
+    def _find_place(self, dock: QDockWidget) -> None:
+        main, known, self._heights = dock.parent(), self._heights, {}
+        area = main.dockWidgetArea(dock)
+        others = [d for d in known if main.dockWidgetArea(d) == area and not d.isFloating()]
+        ours = [other for other in others if _is_ours(other)]
+        if not ours or main.tabifiedDockWidgets(dock):
+            return
+        docks = [*others, dock]
+        wanted = [d.sizeHint().height() for d in docks]
+        if sum(wanted) <= sum(known[other] for other in others):
+            if any(d.height() < _ENOUGH * high for d, high in zip(docks, wanted, strict=True)):
+                main.resizeDocks(docks, wanted, Qt.Orientation.Vertical)
+            return
+        main.tabifyDockWidget(ours[-1], dock)
+        dock.raise_()
+        main.layout().activate()
+        main.resize(self._size)
+
+
+class ToFrontWhenChosen(QObject):
+    """Brings a dock to the front of its tabs when it is chosen in a menu.
+
+    napari's menus hide a dock that is shown, even if it is behind another tab, and show it where
+    it was. So choosing one behind would close it, and choosing it again would put it behind.
+
+    Parameters
+    ----------
+    dock : QDockWidget
+        The dock.
+    """
+
+    def __init__(self, dock: QDockWidget) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._is_behind = self._was_hidden = False
+        dock.visibilityChanged.connect(self._follow_tabs)
+        dock.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Follow menus that hide and show the dock; called by Qt, which is not done yet."""
+        if event.type() == QEvent.Type.Hide and self._dock.isHidden():
+            self._was_hidden = True
+            if self._is_behind:
+                QTimer.singleShot(0, self._bring_to_front)
+        elif event.type() == QEvent.Type.Show and self._was_hidden:
+            self._was_hidden = False
+            QTimer.singleShot(0, self._bring_to_front)
+        return bool(super().eventFilter(watched, event))
+
+    def _follow_tabs(self, can_be_seen: bool) -> None:
+        if not self._dock.isHidden():
+            self._is_behind = not can_be_seen
+
+    def _bring_to_front(self) -> None:
+        if not isalive(self._dock):
+            return
+        main = self._dock.parent()
+        area = main.dockWidgetArea(self._dock) if isinstance(main, QMainWindow) else None
+        if area not in (None, Qt.DockWidgetArea.NoDockWidgetArea):  # it has not been removed
+            self._dock.show()
+            self._dock.raise_()
+
+
+def _is_ours(dock: QDockWidget) -> bool:
+    return dock.widget() is not None and bool(dock.widget().property(WINDOW_MARK))
+
+
+def ask_file(parent: QWidget) -> Path | None:
+    """A model file that the user chooses; None if the dialog is cancelled."""
+    path, _ = QFileDialog.getOpenFileName(parent, "Add a model", "", "Models (*.safetensors)")
+    return Path(path) if path else None
+
+
+def ask_name(parent: QWidget, title: str, suggested: str) -> str | None:
+    """A name that the user types; None if the dialog is cancelled."""
+    dialog = QInputDialog(parent)
+    dialog.setWindowTitle(title)
+    dialog.setLabelText("Name:")
+    dialog.setTextValue(suggested)
+    dialog.resize(_DIALOG_WIDTH, dialog.sizeHint().height())
+    accepted = bool(dialog.exec())
+    dialog.deleteLater()
+    return dialog.textValue().strip() if accepted else None
+
+
+def ask_path(parent: QWidget, title: str, suggested: str, filters: str) -> Path | None:
+    """Where the user wants a file, with a suffix of the filter; None if the dialog is cancelled."""
+    path, chosen = QFileDialog.getSaveFileName(parent, title, suggested, filters)
+    return with_suffix(Path(path), chosen) if path else None
+
+
+def with_suffix(path: Path, chosen: str) -> Path:
+    """A path with the suffix of the chosen filter, such as "ONNX (*.onnx)", unless it has one."""
+    suffix = chosen.rpartition("*")[2].rstrip(")")
+    known = (".safetensors", ".zip", ".onnx")
+    return path if path.suffix in known else path.with_name(path.name + suffix)
+
+
+def confirm(parent: QWidget, title: str, question: str) -> bool:
+    """Whether the user really wants what cannot be undone."""
+    answer = QMessageBox.question(parent, title, question)
+    return bool(answer == QMessageBox.StandardButton.Yes)
+
+
+@contextmanager
+def shown_errors() -> Iterator[None]:
+    """Show what went wrong, in words."""
+    try:
+        yield
+    except (RednetError, ValueError) as error:
+        show_error(str(error))
+
+
+def set_needs(control: QWidget, needs: str, *, missing: bool) -> None:
+    """Disable a control as long as it needs something, which its tooltip says meanwhile."""
+    tooltip = control.toolTip().replace(f"\n{needs}", "")  # keys may follow it
+    control.setToolTip(f"{tooltip}\n{needs}" if missing else tooltip)
+    control.setEnabled(not missing)
+
+
+class RunningWidget(QWidget):
+    """A window that has at most one run at a time, which waits for those of other windows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        set_look(self)
+        TabIfCrowded(self)
+        self._worker: QueuedRun | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run has been started and has not ended."""
+        return self._worker is not None
+
+    @property
+    def _waiting_text(self) -> str:
+        """What the run waits for; empty if it does not."""
+        name = "" if self._worker is None else self._worker.waits_for
+        return f"Waiting for: {name}" if name else ""
+
+    def _start_run(
+        self,
+        make_steps: Callable[[], Steps],
+        description: str,
+        *,
+        on_wait: Callable[[], None],
+        on_progress: Callable[[tuple[int, int]], None],
+        on_result: Callable[[Any], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        """Run steps in a worker when it is their turn; callbacks are not called once closed."""
+        self._worker = queue_run(
+            make_steps,
+            description,
+            is_open=lambda: bool(isalive(self)),
+            on_wait=lambda _: self._if_open(on_wait),
+            on_progress=partial(self._if_open, on_progress),
+            on_result=partial(self._if_open, on_result),
+            on_end=partial(self._if_open, on_end),
+        )
+
+    def _if_open(self, callback: Any, *arguments: Any) -> None:
+        """Call back, or end the run once the window is closed and Qt's side gone."""
+        if isalive(self):
+            callback(*arguments)
+        else:
+            self._quit()
+
+    def _quit(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Cancel when the dock is closed; called by Qt."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._quit()
+
+
+def clock(minutes: float) -> str:
+    """A time such as 3:20 or 1:03:20."""
+    seconds = round(60 * minutes)
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+class Scrolling(QScrollArea):
+    """Controls that give way to curves and pictures in a low window."""
+
+    def __init__(self, native: QWidget) -> None:
+        super().__init__()
+        self.setWidget(native)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As high as what there is to see."""
+        return self._fit(self.widget().sizeHint()).boundedTo(QSize(_WIDEST, _HIGHEST))
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Wide enough for all controls and the scroll bar, high enough for a few."""
+        inner = self._fit(self.widget().minimumSizeHint())
+        return QSize(inner.width(), min(inner.height(), _LOWEST))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Follow when controls appear or vanish; called by Qt."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
+
+    def _fit(self, inner: QSize) -> QSize:
+        bar = self.verticalScrollBar().sizeHint().width()
+        # Frames of napari's theme are higher than they say.
+        return QSize(inner.width() + bar, inner.height() + _SPARE)
