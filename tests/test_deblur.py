@@ -18,11 +18,11 @@ from napari_rednet.engine.deblurring import _BYTES
 from napari_rednet.engine.deconvolution import (
     BlurredImage,
     ImageNoise,
-    PointSpread,
     conjugate_gradients,
     deblur_steps,
     transfer_function,
 )
+from napari_rednet.engine.images import PointSpread
 from napari_rednet.engine.planes import SMALLEST_SIDE
 from napari_rednet.psf import as_psf
 from tests.conftest import psnr, seeded, small_model

@@ -1,4 +1,4 @@
-"""Checks of what users pass, before any work starts."""
+"""Checks of what users pass, before any work starts, and what follows from it for a channel."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import MaskedImage, is_dask
 from napari_rednet.psf import check_center
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     import os
 
     from napari_rednet.engine.deblurring import Deblurrer
-    from napari_rednet.engine.deconvolution import PointSpread
+    from napari_rednet.engine.images import PointSpread
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.engine.inpainting import Inpainter
+    from napari_rednet.engine.planes import ChannelSettings
+    from napari_rednet.execution.samples import Samples
     from napari_rednet.models import Model
 
     ModelLike = str | os.PathLike[str] | Model
@@ -39,6 +42,9 @@ SCALES = (2, 3, 4)
 DEFECTS = ("repair", "keep")
 """What may be done to hot and dead pixels before the network sees them."""
 _LEAST_MEMORY = 500_000_000
+NOISY, SHARP = 0.25, 0.75
+"""Shares of the range that hot and dead pixels exceed: of recordings, and of sharp images, in which
+single pixels may be detail."""
 
 
 @dataclass(frozen=True)
@@ -350,3 +356,22 @@ CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
     }
 )
 """What an argument is checked by before there is an image; see also `check_options`."""
+
+
+def outlier_share(defects: Any, share: float) -> float | None:
+    """What outliers exceed; None if `defects`, an argument of a verb, says to keep them."""
+    return share if check_defects(defects) else None
+
+
+def by_range(samples: Samples, _channel: int) -> ChannelSettings:
+    """Settings with the range that is measured in the sample windows of a channel."""
+    from napari_rednet.engine.planes import ChannelSettings
+
+    return ChannelSettings(samples.range)
+
+
+def as_coded(_samples: Samples, _channel: int) -> ChannelSettings:
+    """Settings for 8-bit images: a coder's steps are in gray levels, whatever part is used."""
+    from napari_rednet.engine.planes import ChannelSettings
+
+    return ChannelSettings(IntensityRange(0, 255))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
-from napari_rednet.engine.deconvolution import PointSpread
+from napari_rednet.engine.images import PointSpread
 
 FloatArray = npt.NDArray[np.float64]
 

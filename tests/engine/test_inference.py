@@ -17,14 +17,8 @@ from napari_rednet.engine.inference import (
 )
 from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient
-from napari_rednet.engine.noise import (
-    MOST_CHANGE,
-    OWN_ERROR,
-    RADIUS,
-    SIGMA,
-    NoiseModel,
-    smooth_signal,
-)
+from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA, smooth_signal
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.errors import DeviceMemoryError, ModelError
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from skimage import data
 from tests.conftest import seeded
 
-from napari_rednet.engine.color import mix_back, opponent_std, to_opponent
+from napari_rednet.engine.inference import mix_back, opponent_std, to_opponent
 
 
 def astronaut():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.conftest import seeded
 
 from napari_rednet.engine.bands import PendingRows, fill_image
-from napari_rednet.engine.noise import RADIUS
+from napari_rednet.engine.noise_map import RADIUS
 
 
 def bands_of(image, known, heights):

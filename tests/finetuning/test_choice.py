@@ -1,7 +1,6 @@
 import pytest
 
-from napari_rednet.finetuning import METHODS
-from napari_rednet.finetuning.methods import choose_method
+from napari_rednet.finetuning import METHODS, choose_method
 from napari_rednet.tasks import TASKS
 
 DROPPED = ("neighbors", "blind-spot", "subsampled")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from napari_rednet.widgets.restore import FOUND
 from napari_rednet.widgets.restore.psf_controls import LAYER
-from napari_rednet.widgets.restore.windows import FOUND
 from napari_rednet.widgets.shared import persistence
 
 SAMPLES = {"Inpaint": "holes", "Deblur": "blurred"}

@@ -10,8 +10,8 @@ from scipy import ndimage
 from skimage import data
 
 import napari_rednet as nr
+from napari_rednet.widgets.restore import FOUND
 from napari_rednet.widgets.restore.paired_layers import layer_mask
-from napari_rednet.widgets.restore.windows import FOUND
 
 RECTANGLE = np.array([(9.5, 19.5), (9.5, 39.5), (15.5, 39.5), (15.5, 19.5)])
 HIT = (slice(10, 16), slice(20, 40))

@@ -15,7 +15,7 @@ from tests.conftest import small_model
 import napari_rednet as nr
 from napari_rednet.models import user_models_folder
 from napari_rednet.widgets import DenoiseWidget, ModelsWidget, models
-from napari_rednet.widgets.shared import docks, model_events
+from napari_rednet.widgets.shared import docks, model_chosen, models_changed
 from napari_rednet.widgets.shared.controls import FROM_FILE
 
 OPEN_WITHOUT_TORCH = """
@@ -66,7 +66,7 @@ def buttons(widget):
 
 
 def followers():
-    return len(model_events.changed) + len(model_events.chosen)
+    return len(models_changed) + len(model_chosen)
 
 
 def answer(monkeypatch, **answers):
@@ -253,24 +253,24 @@ def test_a_removed_choice_falls_back_to_fast(mine, dock):
 
 def test_chosen_selects_in_all_widgets_of_the_task(mine, dock):
     denoise, deblur, deblock = dock("Denoise"), dock("Deblur"), dock("Deblock")
-    model_events.chosen.emit("denoise", "my cells")
+    model_chosen.emit("denoise", "my cells")
     assert denoise.common.model.value == deblur.common.model.value == "my cells"
     assert deblock.common.model.value == "fast"
-    model_events.chosen.emit("denoise", "unknown")
+    model_chosen.emit("denoise", "unknown")
     assert denoise.common.model.value == "my cells"
 
 
 def test_chosen_looks_for_models_first(mine, dock):
     widget = dock()
     mine.path.rename(mine.path.with_stem("by hand"))
-    model_events.chosen.emit("denoise", "by hand")
+    model_chosen.emit("denoise", "by hand")
     assert widget.common.model.value == "by hand"
 
 
 def test_the_chosen_model_is_used(mine, viewer, dock, run, noisy):
     viewer.add_image(noisy)
     widget = dock()
-    model_events.chosen.emit("denoise", "my cells")
+    model_chosen.emit("denoise", "my cells")
     run(widget)
     assert viewer.layers[-1].metadata["napari_rednet"]["model"] == "my cells"
 

@@ -12,9 +12,9 @@ from tests.conftest import small_model
 from tests.test_cli import call as run_command
 
 import napari_rednet as nr
+from napari_rednet.widgets.restore import FOUND
 from napari_rednet.widgets.restore.paired_layers import WHOLE, Place
 from napari_rednet.widgets.restore.psf_controls import LAYER
-from napari_rednet.widgets.restore.windows import FOUND
 from napari_rednet.widgets.shared import persistence
 from napari_rednet.widgets.shared.controls import FROM_FILE
 

@@ -11,7 +11,7 @@ import torch
 
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.errors import TrainingError
-from napari_rednet.training.config import LOSSES, TrainingConfig
+from napari_rednet.training import LOSSES, TrainingConfig
 from napari_rednet.training.loop import Trainer, _has_diverged
 
 CPU = torch.device("cpu")

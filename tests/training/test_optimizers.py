@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.conftest import random_network, seeded
 
 from napari_rednet.engine.network import NetworkConfig
-from napari_rednet.training.config import TrainingConfig
+from napari_rednet.training import TrainingConfig
 from napari_rednet.training.optimizers import Muon, MuonWithAdamW, make_optimizer, orthogonalized
 
 CONFIG = NetworkConfig(layers=8, features=8, in_channels=2, stride=2)

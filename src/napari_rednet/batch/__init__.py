@@ -3,17 +3,21 @@
 Nothing here knows a terminal or a window: `run_batch` yields what happens.
 """
 
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
 from napari_rednet.batch.planning import BatchFile, plan_batch
-from napari_rednet.batch.record import BatchRecord, Figures
+from napari_rednet.batch.record import BatchRecord, Figures, state_of
 from napari_rednet.batch.restoring import Prepared, Work, digest, restore_file
-from napari_rednet.batch.running import (
-    REPORT,
-    BatchStatus,
-    Existing,
-    Outcome,
-    run_batch,
-    write_report,
-)
+from napari_rednet.errors import RednetError
 
 __all__ = [
     "REPORT",
@@ -31,3 +35,214 @@ __all__ = [
     "run_batch",
     "write_report",
 ]
+
+
+Existing = Literal["refuse", "skip", "overwrite", "resume"]
+"""What becomes of results that are there: an error for the file; left as they are; made again;
+or left where the record says that they are what would be made."""
+RestoreOne = Callable[[BatchFile], Generator[tuple[int, int], None, Figures]]
+"""Restores a file: yields (pixels done, pixels in all) and returns its figures."""
+# What may be wrong with a file, or with the machine while it is restored.
+_FAILURES = (RednetError, ValueError, TypeError, OSError, MemoryError, RuntimeError)
+REPORT = "report.csv"
+"""Its name in the folder of the results."""
+COLUMNS = (
+    "source", "result", "status", "reason", "seconds", "pixels", "repaired",
+    "noise_gain", "noise_offset", "read_noise", "grain_y", "grain_x",
+    "range_low", "range_high", "model",
+)  # fmt: skip
+"""Numbers that each channel has are joined by ``;``."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file.
+
+    Parameters
+    ----------
+    status : str
+        What was done.
+    reason : str
+        Why it was skipped or failed; of a restored one, what users should know.
+    figures : Figures or None
+        Of a restored file; of a skipped one, those that the record has.
+    """
+
+    status: Literal["restored", "skipped", "failed"]
+    reason: str = ""
+    figures: Figures | None = None
+
+
+@dataclass(frozen=True)
+class BatchStatus:
+    """Where a batch stands.
+
+    Parameters
+    ----------
+    number, files : int
+        The present file, counted from 1, and how many there are.
+    file : BatchFile
+        The present file.
+    done, total : int
+        Its pixels; 0 before the first are done.
+    outcome : Outcome or None
+        What became of it, once that is known.
+    """
+
+    number: int
+    files: int
+    file: BatchFile
+    done: int = 0
+    total: int = 0
+    outcome: Outcome | None = None
+
+
+def run_batch(
+    files: Sequence[BatchFile],
+    restore_one: RestoreOne,
+    record: BatchRecord,
+    existing: Existing = "refuse",
+) -> Generator[BatchStatus, None, None]:
+    """Restore files, one after the other.
+
+    Parameters
+    ----------
+    files : sequence of BatchFile
+        What `plan_batch` returns.
+    restore_one : callable
+        Restores one of them, such as `restore_file` of some work.
+    record : BatchRecord
+        What was done before, and where to note what is done.
+    existing : {'refuse', 'skip', 'overwrite', 'resume'}
+        What becomes of results that are there.
+
+    Yields
+    ------
+    status : BatchStatus
+        When a file begins, while it is restored, and when it is finished. Closing the generator
+        cancels: the present file leaves nothing behind.
+    """
+    record.prepare()
+    if existing == "overwrite":
+        # Interrupted and resumed, all that was to be made again is.
+        record.begin(files)
+    for number, file in enumerate(files, start=1):
+        status = partial(BatchStatus, number, len(files), file)
+        yield status()
+        outcome = yield from _outcome_of(file, restore_one, record, existing, status)
+        yield status(outcome=outcome)
+
+
+def _outcome_of(
+    file: BatchFile,
+    restore_one: RestoreOne,
+    record: BatchRecord,
+    existing: Existing,
+    status: Callable[[int, int], BatchStatus],
+) -> Generator[BatchStatus, None, Outcome]:
+    try:
+        known = _without_work(file, record, existing)
+        if known is not None:
+            return known
+        figures = yield from _restored(file, restore_one, record, status)
+        return Outcome("restored", figures.remark, figures)
+    except _FAILURES as error:
+        return Outcome("failed", _in_words(error))
+
+
+def _without_work(file: BatchFile, record: BatchRecord, existing: Existing) -> Outcome | None:
+    """What becomes of a file whose result is there already; None if it is to be restored."""
+    if existing == "overwrite" or not file.result.exists():
+        return None
+    if existing == "skip":
+        return Outcome("skipped", "the result is there", record.figures(file))
+    if existing == "resume" and record.agrees(file):
+        return Outcome("skipped", "done before", record.figures(file))
+    if existing == "resume" and record.knows(file):
+        return None
+    told = ", and no batch has noted that it made it" if existing == "resume" else ""
+    return Outcome("failed", f"{file.result} exists{told}")
+
+
+def _restored(
+    file: BatchFile,
+    restore_one: RestoreOne,
+    record: BatchRecord,
+    status: Callable[[int, int], BatchStatus],
+) -> Generator[BatchStatus, None, Figures]:
+    started = time.monotonic()
+    source = state_of(file.source)
+    record.begin([file])
+    with closing(restore_one(file)) as steps:
+        figures = yield from _relayed(steps, status)
+    figures = replace(figures, seconds=time.monotonic() - started)
+    record.finish(file, source, figures)
+    return figures
+
+
+def _relayed(
+    steps: Generator[tuple[int, int], None, Figures], status: Callable[[int, int], BatchStatus]
+) -> Generator[BatchStatus, None, Figures]:
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as end:
+            figures: Figures = end.value
+            return figures
+        yield status(done, total)
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return (
+            f"there is not enough memory ({error})" if str(error) else "there is not enough memory"
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def write_report(path: Path, outcomes: Iterable[tuple[BatchFile, Outcome]]) -> None:
+    """Write what became of each file; the table is written beside its place and renamed.
+
+    Raises
+    ------
+    RednetError
+        If it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        # File names need not be valid text.
+        with beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            writer.writerows(_row(*pair) for pair in outcomes)
+        beside.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RednetError(f"the report {path} cannot be written: {reason}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _row(file: BatchFile, outcome: Outcome) -> list[Any]:
+    told = [file.source, file.result, outcome.status, outcome.reason]
+    figures = outcome.figures
+    return [*told, *([""] * (len(COLUMNS) - 4) if figures is None else _numbers(figures))]
+
+
+def _numbers(figures: Figures) -> list[Any]:
+    noise = [_joined(part) for part in zip(*figures.noise, strict=True)] or [""] * 5
+    ranges = [_joined(part) for part in zip(*figures.ranges, strict=True)] or [""] * 2
+    return [
+        f"{figures.seconds:.2f}",
+        figures.pixels,
+        figures.repaired,
+        *noise,
+        *ranges,
+        figures.model,
+    ]
+
+
+def _joined(numbers: Sequence[float]) -> str:
+    return ";".join(f"{number:.6g}" for number in numbers)

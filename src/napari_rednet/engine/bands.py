@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_rednet.engine.images import changed, from_network, to_network
-from napari_rednet.engine.noise import RADIUS, smooth_band
+from napari_rednet.engine.noise_map import RADIUS, smooth_band
 from napari_rednet.engine.planes import Plane, Strip
 
 

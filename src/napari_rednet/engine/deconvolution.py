@@ -28,13 +28,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from napari_rednet.engine.noise import told_noise
+from napari_rednet.engine.images import PointSpread
+from napari_rednet.engine.noise_map import told_noise
 
 _FIRST_STD = 49 / 255
 # Strong noise, too, is approached from above.
@@ -47,28 +47,6 @@ _LEAST_NOISE = 0.1
 # Of the mean: what grainy noise is trusted to have at least at any frequency.
 _LEAST_POWER = 0.03
 _TINY = 1e-30  # in place of 0, where nothing is left to be done
-
-
-@dataclass(frozen=True, eq=False)
-class PointSpread:
-    """The image of a point, and where in it the point is.
-
-    Parameters
-    ----------
-    values : (H, W) ndarray
-        Of odd sides and sum 1.
-    offset : tuple of float
-        The point, in pixels along y and x from the middle pixel; not further than half a pixel.
-    """
-
-    values: npt.NDArray[np.float64]
-    offset: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        """Rows and columns on each side of a pixel that light comes from."""
-        height, width = self.values.shape
-        return height // 2, width // 2
 
 
 Denoise = Callable[[Tensor, Tensor], Tensor]

@@ -206,3 +206,25 @@ def round_to(image: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 def working_dtype(dtype: np.dtype[Any]) -> Any:
     """The float type that scales values of `dtype` without losing their precision."""
     return np.float32 if dtype.itemsize <= 2 else np.float64
+
+
+@dataclass(frozen=True, eq=False)
+class PointSpread:
+    """The image of a point, and where in it the point is.
+
+    Parameters
+    ----------
+    values : (H, W) ndarray
+        Of odd sides and sum 1.
+    offset : tuple of float
+        The point, in pixels along y and x from the middle pixel; not further than half a pixel.
+    """
+
+    values: npt.NDArray[np.float64]
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns on each side of a pixel that light comes from."""
+        height, width = self.values.shape
+        return height // 2, width // 2

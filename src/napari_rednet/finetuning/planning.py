@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_rednet.arguments import Noise, noise_per_channel
+from napari_rednet.arguments import Noise, as_coded, by_range, noise_per_channel
 from napari_rednet.engine.degradations import (
     CORRUPTIONS,
     CameraNoise,
@@ -39,8 +39,7 @@ from napari_rednet.finetuning.session import Plan
 from napari_rednet.finetuning.stacks import Stack
 from napari_rednet.models import Model
 from napari_rednet.restoration.denoise import denoise_settings
-from napari_rednet.restoration.presentation import as_coded, by_range
-from napari_rednet.training.config import TrainingConfig
+from napari_rednet.training import TrainingConfig
 
 _MOST_MEASURED = 12
 _PULSE = 0.5

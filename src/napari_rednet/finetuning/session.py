@@ -22,8 +22,8 @@ from napari_rednet.finetuning.examples import Example
 from napari_rednet.finetuning.methods import Method
 from napari_rednet.finetuning.validation import Preview, Validation
 from napari_rednet.models import Model
+from napari_rednet.training import TrainingConfig
 from napari_rednet.training.batches import PatchSampler
-from napari_rednet.training.config import TrainingConfig
 from napari_rednet.training.loop import Batch, Trainer
 
 # They come with scikit-image, so that nothing has to be downloaded.

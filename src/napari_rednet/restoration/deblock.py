@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_rednet.arguments import as_image, check_options, check_out, check_rgb
+from napari_rednet.arguments import (
+    SHARP,
+    as_coded,
+    as_image,
+    by_range,
+    check_options,
+    check_out,
+    check_rgb,
+    outlier_share,
+)
 from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Steps, drain
-from napari_rednet.restoration.presentation import SHARP, as_coded, by_range, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike

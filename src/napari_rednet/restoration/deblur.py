@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.arguments import (
+    NOISY,
     Noise,
     as_image,
     check_count,
@@ -19,11 +20,11 @@ from napari_rednet.arguments import (
     check_options,
     check_out,
     noise_per_channel,
+    outlier_share,
 )
 from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
-from napari_rednet.restoration.presentation import NOISY, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike

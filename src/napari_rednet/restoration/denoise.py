@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_rednet.arguments import (
+    NOISY,
     Noise,
     as_image,
     check_dtype,
@@ -14,11 +15,11 @@ from napari_rednet.arguments import (
     check_out,
     check_rgb,
     noise_per_channel,
+    outlier_share,
 )
 from napari_rednet.engine.color import COLORS, ColorMode
 from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
-from napari_rednet.restoration.presentation import NOISY, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike

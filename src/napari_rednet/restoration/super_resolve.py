@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_rednet.arguments import as_image, check_options, check_out, check_rgb, check_scale
+from napari_rednet.arguments import (
+    SHARP,
+    as_image,
+    by_range,
+    check_options,
+    check_out,
+    check_rgb,
+    check_scale,
+    outlier_share,
+)
 from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Steps, drain
-from napari_rednet.restoration.presentation import SHARP, by_range, outlier_share
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_rednet.engine.degradations import NoiseCorruption, evened_weights
 from napari_rednet.engine.intensity import measure_range
-from napari_rednet.engine.noise import smooth_signal, told_noise
+from napari_rednet.engine.noise_map import smooth_signal, told_noise
 from napari_rednet.errors import TrainingError
 from napari_rednet.io.files import read_planes
 from napari_rednet.noise import fit_noise

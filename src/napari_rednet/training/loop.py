@@ -22,7 +22,7 @@ from torch import Tensor
 from napari_rednet.engine.devices import training_dtype
 from napari_rednet.engine.network import RedNet
 from napari_rednet.errors import TrainingError
-from napari_rednet.training.config import LOSSES, TrainingConfig, TrainingStatus
+from napari_rednet.training import LOSSES, TrainingConfig, TrainingStatus
 from napari_rednet.training.optimizers import make_optimizer
 
 _MOST_RESTARTS = 5

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_rednet.engine.network import RedNet
-from napari_rednet.training.config import TrainingConfig
+from napari_rednet.training import TrainingConfig
 
 # A quintic that drives all singular values of a matrix of norm 1 to about 1; see Muon's text.
 _QUINTIC = (3.4445, -4.7750, 2.0315)

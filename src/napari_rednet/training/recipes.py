@@ -19,10 +19,11 @@ from torch import Tensor
 from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseCorruption
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.network import INITIALIZATIONS, NetworkConfig, RedNet, initialize
-from napari_rednet.engine.noise import told_noise
+from napari_rednet.engine.noise_map import told_noise
 from napari_rednet.errors import TrainingError
 from napari_rednet.models import Model, load_model_for
 from napari_rednet.tasks import TASKS
+from napari_rednet.training import TrainingConfig, TrainingStatus
 from napari_rednet.training.batches import (
     CorruptedBatches,
     Corruption,
@@ -35,7 +36,6 @@ from napari_rednet.training.batches import (
     image_files,
     normalized_planes,
 )
-from napari_rednet.training.config import TrainingConfig, TrainingStatus
 from napari_rednet.training.loop import Batch, Trainer
 from napari_rednet.training.revival import revive
 

@@ -4,7 +4,7 @@ from napari_rednet.widgets.batch import BatchWidget
 from napari_rednet.widgets.compare import CompareWidget
 from napari_rednet.widgets.finetuning import FineTuneWidget
 from napari_rednet.widgets.models import ModelsWidget
-from napari_rednet.widgets.restore.windows import (
+from napari_rednet.widgets.restore import (
     DeblockWidget,
     DeblurWidget,
     DenoiseWidget,

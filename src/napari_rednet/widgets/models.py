@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_rednet.widgets.shared import model_events
+from napari_rednet.widgets.shared import known_models, models_changed
 from napari_rednet.widgets.shared.docks import (
     TabIfCrowded,
     ask_file,
@@ -118,16 +118,16 @@ class ModelsWidget(QWidget):
         self.rename_button.clicked.connect(self._rename)
         self.remove_button.clicked.connect(self._remove)
         self.table.itemSelectionChanged.connect(self._show_what_can_be_done)
-        model_events.changed.connect(self._find_models)
+        models_changed.connect(self._find_models)
 
     def _find_models(self) -> None:
         if not isalive(self):
-            model_events.changed.disconnect(self._find_models)
+            models_changed.disconnect(self._find_models)
         elif "torch" in sys.modules:
-            self._show(model_events.known_models())
+            self._show(known_models())
         else:
             # Importing torch would keep the window from opening for seconds.
-            compute_in_background(model_events.known_models, self._show)
+            compute_in_background(known_models, self._show)
 
     def _show(self, models: list[ModelInfo]) -> None:
         if not isalive(self):

@@ -14,13 +14,8 @@ from napari_rednet.engine.degradations.processing import (
     grainy_kernels,
     separably_filtered,
 )
-from napari_rednet.engine.noise import (
-    LEAST_CORRELATION,
-    NoiseModel,
-    poisson_gaussian_std,
-    smooth_signal,
-    told_noise,
-)
+from napari_rednet.engine.noise import LEAST_CORRELATION, NoiseModel
+from napari_rednet.engine.noise_map import poisson_gaussian_std, smooth_signal, told_noise
 from napari_rednet.engine.rng import normal, smooth_field, uniform
 
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from importlib.metadata import version
 
 from napari_rednet.engine.intensity import PERCENTILES
-from napari_rednet.engine.noise import MOST_CHANGE, OWN_ERROR, RADIUS, NoiseModel, noise_words
+from napari_rednet.engine.noise import NoiseModel, noise_words
+from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS
 from napari_rednet.models.export.sample import (
     EPSILON,
     IMAGE,

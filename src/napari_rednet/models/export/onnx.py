@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from napari_rednet.engine.network import RedNet, as_convolution
-from napari_rednet.engine.noise import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA, NoiseModel
+from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA
 from napari_rednet.errors import ModelError
 from napari_rednet.models.export.contents import Contents
 from napari_rednet.models.export.sample import IMAGE, MASK, RESTORED
@@ -101,7 +102,7 @@ def _connect(graph: _Graph, network: RedNet, noise: NoiseModel | None, has_mask:
 
 
 def _limited(graph: _Graph, residual: str, std: str) -> str:
-    """What `engine.noise.limited_residual` leaves of what the network adds."""
+    """What `engine.noise_map.limited_residual` leaves of what the network adds."""
     most = graph.add("Mul", std, graph.constant(MOST_CHANGE))
     limited = graph.add("Max", graph.add("Min", residual, most), graph.add("Neg", most))
     side = 2 * RADIUS + 1
@@ -115,13 +116,13 @@ def _limited(graph: _Graph, residual: str, std: str) -> str:
 
 
 def _told_noise(graph: _Graph, noise: NoiseModel, std: str) -> str:
-    """What `engine.noise.told_noise` makes of the noise map."""
+    """What `engine.noise_map.told_noise` makes of the noise map."""
     grainy = [graph.add("Mul", std, graph.constant(along)) for along in noise.correlation]
     return graph.add("Concat", std, *grainy, axis=1)
 
 
 def _noise_map(graph: _Graph, noise: NoiseModel) -> str:
-    """What `engine.noise` computes, for the smoothed image as the signal."""
+    """What `engine.noise_map` computes, for the smoothed image as the signal."""
     if noise.gain == 0:
         read_noise = graph.constant(np.full((1, 1, 1, 1), noise.read_noise))
         return graph.add("Expand", read_noise, graph.add("Shape", IMAGE))

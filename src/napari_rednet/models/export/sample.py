@@ -17,9 +17,9 @@ from torch import Tensor
 from napari_rednet.engine.inpainting import fill_holes
 from napari_rednet.engine.intensity import PERCENTILES
 from napari_rednet.engine.network import NetworkConfig, RedNet
-from napari_rednet.engine.noise import (
+from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.noise_map import (
     RADIUS,
-    NoiseModel,
     amplitude,
     limited_residual,
     poisson_gaussian_std,

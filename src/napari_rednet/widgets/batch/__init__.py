@@ -14,7 +14,7 @@ from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch.controls import BatchControls, FileImage, add_files, read_files
 from napari_rednet.widgets.batch.run import BatchRun
 from napari_rednet.widgets.batch.table import FileTable
-from napari_rednet.widgets.shared import model_events
+from napari_rednet.widgets.shared import model_chosen, models_changed
 from napari_rednet.widgets.shared.controls import Choices, find_choices
 from napari_rednet.widgets.shared.docks import RunningWidget, Scrolling, clock, shown_errors
 from napari_rednet.widgets.shared.layers import image_layers
@@ -152,16 +152,16 @@ class BatchWidget(RunningWidget):
         self.table.doubleClicked.connect(self._open_result)
         self.table.selectionModel().selectionChanged.connect(self._show_what_can_be_done)
         self.controls.task.changed.connect(self._change_task)
-        model_events.changed.connect(self._follow_models)
-        model_events.chosen.connect(self._follow_models)
+        models_changed.connect(self._follow_models)
+        model_chosen.connect(self._follow_models)
         self.viewer.layers.events.inserted.connect(self._follow_layers)
         self.viewer.layers.events.removed.connect(self._follow_layers)
 
     def _follow_models(self, task: str | None = None, name: str | None = None) -> None:
         """Models have come or gone, or another window wants one of a task to be chosen."""
         if not isalive(self):
-            model_events.changed.disconnect(self._follow_models)
-            model_events.chosen.disconnect(self._follow_models)
+            models_changed.disconnect(self._follow_models)
+            model_chosen.disconnect(self._follow_models)
         elif task in (None, self._models_task):
             self._find_choices(name)
 

@@ -24,7 +24,7 @@ from napari_rednet.widgets.finetuning.run import (
     progress_text,
 )
 from napari_rednet.widgets.finetuning.view import FineTuneView, ResultButtons
-from napari_rednet.widgets.shared import model_events
+from napari_rednet.widgets.shared import models_changed
 from napari_rednet.widgets.shared.controls import Choices, find_choices
 from napari_rednet.widgets.shared.docks import RunningWidget, Scrolling, confirm, shown_errors
 from napari_rednet.widgets.shared.layers import image_layers
@@ -211,11 +211,11 @@ class FineTuneWidget(RunningWidget):
         self.controls.task.changed.connect(self._find_choices)
         self.viewer.layers.events.removed.connect(self._stop_if_removed)
         self.viewer.events.theme.connect(self._follow_theme)
-        model_events.changed.connect(self._find_choices)
+        models_changed.connect(self._find_choices)
 
     def _find_choices(self) -> None:
         if not isalive(self):
-            model_events.changed.disconnect(self._find_choices)
+            models_changed.disconnect(self._find_choices)
         elif "torch" in sys.modules:
             self._offer(find_choices(self.controls.task.value))
         else:

@@ -88,7 +88,7 @@ def _find_problem(given: Given) -> str:
 
 
 def _choose(given: Given, method: str | None) -> str:
-    from napari_rednet.finetuning.methods import choose_method
+    from napari_rednet.finetuning import choose_method
 
     has_images, has_target = bool(given.images), given.target is not None
     return choose_method(given.task, method, images=has_images, targets=has_target)

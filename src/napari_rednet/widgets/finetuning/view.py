@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_rednet.widgets.finetuning.controls import LABELS
 from napari_rednet.widgets.finetuning.run import Curve, FineTuningRun
-from napari_rednet.widgets.shared import model_events
+from napari_rednet.widgets.shared import known_models, model_chosen
 from napari_rednet.widgets.shared.docks import ask_path, confirm, shown_errors
 from napari_rednet.widgets.shared.style import (
     BLUE,
@@ -256,7 +256,7 @@ class ResultButtons(QWidget):
             add_model(model, overwrite=is_taken)
             self._kept.add(model.network)
             self._open_window(model.task)
-            model_events.chosen.emit(model.task, model.name)
+            model_chosen.emit(model.task, model.name)
 
     def _open_window(self, task: str) -> None:
         """Open or raise the window that restores with models of a task."""
@@ -303,7 +303,7 @@ class ResultButtons(QWidget):
 
 
 def _own_names() -> set[str]:
-    return {info.name for info in model_events.known_models() if info.origin == "user"}
+    return {info.name for info in known_models() if info.origin == "user"}
 
 
 def _export_steps(model: Any, path: Path) -> Steps:

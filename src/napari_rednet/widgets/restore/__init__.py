@@ -1,1 +1,211 @@
-"""The windows that restore."""
+"""The windows of the five tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import SpinBox
+from magicgui.widgets.bases import ValueWidget, Widget
+from napari.layers import Image, Labels, Layer, Shapes
+
+from napari_rednet.arguments import SCALES
+from napari_rednet.sample_data import MASK, PSF
+from napari_rednet.tasks import VERBS
+from napari_rednet.widgets.restore.base import RestoreWidget
+from napari_rednet.widgets.restore.noise_aware import NoiseAwareWidget
+from napari_rednet.widgets.restore.paired_layers import Companion, LayerMask, layer_mask
+from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
+from napari_rednet.widgets.shared.controls import ChoiceBox
+from napari_rednet.widgets.shared.layers import LayerImage, finer_grid
+
+if TYPE_CHECKING:
+    from napari_rednet.execution import Restoration
+
+FOUND = "dead and hot pixels"
+
+
+class DenoiseWidget(NoiseAwareWidget):
+    """Remove noise from an image layer."""
+
+    verb = "denoise"
+
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Remove the noise, each colour having its own; transparency stays as it is."""
+        from napari_rednet.restoration import prepare_denoise
+
+        return prepare_denoise(image.data, rgb=image.rgb, **arguments)
+
+
+class DeblurWidget(NoiseAwareWidget):
+    """Undo a known blur of an image layer."""
+
+    verb = "deblur"
+    preview_remark = "Near edges it may differ a little from the result."
+    companion: Companion
+
+    def extra_controls(self) -> list[Widget]:
+        """The PSF, the noise, the strength and the iterations."""
+        self.iterations = SpinBox(
+            name="iterations",
+            label="Iterations",
+            value=VERBS[self.verb].options["iterations"],
+            min=1,
+            max=100,
+            tooltip="How often data and prior take turns; the time is proportional to it.",
+        )
+        self.psf = psf = PsfControls(self._image_layers)
+        self.companion = Companion(
+            PSF, self.common.image, psf.layer, psf.widgets, psf.chosen, psf.choose
+        )
+        return [*psf.widgets, *super().extra_controls(), self.iterations]
+
+    def remembered(self) -> list[ValueWidget]:
+        """The iterations and the generated PSF as well."""
+        return [*super().remembered(), self.iterations, *self.psf.remembered]
+
+    def parameters(self) -> dict[str, Any]:
+        """The PSF as well, unless it came with the image."""
+        kept = super().parameters()
+        came = self.companion.layer is not None
+        return kept | {self.psf.kind.name: self.psf.generated} if came else kept
+
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
+        """The PSF, its centre and the iterations as well."""
+        chosen = self.psf.psf()
+        return {
+            **super().arguments_for(layer),
+            "psf": chosen,
+            "center": chosen.center,
+            "iterations": self.iterations.value,
+        }
+
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Deblur, each colour by itself; transparency is left alone."""
+        from napari_rednet.restoration import prepare_deblur
+
+        psf: ChosenPsf = arguments.pop("psf")
+        axis = image.channel_axis
+        return prepare_deblur(image.array, psf.array, channel_axis=axis, **arguments)
+
+
+class SuperResolveWidget(RestoreWidget):
+    """Enlarge an image layer; the result covers the same part of the world with more pixels."""
+
+    verb = "super_resolve"
+
+    def extra_controls(self) -> list[Widget]:
+        """The scale."""
+        self.scale = ChoiceBox(
+            name="scale",
+            label="Scale",
+            choices=[(f"×{scale}", scale) for scale in SCALES],
+            tooltip="How many pixels each pixel becomes along Y and along X. "
+            "The result lies where the layer lies: its pixels are smaller.",
+        )
+        return [self.scale]
+
+    def remembered(self) -> list[ValueWidget]:
+        """The scale as well."""
+        return [*super().remembered(), self.scale]
+
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
+        """The scale as well."""
+        return {**super().arguments_for(layer), "scale": self.scale.value}
+
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Enlarge; transparency is enlarged along."""
+        from napari_rednet.restoration import prepare_super_resolve
+
+        return prepare_super_resolve(image.data, rgb=image.rgb, **arguments)
+
+    def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
+        """Pixels as much smaller as there are more of them."""
+        first = None if record["plane"] is None else (*record["plane"], 0, 0)
+        return super().result_options(source, record) | finer_grid(source, record["scale"], first)
+
+
+class DeblockWidget(RestoreWidget):
+    """Remove the blocks and ringing of JPEG coding from an image layer."""
+
+    verb = "deblock"
+
+    def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
+        """Remove the artefacts; transparency stays as it is."""
+        from napari_rednet.restoration import prepare_deblock
+
+        return prepare_deblock(image.data, rgb=image.rgb, **arguments)
+
+
+class InpaintWidget(RestoreWidget):
+    """Fill missing pixels of an image layer."""
+
+    verb = "inpaint"
+    companion: Companion
+
+    def extra_controls(self) -> list[Widget]:
+        """The mask."""
+        self.mask = ChoiceBox(
+            name="mask",
+            label="Mask",
+            choices=self._masks,
+            tooltip="What to fill: the dead and hot pixels and lines of the camera, found in the "
+            "image itself, or what is painted in a Labels layer or drawn in a Shapes layer.",
+        )
+        self._watched: Labels | Shapes | None = None
+        self.mask.changed.connect(self._watch_mask)
+        self.companion = Companion(
+            MASK, self.common.image, self.mask, [self.mask], self.mask.get_value, self._choose
+        )
+        return [self.mask]
+
+    def remembered(self) -> list[ValueWidget]:
+        """The mask as well, by its name."""
+        return [*super().remembered(), self.mask]
+
+    def parameters(self) -> dict[str, Any]:
+        """The mask as well, unless it came with the image."""
+        kept = super().parameters()
+        return kept if self.companion.layer is None else kept | {self.mask.name: FOUND}
+
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
+        """The mask as well, as it is now; None if defects are to be found."""
+        chosen = self.mask.value
+        mask = None if chosen == FOUND else layer_mask(chosen, layer)
+        return {**super().arguments_for(layer), "mask": mask}
+
+    def prepare(
+        self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any
+    ) -> Restoration:
+        """Fill; transparency stays as it is."""
+        from napari_rednet.restoration import prepare_inpaint
+
+        missing = None if mask is None else mask.of_plane(image.plane)
+        return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)
+
+    def _choose(self, layer: Layer | None) -> None:
+        self.mask.value = FOUND if layer is None else layer
+
+    def _watch_mask(self) -> None:
+        """Preview what is painted or drawn when it is."""
+        chosen = self.mask.value
+        if self._watched is not None:
+            for signal in _edits(self._watched):
+                signal.disconnect(self._follow_mask)
+        self._watched = None if chosen == FOUND else chosen
+        if self._watched is not None:
+            for signal in _edits(self._watched):
+                signal.connect(self._follow_mask)
+
+    def _follow_mask(self) -> None:
+        if self.preview.is_on:
+            self.preview.parameters_changed()
+
+    def _masks(self, *_: Any) -> list[Any]:
+        layers = [layer for layer in self.viewer.layers if isinstance(layer, (Labels, Shapes))]
+        return [FOUND, *layers]
+
+
+def _edits(layer: Labels | Shapes) -> list[Any]:
+    """What tells that a mask has been edited."""
+    events = layer.events
+    return [events.data] if isinstance(layer, Shapes) else [events.data, events.paint]

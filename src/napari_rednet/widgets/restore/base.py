@@ -23,7 +23,7 @@ from napari_rednet.widgets.restore.parameter_menu import ExtentControls, Paramet
 from napari_rednet.widgets.restore.preview import Preview
 from napari_rednet.widgets.restore.preview_run import Previewer
 from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate
-from napari_rednet.widgets.shared import model_events, persistence
+from napari_rednet.widgets.shared import model_chosen, models_changed, persistence
 from napari_rednet.widgets.shared.controls import (
     Choices,
     CommonControls,
@@ -263,8 +263,8 @@ class RestoreWidget(Container):
         self.run.changed.connect(self.layer_runs.start)
         self.common.image.changed.connect(self._change_layer)
         self.native_parent_changed.connect(self._stop_if_closed)
-        model_events.changed.connect(self._follow_models)
-        model_events.chosen.connect(self._follow_models)
+        models_changed.connect(self._follow_models)
+        model_chosen.connect(self._follow_models)
         self._change_layer()
 
     def _find_choices(self, model: str | None = None) -> None:
@@ -283,8 +283,8 @@ class RestoreWidget(Container):
     def _follow_models(self, task: str | None = None, name: str | None = None) -> None:
         """Models have come or gone, or another window wants one of a task to be chosen."""
         if not isalive(self.native):
-            model_events.changed.disconnect(self._follow_models)
-            model_events.chosen.disconnect(self._follow_models)
+            models_changed.disconnect(self._follow_models)
+            model_chosen.disconnect(self._follow_models)
         elif task in (None, self.row.task):
             self._find_choices(name)
             self.preview.models_changed()

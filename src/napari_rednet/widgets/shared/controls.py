@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QToolTip,
 )
 
-from napari_rednet.widgets.shared.model_events import known_models
+from napari_rednet.widgets.shared import known_models
 
 if TYPE_CHECKING:
     from napari_rednet.models import ModelInfo
