@@ -24,6 +24,7 @@ import napari_rednet as nr
 from napari_rednet.engine import streaming
 
 _ROOT = str(Path(nr.__file__).resolve().parent)
+_CONVOLVE = streaming.StreamableNetwork.convolve.__code__
 
 
 class Trip:
@@ -50,15 +51,16 @@ class Trip:
             return
         self.modules.add(file)
         self.functions.add((file, frame.f_code.co_qualname))
-        if self._depth_of_first is None and file == streaming.__file__:
-            self._depth_of_first = self.frames = _depth(frame)
+        if self._depth_of_first is None and frame.f_code is _CONVOLVE:
+            self._depth_of_first = self.frames = _depth(frame.f_back)
 
 
 def _depth(frame: FrameType | None) -> int:
-    """Frames of the package from here to the verb."""
+    """Frames of the package from here to the verb; newer Pythons have none for comprehensions."""
     depth = 0
     while frame is not None:
-        depth += frame.f_code.co_filename.startswith(_ROOT)
+        code = frame.f_code
+        depth += code.co_filename.startswith(_ROOT) and code.co_name != "<listcomp>"
         frame = frame.f_back
     return depth
 
@@ -70,7 +72,7 @@ def count(name: str, work: Callable[[], object]) -> None:
         work()
     sys.stdout.write(
         f"{name}: {len(trip.modules)} modules, {len(trip.functions)} functions, "
-        f"{trip.frames} frames to the first rows that are computed\n"
+        f"{trip.frames} frames above the first convolution\n"
     )
 
 

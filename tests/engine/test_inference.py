@@ -184,10 +184,10 @@ class FailingStream(inference.RowStream):
 
     limit = 8
 
-    def push(self, rows):
+    def push(self, rows, **options):
         if self._rows_in > 20 and rows.shape[2] > self.limit:
             raise torch.OutOfMemoryError("out of memory")
-        return super().push(rows)
+        return super().push(rows, **options)
 
 
 def test_out_of_memory_is_retried_with_smaller_bands(noisy_camera, monkeypatch):

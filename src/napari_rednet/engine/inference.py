@@ -201,24 +201,23 @@ class Restorer:
         allowed = free if self.memory is None else min(free, self.memory - used_memory())
         return min(max(0, allowed) // 4, _CPU_BUDGET)
 
-    @torch.inference_mode()
     def _restore_strip(
         self, plane: Plane, strip: Strip, tiling: Tiling, dtype: torch.dtype
     ) -> Iterator[int]:
+        """How many pixels are finished, from band to band."""
         pending = PendingRows()
         put = partial(put_rows, plane, strip, pending)
         bands = read_bands(plane, strip, tiling.band)
         if self._is_overlap_worth(plane) and tiling.band < plane.shape[0]:
-            yield from one_behind(
-                put, self._computed(one_ahead(bands), plane, strip, pending, dtype)
-            )
-        else:
-            yield from map(put, self._computed(bands, plane, strip, pending, dtype))
+            computed = self._computed(one_ahead(bands), plane, strip, pending, dtype)
+            return one_behind(put, computed)
+        return map(put, self._computed(bands, plane, strip, pending, dtype))
 
     def _is_overlap_worth(self, plane: Plane) -> bool:
         # Otherwise the other threads only take the processor from the network.
         return self.overlap and (self.device.type != "cpu" or plane.is_stored)
 
+    @torch.inference_mode()
     def _computed(
         self,
         bands: Iterator[Band],

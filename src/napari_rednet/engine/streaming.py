@@ -170,17 +170,28 @@ class RowStream:
         self._last_row: Tensor | None = None
         self._rows_in = self._rows_out = 0
 
-    def push(self, rows: Tensor) -> Tensor:
+    def push(self, rows: Tensor, *, is_last: bool = False) -> Tensor:
         """Add rows (N, in_channels, rows, X), float32; return the output rows final now.
 
-        Further channels are for `join` alone.
+        Further channels are for `join` alone. `finish` pushes what odd heights are extended by.
         """
-        if rows.shape[2] == 0:
-            return self._cut(rows)
-        padded = F.pad(rows, (0, self._extra_column, 0, 0), mode="replicate")
-        self._rows_in += rows.shape[2]
-        self._last_row = padded[:, :, -1:]
-        return self._advance(padded, is_last=False)
+        if not is_last:
+            if rows.shape[2] == 0:
+                return self._cut(rows)
+            rows = self._extended(rows)
+        network, config = self._network, self._network.config
+        self._inputs.put(rows)
+        x = rows[:, : config.in_channels].to(network.dtype, memory_format=_LAYOUT)
+        for i, layer in enumerate(network.layers):
+            seen = self._joined(i, x, is_last)
+            del x  # so that the layer's result takes its place, which is in the cache
+            count = layer.made_of(seen.shape[2])
+            self._carries[i] = seen[:, :, count * layer.stride :].clone(memory_format=_LAYOUT)
+            x = network.convolve(seen, layer) if count else _no_rows(seen, layer)
+            if i in network.skip_sources:
+                self._skips[i].put(x)
+        residual = self._framed(F.pixel_shuffle(x.float(), config.stride), is_last)
+        return self._cut(self._join(self._inputs.take(residual.shape[2], rows), residual))
 
     def finish(self) -> Tensor:
         """End the planes; return their remaining output rows."""
@@ -189,29 +200,14 @@ class RowStream:
         if self._rows_in < sum(self._margins[2:]):
             raise ValueError(f"{self._rows_in} rows are too few for planes that are cut")
         extra = self._last_row[:, :, : self._rows_in % self._network.config.stride]
-        return self._advance(extra, is_last=True)
+        return self.push(extra, is_last=True)
 
-    def _advance(self, rows: Tensor, is_last: bool) -> Tensor:
-        network, config = self._network, self._network.config
-        self._inputs.put(rows)
-        x = rows[:, : config.in_channels].to(network.dtype, memory_format=_LAYOUT)
-        for i, layer in enumerate(network.layers):
-            seen = self._joined(i, x, is_last)
-            del x  # so that the layer's result takes its place, which is in the cache
-            x = self._run(i, layer, seen)
-            if i in network.skip_sources:
-                self._skips[i].put(x)
-        residual = self._framed(F.pixel_shuffle(x.float(), config.stride), is_last)
-        return self._cut(self._join(self._inputs.take(residual.shape[2], rows), residual))
-
-    def _run(self, i: int, layer: Layer, seen: Tensor) -> Tensor:
-        """Apply layer `i` to the rows that have become complete, and keep what it needs later."""
-        count = layer.made_of(seen.shape[2])
-        used = count * layer.stride
-        self._carries[i] = seen[:, :, used:].clone(memory_format=_LAYOUT)
-        if count == 0:
-            return _no_rows(seen, layer.weight.shape[0], layer.made_of(seen.shape[3]))
-        return self._network.convolve(seen, layer)
+    def _extended(self, rows: Tensor) -> Tensor:
+        """Rows with the column that odd widths are extended by; the last one is kept."""
+        padded = F.pad(rows, (0, self._extra_column, 0, 0), mode="replicate")
+        self._rows_in += rows.shape[2]
+        self._last_row = padded[:, :, -1:]
+        return padded
 
     def _joined(self, i: int, x: Tensor, is_last: bool) -> Tensor:
         """What layer `i` sees: the rows it kept, the new ones, and zeros around the image.
@@ -322,8 +318,9 @@ def _can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
     return dtype is torch.float32
 
 
-def _no_rows(like: Tensor, channels: int, width: int) -> Tensor:
-    return like.new_empty((like.shape[0], channels, 0, width))
+def _no_rows(seen: Tensor, layer: Layer) -> Tensor:
+    """What a layer makes of too few rows."""
+    return seen.new_empty((seen.shape[0], layer.weight.shape[0], 0, layer.made_of(seen.shape[3])))
 
 
 def stream_bytes(config: NetworkConfig, width: int, band: int, item_bytes: int) -> int:

@@ -56,11 +56,7 @@ class Restoration:
         """Restore everything into `out`, or into a new array; `repairs` count what is repaired."""
         if isinstance(self.array, MaskedImage) and self.array.is_unknown:
             warnings.warn("image is masked as a whole; it stays as it is", stacklevel=2)
-        steps = restoration_steps(self.job, self.array, out, self.mask(), repairs)
-        restored = yield from steps
-        if out is None and isinstance(self.array, MaskedImage):
-            return self.array.result(restored, self.job.layout.spatial_axes, self.job.scale)
-        return restored
+        return restoration_steps(self.job, self.array, out, self.find_mask, repairs)
 
 
 @dataclass(frozen=True)

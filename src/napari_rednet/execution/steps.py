@@ -9,14 +9,14 @@ import logging
 import math
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_rednet.execution.chunks import written_chunks_of
-from napari_rednet.execution.job import Job, all_samples, is_dask, plane_of, readable
+from napari_rednet.execution.job import Job, MaskedImage, all_samples, is_dask, plane_of, readable
 from napari_rednet.execution.outputs import (
     Output,
     ResumableOutput,
@@ -28,7 +28,7 @@ from napari_rednet.execution.parts import Part, parts_of
 from napari_rednet.execution.samples import Repairs
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.planes import ChannelSettings
+    from napari_rednet.engine.planes import ChannelSettings, Plane
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -66,49 +66,65 @@ def _drain_with_bar(steps: Steps, description: str) -> Any:
 
 
 def restoration_steps(
-    job: Job, array: Any, out: Any, mask: Any = None, repairs: Repairs | None = None
+    job: Job,
+    array: Any,
+    out: Any = None,
+    find_mask: Callable[[], Any] | None = None,
+    repairs: Repairs | None = None,
 ) -> Steps:
     """Restore all planes of `array` into `out`, or into a new array; lazily for dask arrays.
 
     Parameters
     ----------
-    mask : array, optional
-        Bool, of the array's shape: which pixels are missing.
+    find_mask : callable, optional
+        Returns which pixels are missing, as bool of the array's shape. That may take time.
     repairs : Repairs, optional
         Counts the pixels that are repaired; not those of dask arrays, which other processes may
         compute, or nobody.
     """
     if is_dask(array):
-        return _lazy_steps(job, array, out, mask)
-    return _eager_steps(job, array, out, mask, Repairs() if repairs is None else repairs)
+        return _lazy_steps(job, array, out, find_mask)
+    return _eager_steps(job, array, out, find_mask, Repairs() if repairs is None else repairs)
 
 
-def _eager_steps(job: Job, array: Any, out: Any, mask: Any, repairs: Repairs) -> Steps:
-    if out is None:
-        out = np.empty(job.shape, job.result_dtype(array))
+def _eager_steps(
+    job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | None, repairs: Repairs
+) -> Steps:
+    mask = find_mask() if find_mask else None
+    target = np.empty(job.shape, job.result_dtype(array)) if out is None else out
     total = math.prod(job.shape)
-    if total == 0:
-        return out
-    output = output_for(job, out)
+    if total > 0:
+        output = output_for(job, target)
+        settings = _settings(job, array, mask)
+        runs = [
+            PartRun(job, array, mask, settings, output, name, repairs)
+            for name in job.devices or (None,)
+        ]
+        parts = enumerate(parts_of(job, output.chunks))
+        reports = runs[0].restore(parts) if len(runs) == 1 else side_by_side(runs, parts)
+        done: dict[int, int] = {}
+        for number, pixels in reports:
+            done[number] = pixels
+            yield sum(done.values()), total
+    if repairs.count:
+        logger.info("%s that noise and optics do not explain (defects='keep' does not)", repairs)
+    if out is None and isinstance(array, MaskedImage):
+        return array.result(target, job.layout.spatial_axes, job.scale)
+    return target
+
+
+def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
+    """How the channels are presented, as measured; warns of rounding that takes photons away."""
     settings, is_coarse = [], False
     for channel, windows in enumerate(all_samples(job, array, mask)):
         settings.append(job.settings(windows, channel))
         is_coarse |= is_too_coarse(job.result_dtype(array), windows, settings[-1])
     if is_coarse:
         warn_of_rounding()
-    runs = [
-        PartRun(job, array, mask, settings, output, name, repairs)
-        for name in job.devices or (None,)
-    ]
-    steps = one_by_one if len(runs) == 1 else side_by_side
-    for done in steps(runs, list(enumerate(parts_of(job, output.chunks)))):
-        yield done, total
-    if repairs.count:
-        logger.info("%s that noise and optics do not explain (defects='keep' does not)", repairs)
-    return out
+    return settings
 
 
-def _lazy_steps(job: Job, array: Any, out: Any, mask: Any) -> Steps:
+def _lazy_steps(job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | None) -> Steps:
     import dask.array as da
 
     from napari_rednet.execution.outputs import store_steps
@@ -117,6 +133,7 @@ def _lazy_steps(job: Job, array: Any, out: Any, mask: Any) -> Steps:
     total = math.prod(job.shape)
     if total == 0:
         return da.zeros(job.shape, dtype=job.result_dtype(array)) if out is None else out
+    mask = find_mask() if find_mask else None
     if out is None:
         return restored_lazily(job, array, mask)
     chunks = written_chunks_of(out.array if isinstance(out, ResumableOutput) else out)
@@ -165,16 +182,24 @@ class PartRun:
         self._source = readable(array, _READ_BYTES)
         self._restorer = job.make_restorer(device=device)
 
-    def restore(self, number: int, part: Part) -> Iterator[int]:
-        """Restore a part unless it is finished, yielding how many of its pixels are done."""
+    def restore(self, parts: Iterable[Numbered]) -> Iterator[tuple[int, int]]:
+        """Restore parts unless they are finished: yield their numbers, and their pixels done."""
+        for number, part in parts:
+            total = self._pixels(part)
+            if self._output.has(number, part):
+                yield number, total
+                continue
+            share = total // max(1, len(part.planes))
+            for index, segment in enumerate(self._segments(part)):
+                size = math.prod(segment.shape)
+                for pixels in self._restorer.restore(segment):
+                    yield number, index * share + share * pixels // size
+            self._output.finish(number, self._target)
+
+    def _segments(self, part: Part) -> Iterator[Plane]:
         from napari_rednet.engine.planes import rows_of
 
-        total = self._pixels(part)
-        if self._output.has(number, part):
-            yield total
-            return
-        share = total // max(1, len(part.planes))
-        for index, keys in enumerate(part.planes):
+        for keys in part.planes:
             plane = plane_of(
                 self._job,
                 keys,
@@ -184,41 +209,24 @@ class PartRun:
                 self._mask,
                 self._repairs,
             )
-            segment = rows_of(plane, part.rows)
-            size = math.prod(segment.shape)
-            for pixels in self._restorer.restore(segment):
-                yield index * share + share * pixels // size
-        self._output.finish(number, self._target)
+            yield rows_of(plane, part.rows)
 
     def _pixels(self, part: Part) -> int:
         width = self._job.layout.enlarged(self._job.scale).plane_shape[1]
         return sum(map(len, part.planes)) * part.rows.kept * width
 
 
-def one_by_one(runs: Sequence[PartRun], parts: Sequence[Numbered]) -> Iterator[int]:
-    """Restore all parts with the first run, yielding how many pixels are done."""
-    before = 0
-    for part in parts:
-        pixels = 0
-        for pixels in runs[0].restore(*part):
-            yield before + pixels
-        before += pixels
-
-
-def side_by_side(runs: Sequence[PartRun], parts: Sequence[Numbered]) -> Iterator[int]:
-    """Restore all parts, each with the run that is free, yielding how many pixels are done."""
+def side_by_side(runs: Sequence[PartRun], parts: Iterable[Numbered]) -> Iterator[tuple[int, int]]:
+    """Restore parts, each with the run that is free: yield numbers, and their pixels done."""
     team = _Team(runs, parts)
-    done: dict[int, int] = {}
     with closing(team):
-        for number, pixels in team.reports():
-            done[number] = pixels
-            yield sum(done.values())
+        yield from team.reports()
 
 
 class _Team:
     """A thread for each run; an error of one ends all."""
 
-    def __init__(self, runs: Sequence[PartRun], parts: Sequence[Numbered]) -> None:
+    def __init__(self, runs: Sequence[PartRun], parts: Iterable[Numbered]) -> None:
         self._waiting: queue.SimpleQueue[Numbered] = queue.SimpleQueue()
         for part in parts:
             self._waiting.put(part)
@@ -250,13 +258,16 @@ class _Team:
 
     def _work(self, run: PartRun) -> None:
         try:
-            while True:
-                number, part = self._waiting.get_nowait()
-                for pixels in run.restore(number, part):
-                    if self._is_closed.is_set():
-                        return
-                    self._reports.put((number, pixels))
-        except queue.Empty:
+            for report in run.restore(self._next_parts()):
+                if self._is_closed.is_set():
+                    return
+                self._reports.put(report)
             self._reports.put(None)
         except Exception as error:  # noqa: BLE001 - it is raised where the job was asked for
             self._reports.put(error)
+
+    def _next_parts(self) -> Iterator[Numbered]:
+        """Parts that no other run has taken, until none is left."""
+        with suppress(queue.Empty):
+            while True:
+                yield self._waiting.get_nowait()
