@@ -17,7 +17,7 @@ from scipy import ndimage, signal
 from skimage import data, restoration, transform
 
 from napari_rednet import NoiseModel
-from napari_rednet.engine.noise import grain_of
+from napari_rednet.engine.channel import grain_of
 from napari_rednet.io.files import read_planes
 from napari_rednet.noise import NoiseLevels
 

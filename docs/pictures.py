@@ -17,7 +17,7 @@ from skimage.transform import rescale
 
 import napari_rednet as nr
 from napari_rednet import sample_data
-from napari_rednet.engine.intensity import PERCENTILES
+from napari_rednet.engine.channel import PERCENTILES
 
 GRAY, BLUE, RED = "#7b8490", "#4a7fb5", "#d0605e"
 

@@ -22,7 +22,7 @@ from napari_rednet.batch import (
     write_report,
 )
 from napari_rednet.batch.record import RECORD
-from napari_rednet.engine.intensity import measure_range
+from napari_rednet.engine.channel import measure_range
 from napari_rednet.errors import RednetError
 from napari_rednet.restoration import denoise_steps
 from tests.conftest import small_model

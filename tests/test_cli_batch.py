@@ -18,7 +18,7 @@ from napari_rednet.batch import BatchFile, Outcome
 from napari_rednet.batch.record import RECORD
 from napari_rednet.cli import files
 from napari_rednet.cli.files import BatchBars
-from napari_rednet.engine.intensity import measure_range
+from napari_rednet.engine.channel import measure_range
 from tests.conftest import small_model
 from tests.test_cli import call
 

@@ -6,7 +6,7 @@ from skimage import data
 from skimage.io import imsave
 
 import napari_rednet as nr
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.finetuning.session import FineTuning
 from napari_rednet.finetuning.validation import Validation
 from tests.finetuning.conftest import (

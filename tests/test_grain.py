@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import data, transform
 
-from napari_rednet.engine.noise import NoiseModel, grain_of
+from napari_rednet.engine.channel import NoiseModel, grain_of
 from napari_rednet.grain import Grain, high_pass, measure_grain
 from napari_rednet.noise import fit_noise, measure_noise
 

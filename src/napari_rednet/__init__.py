@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_rednet import psf, quality
-    from napari_rednet.engine.noise import NoiseModel
+    from napari_rednet.engine.channel import NoiseModel
     from napari_rednet.errors import (
         DeviceMemoryError,
         ImageFileError,
@@ -63,7 +63,7 @@ _HOMES = {
     "fine_tune": "finetuning",
     "prepare_fine_tuning": "finetuning",
     "NoiseLevels": "noise",
-    "NoiseModel": "engine.noise",
+    "NoiseModel": "engine.channel",
     "Model": "models",
     "add_model": "models",
     "list_models": "models",

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_rednet.engine.channel import IntensityRange, NoiseModel
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.engine.intensity import IntensityRange
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import MaskedImage, is_dask
 from napari_rednet.psf import check_center
 

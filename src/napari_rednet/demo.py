@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_rednet.console import run_with_bar
-from napari_rednet.engine.intensity import PERCENTILES
+from napari_rednet.engine.channel import PERCENTILES
 from napari_rednet.errors import RednetError
 from napari_rednet.sample_data import chromosomes_layer, sample_path
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.noise import NoiseModel
+    from napari_rednet.engine.channel import NoiseModel
 
 _PLANE = 20
 _STD = 25.0

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_rednet.engine.noise import LEAST_CORRELATION
+from napari_rednet.engine.channel import LEAST_CORRELATION
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
-from napari_rednet.engine.noise import NoiseModel, grain_of
+from napari_rednet.engine.channel import NoiseModel, grain_of
 from napari_rednet.grain import WHITE, Grain, high_pass, measure_grain
 from napari_rednet.photons import Counts, count_photons
 

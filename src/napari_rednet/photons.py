@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
+from napari_rednet.engine.channel import IntensityRange
 from napari_rednet.engine.color import luminance, luminance_plane
-from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.planes import ChannelSettings
 
 ALL = (slice(None), slice(None))

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_rednet.engine.images import PlaneLayout, changed, from_network, to_network
-from napari_rednet.engine.intensity import (
+from napari_rednet.engine.channel import (
     PERCENTILES,
     IntensityRange,
     dark_level,
     measure_range,
 )
+from napari_rednet.engine.images import PlaneLayout, changed, from_network, to_network
 
 
 @st.composite

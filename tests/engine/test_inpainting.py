@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import idle_model, small_model
 
+from napari_rednet.engine.channel import IntensityRange
 from napari_rednet.engine.inference import Restorer
 from napari_rednet.engine.inpainting import Inpainter, fill_holes
-from napari_rednet.engine.intensity import IntensityRange
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.engine.streaming import NetworkRunner
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.special import erf
 from skimage import data
 
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.outliers import OutlierLimits, find_outliers, without_outliers
 from napari_rednet.noise import fit_noise
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import small_model
 
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.outliers import OutlierLimits, find_outliers
 from napari_rednet.engine.planes import Strip
 from napari_rednet.execution.parts import source_rows

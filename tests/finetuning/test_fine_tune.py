@@ -24,8 +24,8 @@ from tests.finetuning.conftest import (
 )
 
 import napari_rednet as nr
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.degradations import JpegCorruption
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.finetuning import session
 from napari_rednet.finetuning.validation import Validation
 from napari_rednet.training.loop import read_rows

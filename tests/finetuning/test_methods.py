@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import seeded
 
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.degradations import (
     CameraNoise,
     EnlargementCorruption,
     HoleCorruption,
     JpegCorruption,
 )
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.finetuning.methods import TOLD, Corrupted, Paired, PseudoClean
 
 COUNT, SIDE = 6, 24

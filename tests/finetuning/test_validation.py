@@ -6,8 +6,8 @@ from tests.conftest import seeded
 from tests.finetuning.conftest import STD, clean_image, noisy_settings, weights_of, with_noise
 
 import napari_rednet as nr
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.degradations import CameraNoise
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.finetuning import prepare_fine_tuning
 from napari_rednet.finetuning.examples import read_examples
 from napari_rednet.finetuning.methods import Paired, PseudoClean

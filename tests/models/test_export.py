@@ -17,7 +17,7 @@ from skimage import data
 from tests.conftest import random_network, small_model
 
 import napari_rednet as nr
-from napari_rednet.engine.intensity import dark_level, measure_range
+from napari_rednet.engine.channel import dark_level, measure_range
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.engine.noise_map import (
     MOST_CHANGE,

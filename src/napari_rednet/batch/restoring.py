@@ -19,7 +19,7 @@ import numpy as np
 from napari_rednet.arguments import as_image
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.batch.record import Figures, State, state_of
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ImageFileError
 from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
 from napari_rednet.execution.chunks import chunks_of
@@ -36,7 +36,7 @@ from napari_rednet.tasks import VERBS
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Noise
-    from napari_rednet.engine.noise import NoiseModel
+    from napari_rednet.engine.channel import NoiseModel
     from napari_rednet.execution import Steps
     from napari_rednet.io.files import OpenImage
     from napari_rednet.models import Model

@@ -26,7 +26,7 @@ from napari_rednet.batch import (
     write_report,
 )
 from napari_rednet.console import console, run_with_bar, say
-from napari_rednet.engine.noise import noise_words
+from napari_rednet.engine.channel import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
 from napari_rednet.io.files import names_image

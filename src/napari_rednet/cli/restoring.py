@@ -11,7 +11,7 @@ from typing import Any
 from napari_rednet.cli.files import Places, read_mask, restore
 from napari_rednet.cli.options import FILE_OPTIONS, OPTIONS, reported_errors
 from napari_rednet.console import printed_warnings
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.tasks import Verb
 
 # Arguments that are several options, or that files say.

@@ -13,9 +13,8 @@ from enum import Enum, auto
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.channel import IntensityRange, NoiseModel
 from napari_rednet.engine.images import round_to, working_dtype
-from napari_rednet.engine.intensity import IntensityRange
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings, Plane, ReadWindow, WriteWindow
 
 COLORS = 3

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.intensity import IntensityRange
+from napari_rednet.engine.channel import IntensityRange
 
 Item = TypeVar("Item")
 

@@ -27,9 +27,9 @@ from napari_rednet.engine.bands import (
     read_bands,
     to_device,
 )
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.engine.noise_map import (
     RADIUS,
     amplitude,

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.channel import IntensityRange, NoiseModel, measure_range
 from napari_rednet.engine.images import round_to
-from napari_rednet.engine.intensity import IntensityRange, measure_range
-from napari_rednet.engine.noise import NoiseModel
 
 REACH = 2
 """Pixels around a pixel that are looked at."""

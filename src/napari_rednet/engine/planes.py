@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.intensity import IntensityRange
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import IntensityRange, NoiseModel
 from napari_rednet.engine.outliers import OutlierLimits
 
 SMALLEST_SIDE = 64

@@ -9,9 +9,16 @@ from napari_rednet.execution.job import (
     sample_windows,
 )
 from napari_rednet.execution.outputs import ResumableOutput
-from napari_rednet.execution.restoration import Restoration, Speed, speed_steps
+from napari_rednet.execution.restoration import (
+    Progress,
+    Restoration,
+    Speed,
+    Steps,
+    drain,
+    restoration_steps,
+    speed_steps,
+)
 from napari_rednet.execution.samples import Repairs, Samples, repaired_words
-from napari_rednet.execution.steps import Progress, Steps, drain, restoration_steps
 from napari_rednet.execution.windows import Measured, Window, Windows, measure
 
 __all__ = [

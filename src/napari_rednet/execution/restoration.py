@@ -1,11 +1,19 @@
-"""An array together with how to restore it; and how long that will take, which is measured."""
+"""Restorations: an array and how to restore it, as steps that can be watched and cancelled.
+
+Parts are restored one after another, or side by side on several devices. How long that will take
+is measured on a small plane that is made up.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
+import queue
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +21,274 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.engine.color import ColorMode
-from napari_rednet.execution.job import Job, MaskedImage, plane_keys, sampled_windows
+from napari_rednet.execution.chunks import written_chunks_of
+from napari_rednet.execution.job import (
+    Job,
+    MaskedImage,
+    all_samples,
+    is_dask,
+    plane_keys,
+    plane_of,
+    readable,
+    sampled_windows,
+)
+from napari_rednet.execution.outputs import (
+    Output,
+    ResumableOutput,
+    is_too_coarse,
+    output_for,
+    warn_of_rounding,
+)
+from napari_rednet.execution.parts import Part, parts_of
 from napari_rednet.execution.samples import Repairs, Samples
-from napari_rednet.execution.steps import Steps, restoration_steps
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings, Plane
 
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+Steps = Generator[tuple[int, int], None, Any]
+"""A run that yields (pixels done, pixels in all) and returns the restored image."""
+# Chunks of the source that are kept for the next band.
+_READ_BYTES = 2**27
+Numbered = tuple[int, Part]
 # Enough for a device to show what it can do, and for a CPU less than a second's work mostly.
 _SIDE, _WARM_UP_ROWS = 256, 32
 _MISSING = 0.02
+
+
+def drain(steps: Steps, progress: bool | Progress, description: str) -> Any:
+    """Run `steps` to the end and return its result, reporting progress as asked."""
+    if progress is True:
+        return _drain_with_bar(steps, description)
+    report = progress if callable(progress) else None
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as end:
+            return end.value
+        if report is not None:
+            report(done, total)
+
+
+def _drain_with_bar(steps: Steps, description: str) -> Any:
+    from tqdm.auto import tqdm
+
+    with tqdm(desc=description, unit="px", unit_scale=True) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return drain(steps, report, description)
+
+
+def restoration_steps(
+    job: Job,
+    array: Any,
+    out: Any = None,
+    find_mask: Callable[[], Any] | None = None,
+    repairs: Repairs | None = None,
+) -> Steps:
+    """Restore all planes of `array` into `out`, or into a new array; lazily for dask arrays.
+
+    Parameters
+    ----------
+    find_mask : callable, optional
+        Returns which pixels are missing, as bool of the array's shape. That may take time.
+    repairs : Repairs, optional
+        Counts the pixels that are repaired; not those of dask arrays, which other processes may
+        compute, or nobody.
+    """
+    if is_dask(array):
+        return _lazy_steps(job, array, out, find_mask)
+    return _eager_steps(job, array, out, find_mask, Repairs() if repairs is None else repairs)
+
+
+def _eager_steps(
+    job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | None, repairs: Repairs
+) -> Steps:
+    mask = find_mask() if find_mask else None
+    target = np.empty(job.shape, job.result_dtype(array)) if out is None else out
+    total = math.prod(job.shape)
+    if total > 0:
+        output = output_for(job, target)
+        settings = _settings(job, array, mask)
+        runs = [
+            PartRun(job, array, mask, settings, output, name, repairs)
+            for name in job.devices or (None,)
+        ]
+        parts = enumerate(parts_of(job, output.chunks))
+        reports = runs[0].restore(parts) if len(runs) == 1 else side_by_side(runs, parts)
+        done: dict[int, int] = {}
+        for number, pixels in reports:
+            done[number] = pixels
+            yield sum(done.values()), total
+    if repairs.count:
+        logger.info("%s that noise and optics do not explain (defects='keep' does not)", repairs)
+    if out is None and isinstance(array, MaskedImage):
+        return array.result(target, job.layout.spatial_axes, job.scale)
+    return target
+
+
+def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
+    """How the channels are presented, as measured; warns of rounding that takes photons away."""
+    settings, is_coarse = [], False
+    for channel, windows in enumerate(all_samples(job, array, mask)):
+        settings.append(job.settings(windows, channel))
+        is_coarse |= is_too_coarse(job.result_dtype(array), windows, settings[-1])
+    if is_coarse:
+        warn_of_rounding()
+    return settings
+
+
+def _lazy_steps(job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | None) -> Steps:
+    import dask.array as da
+
+    from napari_rednet.execution.outputs import store_steps
+    from napari_rednet.execution.parts import restored_lazily
+
+    total = math.prod(job.shape)
+    if total == 0:
+        return da.zeros(job.shape, dtype=job.result_dtype(array)) if out is None else out
+    mask = find_mask() if find_mask else None
+    if out is None:
+        return restored_lazily(job, array, mask)
+    chunks = written_chunks_of(out.array if isinstance(out, ResumableOutput) else out)
+    if chunks is None:
+        da.store(restored_lazily(job, array, mask), out, lock=True)
+        yield total, total
+        return out
+    # Blocks that end where chunks end are written side by side, by other processes as well.
+    for done in store_steps(restored_lazily(job, array, mask, chunks), out):
+        yield done, total
+    return out
+
+
+class PartRun:
+    """Restores one part after another, on one device.
+
+    Parameters
+    ----------
+    job : Job
+        What the parts belong to.
+    array, mask : array
+        Its source, and which pixels are missing, if any.
+    settings : sequence of ChannelSettings
+        How its channels are presented.
+    output : Output
+        Where results go.
+    device : str or None
+        The device; None for that of the job.
+    repairs : Repairs, optional
+        Counts what is repaired.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        array: Any,
+        mask: Any,
+        settings: Sequence[ChannelSettings],
+        output: Output,
+        device: str | None,
+        repairs: Repairs | None = None,
+    ) -> None:
+        self._repairs = repairs
+        self._job, self._mask, self._settings, self._output = job, mask, settings, output
+        self._target = output.target()
+        self._source = readable(array, _READ_BYTES)
+        self._restorer = job.make_restorer(device=device)
+
+    def restore(self, parts: Iterable[Numbered]) -> Iterator[tuple[int, int]]:
+        """Restore parts unless they are finished: yield their numbers, and their pixels done."""
+        for number, part in parts:
+            total = self._pixels(part)
+            if self._output.has(number, part):
+                yield number, total
+                continue
+            share = total // max(1, len(part.planes))
+            for index, segment in enumerate(self._segments(part)):
+                size = math.prod(segment.shape)
+                for pixels in self._restorer.restore(segment):
+                    yield number, index * share + share * pixels // size
+            self._output.finish(number, self._target)
+
+    def _segments(self, part: Part) -> Iterator[Plane]:
+        from napari_rednet.engine.planes import rows_of
+
+        for keys in part.planes:
+            plane = plane_of(
+                self._job,
+                keys,
+                self._source,
+                self._target,
+                self._settings,
+                self._mask,
+                self._repairs,
+            )
+            yield rows_of(plane, part.rows)
+
+    def _pixels(self, part: Part) -> int:
+        width = self._job.layout.enlarged(self._job.scale).plane_shape[1]
+        return sum(map(len, part.planes)) * part.rows.kept * width
+
+
+def side_by_side(runs: Sequence[PartRun], parts: Iterable[Numbered]) -> Iterator[tuple[int, int]]:
+    """Restore parts, each with the run that is free: yield numbers, and their pixels done."""
+    team = _Team(runs, parts)
+    with closing(team):
+        yield from team.reports()
+
+
+class _Team:
+    """A thread for each run; an error of one ends all."""
+
+    def __init__(self, runs: Sequence[PartRun], parts: Iterable[Numbered]) -> None:
+        self._waiting: queue.SimpleQueue[Numbered] = queue.SimpleQueue()
+        for part in parts:
+            self._waiting.put(part)
+        self._reports: queue.SimpleQueue[tuple[int, int] | Exception | None]
+        self._reports = queue.SimpleQueue()
+        self._is_closed = threading.Event()
+        self._threads = [threading.Thread(target=self._work, args=(run,)) for run in runs]
+
+    def reports(self) -> Iterator[tuple[int, int]]:
+        """Numbers of parts, and how many of their pixels are done."""
+        for thread in self._threads:
+            thread.start()
+        working = len(self._threads)
+        while working:
+            report = self._reports.get()
+            if isinstance(report, Exception):
+                raise report
+            if report is None:
+                working -= 1
+            else:
+                yield report
+
+    def close(self) -> None:
+        """Let all threads end after the band that they are at."""
+        self._is_closed.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def _work(self, run: PartRun) -> None:
+        try:
+            for report in run.restore(self._next_parts()):
+                if self._is_closed.is_set():
+                    return
+                self._reports.put(report)
+            self._reports.put(None)
+        except Exception as error:  # noqa: BLE001 - it is raised where the job was asked for
+            self._reports.put(error)
+
+    def _next_parts(self) -> Iterator[Numbered]:
+        """Parts that no other run has taken, until none is left."""
+        with suppress(queue.Empty):
+            while True:
+                yield self._waiting.get_nowait()
 
 
 @dataclass(frozen=True)

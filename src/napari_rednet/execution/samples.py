@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.intensity import IntensityRange, dark_level, measure_range
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import IntensityRange, NoiseModel, dark_level, measure_range
 from napari_rednet.engine.outliers import REACH, OutlierLimits, find_outliers, without_outliers
 from napari_rednet.engine.planes import ReadWindow, WriteWindow
 from napari_rednet.noise import fit_noise

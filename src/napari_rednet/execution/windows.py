@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.execution.job import Job, all_samples, is_in_memory, plane_of
-from napari_rednet.execution.restoration import Restoration
+from napari_rednet.execution.restoration import Restoration, Steps
 from napari_rednet.execution.samples import Samples
-from napari_rednet.execution.steps import Steps
 
 
 @dataclass(frozen=True)

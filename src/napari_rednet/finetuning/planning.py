@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from napari_rednet.arguments import Noise, as_coded, by_range, noise_per_channel
+from napari_rednet.engine.channel import PERCENTILES, IntensityRange, NoiseModel, measure_range
 from napari_rednet.engine.degradations import (
     CORRUPTIONS,
     CameraNoise,
@@ -22,9 +23,7 @@ from napari_rednet.engine.degradations import (
 )
 from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.images import evenly
-from napari_rednet.engine.intensity import PERCENTILES, IntensityRange, measure_range
 from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.streaming import NetworkRunner
 from napari_rednet.finetuning.examples import (

@@ -19,7 +19,7 @@ from napari_rednet.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_rednet.engine.noise import NoiseModel
+    from napari_rednet.engine.channel import NoiseModel
 
 Taken = TypeVar("Taken")
 _HEADER = "napari_rednet"

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import Noise, as_image, noise_per_channel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import Steps, drain
 
 FloatArray = npt.NDArray[np.float64]

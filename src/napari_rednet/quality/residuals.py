@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_rednet.arguments import Noise, as_image, noise_per_channel
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.execution import sample_windows
 from napari_rednet.grain import measure_grain
 

@@ -22,7 +22,7 @@ from napari_rednet.arguments import (
     noise_per_channel,
     outlier_share,
 )
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
 

@@ -17,8 +17,8 @@ from napari_rednet.arguments import (
     noise_per_channel,
     outlier_share,
 )
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.color import COLORS, ColorMode
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import NOISY, as_image
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.execution import Samples, Steps, drain
 from napari_rednet.masks import as_region
 from napari_rednet.noise import NoiseLevels, measure_noise

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ModelError
 from napari_rednet.models.export.bioimageio import write_bioimageio
 from napari_rednet.models.export.contents import Contents, described, task_tags

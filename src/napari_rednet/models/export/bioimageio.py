@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from napari_rednet.engine.intensity import PERCENTILES
+from napari_rednet.engine.channel import PERCENTILES
 from napari_rednet.errors import ModelError
 from napari_rednet.models.export.contents import CITATION, DOI, Contents
 from napari_rednet.models.export.onnx import OPSET, onnx_bytes, optional_package, write_whole

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_rednet.engine.channel import PERCENTILES, NoiseModel
 from napari_rednet.engine.inpainting import fill_holes
-from napari_rednet.engine.intensity import PERCENTILES
 from napari_rednet.engine.network import NetworkConfig, RedNet
-from napari_rednet.engine.noise import NoiseModel
 from napari_rednet.engine.noise_map import (
     RADIUS,
     amplitude,

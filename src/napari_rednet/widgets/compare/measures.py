@@ -13,7 +13,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.widgets.compare.pair import NEEDS_PAIR, Part
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.docks import set_needs

@@ -13,7 +13,7 @@ from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.widgets.compare.pair import NEEDS_PAIR, is_denoised, noise_of
 from napari_rednet.widgets.shared.docks import set_needs
 from napari_rednet.widgets.shared.layers import TEMPORARY, insert_quietly, layer_image

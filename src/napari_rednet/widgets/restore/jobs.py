@@ -12,7 +12,7 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from napari_rednet import __version__
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.execution import is_dask
 from napari_rednet.provenance import Call
 from napari_rednet.widgets.shared.layers import LayerImage, LayerSource, layer_source

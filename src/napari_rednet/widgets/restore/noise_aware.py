@@ -30,7 +30,7 @@ from napari_rednet.widgets.shared.style import import_plots
 from napari_rednet.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.noise import NoiseModel
+    from napari_rednet.engine.channel import NoiseModel
     from napari_rednet.noise import NoiseLevels
 
 _MILLISECONDS = 50
@@ -190,7 +190,7 @@ class NoiseAwareWidget(RestoreWidget):
 
 def _as_models(noise: Any) -> list[NoiseModel]:
     """Noise that was kept; none if it is of another form."""
-    from napari_rednet.engine.noise import NoiseModel
+    from napari_rednet.engine.channel import NoiseModel
 
     try:
         return [NoiseModel(**level) for level in noise or ()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from magicgui.widgets import Container, LineEdit, PushButton
 from magicgui.widgets.bases import Widget
 
-from napari_rednet.engine.noise import NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.widgets.restore.noise_panel import NoisePanel
 from napari_rednet.widgets.restore.paired_layers import WHOLE, Place, PlaceBox
 from napari_rednet.widgets.shared.controls import ChoiceBox

@@ -17,7 +17,7 @@ from napari_rednet.widgets.shared.docks import shown_errors
 from napari_rednet.widgets.shared.style import BLUE, FONT_SIZE, ORANGE, make_canvas, set_theme
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.noise import NoiseModel
+    from napari_rednet.engine.channel import NoiseModel
     from napari_rednet.noise import NoiseLevels
 
 FloatArray = npt.NDArray[np.float64]
