@@ -12,6 +12,7 @@ import weakref
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from qtpy.QtCore import Qt
 from skimage import data
 from superqt.utils import WorkerBase
@@ -214,6 +215,25 @@ def test_each_task_gives_what_its_function_gives(widget, folder, press, task, ve
     assert cells(widget, 0) == list(NAMES[1:])
     assert statuses(widget) == ["restored"] * 2
     check_results(folder, NAMES[1:], verb, task, **options)
+
+
+def test_typed_noise_and_a_mask_from_a_file_are_used(widget, folder, press):
+    controls = filled(widget, folder).controls
+    controls.pattern.value = "a.tif"
+    controls.noise.value, controls.noise_fields["read_noise"].value = "typed", "30"
+    press(widget)
+    check_results(folder, ["a.tif"], noise=30)
+    filled(widget, folder, "inpaint")
+    mask = np.zeros(tifffile.imread(folder / "in/a.tif").shape[-2:], np.uint8)
+    mask[5:9, 3:20] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    controls.mask.value, controls.mask_file.value = "from a file", folder / "mask.png"
+    controls.existing.value = "overwrite"
+    press(widget)
+    check_results(folder, ["a.tif"], nr.inpaint, "inpaint", mask=mask > 0)
+    controls.mask_file.value = folder / "none.png"
+    press(widget)
+    assert "none.png cannot be read as an image" in told(widget)
 
 
 def test_what_exists_is_resumed_left_or_made_again(widget, folder, press):

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+import napari_rednet as nr
 from napari_rednet.tasks import VERBS
+from napari_rednet.widgets.restore import parameter_menu
 
 # What the layer says, and what machines are asked for elsewhere.
 NO_CONTROL = {"channel_axis", "rgb", "progress", "out", "tile", "memory"}
-IN_BATCHES = NO_CONTROL | {"noise", "mask", "iterations"}  # the first two found in each image
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -36,11 +37,12 @@ def test_the_batch_window_tells_every_option(dock, tmp_path, verb):
     controls.task.value = verb
     controls.source.value = controls.results.value = tmp_path
     before = controls.order()
-    assert (before.verb, before.arguments.keys()) == (verb, VERBS[verb].options.keys() - IN_BATCHES)
+    assert (before.verb, before.arguments.keys()) == (verb, VERBS[verb].options.keys() - NO_CONTROL)
     assert controls.psf.kind.native.isHidden() == (verb != "deblur")
     for control, key, value in (
         (controls.scale, "scale", 3),
         (controls.strength, "strength", 1.5),
+        (controls.iterations, "iterations", 3),
         (controls.fractions, "dtype", "float32"),
         (controls.repair, "defects", "keep"),
         (controls.ensemble, "ensemble", True),
@@ -63,3 +65,60 @@ def test_a_batch_is_deblurred_by_the_layer_that_holds_the_point(dock, viewer, tm
     assert arguments["center"] == "mass"
     viewer.layers.remove(point)
     assert point not in controls.psf.layer.choices
+
+
+@pytest.mark.parametrize("verb", ["denoise", "deblur"])
+def test_a_batch_is_told_the_noise_that_was_typed(dock, tmp_path, verb):
+    controls = dock("Batch").controls
+    controls.task.value = verb
+    controls.source.value = controls.results.value = tmp_path
+    assert controls.order().arguments["noise"] is None
+    assert controls.noise_fields["gain"].native.isHidden()
+    controls.noise.value = "typed"
+    assert not controls.noise_fields["gain"].native.isHidden()
+    with pytest.raises(ValueError, match="Read noise must be a number, got ''"):
+        controls.order()
+    typed = {"gain": 2.0, "offset": 100.0, "read_noise": 5.0, "grain_y": 0.0, "grain_x": 1.5}
+    for name, value in typed.items():
+        controls.noise_fields[name].value = str(value)
+    assert controls.order().arguments["noise"] == nr.NoiseModel(**typed)
+
+
+def test_a_batch_is_filled_where_a_layer_or_a_file_says(dock, viewer, tmp_path):
+    controls = dock("Batch").controls
+    controls.task.value = "inpaint"
+    controls.source.value = controls.results.value = tmp_path
+    assert controls.order().arguments["mask"] is None
+    painted = np.zeros((24, 20), int)
+    painted[3:5, 7] = 2
+    labels = viewer.add_labels(painted, name="dust")
+    assert labels in controls.mask.choices
+    controls.mask.value = labels
+    np.testing.assert_array_equal(controls.order().arguments["mask"], painted > 0)
+    controls.mask.value = "from a file"
+    with pytest.raises(ValueError, match="choose the file of the mask"):
+        controls.order()
+    controls.mask_file.value = tmp_path / "dust.tif"
+    assert controls.order().arguments["mask"] == tmp_path / "dust.tif"
+
+
+def test_a_batch_has_presets(dock, tmp_path, monkeypatch):
+    controls = dock("Batch").controls
+    before = controls.parameters()
+    controls.task.value, controls.strength.value = "denoise", 1.5
+    controls.noise.value, controls.noise_fields["read_noise"].value = "typed", "7"
+    controls.pattern.value = "*.tif"
+    monkeypatch.setattr(parameter_menu, "ask_name", lambda *_: "my camera")
+    action(controls.menu, "Save as preset…").trigger()
+    kept = controls.parameters()
+    action(controls.menu, "Defaults").trigger()
+    assert controls.parameters() == before != kept
+    controls.menu.update()
+    (preset,) = controls.menu.presets.actions()
+    preset.trigger()
+    assert controls.parameters() == kept
+    assert "source" not in kept
+
+
+def action(menu, text):
+    return next(action for action in menu.menu.actions() if action.text() == text)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import typer
 from rich.markup import escape
@@ -265,22 +265,6 @@ def _tell(prepared: Prepared, *, quiet: bool) -> None:
         )
     if prepared.remark:
         say(prepared.remark, quiet=quiet)
-
-
-def read_mask(path: Path) -> Any:
-    """The mask in a TIFF, a Zarr, or any other image file."""
-    import numpy as np
-    from PIL import Image
-
-    from napari_rednet.io.files import is_image, read_image
-
-    if is_image(path):
-        return np.asarray(read_image(path).data)
-    try:
-        with Image.open(path) as file:
-            return np.asarray(file)
-    except OSError as error:
-        raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
 
 
 def restore_batch(places: Places, out: Path, work: Work) -> None:

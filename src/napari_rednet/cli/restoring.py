@@ -8,10 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from napari_rednet.cli.files import Places, read_mask, restore
+from napari_rednet.cli.files import Places, restore
 from napari_rednet.cli.options import FILE_OPTIONS, OPTIONS, reported_errors
 from napari_rednet.console import printed_warnings
 from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.io.files import read_mask
 from napari_rednet.tasks import Verb
 
 # Arguments that are several options, or that files say.

@@ -205,3 +205,22 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], bool]:
 
     image = imread(path)
     return image, image.ndim == 3
+
+
+def read_mask(path: Path) -> Any:
+    """The mask in a TIFF, a Zarr, or any other image file.
+
+    Raises
+    ------
+    ImageFileError
+        If it cannot be read.
+    """
+    from PIL import Image
+
+    if is_image(path):
+        return np.asarray(read_image(path).data)
+    try:
+        with Image.open(path) as file:
+            return np.asarray(file)
+    except OSError as error:
+        raise ImageFileError(f"{path} cannot be read as an image: {error}") from error

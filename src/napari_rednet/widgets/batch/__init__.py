@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from typing import Any
 
+from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
@@ -56,7 +57,7 @@ class BatchWidget(RunningWidget):
         self.viewer = napari_viewer
         self._run: BatchRun | None = None
         self._has_choices = False
-        self.controls = BatchControls(lambda *_: image_layers(self.viewer))
+        self.controls = BatchControls(lambda *_: image_layers(self.viewer), self._masks)
         self.run_button = make_button("Run", "Restore all the images.")
         self.cancel_button = make_button(
             "Cancel", "Stop now. Results that are finished stay; resume goes on from there."
@@ -170,8 +171,11 @@ class BatchWidget(RunningWidget):
         """Whose models are offered."""
         return VERBS[self.controls.task.value].task
 
+    def _masks(self) -> list[Labels]:
+        return [layer for layer in self.viewer.layers if isinstance(layer, Labels)]
+
     def _follow_layers(self) -> None:
-        """Layers have come or gone that may hold a PSF."""
+        """Layers have come or gone that may hold a PSF or a mask."""
         if isalive(self):
             self.controls.reset_choices()
         else:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from magicgui.widgets import Container, FileEdit, LineEdit
-from napari.layers import Image
+from magicgui.widgets.bases import ValueWidget
+from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
 from napari_rednet.arguments import SCALES
@@ -19,6 +20,13 @@ from napari_rednet.errors import ImageFileError
 from napari_rednet.io.files import OpenImage, read_image
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch.run import Order
+from napari_rednet.widgets.restore.noise_controls import (
+    make_noise_fields,
+    noise_of_fields,
+    show_what_empty_means,
+)
+from napari_rednet.widgets.restore.paired_layers import FOUND, painted_mask
+from napari_rednet.widgets.restore.parameter_menu import PresetMenu
 from napari_rednet.widgets.restore.psf_controls import PsfControls
 from napari_rednet.widgets.shared.controls import (
     ChoiceBox,
@@ -28,12 +36,16 @@ from napari_rednet.widgets.shared.controls import (
     fit_parts,
     make_ensemble,
     make_fractions,
+    make_iterations,
     make_repair,
     make_strength,
 )
 from napari_rednet.widgets.shared.layers import finer_grid, layer_options
+from napari_rednet.widgets.shared.persistence import Parameters, read_controls, write_controls
 from napari_rednet.widgets.shared.style import ALIGNED_LABELS
 
+MEASURED, TYPED = "measured in each image", "typed"
+IN_A_FILE = "from a file"
 EXISTING = MappingProxyType(
     {
         "resume": "resume (go on)",
@@ -53,11 +65,15 @@ class BatchControls(Container):
 
     Parameters
     ----------
-    layers : callable
-        Returns the layers that may hold a PSF.
+    layers, masks : callable
+        Return the layers that may hold a PSF, and those that may be the mask of all images.
     """
 
-    def __init__(self, layers: Callable[..., list[Any]]) -> None:
+    verb = "batch"  # whose presets these are
+
+    def __init__(
+        self, layers: Callable[..., list[Any]], masks: Callable[..., list[Labels]]
+    ) -> None:
         super().__init__()
         self.psf = PsfControls(layers)
         self.native.setStyleSheet(ALIGNED_LABELS)
@@ -65,12 +81,18 @@ class BatchControls(Container):
         self._make_task()
         self._make_places()
         self._make_model()
-        self.extend([self.task, self.scale, *self.psf.widgets])
-        self.extend([self.source, self.pattern, self.results])
-        self.extend([self.existing, self.model, self.model_file, self.strength])
+        self._make_noise()
+        self._make_mask(masks)
+        self.extend([self.task, self.source, self.pattern, self.results, self.existing])
+        self.extend([self.scale, *self.psf.widgets])
+        self.extend([self.noise, *self.noise_fields.values(), self.mask, self.mask_file])
+        self.extend([self.model, self.model_file, self.strength, self.iterations])
         self.extend([self.fractions, self.repair, self.ensemble, self.device])
+        self.menu = PresetMenu(self)
+        self.append(self.menu.button)
         self.native.layout().addStretch()
-        self.task.changed.connect(self._show)
+        for control in (self.task, self.noise, self.mask):
+            control.changed.connect(self._show)
         self._show()
 
     def order(self) -> Order:
@@ -87,9 +109,9 @@ class BatchControls(Container):
         return Order(
             verb=self.task.value,
             arguments=self._arguments(),
-            source=_folder(self.source, "choose the folder of the images under Images"),
+            source=_path(self.source, "choose the folder of the images under Images"),
             pattern=pattern,
-            out=_folder(self.results, "choose a folder for the results under Results"),
+            out=_path(self.results, "choose a folder for the results under Results"),
             existing=self.existing.value,
         )
 
@@ -98,6 +120,7 @@ class BatchControls(Container):
         known = {
             "scale": self.scale.value,
             "strength": self.strength.value,
+            "iterations": self.iterations.value,
             "dtype": "float32" if self.fractions.value else None,
             "defects": defects_argument(self.repair),
             "ensemble": self.ensemble.value,
@@ -107,7 +130,48 @@ class BatchControls(Container):
         if "psf" in options:
             chosen = self.psf.psf()
             known |= {"psf": chosen.array, "center": chosen.center}
+        if "noise" in options:
+            is_typed = self.noise.value == TYPED
+            known["noise"] = noise_of_fields(self.noise_fields) if is_typed else None
+        if "mask" in options:
+            known["mask"] = self._mask()
         return {name: value for name, value in known.items() if name in options}
+
+    def _mask(self) -> Any:
+        """The mask, or its file, which is read later; None if it is found in each image."""
+        if self.mask.value == IN_A_FILE:
+            return _path(self.mask_file, "choose the file of the mask under Mask file")
+        return painted_mask(self.mask.value) if isinstance(self.mask.value, Labels) else None
+
+    def remembered(self) -> list[ValueWidget]:
+        """What a preset keeps: all but the folders."""
+        return [
+            self.task,
+            self.scale,
+            *self.psf.remembered,
+            self.noise,
+            *self.noise_fields.values(),
+            self.mask,
+            self.mask_file,
+            self.pattern,
+            self.existing,
+            self.model,
+            self.model_file,
+            self.strength,
+            self.iterations,
+            self.fractions,
+            self.repair,
+            self.ensemble,
+            self.device,
+        ]
+
+    def parameters(self) -> Parameters:
+        """The values of the controls, as JSON knows them."""
+        return read_controls(self.remembered())
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """Give the controls their values back."""
+        write_controls(self.remembered(), parameters)
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
         """Show what there is to choose from, and choose a model if one is named."""
@@ -120,8 +184,7 @@ class BatchControls(Container):
             name="task",
             label="Task",
             choices=[(verb.label, verb.name) for verb in VERBS.values()],
-            tooltip="What is done to each image. Its noise, or the dead and hot pixels that "
-            "Inpaint fills, are found in the image itself.",
+            tooltip="What is done to each image.",
         )
         self.scale = ChoiceBox(
             name="scale",
@@ -162,9 +225,44 @@ class BatchControls(Container):
         self.ensemble, self.repair = make_ensemble(), make_repair()
         self.strength, self.fractions = make_strength(), make_fractions()
 
+        self.iterations = make_iterations()
+
+    def _make_noise(self) -> None:
+        self.noise = ChoiceBox(
+            name="noise",
+            label="Noise",
+            choices=[MEASURED, TYPED],
+            tooltip="measured in each image: by itself, each channel too. typed: the values below "
+            "for all images, such as those of the camera.",
+        )
+        self.noise_fields = make_noise_fields()
+        show_what_empty_means(self.noise_fields, "type it")
+
+    def _make_mask(self, masks: Callable[..., list[Labels]]) -> None:
+        self.mask = ChoiceBox(
+            name="mask",
+            label="Mask",
+            choices=lambda *_: [FOUND, IN_A_FILE, *masks()],
+            tooltip="What to fill: the dead and hot pixels and lines found in each image, or the "
+            "same pixels in all of them, from an image file or as painted in a Labels layer.",
+        )
+        self.mask_file = FileEdit(
+            mode="r",
+            name="mask_file",
+            label="Mask file",
+            tooltip="Of the size of the images; pixels that are not 0 are filled.",
+        )
+        fit_parts(self.mask_file)
+
     def _show(self) -> None:
         """Show what the chosen function takes."""
         options = VERBS[self.task.value].options
+        self.noise.visible = "noise" in options
+        for number in self.noise_fields.values():
+            number.visible = "noise" in options and self.noise.value == TYPED
+        self.mask.visible = "mask" in options
+        self.mask_file.visible = "mask" in options and self.mask.value == IN_A_FILE
+        self.iterations.visible = "iterations" in options
         self.scale.visible = "scale" in options
         self.psf.show(is_used="psf" in options)
         self.strength.visible = "strength" in options
@@ -178,7 +276,7 @@ def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:
     return edit
 
 
-def _folder(edit: FileEdit, otherwise: str) -> Path:
+def _path(edit: FileEdit, otherwise: str) -> Path:
     # An empty path would be the folder that napari was started in.
     text = edit.line_edit.value.strip()
     if not text:

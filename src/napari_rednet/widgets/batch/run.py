@@ -24,7 +24,7 @@ from napari_rednet.batch import (
     write_report,
 )
 from napari_rednet.errors import ImageFileError, RednetError
-from napari_rednet.io.files import names_image
+from napari_rednet.io.files import names_image, read_mask
 from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:
@@ -79,10 +79,12 @@ class Order:
         return found
 
     def work(self) -> Work:
-        """What is done to each image; the model is loaded."""
+        """What is done to each image; the model is loaded, and the mask read if it is a file."""
         from napari_rednet.batch.restoring import make_work
 
-        return make_work(self.verb, self.arguments)
+        mask = self.arguments.get("mask")
+        read = {"mask": read_mask(mask)} if isinstance(mask, Path) else {}
+        return make_work(self.verb, {**self.arguments, **read})
 
 
 class BatchRun:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import SpinBox
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_rednet.arguments import SCALES
 from napari_rednet.sample_data import MASK, PSF
-from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.restore.base import RestoreWidget
 from napari_rednet.widgets.restore.noise_aware import NoiseAwareWidget
-from napari_rednet.widgets.restore.paired_layers import Companion, LayerMask, layer_mask
+from napari_rednet.widgets.restore.paired_layers import FOUND, Companion, LayerMask, layer_mask
 from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
-from napari_rednet.widgets.shared.controls import ChoiceBox
+from napari_rednet.widgets.shared.controls import ChoiceBox, make_iterations
 from napari_rednet.widgets.shared.layers import LayerImage, finer_grid
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
-
-FOUND = "dead and hot pixels"
 
 
 class DenoiseWidget(NoiseAwareWidget):
@@ -45,14 +41,7 @@ class DeblurWidget(NoiseAwareWidget):
 
     def extra_controls(self) -> list[Widget]:
         """The PSF, the noise, the strength and the iterations."""
-        self.iterations = SpinBox(
-            name="iterations",
-            label="Iterations",
-            value=VERBS[self.verb].options["iterations"],
-            min=1,
-            max=100,
-            tooltip="How often data and prior take turns; the time is proportional to it.",
-        )
+        self.iterations = make_iterations()
         self.psf = psf = PsfControls(self._image_layers)
         self.companion = Companion(
             PSF, self.common.image, psf.layer, psf.widgets, psf.chosen, psf.choose

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -66,10 +66,7 @@ class NoiseControls:
             tooltip="Whose noise is shown below; every channel has its own.",
             visible=False,
         )
-        self.fields = {
-            name: LineEdit(name=name, label=label, tooltip=tooltip)
-            for name, (label, tooltip) in _FIELDS.items()
-        }
+        self.fields = make_noise_fields()
         self.place = PlaceBox(places)
         self.estimate = PushButton(
             name="estimate",
@@ -223,10 +220,11 @@ class NoiseControls:
         self._show_plot()
 
     def _show_mode(self) -> None:
-        automatic = self.mode.value == AUTOMATIC
-        for name, field in self.fields.items():
-            when_empty = f"{_WHEN_EMPTY[name]:g}" if name in _WHEN_EMPTY else "type or estimate it"
-            field.native.setPlaceholderText("estimated" if automatic else when_empty)
+        if self.mode.value == AUTOMATIC:
+            for field in self.fields.values():
+                field.native.setPlaceholderText("estimated")
+        else:
+            show_what_empty_means(self.fields, "type or estimate it")
 
     def _show_place(self) -> None:
         """It belongs to the plot, but a choice that matters is never hidden."""
@@ -240,6 +238,32 @@ class NoiseControls:
             self.panel.show_noise(levels, None, str(error) if self.has_levels else "")
         else:
             self.panel.show_noise(levels, model)
+
+
+def make_noise_fields() -> dict[str, LineEdit]:
+    """A field for each number of a noise model."""
+    return {
+        name: LineEdit(name=name, label=label, tooltip=tooltip)
+        for name, (label, tooltip) in _FIELDS.items()
+    }
+
+
+def show_what_empty_means(fields: Mapping[str, LineEdit], otherwise: str) -> None:
+    """Say in empty fields what they are taken for, or what is to be done."""
+    for name, field in fields.items():
+        known = name in _WHEN_EMPTY
+        field.native.setPlaceholderText(f"{_WHEN_EMPTY[name]:g}" if known else otherwise)
+
+
+def noise_of_fields(fields: Mapping[str, LineEdit]) -> NoiseModel:
+    """The noise model that was typed.
+
+    Raises
+    ------
+    ValueError
+        In words for the user, if a field is empty that must not be, is no number, or is negative.
+    """
+    return _model("", {name: field.value for name, field in fields.items()})
 
 
 def _empty(channels: int) -> Values:

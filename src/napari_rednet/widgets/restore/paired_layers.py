@@ -30,6 +30,10 @@ FloatArray = npt.NDArray[np.float64]
 _ELLIPSE_VERTICES = 128
 
 
+FOUND = "dead and hot pixels"
+"""The mask that no layer holds."""
+
+
 class Companion:
     """Chooses what comes with the chosen image, as long as the user has chosen nothing.
 
@@ -159,7 +163,7 @@ def layer_mask(
     ValueError
         In words for the user, if nothing of the image is marked.
     """
-    missing = _painted(layer) if isinstance(layer, Labels) else _drawn(layer, image)
+    missing = painted_mask(layer) if isinstance(layer, Labels) else _drawn(layer, image)
     # A lazy mask may take long to compute, and the window would wait.
     if not is_dask(missing) and not missing.any():
         done = "painted" if isinstance(layer, Labels) else "drawn on the image"
@@ -168,7 +172,8 @@ def layer_mask(
     return LayerMask(layer.name, missing, source)
 
 
-def _painted(labels: Labels) -> Any:
+def painted_mask(labels: Labels) -> Any:
+    """Where anything is painted in a Labels layer: bool, of its shape."""
     data = labels.data[0] if labels.multiscale else labels.data
     return (data if is_dask(data) else np.asarray(data)) != 0
 

@@ -34,10 +34,9 @@ _COPIES: dict[str, Callable[[Call], str]] = {
 
 
 class HasParameters(Protocol):
-    """A widget whose controls have values to keep, and say what a run would do."""
+    """A widget whose controls have values to keep."""
 
     verb: Any
-    viewer: Any
 
     def parameters(self) -> dict[str, Any]:
         """The values of the controls, as JSON knows them."""
@@ -46,23 +45,12 @@ class HasParameters(Protocol):
         """Give the controls their values back."""
 
 
-class ParameterMenu:
-    """A button with the menu.
+class PresetMenu:
+    """A button with a menu of defaults and presets; the widget has its defaults as it is now."""
 
-    Parameters
-    ----------
-    widget : HasParameters
-        Whose parameters these are. As it is now, it has its defaults.
-    present_call : callable
-        Returns what a run would do now; None without a layer.
-    """
-
-    def __init__(self, widget: HasParameters, present_call: Callable[[], Call | None]) -> None:
-        self._present_call = present_call
+    def __init__(self, widget: HasParameters, tooltip: str = "Defaults and presets.") -> None:
         self._widget, self._defaults = widget, widget.parameters()
-        self.button = PushButton(
-            text="More", tooltip="Defaults, presets, and code that does the same."
-        )
+        self.button = PushButton(text="More", tooltip=tooltip)
         self.menu = QMenu(self.button.native)
         self.menu.setToolTipsVisible(True)
         self._add("Defaults", "Give all parameters their first values.", self._set_defaults)
@@ -70,10 +58,6 @@ class ParameterMenu:
         self.menu.addMenu(self.presets)
         self._add("Save as preset…", "Give the present parameters a name.", self._save)
         self.menu.addMenu(self.unwanted)
-        self.menu.addSeparator()
-        self._add_copies("Copy as {}", "Code that does what Run would do now.", self._copy_present)
-        self.menu.addSeparator()
-        self.result_copies = self._add_copies("", "Code that made this layer.", self._copy_result)
         self.menu.aboutToShow.connect(self.update)
         self.button.native.setMenu(self.menu)
 
@@ -85,23 +69,12 @@ class ParameterMenu:
             menu.menuAction().setVisible(bool(names))
             for name in names:
                 menu.addAction(name.replace("&", "&&")).triggered.connect(partial(act, name))
-        self._update_copies()
-
-    def _update_copies(self) -> None:
-        layer = self._active_layer
-        for form, action in zip(_COPIES, self.result_copies, strict=True):
-            action.setVisible(made_by(layer) is not None)
-            name = "" if layer is None else layer.name.replace("&", "&&")
-            action.setText(f"Copy how “{name}” was made as {form}")
 
     def _add(self, text: str, tooltip: str, act: Callable[..., None]) -> QAction:
         action = self.menu.addAction(text)
         action.setToolTip(tooltip)
         action.triggered.connect(act)
         return action
-
-    def _add_copies(self, text: str, tooltip: str, act: Callable[..., None]) -> list[QAction]:
-        return [self._add(text.format(form), tooltip, partial(act, form)) for form in _COPIES]
 
     def _set_defaults(self) -> None:
         self._widget.set_parameters(self._defaults)
@@ -119,6 +92,38 @@ class ParameterMenu:
         with shown_errors():
             persistence.delete_preset(self._widget.verb, name)
 
+
+class ParameterMenu(PresetMenu):
+    """The menu of a window that restores layers, with code to copy.
+
+    Parameters
+    ----------
+    present_call : callable
+        Returns what a run would do now; None without a layer.
+    """
+
+    def __init__(
+        self, widget: HasParameters, viewer: Viewer, present_call: Callable[[], Call | None]
+    ) -> None:
+        super().__init__(widget, "Defaults, presets, and code that does the same.")
+        self._present_call, self._viewer = present_call, viewer
+        self.menu.addSeparator()
+        self._add_copies("Copy as {}", "Code that does what Run would do now.", self._copy_present)
+        self.menu.addSeparator()
+        self.result_copies = self._add_copies("", "Code that made this layer.", self._copy_result)
+
+    def update(self) -> None:
+        """Show what there is now; called before the menu opens."""
+        super().update()
+        layer = self._active_layer
+        for form, action in zip(_COPIES, self.result_copies, strict=True):
+            action.setVisible(made_by(layer) is not None)
+            name = "" if layer is None else layer.name.replace("&", "&&")
+            action.setText(f"Copy how “{name}” was made as {form}")
+
+    def _add_copies(self, text: str, tooltip: str, act: Callable[..., None]) -> list[QAction]:
+        return [self._add(text.format(form), tooltip, partial(act, form)) for form in _COPIES]
+
     def _copy_present(self, form: str, *_: Any) -> None:
         with shown_errors():
             call = self._present_call()
@@ -134,7 +139,7 @@ class ParameterMenu:
 
     @property
     def _active_layer(self) -> Any:
-        return self._widget.viewer.layers.selection.active
+        return self._viewer.layers.selection.active
 
 
 def _copy(call: Call, form: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label, SpinBox
 from magicgui.widgets.bases import ValueWidget, Widget
 from qtpy.QtCore import QAbstractItemModel, QEvent, QObject, Qt
 from qtpy.QtGui import QCursor
@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QToolTip,
 )
 
+from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.shared import known_models
 
 if TYPE_CHECKING:
@@ -208,6 +209,18 @@ def make_repair() -> CheckBox:
         value=True,
         tooltip="Replace single hot and dead pixels, which neither noise nor optics explain, by "
         "the mean of their neighbours before the network sees them. Without it, they spread.",
+    )
+
+
+def make_iterations() -> SpinBox:
+    """A control of the rounds of a deblurring."""
+    return SpinBox(
+        name="iterations",
+        label="Iterations",
+        value=VERBS["deblur"].options["iterations"],
+        min=1,
+        max=100,
+        tooltip="How often data and prior take turns; the time is proportional to it.",
     )
 
 
