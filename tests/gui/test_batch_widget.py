@@ -289,6 +289,7 @@ def test_cancel_leaves_nothing_half_written_and_resume_goes_on(
     assert notifications() == []
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("how", ["dock", "viewer"])
 def test_closing_ends_the_run(viewer, running, endless, folder, qtbot, notifications, how):
     if how == "dock":

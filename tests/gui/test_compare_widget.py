@@ -214,6 +214,7 @@ def test_the_half_follows_the_contrast_of_its_layer(viewer, dock):
     assert list(half.contrast_limits) == [0, 50]
 
 
+@pytest.mark.window
 def test_blinking_shows_one_layer_at_a_time(viewer, dock, qtbot):
     before, after = add_pair(viewer, plain(DARK), plain(BRIGHT))
     widget = dock("Compare")
@@ -234,6 +235,7 @@ def test_blinking_shows_one_layer_at_a_time(viewer, dock, qtbot):
     assert after.visible
 
 
+@pytest.mark.window
 def test_closing_the_viewer_ends_what_is_shown(viewer, dock, qtbot):
     add_pair(viewer, plain(DARK), plain(BRIGHT))
     widget = dock("Compare")
@@ -258,6 +260,7 @@ def test_side_by_side_has_before_on_the_left_whatever_the_order(shown, compare, 
     assert shown.layers["cells"].visible
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("way", [SPLIT, BLINK, BESIDE])
 def test_everything_is_put_back(viewer, dock, way):
     viewer.add_image(plain(7), name="hidden", visible=False)

@@ -282,6 +282,7 @@ def test_changes_in_another_thread_are_followed(dock, qtbot):
     qtbot.waitUntil(lambda: "my cells (RED6, mine)" in offered(widget))
 
 
+@pytest.mark.window
 def test_closed_windows_follow_no_more(viewer, dock, qtbot):
     before = followers()
     widgets = [dock("Denoise"), dock("Models")]
