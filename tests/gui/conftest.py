@@ -10,6 +10,7 @@ from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 from qtpy.compat import isalive
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 from skimage import data
 from superqt.utils import WorkerBase
@@ -90,6 +91,7 @@ def dock(viewer):
             native.close()
             native.deleteLater()
     opened.clear()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def open_without_window(name, viewer):

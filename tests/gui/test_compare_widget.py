@@ -260,7 +260,6 @@ def test_side_by_side_has_before_on_the_left_whatever_the_order(shown, compare, 
     assert shown.layers["cells"].visible
 
 
-@pytest.mark.window
 @pytest.mark.parametrize("way", [SPLIT, BLINK, BESIDE])
 def test_everything_is_put_back(viewer, dock, way):
     viewer.add_image(plain(7), name="hidden", visible=False)
@@ -292,12 +291,19 @@ def test_everything_is_put_back(viewer, dock, way):
     viewer.layers.remove(viewer.layers["noisy denoised"])
     assert widget.show_as.way is None
     assert state(viewer)[0] == before[0][:-1]
-    widget.pair.before.value = viewer.layers["noisy"]
-    widget.pair.after.value = viewer.layers["hidden"]
-    press(widget, way)
-    viewer.window.remove_dock_widget(widget)
-    assert state(viewer)[0] == before[0][:-1]
-    assert state(viewer)[3] == before[3]
+
+
+@pytest.mark.window
+def test_everything_is_put_back_when_the_dock_is_closed(viewer, dock):
+    viewer.add_image(plain(9), name="seen", opacity=0.7)
+    add_pair(viewer, plain(DARK), plain(BRIGHT), opacity=0.9)
+    for way in (SPLIT, BLINK, BESIDE):
+        widget = dock("Compare")
+        before = state(viewer)
+        press(widget, way)
+        assert state(viewer)[0] != before[0], way
+        viewer.window.remove_dock_widget(widget)
+        assert state(viewer) == before, way
 
 
 def test_the_residual_is_seen_instead_of_a_split(viewer, dock):

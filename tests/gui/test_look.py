@@ -1,9 +1,5 @@
 """What the widget looks like and how it opens."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from magicgui.widgets import Container
@@ -18,27 +14,6 @@ NARROW = 320
 LARGE = 14
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
 MANAGING = ["Compare", "Models", "Fine-tune", "Batch"]
-
-OPEN_WITHOUT_TORCH = """
-import os
-import sys
-from qtpy.QtWidgets import QApplication
-app = QApplication([])
-from napari.components import ViewerModel
-from superqt.utils import WorkerBase
-from napari_rednet.widgets import DenoiseWidget, base
-
-real, base.compute_in_background = base.compute_in_background, lambda *args: None
-DenoiseWidget(ViewerModel())
-loaded = "torch" in sys.modules
-base.compute_in_background = real
-widget = DenoiseWidget(ViewerModel())
-while WorkerBase._worker_set:
-    app.processEvents()
-app.processEvents()
-print(loaded, widget.common.model.current_choice, widget.common.device.choices[-1], flush=True)
-os._exit(0)  # at a usual end, Qt may destroy the application before its widgets
-"""
 
 
 def all_controls(widget):
@@ -152,11 +127,3 @@ def test_fields_that_do_not_matter_are_hidden(make_napari_viewer, qtbot, noisy):
     colours = viewer.add_image(np.zeros((32, 32, 3), np.uint8), rgb=True)
     widget.common.image.value = colours
     assert widget.noise.channel.visible
-
-
-def test_opening_does_not_wait_for_torch():
-    command = [sys.executable, "-c", OPEN_WITHOUT_TORCH]
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["False", "fast", "(RED20)", "cpu"]
