@@ -130,10 +130,16 @@ def add_kind(viewer, kind):
         result.translate = (-0.25, -0.25)
 
 
-def test_left_of_the_line_is_before_right_of_it_after(shown, compare, qtbot):
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("stack", "colours", "turned", "enlarged"),
+        pytest.param(("plain", "lazy pyramid", "additive", "rolled"), marks=pytest.mark.slow),
+    ],
+)
+def test_left_of_the_line_is_before_right_of_it_after(shown, compare, qtbot, kinds):
     widget = compare()
-    kinds = ("plain", "stack", "colours", "lazy pyramid", "additive", "turned", "enlarged")
-    for kind in (*kinds, "rolled"):
+    for kind in kinds:
         add_kind(shown, kind)
         if kind == "rolled":
             shown.dims.order = (2, 1, 0)
