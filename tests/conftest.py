@@ -8,9 +8,15 @@ from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.models import Model
 from napari_rednet.tasks import TASKS
 
-# A busy machine is slow, and that is no failure.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# A busy machine is slow, and that is no failure. `scripts/test --slow` asks for the thorough one.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile("quick")
+
+
+def few():
+    """How many examples do of what is dear."""
+    return settings.default.max_examples // 5
 
 
 def psnr(clean, image, span=255.0):

@@ -10,7 +10,7 @@ from numpy import ma
 from skimage import data
 
 import napari_rednet as nr
-from tests.conftest import small_model
+from tests.conftest import few, small_model
 
 MODELS = {task: small_model(task) for task in ("denoise", "super_resolve", "deblock", "inpaint")}
 VERBS = {
@@ -73,7 +73,7 @@ def test_a_mask_of_nothing_changes_nothing(verb, mask):
     np.testing.assert_array_equal(result.data, VERBS[verb](image))
 
 
-@settings(max_examples=15)
+@settings(max_examples=few())
 @given(tile=st.integers(16, 50), seed=st.integers(0, 99))
 @pytest.mark.parametrize("verb", ["denoise", "super_resolve", "deblock"])
 def test_tiles_change_nothing(verb, tile, seed):

@@ -27,8 +27,9 @@ def short_segments(monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A calibrated stack as TIFF and as OME-Zarr in small chunks."""
+def folder(tmp_path, tiny_model):
+    """A calibrated stack as TIFF and as OME-Zarr in small chunks, and a model of few features."""
+    tiny_model.save(tmp_path / "tiny.safetensors")
     tifffile.imwrite(
         tmp_path / "in.tif",
         STACK,
@@ -42,8 +43,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def denoise(folder, *options, target="out.zarr"):
-    return call("denoise", folder / "in.zarr", folder / target, "--noise=20", *options)
+def denoise(folder, *options, source="in.zarr", target="out.zarr"):
+    return call("denoise", folder / source, folder / target, *usual(folder), *options)
+
+
+def usual(folder):
+    return ["--noise=20", f"--model={folder / 'tiny.safetensors'}"]
 
 
 def pixels(path):
@@ -67,7 +72,7 @@ def interrupt_after(monkeypatch, count):
 
 def test_formats_do_not_matter(folder):
     assert denoise(folder)[0] == 0
-    assert call("denoise", folder / "in.tif", folder / "out.tif", "--noise=20")[0] == 0
+    assert denoise(folder, source="in.tif", target="out.tif")[0] == 0
     found, expected = pixels(folder / "out.zarr"), tifffile.imread(folder / "out.tif")
     assert np.abs(found.astype(int) - expected).max() <= 1
     written = zarr.open_group(folder / "out.zarr", mode="r").attrs["ome"]["multiscales"][0]
@@ -136,8 +141,8 @@ app(sys.argv[1:])
 
 def test_a_killed_job_goes_on_to_the_same_end(folder):
     assert denoise(folder, target="whole.zarr")[0] == 0
-    arguments = ["denoise", str(folder / "in.zarr"), str(folder / "out.zarr"), "--noise=20"]
-    command = [sys.executable, "-c", SCRIPT, *arguments]
+    arguments = ["denoise", folder / "in.zarr", folder / "out.zarr", *usual(folder)]
+    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "0\n"
         assert process.stdout.readline() == "1\n"

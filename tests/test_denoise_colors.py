@@ -25,7 +25,7 @@ def with_noise(image, std):
     return image + np.random.default_rng(0).normal(0, 1, image.shape) * std
 
 
-@pytest.mark.parametrize("std", [10, 25, 50])
+@pytest.mark.parametrize("std", [25, *(pytest.param(n, marks=pytest.mark.slow) for n in (10, 50))])
 @pytest.mark.parametrize("name", ["astronaut", "immunohistochemistry"])
 def test_together_is_better_than_each_by_itself(name, std):
     clean = getattr(data, name)()[:256, :256].astype(float)

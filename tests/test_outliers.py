@@ -18,7 +18,7 @@ from napari_rednet.restoration import (
     denoise_steps,
     super_resolve_steps,
 )
-from tests.conftest import small_model
+from tests.conftest import few, small_model
 
 MODEL = small_model("denoise")
 HOT = 65535
@@ -105,7 +105,7 @@ def test_the_rest_of_a_noisy_image_is_as_good_as_without_them():
     assert kept < best - 3
 
 
-@settings(max_examples=15)
+@settings(max_examples=few())
 @given(
     shape=st.tuples(st.integers(3, 90), st.integers(3, 100)),
     tile=st.integers(16, 60),

@@ -12,6 +12,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage import data
+from tests.conftest import few
 
 import napari_rednet as nr
 from napari_rednet.execution import ResumableOutput, outputs, parts
@@ -49,7 +50,7 @@ def test_lazy_results_equal_eager_ones(task):
 
 @given(st.tuples(st.integers(1, 3), st.integers(20, 150), st.integers(20, 120)))
 @settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=few(), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_chunks_do_not_matter(tiny_model, chunks):
     expected = nr.denoise(da.from_array(IMAGE, chunks=-1), noise=20, model=tiny_model).compute()
@@ -104,6 +105,7 @@ def test_processes_give_the_same(cluster, tiny_model):
     np.testing.assert_array_equal(found, lazy.compute(scheduler="synchronous"))
 
 
+@pytest.mark.slow
 def test_a_job_survives_the_death_of_a_worker(cluster, tiny_model, tmp_path):
     planes = np.concatenate([IMAGE] * 6)
     source = zarr.create_array(
@@ -148,6 +150,7 @@ def test_a_lazy_job_is_continued_where_it_was_stopped(stored, tiny_model, tmp_pa
     assert list(denoise_steps(lazy, out=out, **options)) == [(IMAGE.size, IMAGE.size)]
 
 
+@pytest.mark.slow
 def test_a_cluster_reports_block_by_block_and_ends_with_whoever_waits(cluster, stored, tiny_model):
     source, whole, target = stored
     lazy = da.from_zarr(source)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import data
-from tests.conftest import small_model
+from tests.conftest import few, small_model
 
 import napari_rednet as nr
 from napari_rednet.execution import Windows, drain, measure
@@ -23,7 +23,9 @@ pytestmark = pytest.mark.usefixtures("exact")
 
 # The fixture that asks for float32 need not be set up anew for each example.
 tried = settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=2 * few(),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
 )
 
 

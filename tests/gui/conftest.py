@@ -1,10 +1,16 @@
 """What the window tests share: a viewer with the widget docked, and ways to drive both."""
 
 import gc
+import inspect
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
+from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManager
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 from skimage import data
 from superqt.utils import WorkerBase
@@ -12,6 +18,7 @@ from superqt.utils import WorkerBase
 from napari_rednet.widgets.shared.docks import WINDOW_MARK
 
 LONG = 60_000
+PLUGIN = "napari-rednet"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +30,12 @@ def _imported_objects_are_not_collected():
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _the_plugin_is_known():
+    """As it is once there has been a window."""
+    PluginManager.instance().discover()
+
+
 @pytest.fixture
 def is_shown():
     """Whether the viewer is on the screen, which modules may override: drawing takes time."""
@@ -30,8 +43,16 @@ def is_shown():
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, qtbot, is_shown):
-    viewer = make_napari_viewer(show=is_shown)
+def viewer(request, qtbot, is_shown):
+    """A viewer: in a window of napari for tests marked so, which costs as much as many a run.
+
+    The others drive the widgets on what is behind such a window, the layers and the dims.
+    """
+    if request.node.get_closest_marker("window"):
+        viewer = request.getfixturevalue("make_napari_viewer")(show=is_shown)
+    else:
+        get_settings().reset()
+        viewer = ViewerModel()
     yield viewer
     for worker in list(WorkerBase._worker_set):  # of a test that failed
         worker.quit()
@@ -54,12 +75,36 @@ def free_closed_windows(qtbot):
 
 @pytest.fixture
 def dock(viewer):
-    """Dock a widget as the Plugins menu does."""
+    """Open a widget as the Plugins menu does: in a dock, or by itself if there is no window."""
+    opened = []
 
-    def dock_widget(name="Denoise"):
-        return viewer.window.add_plugin_dock_widget("napari-rednet", name)[1]
+    def open_widget(name="Denoise", viewer=viewer):
+        if hasattr(viewer, "window"):
+            return viewer.window.add_plugin_dock_widget(PLUGIN, name)[1]
+        widget = open_without_window(name, viewer)
+        opened.append(getattr(widget, "native", widget))
+        return widget
 
-    return dock_widget
+    yield open_widget
+    for native in opened:
+        if isalive(native):
+            native.close()
+            native.deleteLater()
+    opened.clear()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def open_without_window(name, viewer):
+    """What napari does with a widget before it docks it."""
+    contributed = PluginManager.instance().get_manifest(PLUGIN).contributions.widgets
+    (make,) = [widget.get_callable() for widget in contributed if widget.display_name == name]
+    takes_viewer = "napari_viewer" in inspect.signature(make.__init__).parameters
+    widget = make(viewer) if takes_viewer else make()
+    if hasattr(widget, "reset_choices"):
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered, events.renamed):
+            event.connect(widget.reset_choices)
+    return widget
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 import csv
 import gc
-import os
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -32,25 +29,6 @@ from napari_rednet.widgets.shared.controls import FROM_FILE
 LONG = 60_000
 NARROW = 320
 NAMES = ("a.tif", "deep/b.tif", "deep/c.tif")
-
-OPEN_WITHOUT_TORCH = """
-import sys
-from qtpy.QtWidgets import QApplication
-app = QApplication([])
-from napari.components import ViewerModel
-from superqt.utils import WorkerBase
-from napari_rednet.widgets import BatchWidget, batch
-
-real, batch.compute_in_background = batch.compute_in_background, lambda *args: None
-widget = BatchWidget(ViewerModel())
-print("torch" in sys.modules, widget.run_button.isEnabled())
-batch.compute_in_background = real
-widget = BatchWidget(ViewerModel())
-while WorkerBase._worker_set:
-    app.processEvents()
-app.processEvents()
-print("torch" in sys.modules, widget.run_button.isEnabled())
-"""
 
 
 @pytest.fixture
@@ -309,6 +287,7 @@ def test_cancel_leaves_nothing_half_written_and_resume_goes_on(
     assert notifications() == []
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("how", ["dock", "viewer"])
 def test_closing_ends_the_run(viewer, running, endless, folder, qtbot, notifications, how):
     if how == "dock":
@@ -482,14 +461,6 @@ def test_models_are_those_of_the_task_and_follow(dock):
     assert "my cells" not in widget.controls.model.choices
     widget.controls.task.value = "deblock"
     assert "my cells" in widget.controls.model.choices
-
-
-def test_opening_does_not_wait_for_torch():
-    command = [sys.executable, "-c", OPEN_WITHOUT_TORCH]
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["False", "False", "True", "True"]
 
 
 def test_following_keeps_no_window_alive(qtbot, viewer):

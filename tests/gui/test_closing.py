@@ -30,21 +30,23 @@ time.sleep(0.5)
 """
 
 
-@pytest.mark.parametrize("name", [w.display_name for w in MANIFEST.contributions.widgets])
-def test_a_closed_window_is_gone(name, viewer, noisy, qtbot):
+@pytest.mark.window
+def test_closed_windows_are_gone(viewer, dock, noisy, qtbot):
     """napari lists the workers of a session for ever, and with them whoever listens to one."""
     viewer.add_image(noisy)
-    widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)[1]
-    is_there = weakref.ref(widget)
+    widgets = {w.display_name: dock(w.display_name) for w in MANIFEST.contributions.widgets}
+    are_there = {name: weakref.ref(widget) for name, widget in widgets.items()}
     qtbot.wait(1500)  # models, devices and the time of a run are found out
-    viewer.window.remove_dock_widget(getattr(widget, "native", widget))
+    while widgets:
+        widget = widgets.popitem()[1]
+        viewer.window.remove_dock_widget(getattr(widget, "native", widget))
     del widget
 
-    def is_gone():
+    def are_gone():
         gc.collect()
-        return is_there() is None
+        assert [name for name, is_there in are_there.items() if is_there() is not None] == []
 
-    qtbot.waitUntil(is_gone, timeout=LONG)
+    qtbot.waitUntil(are_gone, timeout=LONG)
 
 
 def test_a_script_may_end_while_a_worker_runs():

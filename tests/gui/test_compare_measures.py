@@ -100,6 +100,7 @@ def test_what_cannot_be_measured_is_said(viewer, compare, measure):
     assert not compare.measures.start.isEnabled()
 
 
+@pytest.mark.window
 def test_measuring_is_cancelled_by_the_button_the_layer_and_the_window(
     viewer, compare, wait, qtbot
 ):
@@ -143,6 +144,7 @@ def test_it_fits_a_narrow_dock_and_every_control_explains_itself(viewer, compare
     assert compare.minimumSizeHint().width() <= 320
 
 
+@pytest.mark.window
 def test_the_residual_is_shown_judged_and_taken_away(viewer, compare, qtbot):
     names = [layer.name for layer in viewer.layers]
     selected = set(viewer.layers.selection)

@@ -12,8 +12,8 @@ from napari_rednet.widgets.restore.psf_controls import LAYER
 
 
 @pytest.fixture
-def widget(viewer):
-    return viewer.window.add_plugin_dock_widget("napari-rednet", "Deblur")[1]
+def widget(dock):
+    return dock("Deblur")
 
 
 @pytest.fixture

@@ -1,9 +1,5 @@
 """The Fine-tune widget in a real viewer: runs, what is shown of them, what becomes of the model."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt, QTimer
@@ -23,28 +19,6 @@ from napari_rednet.widgets.shared.docks import clock
 LONG = 60_000
 MANY = 1000
 NARROW = 320
-
-OPEN_WITHOUT_TORCH = """
-import sys
-import numpy
-from qtpy.QtWidgets import QApplication
-app = QApplication([])
-from napari.components import ViewerModel
-from superqt.utils import WorkerBase
-from napari_rednet.widgets import FineTuneWidget, finetuning
-
-real, finetuning.compute_in_background = finetuning.compute_in_background, lambda *args: None
-viewer = ViewerModel()
-viewer.add_image(numpy.eye(4))
-widget = FineTuneWidget(viewer)
-print("torch" in sys.modules, "matplotlib" in sys.modules, widget.start_button.isEnabled())
-finetuning.compute_in_background = real
-widget = FineTuneWidget(viewer)
-while WorkerBase._worker_set:
-    app.processEvents()
-app.processEvents()
-print("torch" in sys.modules, "matplotlib" in sys.modules, widget.start_button.isEnabled())
-"""
 
 
 @pytest.fixture
@@ -196,7 +170,7 @@ def test_others_run_while_it_rests(viewer, running, dock, wait, qtbot):
     wait(restoring)
 
 
-@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("paused", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_stop_keeps_the_best(running, wait, qtbot, paused):
     qtbot.waitUntil(lambda: running._run.status.best_gain > 0, timeout=LONG)
     if paused:
@@ -234,7 +208,14 @@ def test_start_asks_before_it_drops_a_model(tuned, wait):
     wait(tuned)
 
 
-@pytest.mark.parametrize("way", ["use", "save", "export"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param("use", marks=[pytest.mark.window, pytest.mark.slow]),
+        "save",
+        pytest.param("export", marks=pytest.mark.slow),
+    ],
+)
 def test_start_does_not_ask_about_a_model_that_is_kept(
     tuned, wait, monkeypatch, tmp_path, qtbot, way
 ):
@@ -274,6 +255,7 @@ def test_removing_another_layer_does_not_stop(viewer, running, images):
     assert not running._run.is_stopped
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("how", ["dock", "viewer"])
 def test_closing_ends_the_run(viewer, running, qtbot, notifications, how):
     if how == "dock":
@@ -319,6 +301,7 @@ def test_bad_names_are_refused_before_the_run(widget, notifications, name):
 # The result ----------------------------------------------------------------------------------
 
 
+@pytest.mark.window
 def test_use_now_opens_the_window_and_chooses_the_model(viewer, tuned):
     tuned.controls.model_name.value = "my cells"
     tuned.result.use.click()
@@ -328,6 +311,7 @@ def test_use_now_opens_the_window_and_chooses_the_model(viewer, tuned):
     assert "my cells" in tuned.controls.model.choices
 
 
+@pytest.mark.window
 def test_use_now_asks_before_it_replaces(tuned, dock, monkeypatch):
     denoise = dock("Denoise")
     before = nr.add_model(small_model("denoise"), "my cells").path
@@ -353,7 +337,7 @@ def test_save_writes_a_model(tuned, monkeypatch, tmp_path, images):
     assert nr.denoise(images[0], model=model).shape == images[0].shape
 
 
-@pytest.mark.parametrize("suffix", ["zip", "onnx"])
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("zip", marks=pytest.mark.slow)])
 def test_export_writes_a_file(tuned, monkeypatch, tmp_path, qtbot, suffix):
     path = tmp_path / f"shared.{suffix}"
     answer(monkeypatch, ask_path=path)
@@ -493,14 +477,6 @@ def test_themes_are_followed(viewer, tuned):
     dark = tuned.view._plots.figure.get_facecolor()
     viewer.theme = "light"
     assert tuned.view._plots.figure.get_facecolor() > dark
-
-
-def test_opening_waits_neither_for_torch_nor_for_matplotlib():
-    command = [sys.executable, "-c", OPEN_WITHOUT_TORCH]
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split() == ["False", "False", "False", "True", "False", "True"]
 
 
 # Parts ---------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What the manifest puts into napari's menus, in a real window."""
 
+import pytest
 from napari._app_model import get_app_model
 from npe2 import PluginManifest
 
@@ -14,6 +15,7 @@ def test_the_manifest_names_what_there_is():
     PluginManifest.from_distribution("napari-rednet").validate_imports()
 
 
+@pytest.mark.window
 def test_menus_open_the_widgets_on_the_selected_layer(viewer, noisy):
     viewer.add_image(noisy, name="first")
     selected = viewer.add_image(noisy, name="second")

@@ -2,8 +2,6 @@
 
 import gc
 import os
-import subprocess
-import sys
 import threading
 import weakref
 
@@ -17,24 +15,6 @@ from napari_rednet.models import user_models_folder
 from napari_rednet.widgets import DenoiseWidget, ModelsWidget, models
 from napari_rednet.widgets.shared import docks, model_chosen, models_changed
 from napari_rednet.widgets.shared.controls import FROM_FILE
-
-OPEN_WITHOUT_TORCH = """
-import sys
-from qtpy.QtWidgets import QApplication
-app = QApplication([])
-from superqt.utils import WorkerBase
-from napari_rednet.widgets import ModelsWidget, models
-
-real, models.compute_in_background = models.compute_in_background, lambda *args: None
-widget = ModelsWidget()
-print("torch" in sys.modules, widget.table.rowCount(), widget.add_button.isEnabled())
-models.compute_in_background = real
-widget = ModelsWidget()
-while WorkerBase._worker_set:
-    app.processEvents()
-app.processEvents()
-print("torch" in sys.modules, widget.table.rowCount() > 0, widget.add_button.isEnabled())
-"""
 
 
 @pytest.fixture
@@ -211,14 +191,6 @@ def test_a_model_whose_file_has_vanished_is_reported(mine, widget, monkeypatch, 
     assert "no model 'my cells'" in message
 
 
-def test_opening_does_not_wait_for_torch():
-    command = [sys.executable, "-c", OPEN_WITHOUT_TORCH]
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["False", "0", "False", "True", "True", "True"]
-
-
 # Other windows -------------------------------------------------------------------------------
 
 
@@ -283,6 +255,7 @@ def test_changes_in_another_thread_are_followed(dock, qtbot):
     qtbot.waitUntil(lambda: "my cells (RED6, mine)" in offered(widget))
 
 
+@pytest.mark.window
 def test_closed_windows_follow_no_more(viewer, dock, qtbot):
     before = followers()
     widgets = [dock("Denoise"), dock("Models")]

@@ -6,6 +6,7 @@ import shlex
 import numpy as np
 import pytest
 import tifffile
+from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QApplication, QInputDialog
 from tests.conftest import small_model
@@ -56,7 +57,7 @@ def test_layers_are_remembered_by_their_names(viewer, dock, run, noisy, is_there
     deblur.noise.place.value = Place(viewer.layers["background"])
     for widget in (inpaint, deblur):
         run(widget)
-        viewer.window.remove_dock_widget(widget.native)
+        widget.native.close()
     if not is_there:
         for name in ("holes", "background", "bead"):
             viewer.layers.remove(name)
@@ -70,9 +71,7 @@ def test_layers_are_remembered_by_their_names(viewer, dock, run, noisy, is_there
         assert deblur.noise.place.value == WHOLE
 
 
-def test_the_shown_plane_is_remembered_though_a_2d_layer_is_offered_first(
-    make_napari_viewer, viewer, dock, run, noisy
-):
+def test_the_shown_plane_is_remembered_though_a_2d_layer_is_offered_first(viewer, dock, run, noisy):
     stack = viewer.add_image(np.stack([noisy[:40, :48]] * 2))
     widget = dock()
     widget.noise.place.value = Place(shown_only=True)
@@ -83,9 +82,9 @@ def test_the_shown_plane_is_remembered_though_a_2d_layer_is_offered_first(
     widget.common.image.value = stack
     assert widget.noise.place.value == Place(shown_only=True)
 
-    other = make_napari_viewer()
+    other = ViewerModel()
     other.add_image(noisy[:40, :48])
-    again = other.window.add_plugin_dock_widget("napari-rednet", "Denoise")[1]
+    again = dock("Denoise", other)
     assert again.noise.place.value == WHOLE
     shapes = other.add_shapes([np.array([[5, 5], [5, 30], [30, 30], [30, 5]])])
     again.noise.place.value = Place(shapes)
@@ -184,9 +183,7 @@ def test_without_an_image_there_is_nothing_to_copy(dock, notifications):
     assert "open an image first" in notifications()[-1]
 
 
-def test_the_last_parameters_come_back_in_the_next_session(
-    make_napari_viewer, viewer, dock, run, in_file, tiny
-):
+def test_the_last_parameters_come_back_in_the_next_session(viewer, dock, run, in_file, tiny):
     widget = dock()
     choose_file(widget, tiny)
     widget.noise.mode.value = "manual"
@@ -196,12 +193,12 @@ def test_the_last_parameters_come_back_in_the_next_session(
     widget.strength.value = 1.6
     run(widget)
     widget.strength.value = 0.3  # not run
-    other = make_napari_viewer()
+    other = ViewerModel()
     other.add_image(in_file.data)
-    again = other.window.add_plugin_dock_widget("napari-rednet", "Denoise")[1]
+    again = dock("Denoise", other)
     assert again.parameters() == {**widget.parameters(), "strength": 1.6}
     assert again.noise.models() == [nr.NoiseModel(read_noise=31.25)]
-    fresh = other.window.add_plugin_dock_widget("napari-rednet", "Deblock")[1]
+    fresh = dock("Deblock", other)
     assert fresh.parameters()["device"] == "auto"
     press(again, "Defaults")
     assert again.parameters() == {

@@ -11,6 +11,8 @@ import napari_rednet as nr
 from napari_rednet.widgets.restore import preview_run
 from napari_rednet.widgets.shared.layers import TEMPORARY, check_restorable
 
+pytestmark = pytest.mark.window
+
 LONG = 60_000
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
 

@@ -132,6 +132,7 @@ def test_removing_another_layer_does_not_cancel(viewer, running, endless, wait, 
     wait(running)
 
 
+@pytest.mark.window
 def test_closing_the_widget_cancels(viewer, running, endless, qtbot, notifications):
     viewer.window.remove_dock_widget(running.native)
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
@@ -143,6 +144,7 @@ def test_closing_the_widget_cancels(viewer, running, endless, qtbot, notificatio
     qtbot.waitUntil(lambda: not isalive(native))
 
 
+@pytest.mark.window
 def test_closing_the_viewer_cancels(viewer, running, endless, qtbot, notifications):
     viewer.close()
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
@@ -264,6 +266,7 @@ def test_a_second_window_waits_for_the_first(viewer, running, dock, wait, qtbot)
     assert [layer.name for layer in viewer.layers] == ["cell", "cell deblocked"]
 
 
+@pytest.mark.window
 def test_a_run_that_waits_can_be_cancelled_or_lose_its_layer_or_window(
     viewer, running, endless, dock, noisy, wait
 ):

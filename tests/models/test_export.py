@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
-from tests.conftest import random_network, small_model
+from tests.conftest import few, random_network, small_model
 
 import napari_rednet as nr
 from napari_rednet.engine.channel import dark_level, measure_range
@@ -90,7 +90,7 @@ def exported(tmp_path_factory):
     return made
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=few(), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.integers(1, 3), rows=st.integers(1, 45), columns=st.integers(1, 45))
 def test_graphs_compute_what_the_networks_do_at_any_size(exported, batch, rows, columns):
     for model, graph in exported:
@@ -172,7 +172,13 @@ def test_samples_change_by_no_more_than_their_noise(tmp_path, tiny_model):
     assert np.abs(result - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["denoise-fast", "sr-fast", "deblock-fast", "inpaint-fast"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "denoise-fast",  # which has the longest graph
+        *(pytest.param(f"{n}-fast", marks=pytest.mark.slow) for n in ("sr", "deblock", "inpaint")),
+    ],
+)
 @UNCLOSED
 def test_packages_pass_the_test_of_bioimageio(name, tmp_path, offline):
     from bioimageio.core import test_model as check
