@@ -136,7 +136,7 @@ class CompareWidget(RunningWidget):
         return source is not None and source is self.pair.before.value
 
     def _describe(self) -> str:
-        """What the figures are measured on: the whole stack, a plane, or the whole image."""
+        """Name of the measured extent: whole stack, plane with its index, or whole image."""
         if self.measures.is_whole:
             return "whole stack"
         index = shown_index(self.pair.after.value, self.viewer)

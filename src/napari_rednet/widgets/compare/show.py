@@ -108,7 +108,7 @@ class ShowControls(QWidget):
 
     def _end(self) -> None:
         self.hint.clear()
-        view, self._view = self._view, None  # first, as stop() removes its layer
+        view, self._view = self._view, None  # cleared first: removing its layer would end it again
         if view is not None:
             view.stop()
 

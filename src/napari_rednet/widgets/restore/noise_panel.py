@@ -42,7 +42,7 @@ def is_far_off(deviation: FloatArray) -> npt.NDArray[np.bool_]:
 
 
 def describe_fit(levels: NoiseLevels, model: NoiseModel) -> str:
-    """What users should know of measured levels and a model, fitted to them or typed."""
+    """Words for the user on how well a model, fitted or typed, matches measured levels."""
     if not len(levels.signal):
         return "Too few pixels to measure noise."
     if not levels.variance.any():

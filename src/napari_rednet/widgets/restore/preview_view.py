@@ -219,7 +219,7 @@ class Canvas:
 
 
 def missing_parts(view: View, known: View | None, margin: float) -> list[View]:
-    """What to restore for a view if another is known: the new parts, or all if that is cheaper."""
+    """The parts of a view to restore if another is known; all of it if that is cheaper."""
     common = None if known is None else view.overlap(known)
     if common is None:
         return [view]

@@ -53,7 +53,7 @@ class TabIfCrowded(QObject):
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Follow the window into its dock, and the dock into its place; called by Qt."""
+        """Wait until the window has a dock and the dock is shown, then place it; called by Qt."""
         if event.type() == QEvent.Type.ParentChange:
             if isinstance(watched, QDockWidget):
                 self._remember(watched.parent())
@@ -276,7 +276,7 @@ class Scrolling(QScrollArea):
         return QSize(inner.width(), min(inner.height(), _LOWEST))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Follow when controls appear or vanish; called by Qt."""
+        """Update the size when controls appear or vanish; called by Qt."""
         if event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
