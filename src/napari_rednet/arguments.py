@@ -1,4 +1,4 @@
-"""Checks of what users pass, before any work starts, and what follows from it for a channel."""
+"""Checks of the user's arguments before any work, and the settings of channels that follow."""
 
 from __future__ import annotations
 
@@ -39,30 +39,16 @@ Memory = int | str
 SCALES = (2, 3, 4)
 """The factors of super-resolution that the models are trained for."""
 DEFECTS = ("repair", "keep")
-"""What may be done to hot and dead pixels before the network sees them."""
+"""Treatments of hot and dead pixels before the network sees them."""
 _LEAST_MEMORY = 500_000_000
 NOISY, SHARP = 0.25, 0.75
-"""Shares of the range that hot and dead pixels exceed: of recordings, and of sharp images, in which
-single pixels may be detail."""
+"""Thresholds for hot and dead pixels, as shares of the range: for recordings, and for sharp images,
+in which single pixels may be detail."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a restoration that do not depend on the task, already checked.
-
-    Parameters
-    ----------
-    model : Model
-        What to run.
-    ensemble : bool
-        Average over 8 orientations.
-    tile : int or None
-        Cap of what is held at once, in pixels.
-    device : str
-        As given by the user; it exists.
-    memory : int or None
-        Cap of what the process holds, in bytes.
-    """
+    """Checked options that all tasks share: `tile` in pixels, `memory` in bytes."""
 
     model: Model
     ensemble: bool
@@ -72,13 +58,13 @@ class Options:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Names of all devices to compute on."""
+        """Names of the devices to compute on."""
         from napari_rednet.engine.devices import devices_to_use
 
         return tuple(devices_to_use(self.device))
 
     def restorer(self, device: str | None = None) -> Restorer:
-        """A fresh runner for these options, on one of the devices."""
+        """A new restorer with these options, on one of the devices."""
         from napari_rednet.engine.devices import resolve_device
         from napari_rednet.engine.inference import Restorer
 
@@ -86,13 +72,13 @@ class Options:
         return Restorer(self.model.network, chosen, self.ensemble, self.tile, self.memory)
 
     def inpainter(self, device: str | None = None) -> Inpainter:
-        """A fresh runner that fills holes."""
+        """A new inpainter with these options."""
         from napari_rednet.engine.inpainting import Inpainter
 
         return Inpainter(self.restorer(device))
 
     def deblurrer(self, psf: PointSpread, iterations: int, device: str | None = None) -> Deblurrer:
-        """A fresh runner that deblurs, with the model as its prior."""
+        """A new deblurrer with these options, with the model as its prior."""
         from napari_rednet.engine.deblurring import Deblurrer
         from napari_rednet.engine.devices import resolve_device
 
@@ -104,14 +90,9 @@ class Options:
 def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
     """Check an image; return it as an array with shape and dtype, and its layout.
 
-    Masked arrays become a `MaskedImage`, tensors of torch an array of their values.
-
-    Raises
-    ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If it has too few axes or `channel_axis` is out of range.
+    Masked arrays become a `MaskedImage`, tensors of torch an array of their values. Raises
+    `TypeError` if the values are not real numbers, and `ValueError` if there are too few axes or
+    `channel_axis` is out of range.
     """
     array = _as_array(image)
     kind = array.dtype.kind
@@ -137,7 +118,7 @@ def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
 
 
 def _as_array(image: Any) -> Any:
-    """An image as an array to read from, with a dtype of numpy."""
+    """An image as an array with a numpy dtype."""
     if isinstance(image, np.ma.MaskedArray):
         return MaskedImage(image)
     if not (hasattr(image, "dtype") and hasattr(image, "shape")):
@@ -150,7 +131,7 @@ def _as_array(image: Any) -> Any:
     if isinstance(image.dtype, np.dtype):
         return image
     try:
-        # A tensor may need a gradient, or lie on another device.
+        # A tensor may require a gradient, or be on another device.
         return np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
     except (TypeError, ValueError) as error:
         raise TypeError(
@@ -187,13 +168,7 @@ def check_options(
 
 
 def check_memory(memory: Any) -> int:
-    """Return an amount of memory in bytes, or raise if it is none.
-
-    Parameters
-    ----------
-    memory : int or str
-        Bytes, or a number with a unit of 1000 or 1024: '1.5GB', '800 MB', '2GiB'.
-    """
+    """Parse an amount of memory, such as 2_000_000_000, '1.5GB', '800 MB' or '2GiB', into bytes."""
     if isinstance(memory, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", memory, re.IGNORECASE)
         if found is None:
@@ -210,7 +185,7 @@ def check_memory(memory: Any) -> int:
 
 
 def check_dtype(dtype: Any, image: Any) -> np.dtype[Any] | None:
-    """The dtype of a result that is to be another than that of its image; None for the same."""
+    """The dtype of a result that is to differ from its image's; None for the same."""
     if dtype is None:
         return None
     try:
@@ -230,7 +205,7 @@ def check_out(
     shape: tuple[int, ...] | None = None,
     dtype: np.dtype[Any] | None = None,
 ) -> None:
-    """Check that a result, of the image's shape and dtype or others, can be written to `out`."""
+    """Check that a result can be written to `out`; shape and dtype default to the image's."""
     if out is None:
         return
     wanted = tuple(image.shape) if shape is None else shape
@@ -271,7 +246,7 @@ def noise_per_channel(
 
 
 def _without_axes(number: Any) -> Any:
-    """The number in an array of no axes; anything else as it is."""
+    """The number in an array without axes; anything else as it is."""
     return number.item() if getattr(number, "ndim", None) == 0 else number
 
 
@@ -284,7 +259,7 @@ def _as_noise_model(noise: Any) -> NoiseModel:
 
 
 def check_defects(defects: Any) -> bool:
-    """Whether hot and dead pixels are to be repaired; raise if it does not say."""
+    """True for 'repair', False for 'keep'; anything else raises."""
     if not isinstance(defects, str):
         raise TypeError(f"defects must be 'repair' or 'keep', got {type(defects).__name__}")
     if defects not in DEFECTS:
@@ -293,7 +268,7 @@ def check_defects(defects: Any) -> bool:
 
 
 def check_scale(scale: Any) -> int:
-    """Return the factor of an enlargement, or raise if there is no model for it."""
+    """Return the scale of super-resolution, or raise if there is no model for it."""
     names = ", ".join(map(str, SCALES[:-1])) + f" or {SCALES[-1]}"
     if isinstance(scale, (bool, np.bool_)) or not isinstance(scale, numbers.Real):
         raise TypeError(f"scale must be {names}, got {type(scale).__name__}")
@@ -354,23 +329,23 @@ CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
         "dtype": partial(check_dtype, image=None),
     }
 )
-"""What an argument is checked by before there is an image; see also `check_options`."""
+"""Checks of arguments that need no image; see also `check_options`."""
 
 
 def outlier_share(defects: Any, share: float) -> float | None:
-    """What outliers exceed; None if `defects`, an argument of a verb, says to keep them."""
+    """The threshold of outliers; None if `defects`, an argument of a verb, says to keep them."""
     return share if check_defects(defects) else None
 
 
 def by_range(samples: Samples, _channel: int) -> ChannelSettings:
-    """Settings with the range that is measured in the sample windows of a channel."""
+    """Settings with the intensity range measured in the samples of a channel."""
     from napari_rednet.engine.planes import ChannelSettings
 
     return ChannelSettings(samples.range)
 
 
 def as_coded(_samples: Samples, _channel: int) -> ChannelSettings:
-    """Settings for 8-bit images: a coder's steps are in gray levels, whatever part is used."""
+    """Settings with the range 0 to 255: quantisation steps of JPEG are in gray levels."""
     from napari_rednet.engine.planes import ChannelSettings
 
     return ChannelSettings(IntensityRange(0, 255))

@@ -1,4 +1,4 @@
-"""The terminal: where messages go, and the bar that long work shows."""
+"""The terminal: messages, warnings, and the progress bar of long work."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ console = Console(stderr=True)
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """Print a message as it is: file names may hold what rich takes for markup."""
+    """Print a message as it is, since file names may contain rich's markup."""
     if not quiet:
         console.print(escape(text), soft_wrap=True, highlight=False)
 
 
 @contextmanager
 def printed_warnings(*, quiet: bool = False) -> Iterator[None]:
-    """Print what the package warns of as one line each, once, without the code it comes from."""
+    """Print warnings of the package as one line each, without repeats and source lines."""
     shown: set[str] = set()
 
     def show(message: object, *_: object, **__: object) -> None:
@@ -49,19 +49,19 @@ def printed_warnings(*, quiet: bool = False) -> Iterator[None]:
 
 
 class _Handler(logging.Handler):
-    """Hands on what is logged as a warning."""
+    """Log handler that passes warnings on."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self._show = show
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand on a message; called by the logger."""
+        """Pass on a message; called by the logger."""
         self._show(record.getMessage())
 
 
 def run_with_bar(steps: Steps, name: str, *, quiet: bool) -> Any:
-    """Run steps to the end under a bar with the remaining time."""
+    """Run steps to the end, with a progress bar."""
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=quiet) as bar:
         task = bar.add_task(escape(name), total=None)

@@ -49,10 +49,7 @@ def run_demo(folder: Path, device: str = "auto") -> None:
 def show_demo(device: str = "auto") -> None:
     """Show the bundled stack, denoised beside it, in napari.
 
-    Raises
-    ------
-    RednetError
-        If there is no screen, or napari is not installed.
+    A `RednetError` is raised if there is no screen, or napari is not installed.
     """
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         raise RednetError("there is no screen to open napari on; leave out --napari")

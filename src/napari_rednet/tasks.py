@@ -1,7 +1,7 @@
-"""The one table of tasks: what models are trained for, and the functions that restore with them.
+"""The table of tasks that models are trained for, and of the functions that restore with them.
 
-Command line, batches, windows and code to copy take from here what a function is called and what
-it does; which options it has, they take from its signature.
+Command line, batches, windows and copied code take names and texts from here, and the options of
+a function from its signature.
 """
 
 from __future__ import annotations
@@ -16,14 +16,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Task:
-    """What models are trained for.
+    """A task that models are trained for.
 
-    Parameters
-    ----------
-    prefix : str
-        First part of the names of its models.
-    in_channels : int
-        Channels of the network input: the image, and maps that describe it, if any.
+    The names of its models begin with `prefix`. `in_channels` of the network are the image, and
+    maps that describe it, if any.
     """
 
     prefix: str
@@ -45,24 +41,11 @@ TASKS: Mapping[str, Task] = MappingProxyType(
 class Verb:
     """A function of the package that restores.
 
-    Parameters
-    ----------
-    name : str
-        The function.
-    task : str
-        Whose models it uses.
-    help : str
-        What it does to files, in a sentence.
-    label, doing, result : str
-        What windows call it, its work and what comes of it.
-    sample : str
-        Key of the sample that shows it.
-    takes_rgb : bool
-        Whether it is told of colours as such, and takes care of transparency.
-    repairs : bool
-        Whether it repairs hot and dead pixels first.
-    tile_matters : bool
-        Whether `tile`, or the `memory` that it is chosen by, changes the result a little.
+    `task` tells whose models it uses, and `sample` is the key of the sample that shows it. `help`
+    is a sentence for the command line; `label`, `doing` and `result` are words for windows, such as
+    "Denoise", "Denoising" and "denoised". If `takes_rgb`, it has the argument `rgb` and handles
+    transparency; if `repairs`, it first repairs hot and dead pixels; if `tile_matters`, `tile` and
+    `memory` change the result a little.
     """
 
     name: str

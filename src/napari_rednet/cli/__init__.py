@@ -1,4 +1,4 @@
-"""The command line: ``napari-rednet denoise in.tif out.tif`` and its sisters."""
+"""The command line: ``napari-rednet denoise in.tif out.tif`` and the other commands."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from napari_rednet.tasks import VERBS
 
 class _App(typer.Typer):
     def __call__(self, *args: Any, **options: Any) -> Any:
-        # On Windows patterns would be expanded here, in quotes or not, and their folders lost.
+        # On Windows, click would expand patterns, even in quotes, and lose their folders.
         return super().__call__(*args, **{"windows_expand_args": False, **options})
 
 

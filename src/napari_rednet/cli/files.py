@@ -1,4 +1,4 @@
-"""Files of the commands that restore: one, or a batch with its bars, its summary, its table."""
+"""Files of the commands that restore: a single one, or a batch with its progress and report."""
 
 from __future__ import annotations
 
@@ -43,15 +43,7 @@ Outcomes = list[tuple[BatchFile, Outcome]]
 
 
 class BatchBars:
-    """Shows where a batch stands; where nobody watches, a line for each file instead.
-
-    Parameters
-    ----------
-    files : int
-        How many there are.
-    quiet : bool
-        Show nothing.
-    """
+    """Progress bars of a batch; without a terminal a line per file, nothing if `quiet`."""
 
     def __init__(self, files: int, *, quiet: bool) -> None:
         columns = (
@@ -80,7 +72,7 @@ class BatchBars:
         self._bars.stop()
 
     def show(self, status: BatchStatus) -> None:
-        """Take in what a batch has yielded."""
+        """Show what a batch has yielded."""
         if status.outcome is not None:
             self._finish(status)
         elif status.total:
@@ -96,7 +88,7 @@ class BatchBars:
         )
 
     def _finish(self, status: BatchStatus) -> None:
-        # What is skipped takes no time, and would make the rest look short.
+        # Skipped files take no time, and would make the remaining time look short.
         if status.outcome is not None and status.outcome.status == "skipped":
             self._to_do -= 1
         else:
@@ -115,20 +107,10 @@ def _line(status: BatchStatus) -> str:
 
 @dataclass(frozen=True)
 class Places:
-    """What the arguments of a restoring command say about files.
+    """The arguments on files of a command that restores.
 
-    Parameters
-    ----------
-    paths : list of Path
-        IN and OUT; with `out`, all that is to be read.
-    out, report : Path or None
-        The folder of the results of a batch, and where its table goes if not there.
-    skip, force, resume : bool
-        What becomes of results that are there.
-    quiet : bool
-        Print nothing but errors.
-    scheduler : str or None
-        Address of the scheduler on whose workers all is computed.
+    `paths` are IN and OUT, or all inputs if `out` is given, the folder for the results of a batch.
+    `report` is None for a table in that folder. `scheduler` is the address of a dask scheduler.
     """
 
     paths: list[Path]
@@ -142,12 +124,12 @@ class Places:
 
     @property
     def is_lazy(self) -> bool:
-        """Whether dask computes."""
+        """True if dask computes."""
         return self.scheduler is not None
 
     @property
     def existing(self) -> Existing:
-        """What becomes of results that are there, in one word."""
+        """How to treat results that exist, in one word."""
         if self.skip:
             return "skip"
         if self.force:
@@ -170,7 +152,7 @@ def restore(places: Places, work: Work) -> None:
 
 @contextmanager
 def _workers(scheduler: str | None) -> Iterator[None]:
-    """Let a scheduler compute what is lazy."""
+    """Let a dask scheduler compute lazy arrays."""
     if scheduler is None:
         yield
         return
@@ -179,7 +161,7 @@ def _workers(scheduler: str | None) -> Iterator[None]:
     except ImportError as error:
         raise RednetError("--scheduler needs: pip install 'napari-rednet[dask]'") from error
     try:
-        # One that never got there would stay dask's default, and be waited for.
+        # Not yet the default: a client that cannot connect would remain it, and block dask.
         client = Client(scheduler, timeout=_LONGEST_WAIT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise RednetError(f"there is no scheduler at {scheduler}: {error}") from error
@@ -257,7 +239,7 @@ def _stands_for_several(source: Path) -> bool:
 
 
 def _tell(prepared: Prepared, *, quiet: bool) -> None:
-    """Print what was found in an image before it is restored."""
+    """Print the noise of each channel, and remarks, before an image is restored."""
     for channel, level in enumerate(prepared.noise):
         say(
             f"noise of channel {channel}: {noise_words(level)}",
@@ -268,13 +250,7 @@ def _tell(prepared: Prepared, *, quiet: bool) -> None:
 
 
 def restore_batch(places: Places, out: Path, work: Work) -> None:
-    """Restore all that the arguments name into a folder.
-
-    Raises
-    ------
-    typer.Exit
-        With 1 if a file failed, and with 130 after Ctrl+C.
-    """
+    """Restore all named files into a folder; exits with 1 if one failed, with 130 after Ctrl+C."""
     report = places.report or out / REPORT
     _check_names(out, report)
     files = plan_batch(places.paths, out)
@@ -306,7 +282,7 @@ def _check_names(out: Path, report: Path) -> None:
 def _run(
     files: list[BatchFile], record: BatchRecord, work: Work, places: Places, outcomes: Outcomes
 ) -> None:
-    """Run a batch under its bars; `outcomes` grow as files are finished."""
+    """Run a batch with its progress bars, and append to `outcomes` as files are finished."""
     restore_one = partial(restore_file, work, resume=places.resume, lazy=places.is_lazy)
     events = run_batch(files, restore_one, record, places.existing)
     with closing(events), BatchBars(len(files), quiet=places.quiet) as bars:
@@ -325,7 +301,7 @@ def _tell_how_to_go_on(done: int, files: int, places: Places) -> None:
 
 
 def _summarize(outcomes: Outcomes, report: Path, places: Places) -> None:
-    """Failures, which are errors, and one line on the whole."""
+    """Print the failures, and one line on all files."""
     failed = [(file, outcome) for file, outcome in outcomes if outcome.status == "failed"]
     for file, outcome in failed:
         named = str(file.source) in outcome.reason

@@ -135,7 +135,7 @@ def _end(tuning: FineTuning) -> str:
 
 
 def _train(tuning: FineTuning, *, quiet: bool) -> None:
-    """Train under a bar; Ctrl+C ends it as if its time were over."""
+    """Train with a progress bar; Ctrl+C ends it as if its time were over."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

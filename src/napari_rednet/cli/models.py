@@ -1,4 +1,4 @@
-"""Commands about the models that there are: list and export them, and keep one's own."""
+"""Commands for models: list and export them, and keep one's own."""
 
 from __future__ import annotations
 

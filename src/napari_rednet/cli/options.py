@@ -102,7 +102,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors."
 
 @dataclass(frozen=True)
 class Option:
-    """An option of the commands that restore: its type and help for typer, and its default."""
+    """An option of the commands that restore: type and help for typer, and default."""
 
     type: Any
     default: Any = None
@@ -161,7 +161,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "memory": Option(Memory),
     }
 )
-"""What restores, in the order of the help; a function's own default comes first."""
+"""Options of restorations, in the order of the help; defaults of functions take precedence."""
 
 FILE_OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
@@ -175,7 +175,7 @@ FILE_OPTIONS: Mapping[str, Option] = MappingProxyType(
         "scheduler": Option(Scheduler),
     }
 )
-"""What is read and written, as the fields of `Places`."""
+"""Options on files, named like the fields of `Places`."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Commands that restore files: one for each function that restores, with the options it has."""
+"""Commands that restore: one for each verb, with the options of its function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.io.files import read_mask
 from napari_rednet.tasks import Verb
 
-# Arguments that are several options, or that files say.
+# Arguments that are set by several options, or by none, since files or the command set them.
 _PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "psf": (
@@ -35,7 +35,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def command_for(verb: Verb) -> Callable[..., None]:
-    """The command of a function, its options being those of the function."""
+    """Make the command of a verb, with the options of its function."""
     names = {part for name in verb.options for part in _PARTS.get(name, (name,))}
     own = {name: kind for name, kind in OPTIONS.items() if name in names}
 
@@ -64,7 +64,7 @@ def command_for(verb: Verb) -> Callable[..., None]:
 
 
 def _argument(name: str, given: Mapping[str, Any]) -> Any:
-    """An argument of the function, as the options say it."""
+    """An argument of the function, from the options."""
     if name == "psf":
         return choose_psf(*(given[part] for part in _PARTS["psf"]))
     if name == "noise":
@@ -88,7 +88,7 @@ def noise_model(
     grain_y: float | None,
     grain_x: float | None,
 ) -> float | NoiseModel | None:
-    """The noise that the options say; None if they do not."""
+    """The noise from the options; None if they do not give any."""
     from napari_rednet.arguments import check_number
 
     grain = (grain_y or 0.0, grain_x or 0.0)
@@ -112,13 +112,7 @@ def choose_psf(
     angle: float | None,
     *widefield: float | None,
 ) -> Any:
-    """The PSF of the one kind whose parameters are given.
-
-    Raises
-    ------
-    ValueError
-        If none is given, or more than one, or not all parameters of it.
-    """
+    """The PSF from the options; `ValueError` unless just one kind is given, with all its values."""
     if angle is not None and motion is None:
         raise ValueError("--angle belongs to --motion, which is not given")
     kinds: dict[str, tuple[Any, ...]] = {

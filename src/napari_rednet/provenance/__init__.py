@@ -1,4 +1,4 @@
-"""A restoration in words that can be run: recorded in plain values, as Python, as a command."""
+"""Records of restorations that can be repeated: as plain values, in Python, as a command."""
 
 from napari_rednet.provenance.record import Call
 from napari_rednet.provenance.scripts import as_command_line, as_python

@@ -1,4 +1,4 @@
-"""A call in words that can be run: as a Python script, and as a command of napari-rednet."""
+"""Code that repeats a call: a Python script, or a command of napari-rednet."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _PSF_OPTIONS = {
 
 
 def as_python(call: Call) -> str:
-    """A script that repeats a call; the result is called `restored`.
+    """Python script that repeats a call; the result is called `restored`.
 
-    Images without a file of their own are read from one to be named, as a comment says.
+    Images without a file are read from a placeholder path, as a comment says.
     """
     body = [*_reading("image", call.source), *_plane_of("image", call.plane), *_other_arrays(call)]
     body += [_restoring(call), *_with_alpha(call)]
@@ -47,7 +47,7 @@ def _imports(body: list[str]) -> list[str]:
 
 
 def _reading(variable: str, origin: Origin) -> list[str]:
-    """Lines that read an array from its file, or from one that the user has to name."""
+    """Lines that read an array from its file, or from a placeholder path."""
     if origin.path is not None:
         return [f"{variable} = {_reader(origin.path, origin.array)}"]
     file = placeholder(variable)
@@ -58,7 +58,7 @@ def _reading(variable: str, origin: Origin) -> list[str]:
 
 
 def placeholder(variable: str) -> str:
-    """What stands for a file that there is not."""
+    """Placeholder path for an array without a file."""
     return f"{variable.upper()}.tif"
 
 
@@ -74,7 +74,7 @@ def _reader(path: str, array: str | None = None) -> str:
 def _plane_of(
     variable: str, plane: Sequence[int] | None, shape: Sequence[int] | None = None
 ) -> list[str]:
-    """The line that takes a plane, whose axes stay; all of axes that are of length 1 in `shape`."""
+    """Line that takes one plane and keeps its axes; axes of length 1 in `shape` are taken whole."""
     if plane is None or (shape is not None and all(n == 1 for n in shape)):
         return []
     sizes = [0] * len(plane) if shape is None else shape
@@ -136,19 +136,16 @@ def _wrapped(function: str, arguments: list[str]) -> str:
 
 
 def _with_alpha(call: Call) -> list[str]:
-    """The line that gives transparency back to colours restored without it."""
+    """Line that appends the transparency to colours restored without it."""
     if not call.alpha or call.has_rgb:
         return []
     return ["restored = np.concatenate([restored, image[..., 3:]], axis=-1)"]
 
 
 def as_command_line(call: Call) -> str:
-    """A command that repeats a call, and writes the result beside the image.
+    """Command that repeats a call, and writes the result beside the image.
 
-    Raises
-    ------
-    ValueError
-        In words for the user, if no command does just this.
+    A `ValueError`, worded for the user, is raised if no command does just this.
     """
     _check(call)
     source = _file("image", call.source)
@@ -179,7 +176,7 @@ def _check(call: Call) -> None:
 
 
 def _file(variable: str, origin: Origin) -> str:
-    """The file of an image, or what stands for it if commands cannot read it."""
+    """Path of an image, or a placeholder if commands cannot read it."""
     known = origin.path is not None and origin.taken_as is not None
     return str(origin.path) if known else placeholder(variable)
 

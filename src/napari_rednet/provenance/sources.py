@@ -1,4 +1,4 @@
-"""Files that arrays come from, as far as they hold just these arrays."""
+"""Finds the files that arrays were opened from, and reads them again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_rednet.io.files import TIFF_SUFFIXES, ZARR_SUFFIX, read_image
 
 TakenAs = Literal["planes", "channels", "colours"]
-# What Pillow calls pixels, as axes behind Y and X and as a dtype.
+# Pillow's modes: axes after Y and X, and dtype.
 _MODES: dict[str, tuple[tuple[int, ...], str]] = {
     "L": ((), "uint8"),
     "I;16": ((), "uint16"),
@@ -26,16 +26,9 @@ _MODES: dict[str, tuple[tuple[int, ...], str]] = {
 class Origin:
     """Where an array comes from.
 
-    Parameters
-    ----------
-    name : str
-        What users call it, such as the name of its layer.
-    path : str or None
-        The file that holds this array and no other; None if there is none.
-    array : str or None
-        Where the array is in a Zarr group; None if it is all there is.
-    taken_as : {'planes', 'channels', 'colours'} or None
-        What commands take an axis of the file for; None if they cannot read it.
+    `name` is that of its layer. `path` is a file with this array and no other, `array` its path in
+    a Zarr group. `taken_as` is how commands interpret an additional axis of the file; it is None if
+    they cannot read the file.
     """
 
     name: str
@@ -53,10 +46,10 @@ class _Contents:
 
 
 def find_origin(name: str, path: str | None, shape: tuple[int, ...], dtype: Any) -> Origin:
-    """The origin of an array that has been opened from a file, or from none.
+    """The origin of an array that was opened from a file, or from none.
 
-    Only headers are read. A file that cannot be read, or that holds something of another shape
-    (one channel of several, a stack of files), is not named.
+    Only headers are read. The path is left out if the file cannot be read or has another shape or
+    dtype, as with one channel of several, or a stack of files.
     """
     origin = Origin(name)
     if path is None:
@@ -71,7 +64,7 @@ def find_origin(name: str, path: str | None, shape: tuple[int, ...], dtype: Any)
 
 
 def read_array(origin: Origin) -> npt.NDArray[Any]:
-    """The array that lies in the file of an origin."""
+    """Read the array of an origin from its file."""
     import tifffile
     from skimage.io import imread
 
@@ -102,7 +95,7 @@ def _describe_tiff(path: Path) -> _Contents:
 
 
 def _taken_as(axes: str) -> TakenAs | None:
-    """What commands make of the axes of a TIFF file."""
+    """How commands interpret the axes of a TIFF file."""
     if not axes.replace("S", "").replace("C", "").endswith("YX"):
         return None
     if "S" in axes:

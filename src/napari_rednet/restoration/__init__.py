@@ -1,7 +1,7 @@
 """The restoration verbs: check what was given, choose the model, run it over all planes.
 
-Each verb has a form that works step by step: arguments are checked at once, the work is done
-by iterating, closing the generator cancels. `prepare_*` checks the arguments only, for callers that
+Each verb has a form that works step by step: arguments are checked at once, iterating does the
+work, closing the generator cancels. `prepare_*` only check the arguments, for callers that
 restore a part.
 """
 

@@ -39,19 +39,19 @@ def deblock(
 ) -> Any:
     """Remove JPEG artefacts from an image or a stack.
 
-    One model does all qualities, which it need not be told. The image may have been cropped since
-    it was coded, but not resized.
+    One model handles all JPEG qualities, which need not be known. The image may have been cropped
+    since it was coded, but not resized.
 
     Parameters
     ----------
     image : (..., Y, X) array
-        As for `denoise`. 8-bit images are taken as they were coded; of others, the range is
+        As for `denoise`. The range of 8-bit images is taken to be 0 to 255; that of others is
         measured.
     model, channel_axis, ensemble, tile, memory, device, progress, out :
         As for `denoise`.
     defects : {'repair', 'keep'}
-        As for `super_resolve`. In images as they were decoded there are hardly any such pixels: a
-        coder spreads them over a block.
+        As for `super_resolve`. JPEG images hardly have such pixels, since coding spreads them over
+        a block.
     rgb : bool
         Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
         and perhaps transparency. The network restores their luminance and leaves chroma and

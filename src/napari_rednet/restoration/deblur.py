@@ -62,16 +62,16 @@ def deblur(
         Point spread function: the image of a point, non-negative, of any scale, not larger
         than a plane, its background subtracted. `napari_rednet.psf` generates some.
     center : {'array', 'mass'}
-        Where in `psf` the point is: in the middle of the array, as SciPy and scikit-image have it,
-        between pixels where a side is even; or at its centre of mass, which suits a bead that was
-        cut out by hand. The log says where both are more than half a pixel apart.
+        Where in `psf` the point is: in the middle of the array, as in SciPy and scikit-image, which
+        lies between pixels if a side is even; or at its centre of mass, which suits a bead that was
+        cut out by hand. A warning is logged if both are more than half a pixel apart.
     noise : float, NoiseModel, or a sequence of one of them per channel, optional
         As for `denoise`.
     strength : float
         Factor on the standard deviation of the noise: above 1 smooths more, below 1 sharpens
         more.
     iterations : int
-        How often data and prior take turns.
+        How often the data term and the prior, a denoiser, are applied in turn.
     model : {'fast', 'best'}, path or Model
         The denoising model that is the prior.
     channel_axis, defects, ensemble, memory, device, progress, dtype, out :
@@ -84,9 +84,8 @@ def deblur(
     -------
     restored : (..., Y, X) array
         Of the image's shape, intensity units and, unless it is given, dtype; `out` if given. A
-        lazy dask array for a dask array without `out`. Non-finite pixels stay as they are, and what
-        was blurred into them is not asked for: around them the result is that of an image that ends
-        there.
+        lazy dask array for a dask array without `out`. Non-finite pixels stay as they are; around
+        them, the result is that of an image that ends there.
 
     Raises
     ------
@@ -96,7 +95,7 @@ def deblur(
     Warns
     -----
     UserWarning
-        If `psf` does not fall to 0 at its rim, as one with a background left.
+        If `psf` does not fall to 0 at its rim, as if its background had not been subtracted.
 
     References
     ----------

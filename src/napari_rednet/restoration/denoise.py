@@ -68,20 +68,19 @@ def denoise(
         leaves less noise than each by itself (1.2 dB on photographs with equal noise); a colour
         with a third of the noise of another, or less, is better off by itself. Transparency stays.
     defects : {'repair', 'keep'}
-        What is done to hot and dead pixels and hits of cosmic rays, which neither noise nor optics
-        explain, before the network sees them, lest it spread them. 'repair' replaces them by the
-        mean of their neighbours, in the result as well: single pixels, two that touch, and very
-        bright streaks one or two pixels wide. How many there were is logged (level INFO);
-        ``find_defects(image[t])`` shows those of a single plane. 'keep' is for images in which
-        single pixels may be real.
+        What is done to hot and dead pixels and hits of cosmic rays, which the network would spread.
+        'repair' replaces them by the mean of their neighbours, in the result as well: single
+        pixels, two that touch, and very bright streaks one or two pixels wide, if neither noise nor
+        optics explain them. Their number is logged (level INFO); ``find_defects(image[t])`` shows
+        those of a single plane. 'keep' is for images in which single pixels may be real.
     ensemble : bool
         Average over the 8 orientations of the image: a little better, 8 times slower.
     tile : int, optional
-        Cap in pixels for the side of what is processed at once. It changes memory and speed, not
+        Largest side, in pixels, of what is processed at once. It changes memory and speed, not
         the result. If None, it is chosen from the free memory.
     memory : int or str, optional
-        Cap for what the process holds of the computer's memory, libraries included: bytes, or
-        '1.5GB'. It is kept to by `out` that is not held in memory either, such as a zarr array.
+        Limit for the main memory of the process, libraries included: bytes, or '1.5GB'. To keep
+        it, `out` must not be in memory either: give a zarr array, for example.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
         Where to compute.
     progress : bool or callable
@@ -207,17 +206,7 @@ def prepare_denoise(
 def denoise_settings(
     samples: Samples, noise: NoiseModel | None, strength: float
 ) -> ChannelSettings:
-    """How noisy images are presented to the network.
-
-    Parameters
-    ----------
-    samples : Samples
-        Parts that represent the channel.
-    noise : NoiseModel or None
-        Noise in image units; None if it is to be estimated.
-    strength : float
-        Factor on its standard deviation.
-    """
+    """Settings of a channel for denoising; the noise is estimated from the samples if None."""
     from napari_rednet.engine.planes import ChannelSettings
 
     model = samples.noise if noise is None else noise

@@ -121,7 +121,7 @@ def prepare_inpaint(
 
 
 def _with_masked(masked: Any, cover: Any, layout: PlaneLayout) -> Any:
-    """What is missing: what a masked array masks as well; None if neither says anything."""
+    """Combine the mask of a masked array with the given one; None if there is neither."""
     if not masked.any():
         return cover
     missing = as_mask(masked, layout, "the mask of image")
@@ -131,11 +131,11 @@ def _with_masked(masked: Any, cover: Any, layout: PlaneLayout) -> Any:
 def find_defects(image: Any, *, channel_axis: int | None = None) -> Any:
     """Find the dead and hot pixels and lines of a camera.
 
-    A pixel is one of them if, in at least half of the planes, it differs from the pixels around it
-    by more than noise and structures explain. Of long stacks, up to 12 planes are looked at.
+    A pixel is a defect if, in at least half of the planes, it differs from the pixels around it by
+    more than noise and structures explain. Of long stacks, up to 12 planes are used.
 
-    Other functions repair what stands out so in a single plane (their argument `defects`), but for
-    lines; ``find_defects(image[t])`` shows what that is, and hits of cosmic rays are among it.
+    The argument `defects` of other functions repairs such pixels, but not lines, in each plane by
+    itself; ``find_defects(image[t])`` shows those of a plane, with hits of cosmic rays.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def find_defects(image: Any, *, channel_axis: int | None = None) -> Any:
 
 
 def _defects(array: Any, layout: PlaneLayout) -> Any:
-    """The defects, as `find_defects` returns them; lazy for dask arrays."""
+    """The mask of `find_defects`; lazy for dask arrays."""
     known = (layout.channel, *layout.spatial_axes)
     shape = tuple(n if a in known else 1 for a, n in enumerate(layout.shape))
     if layout.channel is None:

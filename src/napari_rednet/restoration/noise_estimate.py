@@ -24,15 +24,10 @@ _MOST_PLANES = 12
 
 
 def region_windows(region: Any, layout: PlaneLayout, channel: int) -> list[Index]:
-    """Indices of windows that hold the pixels of a region of a channel, or many of them.
+    """Indices of windows with pixels of a region, which has the shape of the image, in a channel.
 
-    At most 48 windows of 256 x 256 pixels, drawn by lot from up to 12 planes; the same ones each
+    At most 48 windows of 256 x 256 pixels, drawn at random from up to 12 planes; the same ones each
     time.
-
-    Parameters
-    ----------
-    region : array of bool
-        Of the shape of the image.
     """
     keys = [key for key in layout.planes() if key.channel == channel]
     lot = np.random.default_rng(0)
@@ -54,7 +49,7 @@ def _boxes(marked: BoolArray) -> list[tuple[slice, slice]]:
 
 
 def _spans(marked: BoolArray) -> list[slice]:
-    """An axis from the first mark to the last, with some pixels around, in pieces."""
+    """Slices of an axis from the first mark to the last, with a margin."""
     places = np.flatnonzero(marked)
     if not len(places):
         return []
@@ -70,7 +65,7 @@ def estimate_noise(
     Parameters
     ----------
     image : (..., Y, X) array
-        Image of any real dtype. Of large stacks, windows that represent them are used.
+        Image of any real dtype. Of large stacks, a sample of windows is used.
     channel_axis : int, optional
         Axis of the channels.
     region : (Y, X) or (..., Y, X) array of bool or int, optional
@@ -148,10 +143,7 @@ def noise_levels(
 def noise_levels_steps(image: Any, *, channel_axis: int | None = None, region: Any = None) -> Steps:
     """`noise_levels`, step by step: arguments are checked at once.
 
-    Returns
-    -------
-    steps : generator
-        Yields (windows done, windows in all) and returns a list of `NoiseLevels`, one a channel.
+    Yields (windows done, windows in all) and returns a list of `NoiseLevels`, one per channel.
     """
     array, layout = as_image(image, channel_axis)
     marked = None if region is None else as_region(region, layout)
@@ -170,7 +162,7 @@ def _measure(array: Any, layout: PlaneLayout, region: Any) -> Steps:
             images.append(np.asarray(array[index]))
             done += 1
         regions = None if region is None else [np.asarray(region[index]) for index in indices]
-        # What is repaired before noise is removed is none of it.
+        # Hot pixels, which are repaired before noise is removed, are no noise.
         rest = Samples(images).without_outliers(NOISY)
         measured.append(measure_noise(list(rest), regions))
         if region is not None and not len(measured[-1].signal):

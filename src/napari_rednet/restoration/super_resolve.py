@@ -58,17 +58,17 @@ def super_resolve(
         and perhaps transparency. The network restores their luminance; chroma and transparency
         are enlarged bicubically.
     defects : {'repair', 'keep'}
-        What is done to hot and dead pixels: as for `denoise`, before the image is enlarged. Since
-        single pixels of sharp images may be detail, they have to be further off than there: by
-        three quarters of the range of the image.
+        What is done to hot and dead pixels before the image is enlarged, as for `denoise`. Since
+        single pixels of sharp images may be detail, the threshold is higher: three quarters of the
+        range of the image.
     ensemble : bool
         Average over the 8 orientations of the image: a little better, 8 times slower.
     tile : int, optional
-        Cap in pixels for the side of what is processed at once. It changes memory and speed, not
+        Largest side, in pixels, of what is processed at once. It changes memory and speed, not
         the result. If None, it is chosen from the free memory.
     memory : int or str, optional
-        Cap for what the process holds of the computer's memory, libraries included: bytes, or
-        '1.5GB'. It is kept to by `out` that is not held in memory either, such as a zarr array.
+        Limit for the main memory of the process, libraries included: bytes, or '1.5GB'. To keep
+        it, `out` must not be in memory either: give a zarr array, for example.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
         Where to compute.
     progress : bool or callable
@@ -81,7 +81,7 @@ def super_resolve(
     -------
     enlarged : (..., scale * Y, scale * X) array
         Of the image's dtype and intensity units; `out` if given. A lazy dask array for a dask
-        array without `out`. Pixels that are not finite become as many that are not.
+        array without `out`. A pixel that is not finite becomes ``scale`` x ``scale`` of them.
         Pixel (0, 0) of the image covers the first ``scale`` x ``scale`` pixels of the result, whose
         first one therefore lies ``(1 - scale) / (2 * scale)`` image pixels from it.
 

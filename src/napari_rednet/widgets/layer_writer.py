@@ -1,4 +1,4 @@
-"""Saves image layers with their pixel sizes, units and axes, which napari's own TIFF files lack."""
+"""Writes image layers with pixel sizes, units and axes, which napari's own TIFF files lack."""
 
 from __future__ import annotations
 
@@ -16,34 +16,19 @@ from napari_rednet.io.ome_zarr.conversion import unit_name
 from napari_rednet.io.tiff import TiffImage
 from napari_rednet.widgets.shared.layers import as_lazy, is_in_memory
 
-# What axes without a telling name are taken for, from the innermost out.
+# Letters for axes without a known label, the innermost axis first.
 _LIKELY = "ZTC"
 _TIMES = ("second", "minute", "hour", "day")
 _NAMES = {"z": "Z", "t": "T", "time": "T", "c": "C", "ch": "C", "channel": "C", "channels": "C"}
 
 
 def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write an image layer as OME-TIFF or OME-Zarr; napari calls it.
+    """Write an image layer as OME-TIFF or OME-Zarr; called by napari.
 
-    Parameters
-    ----------
-    path : str
-        Ends in .tif, .tiff or .zarr.
-    data : (..., Y, X) or (..., Y, X, 3 or 4) array, or a list of them
-        Of a layer; of several resolutions, the finest is written. Arrays that are not in memory
-        are read plane by plane.
-    attributes : mapping
-        Of the layer, as napari has them: scale, translation, units, axis labels, name.
-
-    Returns
-    -------
-    paths : list of str
-        What has been written.
-
-    Raises
-    ------
-    ImageFileError
-        If the file cannot be written, or its format has no place for the axes or the dtype.
+    `path` ends in .tif, .tiff or .zarr. `data` is (..., Y, X) or (..., Y, X, 3 or 4); of a
+    multiscale layer, the finest level is written. Arrays that are not in memory are read plane by
+    plane. `attributes` are those of the layer data tuple. Returns the written paths. Raises
+    `ImageFileError` if the format has no place for the axes or the dtype, or writing fails.
     """
     target = Path(path)
     image = _described(target, data, attributes)
@@ -54,7 +39,7 @@ def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
 
 
 def _described(path: Path, data: Any, attributes: Mapping[str, Any]) -> OpenImage:
-    """The layer as the format of the file has it."""
+    """The layer as an image of the file's format."""
     finest = data[0] if attributes.get("multiscale") else data
     array = finest if is_in_memory(finest) else as_lazy(finest)
     if np.dtype(array.dtype).kind not in "iuf":
@@ -70,7 +55,7 @@ def _described(path: Path, data: Any, attributes: Mapping[str, Any]) -> OpenImag
 
 
 def _as_rgb_tiff(array: Any, letters: str, attributes: Mapping[str, Any]) -> TiffImage:
-    """Colours as samples of the pixels, described as one of them would be as an image."""
+    """RGB or RGBA as a TIFF with a samples axis, with the metadata of one of its samples."""
     one = as_tiff_description(_placed(TiffImage(array[..., 0], letters), letters, attributes))
     axes = f"{one.axes}S"
     options = {**one.options, "photometric": "rgb"}
@@ -82,7 +67,7 @@ def _as_rgb_tiff(array: Any, letters: str, attributes: Mapping[str, Any]) -> Tif
 
 
 def _placed(image: TiffImage, letters: str, attributes: Mapping[str, Any]) -> ZarrImage:
-    """An image as OME-Zarr has it, with its place and name in napari; OME-TIFF has less."""
+    """OME-Zarr image with the scale, translation, units and name of its layer."""
     described = as_zarr_description(image)
     count = len(letters)
     places = zip(
@@ -107,14 +92,14 @@ def _placed(image: TiffImage, letters: str, attributes: Mapping[str, Any]) -> Za
 
 
 def _with_unit(axis: Mapping[str, Any], unit: Any) -> Mapping[str, Any]:
-    """An axis with a unit of its kind; napari may give all axes that of length."""
+    """Add a unit to an axis if the kinds agree; napari may give a time axis a unit of length."""
     name = unit_name(str(unit))
     kind = "time" if name and name.endswith(_TIMES) else "space"
     return {**axis, "unit": name} if name and axis["type"] == kind else axis
 
 
 def _letters(attributes: Mapping[str, Any], count: int) -> str:
-    """One letter for each axis but that of colours: by its label, or else a likely one."""
+    """One letter per axis, colours excluded: from its label, else the first free one of Z, T, C."""
     labels = [str(label).lower() for label in attributes.get("axis_labels") or [""] * count]
     found = [_NAMES.get(label, "") for label in labels[: count - 2]]
     if any(found.count(letter) > 1 for letter in "".join(found)):

@@ -1,4 +1,4 @@
-"""The widget that lists the models and keeps those of the user."""
+"""The Models window: lists all models, and adds, renames and removes the user's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The widget that shows before and after, and says how good the result is."""
+"""The Compare window: shows two layers, before and after, and measures the result."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class CompareWidget(RunningWidget):
     Attributes
     ----------
     hint : SampleHint
-        Offers a pair while there is no image.
+        Offers a sample while there is no image.
     pair : PairControls
-        The two layers.
+        Choice of the two layers.
     show_as : ShowControls
-        How they are shown.
+        Ways to view them: split, blinking, side by side.
     measures : MeasureControls
-        How good the result is.
+        PSNR and SSIM, or an estimated error.
     residual : ResidualControls
-        What was taken out.
+        Before minus after, as a layer.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -77,13 +77,13 @@ class CompareWidget(RunningWidget):
         self._show_what_can_be_done()
 
     def reset_choices(self, *_: Any) -> None:
-        """Ask again for the layers; napari calls it when they come, go or are renamed."""
+        """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
         self.pair.reset_choices()
         self.measures.reset_choices()
         self._offer_sample()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
-        """Put everything back when the dock is closed; called by Qt."""
+        """Restore the viewer when the dock is closed; called by Qt."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.show_as.stop()
@@ -115,14 +115,14 @@ class CompareWidget(RunningWidget):
         self._show_what_can_be_done()
 
     def _parts(self) -> tuple[tuple[Part, Part] | None, Part | None]:
-        """What is to be measured: of the pair, and of the reference."""
+        """The parts of the pair and of the reference to measure."""
         part = partial(part_of, viewer=self.viewer, whole=self.measures.is_whole)
         pair, reference = self.pair.pair, self.measures.reference.value
         parts = None if pair is None else (part(pair[0]), part(pair[1]))
         return parts, None if reference is None else part(reference)
 
     def _request(self) -> Request | None:
-        """What is to be measured; None, and words, if nothing can be."""
+        """The measurement to run; None, after showing the reason, if there is none."""
         pair, reference = self._parts()
         noise = noise_of(self.pair.after.value) if self._is_result_of_before() else None
         reason = obstacle(pair, reference, has_noise=noise is not None)
@@ -136,7 +136,7 @@ class CompareWidget(RunningWidget):
         return source is not None and source is self.pair.before.value
 
     def _describe(self) -> str:
-        """Of what the figures are."""
+        """Name of the measured extent: whole stack, plane with its index, or whole image."""
         if self.measures.is_whole:
             return "whole stack"
         index = shown_index(self.pair.after.value, self.viewer)
@@ -154,11 +154,11 @@ class CompareWidget(RunningWidget):
         self.hint.setVisible(not image_layers(self.viewer))
 
     def _use_sample(self, layers: list[Layer]) -> None:
-        """The sample, and how it would be without its noise."""
+        """Compare the noisy sample with its clean original."""
         self.pair.before.value, self.pair.after.value = layers[:2]
 
     def _leave_view(self, is_residual_shown: bool) -> None:
-        """The residual would cover what a line or blinking shows."""
+        """End the view when the residual is shown, which would cover it."""
         if is_residual_shown:
             self.show_as.stop()
 

@@ -1,4 +1,4 @@
-"""The part of the Compare window that says in figures how good the result is."""
+"""The part of the Compare window that measures the quality of the result."""
 
 from __future__ import annotations
 
@@ -38,22 +38,7 @@ _SCORES = (
 
 
 class MeasureControls(QWidget):
-    """Reference, extent, a button, and the figures.
-
-    Parameters
-    ----------
-    layers : callable
-        Returns the layers to choose a reference from.
-
-    Attributes
-    ----------
-    reference, extent : ChoiceBox
-        What the pair is compared with; how much of it.
-    start, cancel : QPushButton
-        Measure; stop.
-    figures : QLabel
-        What was found.
-    """
+    """Choice of reference and extent, buttons to measure and cancel, and the results as text."""
 
     def __init__(self, layers: Callable[[], list[Image]]) -> None:
         super().__init__()
@@ -80,26 +65,26 @@ class MeasureControls(QWidget):
 
     @property
     def is_whole(self) -> bool:
-        """Whether all planes are to be measured."""
+        """True if all planes are to be measured."""
         return bool(self.extent.value == STACK)
 
     def forget(self) -> None:
-        """What was found is no longer what would be."""
+        """Clear the figures, which no longer fit the controls."""
         self.figures.clear()
 
     def reset_choices(self, *_: Any) -> None:
-        """Ask again for the layers."""
+        """Refresh the layers offered as reference."""
         self.reference.reset_choices()
 
     def show_idle(self, *, has_pair: bool) -> None:
-        """No measurement is going on; one can be started if there is something to measure."""
+        """Enable Measure if there is a pair, and hide the progress bar."""
         with focus_kept(self.start):
             set_needs(self.start, NEEDS_PAIR, missing=not has_pair)
             self.cancel.setEnabled(False)
         self.progress.hide()
 
     def show_running(self) -> None:
-        """A measurement has been started."""
+        """Enable Cancel and show the progress bar."""
         with focus_kept(self.cancel):
             self.start.setEnabled(False)
             self.cancel.setEnabled(True)
@@ -107,13 +92,13 @@ class MeasureControls(QWidget):
         self.progress.show()
 
     def show_progress(self, progress: tuple[int, int]) -> None:
-        """How far it is."""
+        """Show (done, total); as busy while the total is 0."""
         done, total = progress
         self.progress.setMaximum(100 if total else 0)
         self.progress.setValue(100 * done // total if total else 0)
 
     def show_figures(self, measured: Measured, what: str) -> None:
-        """What was found, of a plane or of the stack."""
+        """Show results; `what` names the plane or stack that they are of."""
         self.figures.setText(as_table(measured, what))
 
     def _arrange(self) -> None:
@@ -134,7 +119,7 @@ class MeasureControls(QWidget):
 
 
 def obstacle(pair: tuple[Part, Part] | None, reference: Part | None, *, has_noise: bool) -> str:
-    """Why nothing can be measured, in words; empty if something can."""
+    """Why nothing can be measured, in words for the user; empty if something can."""
     if pair is None:
         return NEEDS_PAIR
     before, after = pair
@@ -156,7 +141,7 @@ def _shape(part: Part) -> str:
 
 
 def as_table(measured: Measured, what: str) -> str:
-    """The figures as rich text."""
+    """The results as rich text."""
     if measured.estimate is not None:
         found = measured.estimate
         return _table(
@@ -191,18 +176,10 @@ def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be measured.
+    """A measurement to run.
 
-    Parameters
-    ----------
-    before, after : Part
-        Of the pair.
-    reference : Part or None
-        What both are compared with.
-    noise : list of NoiseModel or None
-        The noise before, if the result was denoised.
-    settings : dict
-        Arguments of `denoise` that made the result.
+    `reference` is None for an estimate without one. `noise` has a model per channel; it is None
+    unless `after` was denoised from `before`. `settings` are the arguments of `denoise` for it.
     """
 
     before: Part
@@ -214,7 +191,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found; None for what could not be measured."""
+    """Results of a measurement; None for what could not be measured."""
 
     before: Scores | None = None
     after: Scores | None = None
@@ -227,7 +204,7 @@ def measure(request: Request) -> Generator[tuple[int, int], None, Measured]:
     if reference is None:
         return Measured(estimate=(yield from _estimate(request)))
     before = None
-    # A source of another size, of an enlarged result, has no pixels to compare.
+    # The source of an enlarged result has another shape and cannot be compared.
     if request.before.shape == reference.shape:
         before = yield from _score(request.before, reference)
     return Measured(before, (yield from _score(request.after, reference)))

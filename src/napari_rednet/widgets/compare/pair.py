@@ -1,4 +1,4 @@
-"""Which two layers are compared, which planes of them, and what the metadata of a result says."""
+"""The pair of layers to compare, the parts to measure, and the records in their metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RECORD = "napari_rednet"
 _SETTINGS = ("strength", "ensemble", "device")
 _MOST_PLANES, _MOST_PIXELS = 8, 1024
 NEEDS_PAIR = "Choose two image layers, before and after."
-"""What nothing can be compared without."""
+"""Tooltip and message while there is no pair to compare."""
 
 
 def source_of(layer: Image | None, layers: Sequence[Image]) -> Image | None:
@@ -34,7 +34,7 @@ def source_of(layer: Image | None, layers: Sequence[Image]) -> Image | None:
 
 
 def noise_of(layer: Image | None) -> list[NoiseModel] | None:
-    """The noise of each channel that a layer was denoised with; None if it was not."""
+    """The noise models, one per channel, that a layer was denoised with; None if it was not."""
     noise = _record(layer).get("noise")
     if not noise or _record(layer).get("verb") != "denoise":
         return None
@@ -42,14 +42,14 @@ def noise_of(layer: Image | None) -> list[NoiseModel] | None:
 
 
 def is_denoised(layer: Image) -> bool:
-    """Whether noise was removed from a layer, as far as is known: it may be another's work."""
+    """True if a layer was denoised, or nothing is known of its origin."""
     return bool(_record(layer).get("verb", "denoise") == "denoise")
 
 
 def settings_of(layer: Image) -> dict[str, Any]:
-    """Arguments of `denoise` that made a layer, the noise apart."""
+    """Arguments of `denoise` that made a layer, without the noise."""
     record = _record(layer)
-    # A model from a file is named by its path in the call.
+    # Only the call names the path of a model that was read from a file.
     model = record.get("call", {}).get("arguments", {}).get("model", record.get("model", "fast"))
     return {"model": model, **{name: record[name] for name in _SETTINGS if name in record}}
 
@@ -61,16 +61,9 @@ def _record(layer: Image | None) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the image of a layer; nothing is read before it is asked for.
+    """A plane of an image, or all of it; nothing is read before it is asked for.
 
-    Parameters
-    ----------
-    data : array
-        All of the image.
-    index : tuple of int
-        Its plane; empty for all planes.
-    channel_axis : int or None
-        Of colours.
+    `data` is the whole image; `index` is that of the plane, or empty for all planes.
     """
 
     data: Any
@@ -84,11 +77,11 @@ class Part:
 
     @property
     def array(self) -> Any:
-        """The part itself, of the kind of the data."""
+        """The part as an array of the same type as `data`."""
         return self.data[self.index] if self.index else self.data
 
     def sample(self) -> npt.NDArray[Any]:
-        """The middle of some of its planes, evenly spaced, in memory."""
+        """The middle of up to 8 evenly spaced planes, of at most 1024 x 1024 pixels, in memory."""
         behind = 2 if self.channel_axis is None else 3
         leading = self.shape[: len(self.shape) - behind]
         middle = tuple(_middle(n) for n in self.shape[len(leading) :][:2])
@@ -99,20 +92,20 @@ class Part:
 
 
 def _middle(length: int) -> slice:
-    """At most so many pixels in the middle of an axis."""
+    """At most 1024 pixels in the middle of an axis."""
     first = max((length - _MOST_PIXELS) // 2, 0)
     return slice(first, first + min(length, _MOST_PIXELS))
 
 
 def part_of(layer: Image, viewer: Viewer, *, whole: bool) -> Part:
-    """The shown plane of a layer, or the whole of it."""
+    """The shown plane of a layer, or all of its planes."""
     image = layer_image(layer)
     index = () if whole else shown_index(layer, viewer)
     return Part(image.array, index, image.channel_axis)
 
 
 def shown_index(layer: Image, viewer: Viewer) -> tuple[int, ...]:
-    """Where the sliders are, for all axes of a layer but rows and columns."""
+    """Index of the plane that the sliders show, along all axes of a layer but Y and X."""
     world = np.array(viewer.dims.point)[-layer.ndim :]
     place = np.rint(layer.world_to_data(world)).astype(int)
     shape = layer_image(layer).data.shape[: layer.ndim]
@@ -120,13 +113,7 @@ def shown_index(layer: Image, viewer: Viewer) -> tuple[int, ...]:
 
 
 class PairControls(Container):
-    """The layers before and after; a result is paired with its source.
-
-    Parameters
-    ----------
-    layers : callable
-        Returns the layers to choose from.
-    """
+    """Choice of the layers before and after; choosing a result also chooses its source."""
 
     def __init__(self, layers: Callable[[], list[Image]]) -> None:
         super().__init__()
@@ -153,16 +140,16 @@ class PairControls(Container):
 
     @property
     def pair(self) -> tuple[Image, Image] | None:
-        """Before and after; None unless they are two layers."""
+        """Before and after; None unless two different layers are chosen."""
         before, after = self.before.value, self.after.value
         return None if before is None or after is None or before is after else (before, after)
 
     def offer(self, *, has_pair: bool) -> None:
-        """Let the two be exchanged, if there are two."""
+        """Enable Swap if there is a pair."""
         set_needs(self.swap.native, NEEDS_PAIR, missing=not has_pair)
 
     def choose_latest(self, *_: Any) -> None:
-        """Choose the latest result, or the two topmost layers."""
+        """Choose the latest result and its source, or else the two topmost layers."""
         self.reset_choices()
         layers = self._layers()
         results = [layer for layer in layers if source_of(layer, layers) is not None]
@@ -179,7 +166,7 @@ class PairControls(Container):
 
     def _swap(self) -> None:
         before, after = self.before.value, self.after.value
-        # Both at once; a result would otherwise ask for its source.
+        # Signals are blocked, since choosing a result would choose its source as well.
         with self.before.changed.blocked(), self.after.changed.blocked():
             self.before.value, self.after.value = after, before
         self.changed.emit(self)

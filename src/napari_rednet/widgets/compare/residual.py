@@ -1,4 +1,4 @@
-"""The part of the Compare window that shows what was taken out, and judges it."""
+"""The part of the Compare window that shows the residual as a layer, and judges it."""
 
 from __future__ import annotations
 
@@ -24,30 +24,17 @@ if TYPE_CHECKING:
     from napari_rednet.quality import ResidualReport
 
 NAME = "residual"
-"""Of the layer that is added."""
+"""Name of the residual layer."""
 _LIMIT = 3.0
 _KEPT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 class ResidualImage:
-    """Before minus after, computed plane by plane when it is looked at.
+    """Before minus after, computed plane by plane when it is read.
 
-    That of colours is a colour: gray where nothing was taken out, and 0 to 1 from `-limit` to
-    `limit`. Their mean would hide what was taken out of one and is small, or put into another.
-
-    Parameters
-    ----------
-    before, after : array
-        Of one shape.
-    noise : list of NoiseModel, optional
-        Of each colour, or of the gray values, in whose standard deviations it is told.
-    rgb : bool
-        Whether the last axis holds colours.
-
-    Attributes
-    ----------
-    limit : float
-        How large it is where it is shown as strongly as possible.
+    With `noise`, a model per channel, it is in standard deviations of the noise. The residual of
+    colours is a colour: gray where it is 0, and 0 to 1 from `-limit` to `limit`. A mean over the
+    colours would hide a small change of one, or opposite changes of two.
     """
 
     def __init__(
@@ -81,19 +68,19 @@ class ResidualImage:
         return np.stack([residual(before[..., i], after[..., i], n) for i, n in colours], axis=-1)
 
     def _spread(self) -> float:
-        """A typical size of the residual, of its middle plane."""
+        """Standard deviation of the residual in the middle plane; 1 if that is 0."""
         leading = self.shape[: -3 if self._rgb else -2]
         return float(np.nanstd(self._residual(tuple(n // 2 for n in leading)))) or 1.0
 
 
 def can_subtract(pair: tuple[Image, Image]) -> bool:
-    """Whether the images of two layers are of one shape."""
+    """True if the images of two layers have the same shape, and both or neither are RGB."""
     before, after = (layer_image(layer) for layer in pair)
     return bool(before.rgb == after.rgb and before.array.shape == after.array.shape)
 
 
 def residual_layer(before: Image, after: Image) -> Image:
-    """A layer of what was taken out of `before`, red where it was brighter, blue where darker."""
+    """A layer of before minus after; of gray images, red where positive and blue where negative."""
     images = [layer_image(layer) for layer in (before, after)]
     data = ResidualImage(images[0].array, images[1].array, noise_of(after), rgb=after.rgb)
     shown = (
@@ -114,7 +101,7 @@ def residual_layer(before: Image, after: Image) -> Image:
 
 
 def judge(before: Image, after: Image) -> Callable[[], ResidualReport] | None:
-    """What tells in another thread what the residual is made of; None if it would mean nothing."""
+    """Function for a worker thread that tests the residual for structure; None if not denoised."""
     if not is_denoised(after):
         return None
     images = [layer_image(layer) for layer in (before, after)]
@@ -131,24 +118,7 @@ def judge(before: Image, after: Image) -> Callable[[], ResidualReport] | None:
 
 
 class ResidualControls(QWidget):
-    """A box to tick, and the verdict.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where the residual is shown.
-    pair : callable
-        Returns the layers before and after, or None.
-
-    Attributes
-    ----------
-    box : QCheckBox
-        Whether the residual is shown.
-    verdict : QLabel
-        What it is made of.
-    layer : Image or None
-        The residual.
-    """
+    """Check box that shows the residual as a layer, and the verdict on it."""
 
     def __init__(self, viewer: Viewer, pair: Callable[[], tuple[Image, Image] | None]) -> None:
         super().__init__()
@@ -171,7 +141,7 @@ class ResidualControls(QWidget):
         self._say("")
 
     def renew(self) -> None:
-        """Show the residual of the present pair, or none."""
+        """Show the residual of the current pair if the box is checked."""
         self._remove()
         pair = self._pair()
         if pair is None:
@@ -191,11 +161,11 @@ class ResidualControls(QWidget):
         compute_in_background(report, partial(self._show, self.layer))
 
     def offer(self, *, has_pair: bool) -> None:
-        """Let the residual be shown, if there is one."""
+        """Enable the check box if there is a pair."""
         set_needs(self.box, NEEDS_PAIR, missing=not has_pair)
 
     def stop(self) -> None:
-        """Take the residual away."""
+        """Uncheck the box, which removes the residual."""
         self.box.setChecked(False)
 
     def _remove(self) -> None:

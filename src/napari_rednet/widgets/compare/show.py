@@ -1,4 +1,4 @@
-"""The controls of how two layers are shown."""
+"""The part of the Compare window that chooses how a pair is viewed."""
 
 from __future__ import annotations
 
@@ -24,26 +24,11 @@ _TOOLTIPS = {
 }
 _IN_3D = "Before and after are compared in 2-D: leave the 3-D view (Ctrl+Y) first."
 _TOO_OLD = "This way of comparing needs napari 0.9 or newer."
-_RATE, _LOWEST_RATE, _HIGHEST_RATE = 1.5, 0.5, 3.0  # faster flicker does some people harm
+_RATE, _LOWEST_RATE, _HIGHEST_RATE = 1.5, 0.5, 3.0  # faster flicker can harm some people
 
 
 class ShowControls(QWidget):
-    """Buttons of the ways to look at a pair, and what can be set of each.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where it is shown.
-    pair : callable
-        Returns the layers before and after, or None.
-
-    Attributes
-    ----------
-    buttons : dict of str to QPushButton
-        A way each; pressing it again ends it.
-    divider, rate : FloatSlider, FloatSpinBox
-        Of the split and the blinking view.
-    """
+    """Toggle buttons for the views of a pair, and the settings of the split and blinking views."""
 
     def __init__(self, viewer: Viewer, pair: Callable[[], tuple[Image, Image] | None]) -> None:
         super().__init__()
@@ -75,23 +60,23 @@ class ShowControls(QWidget):
 
     @property
     def way(self) -> str | None:
-        """How the pair is being shown; None if it is not."""
+        """Name of the chosen view; None if there is none."""
         return next((name for name, b in self.buttons.items() if b.isChecked()), None)
 
     @property
     def view(self) -> PairView | None:
-        """What shows it."""
+        """The current view; None if there is none."""
         return self._view
 
     def stop(self) -> None:
-        """Show the layers as they were."""
+        """End the view, and show the layers as they were."""
         for button in self.buttons.values():
             button.setChecked(False)
         self._end()
         self._show()
 
     def renew(self) -> None:
-        """Show another pair in the same way, or nothing if there is none."""
+        """View the current pair in the same way; end the view if there is no pair."""
         way = self.way
         self._end()
         if way is not None:
@@ -99,7 +84,7 @@ class ShowControls(QWidget):
         self._show()
 
     def offer(self, *, has_pair: bool) -> None:
-        """Let a pair be shown, if there is one."""
+        """Enable the buttons if there is a pair."""
         for button in self.buttons.values():
             set_needs(button, NEEDS_PAIR, missing=not has_pair)
 
@@ -123,12 +108,12 @@ class ShowControls(QWidget):
 
     def _end(self) -> None:
         self.hint.clear()
-        view, self._view = self._view, None  # it is over: its layer may go
+        view, self._view = self._view, None  # cleared first: removing its layer would end it again
         if view is not None:
             view.stop()
 
     def _obstacle(self, name: str) -> str:
-        """Why a pair cannot be shown in this way, if so."""
+        """Why this view is not possible, in words for the user; empty if it is."""
         if self._viewer.dims.ndisplay != 2:
             return _IN_3D
         return "" if name == BLINK or hasattr(self._viewer, "canvas") else _TOO_OLD

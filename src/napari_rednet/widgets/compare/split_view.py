@@ -1,4 +1,4 @@
-"""Ways to look at two layers: in turns, side by side, split by a line that the mouse moves."""
+"""Views of two layers: blinking, side by side, or split by a line that the mouse moves."""
 
 from __future__ import annotations
 
@@ -29,30 +29,19 @@ _REACH = 8
 class HalfPlane:
     """The points p of an image with ``slopes @ p + offset > 0``.
 
-    Parameters
-    ----------
-    slopes : (D,) ndarray
-        For each axis of the image, colours apart.
-    offset : float
-        At the first pixel.
+    `p` and `slopes` have an entry per axis, colours excluded; p is in pixels of full resolution.
     """
 
     slopes: FloatArray
     offset: float
 
     def mask(self, key: tuple[Any, ...], shape: tuple[int, ...], steps: FloatArray) -> Any:
-        """Which pixels of ``image[key]`` lie in it.
+        """True for the pixels of ``image[key]`` that lie in it.
 
-        Parameters
-        ----------
-        key : tuple of int or slice
-            For each axis of the image.
-        shape : tuple of int
-            Of the image.
-        steps : (D,) ndarray
-            How many pixels of the full resolution a pixel of the image spans along each axis.
+        `key` has an int or slice for each axis of an image of the given `shape`. `steps` is, for
+        each axis, the number of pixels of full resolution that a pixel of the image spans.
         """
-        first = (steps - 1) / 2  # pixels are where their centres are
+        first = (steps - 1) / 2  # centre of the first pixel, in full resolution
         total: Any = self.offset + self.slopes @ first
         cuts = [axis for axis, index in enumerate(key) if isinstance(index, slice)]
         for axis, index in enumerate(key):
@@ -64,19 +53,11 @@ class HalfPlane:
 
 
 class HalfImage:
-    """A view of an image, computed plane by plane, that is transparent in a half-plane.
+    """A view of an image, computed plane by plane, that is transparent in the half-plane `hidden`.
 
-    Gray values become NaN there, which napari does not draw, colours get an alpha of 0. The shape
-    is that of the image, whatever the half-plane, so that moving it is only drawing again.
-
-    Parameters
-    ----------
-    data : array
-        The image, or a level of its pyramid.
-    rgb : bool
-        Whether its last axis holds colours.
-    steps : sequence of float
-        Pixels of the full resolution that one of its pixels spans, for each axis.
+    Gray values become NaN there, which napari does not draw; colours get an alpha of 0. The shape
+    does not depend on the half-plane, so that moving it only takes a redraw. `steps` is that of
+    `HalfPlane.mask`.
     """
 
     def __init__(self, data: Any, rgb: bool, steps: Any) -> None:
@@ -103,7 +84,7 @@ class HalfImage:
 
 
 def _all_axes(key: Any, axes: int) -> tuple[Any, ...]:
-    """Indices of all axes but the colours."""
+    """Complete an index to all axes but that of the colours."""
     keys = key if isinstance(key, tuple) else (key,)
     return (*keys, *(slice(None),) * axes)[:axes]
 
@@ -116,22 +97,9 @@ def _with_alpha(values: npt.NDArray[Any], hidden: npt.NDArray[np.bool_]) -> npt.
 
 
 class PairView:
-    """Shows two layers and no other image; `stop` puts everything back as it was.
+    """A view of two layers that hides the others of type `hides`; `stop` restores the viewer."""
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers they are.
-    before, after : Image
-        The layers.
-
-    Attributes
-    ----------
-    hides : type of Layer
-        Which other layers are hidden.
-    """
-
-    hides: ClassVar[type[Layer]] = Image  # others may mark what is to be looked at
+    hides: ClassVar[type[Layer]] = Image  # other layers may mark what to look at
 
     def __init__(self, viewer: Viewer, before: Image, after: Image) -> None:
         self.viewer, self.before, self.after = viewer, before, after
@@ -140,7 +108,7 @@ class PairView:
 
     @property
     def layers(self) -> tuple[Image, ...]:
-        """Layers without which the view ends."""
+        """The layers whose removal ends the view."""
         return self.before, self.after
 
     def start(self) -> None:
@@ -150,14 +118,14 @@ class PairView:
                 self._borrowed.set(layer, "visible", layer in (self.before, self.after))
 
     def stop(self) -> None:
-        """Put everything back."""
+        """Restore the viewer."""
         for name in self._overlays:
             self.viewer.canvas.overlays.pop(name, None)
         self._overlays.clear()
         self._borrowed.give_back()
 
     def _write(self, side: str, layer: Image) -> None:
-        """Write the name of a layer onto the canvas, on the left or on the right."""
+        """Write the name of a layer onto the canvas, at its top left or right."""
         overlays, name, text = self.viewer.canvas.overlays, f"rednet_{side}", _short(layer.name)
         if name in self._overlays:
             overlays[name].text = text
@@ -167,9 +135,9 @@ class PairView:
 
 
 class SideBySide(PairView):
-    """Both layers in the grid, before on the left."""
+    """Both layers in napari's grid, before on the left."""
 
-    hides = Layer  # each would take a place in the grid
+    hides = Layer  # each visible layer takes a cell of the grid
 
     def start(self) -> None:
         """Show the pair, each with its name."""
@@ -188,15 +156,7 @@ class SideBySide(PairView):
 
 
 class Blink(PairView):
-    """One layer after the other, in the same place.
-
-    Parameters
-    ----------
-    rate : float
-        Changes per second.
-    window : QObject
-        With which it ends at the latest.
-    """
+    """One layer after the other, in the same place; the timer belongs to `window`."""
 
     def __init__(
         self, viewer: Viewer, before: Image, after: Image, rate: float, window: QObject
@@ -216,13 +176,13 @@ class Blink(PairView):
         self._timer.setInterval(round(1000 / rate))
 
     def start(self) -> None:
-        """Show the first, and begin."""
+        """Show `before` and start the timer."""
         super().start()
         self._show(self.before)
         self._timer.start()
 
     def stop(self) -> None:
-        """End, with both as they were."""
+        """Stop the timer and restore the viewer."""
         self._timer.stop()
         self._timer.deleteLater()
         super().stop()
@@ -237,41 +197,38 @@ class Blink(PairView):
 
 
 def _short(name: str) -> str:
-    """A name that leaves room for the other one."""
+    """A layer name, shortened to leave room for the other one."""
     return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
 
 
 class Borrowed:
-    """Remembers what attributes were before they were set.
-
-    What the user has changed in the meantime stays as the user wants it.
-    """
+    """Sets attributes and later restores them, unless the user has changed them meanwhile."""
 
     def __init__(self) -> None:
         self._settings: dict[tuple[int, str], _Setting] = {}
 
     def set(self, owner: Any, name: str, value: Any) -> None:
-        """Set an attribute that can be put back; it may be set again and again."""
+        """Set an attribute that is to be restored; this may be repeated."""
         setting = self._settings.setdefault((id(owner), name), _Setting(owner, name))
         setting.change(value)
 
     def give_back(self) -> None:
-        """Put everything back as it was, the last first."""
+        """Restore all attributes, the last one first."""
         for setting in reversed(self._settings.values()):
             setting.put_back()
         self._settings.clear()
 
 
 class _Setting:
-    """An attribute: what it was, and what it was set to."""
+    """An attribute, its original value, and the value it was set to."""
 
     def __init__(self, owner: Any, name: str) -> None:
-        self._owner, self._name = owner, name  # kept alive, so that its id stays its own
+        self._owner, self._name = owner, name  # a reference, so that its id is not reused
         self._before = self._ours = getattr(owner, name)
 
     def change(self, value: Any) -> None:
         setattr(self._owner, self._name, value)
-        # As it is kept there, which may be another type.
+        # Read back, as the owner may convert it to another type.
         self._ours = getattr(self._owner, self._name)
 
     def put_back(self) -> None:
@@ -282,19 +239,14 @@ class _Setting:
 class Split(PairView):
     """Before on the left of a line over the canvas, after on its right.
 
-    napari 0.9 clips no images in 2-D: its clipping planes are for other layers and for volumes. A
-    layer whose data is cut at the line would change its shape, and with it the sliders, at each
-    move, and could not be cut aslant. So a layer over `after` shows `before` as a `HalfImage`,
-    whose other half is transparent: of one shape, for pyramids and for data that is not in memory
-    as well, under rotated or rolled axes. Line and names are overlays of the canvas, in its
-    pixels. All of it is napari's public interface.
+    napari 0.9 cannot clip images in 2-D: its clipping planes are for other layers and for volumes.
+    Cropping the data at the line would change the shape of the layer, and with it the sliders, at
+    each move, and could only cut along the axes. So a layer above `after` shows `before` as a
+    `HalfImage`, which is transparent on the right of the line. This works for multiscale and lazy
+    data too, and with rotated or rolled axes. The line and the names are overlays of the canvas, in
+    its pixels. All of it is napari's public interface.
 
-    Parameters
-    ----------
-    position : float
-        Where the line is, from 0 at the left of the canvas to 1 at its right.
-    moved : callable
-        Called with the position when the mouse has moved the line.
+    `moved` is called with the new position when the mouse has moved the line.
     """
 
     def __init__(
@@ -312,12 +264,12 @@ class Split(PairView):
 
     @property
     def layers(self) -> tuple[Image, ...]:
-        """The pair, and the layer that shows a half."""
+        """The pair, and the layer of the half image."""
         return *super().layers, self.layer
 
     @property
     def position(self) -> float:
-        """Where the line is, as a part of the width of the canvas."""
+        """Position of the line, from 0 at the left of the canvas to 1 at its right."""
         return self._position
 
     @position.setter
@@ -326,7 +278,7 @@ class Split(PairView):
         self._draw()
 
     def start(self) -> None:
-        """Add the layer and the line."""
+        """Add the half layer and the line."""
         super().start()
         self._borrowed.set(self.before, "visible", False)
         self._borrowed.set(self.after, "opacity", 1.0)
@@ -341,7 +293,7 @@ class Split(PairView):
         self.viewer.mouse_move_callbacks.append(self._point)
 
     def stop(self) -> None:
-        """Take the layer and the line away."""
+        """Remove the half layer and the line, and restore the viewer."""
         for event in self._moves():
             event.disconnect(self._draw)
         for callbacks in (self.viewer.mouse_drag_callbacks, self.viewer.mouse_move_callbacks):
@@ -354,7 +306,7 @@ class Split(PairView):
         super().stop()
 
     def _moves(self) -> Iterator[Any]:
-        """Events after which the line lies elsewhere in the image."""
+        """Events that move the image under the line."""
         camera, dims = self.viewer.scene.camera.events, self.viewer.dims.events
         yield from (camera.center, camera.zoom, camera.orientation, dims.order)
         yield self.viewer.canvas.events.size
@@ -371,7 +323,7 @@ class Split(PairView):
         self.layer.refresh(thumbnail=False, extent=False)
 
     def _draw_line(self, ends: tuple[tuple[float, float], tuple[float, float]]) -> None:
-        # A rectangle without width: napari's box to zoom into is the one that can be placed freely.
+        # A zoom box without width: no other overlay of napari's can be placed freely.
         from napari.components.overlays import ZoomOverlay  # which older versions lack
 
         if _LINE in self._overlays:
@@ -381,7 +333,7 @@ class Split(PairView):
             self._overlays.append(_LINE)
 
     def _right_of(self, x: float) -> HalfPlane:
-        """Where the image `before` lies on the right of a column of the canvas."""
+        """The half-plane of `before` that lies on the right of column `x` of the canvas."""
         camera, dims = self.viewer.scene.camera, self.viewer.dims
         side = 1 if camera.orientation2d[1] == "right" else -1
         middle = self.viewer.canvas.size[1] / 2
@@ -409,21 +361,21 @@ class Split(PairView):
             yield
 
     def _point(self, _viewer: Viewer, event: Any) -> None:
-        """Show that the line can be moved."""
+        """Change the cursor near the line, to show that it can be moved."""
         style = "pointing" if self._near(event) else "standard"
         if self.viewer.cursor.style in ("pointing", "standard"):
             self._borrowed.set(self.viewer.cursor, "style", style)
 
 
 def _half_images(layer: Image) -> list[HalfImage]:
-    """The levels of a layer, the finest first; a single one without a pyramid."""
+    """A half image for each resolution level of a layer, the finest first."""
     levels = list(layer.data) if layer.multiscale else [layer.data]
     fine = np.array(levels[0].shape[: layer.ndim], float)
     return [HalfImage(level, layer.rgb, fine / level.shape[: layer.ndim]) for level in levels]
 
 
 def _half_layer(layer: Image, halves: list[HalfImage]) -> Image:
-    """A layer that shows half images where and as `layer` shows its own."""
+    """A layer of half images, with the transform and the looks of `layer`."""
     placed = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     options = {name: getattr(layer, name) for name in (*placed, *_LOOKS)}
     return Image(

@@ -1,4 +1,4 @@
-"""The widget that adapts a model to the user's images, and shows how it improves."""
+"""The Fine-tune window: adapts a model to the user's images."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ class FineTuneWidget(RunningWidget):
     Attributes
     ----------
     controls : FineTuneControls
-        What to learn from, and how.
+        Images, task, base model, method and length.
     start_button, pause_button, stop_button : QPushButton
-        Steer a run.
+        Start, pause and stop a run.
     result : ResultButtons
-        What can be done with the new model.
+        Use, save or export the new model.
     view : FineTuneView
         Curves and pictures.
     way : QLabel
-        How it will learn.
+        How the model will learn.
     text : QLabel
-        How far a run is, or what came of it.
+        Progress of a run, or its outcome.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -96,7 +96,7 @@ class FineTuneWidget(RunningWidget):
         self._find_choices()
 
     def reset_choices(self, *_: Any) -> None:
-        """Ask again for the layers; napari calls it when they come, go or are renamed."""
+        """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
         self.controls.reset_choices()
         self._show_what_can_be_done()
 
@@ -156,14 +156,14 @@ class FineTuneWidget(RunningWidget):
         self._show_idle()
 
     def _stop_if_removed(self, event: Any) -> None:
-        # What has been learnt until then is not lost with the layer.
+        # Stopping keeps the best model so far; cancelling would lose it.
         if isalive(self) and event.value in self._sources:
             self._stop()
 
     # The result ----------------------------------------------------------------------------
 
     def _take_model(self) -> Model:
-        """The new model, under the name that is shown."""
+        """The new model, under the name typed in the controls."""
         if self._model is None:
             raise ValueError("there is no new model yet")
         from napari_rednet.models.user_models import check_name
@@ -279,7 +279,7 @@ class FineTuneWidget(RunningWidget):
 
 
 def _find_choices_and_ways(task: str) -> Choices:
-    """Models and devices; what tells the ways of learning is imported along."""
+    """Find models and devices, and import the module that chooses the method."""
     import napari_rednet.finetuning.methods  # noqa: F401
 
     return find_choices(task)

@@ -1,4 +1,4 @@
-"""The controls of fine-tuning: from what to learn, in which way, starting where, for how long."""
+"""The controls of fine-tuning: images, task, base model, method, length and name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WAYS = {
 _FROM_GOOD = "Learns from good images, which it makes worse itself."
 TAKES_TARGETS = ("denoise", "deblock")
 LABELS = MappingProxyType({task: VERBS[task].label for task in TASKS})
-"""Tasks, and the windows that restore with their models."""
+"""For each task, the name of the window that restores with its models."""
 MINUTES, STEPS = "minutes", "steps"
 _LIST_ROWS = 3.5
 _LONGEST_NAME = 40
@@ -48,7 +48,7 @@ _NARROWEST = 80
 
 @dataclass(frozen=True)
 class Given:
-    """What the user has chosen: a task, images, and a target of one of them or None."""
+    """The chosen task, images and target; the target is None if there is none."""
 
     task: str
     images: Sequence[Image]
@@ -56,7 +56,7 @@ class Given:
 
 
 def find_way(given: Given, method: str | None) -> tuple[str, bool]:
-    """A line on how it will learn, or on what is missing; and whether it can."""
+    """Text on the learning method or on what is missing, and True if fine-tuning is possible."""
     problem = _find_problem(given)
     if problem:
         return problem, False
@@ -71,7 +71,7 @@ def find_way(given: Given, method: str | None) -> tuple[str, bool]:
 
 
 def possible_methods(given: Given) -> list[tuple[str, str | None]]:
-    """Labels and names of the methods that fit, if there are several."""
+    """(label, method) for "automatic" and, if there are several, for all methods that fit."""
     is_known = "torch" in sys.modules
     possible = [(text, m) for m, text in _METHODS.items() if is_known and _is_possible(given, m)]
     return [("automatic", None), *(possible if len(possible) > 1 else [])]
@@ -103,7 +103,7 @@ def _is_possible(given: Given, method: str) -> bool:
 
 
 class LayerList(Select):
-    """A list of layers of which several can be chosen, each by a click."""
+    """A list of layers; a click selects or deselects a layer."""
 
     value: Any
     choices: Any
@@ -119,10 +119,10 @@ class LayerList(Select):
         self.native.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
     def reset_choices(self, *_: Any) -> None:
-        """Ask again for the layers; those that were chosen stay, the first one ever is chosen."""
+        """Refresh the list and keep the selection; select the first layer if the list was empty."""
         was_empty, chosen = not self.choices, self.value
         with self.changed.blocked():
-            self.choices = ()  # otherwise a renamed layer would be another one
+            self.choices = ()  # magicgui keeps choices by text: renamed layers would move
             super().reset_choices()
             kept = [layer for layer in chosen if layer in self.choices]
             self.value = list(self.choices[:1]) if was_empty else kept
@@ -132,17 +132,11 @@ class LayerList(Select):
 
 
 class FineTuneControls(Container):
-    """Controls of a fine-tuning.
-
-    Parameters
-    ----------
-    layers : callable
-        Returns the image layers to choose from.
-    """
+    """The controls of fine-tuning; `layers` returns the image layers to choose from."""
 
     def __init__(self, layers: Callable[[], list[Image]]) -> None:
         super().__init__()
-        # magicgui aligns fields by labels that it measures without napari's larger font.
+        # magicgui measures labels without napari's larger font; this aligns the fields.
         self.native.setStyleSheet("QLabel { min-width: 4em; }")
         self.margins = (0, 0, 0, 0)
         self._suggested = ""
@@ -159,28 +153,22 @@ class FineTuneControls(Container):
 
     @property
     def layers(self) -> list[Image]:
-        """All layers that are learnt from."""
+        """All layers to learn from, the target included."""
         target = self._chosen_target
         return [*self.images.value, *([] if target is None else [target])]
 
     @property
     def way(self) -> str:
-        """A line on how it will learn, or on what is missing."""
+        """Text on how the model will learn, or on what is missing."""
         return find_way(self._given, self.method.value)[0]
 
     @property
     def fits(self) -> bool:
-        """Whether something can be learnt from what is chosen."""
+        """True if the choices allow fine-tuning."""
         return find_way(self._given, self.method.value)[1]
 
     def arguments(self) -> dict[str, Any]:
-        """Arguments of `prepare_fine_tuning`.
-
-        Raises
-        ------
-        ValueError
-            In words for the user, if the controls do not fit together.
-        """
+        """Arguments of `prepare_fine_tuning`; a `ValueError` is worded for the user."""
         from napari_rednet.models.user_models import check_name
 
         target = self._chosen_target
@@ -198,18 +186,18 @@ class FineTuneControls(Container):
         }
 
     def offer(self, choices: Choices) -> None:
-        """Show what there is to choose from."""
+        """Show the available models and devices."""
         self._models.offer(choices)
         self._show()
 
     def set_theme(self, name: str) -> None:
-        """Show chosen layers in the colour that napari's layer list has in a theme."""
+        """Highlight chosen layers in the colour of napari's own layer list."""
         colour = get_theme(name).current
         style = f"QListWidget::item:selected {{ background-color: {colour}; }}"
         self.images.native.setStyleSheet(style)
 
     def reset_choices(self, *_: Any) -> None:
-        """Ask again for the layers."""
+        """Refresh the layer choices."""
         super().reset_choices()
         self._show()
 
@@ -300,7 +288,7 @@ class FineTuneControls(Container):
             box.native.currentIndexChanged.connect(partial(_tell_none, box))
 
     def _show(self, *_: Any) -> None:
-        """Show what matters for what is chosen."""
+        """Show the controls that apply to the current choices."""
         is_in_steps = self.unit.value == STEPS
         self.target.visible = self.task.value in TAKES_TARGETS
         self.minutes.visible, self.steps.visible = not is_in_steps, is_in_steps
@@ -309,7 +297,7 @@ class FineTuneControls(Container):
         self._suggest_name()
 
     def _suggest_name(self) -> None:
-        """After the first layer and the base model, unless one has been typed."""
+        """Name the model after the first layer and the base model, unless a name was typed."""
         if self.model_name.value != self._suggested:
             return
         first = self.layers[0].name if self.layers else "mine"
@@ -317,15 +305,15 @@ class FineTuneControls(Container):
         words = re.sub(r"[^\w-]+", " ", first)[:_LONGEST_NAME].strip(" -") or "mine"
         self._suggested = f"{words}-{base}"[: _LONGEST_NAME + 15]
         self.model_name.value = self._suggested
-        self.model_name.native.setCursorPosition(0)  # long ones are read from their beginning
+        self.model_name.native.setCursorPosition(0)  # show the beginning of long names
 
 
 def _tell_none(box: ChoiceBox, *_: Any) -> None:
-    """Tell of the choice of None, "(none)" or "automatic", which magicgui keeps to itself."""
+    """Emit `changed` for the choice None ("(none)" or "automatic"), which magicgui does not."""
     if box.value is None:
         box.changed.emit(None)
 
 
 def _arrays(layers: list[Image]) -> list[Any] | None:
-    """What is learnt from layers: full resolution, without transparency."""
+    """Full-resolution arrays of layers, without alpha; None if there are no layers."""
     return [layer_image(layer).array for layer in layers] or None

@@ -1,4 +1,4 @@
-"""A fine-tuning in a worker's thread, and what the window may read of it meanwhile."""
+"""A fine-tuning run in a worker thread, with the state that the window shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECONDS_OF_REST = 0.05
 
 
 class Curve:
-    """A curve that grows without end in bounded memory: neighbours are merged when there are many.
+    """A growing curve in bounded memory: when there are many points, neighbours are merged.
 
     One thread may add points while another one reads them.
     """
@@ -45,30 +45,16 @@ class Curve:
 
     @property
     def points(self) -> Points:
-        """A copy of what there is."""
+        """A copy of the points."""
         return list(self._points)
 
 
 class FineTuningRun:
     """A fine-tuning that can be paused and stopped from the window.
 
-    Parameters
-    ----------
-    arguments : mapping
-        Of `prepare_fine_tuning`.
-
-    Attributes
-    ----------
-    loss, gain : Curve
-        Loss of the training and gain over the base model in dB, by minutes.
-    status : FineTuningStatus or None
-        The last one.
-    last_gain : float or None
-        Gain that the last check has found.
-    preview : Preview or None
-        A held-out part of an image at the last check.
-    is_resting : bool
-        Whether it rests since it was paused.
+    `arguments` are those of `prepare_fine_tuning`. `loss` and `gain`, in dB over the base model,
+    are curves over minutes. `status` is the latest one; `last_gain` and `preview` are those of the
+    latest check. `is_resting` is True once a pause has taken effect.
     """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
@@ -82,28 +68,28 @@ class FineTuningRun:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it rests, or will after the step that is going on."""
+        """True from `pause` to `resume`; the current step is still finished."""
         return self._paused.is_set()
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it ends after the step that is going on."""
+        """True after `stop`; the current step is still finished."""
         return self._stopped.is_set()
 
     def pause(self) -> None:
-        """Rest until `resume` or `stop`."""
+        """Pause until `resume` or `stop`."""
         self._paused.set()
 
     def resume(self) -> None:
-        """Go on."""
+        """Continue after a pause."""
         self._paused.clear()
 
     def stop(self) -> None:
-        """End, with the best model so far."""
+        """End the run with the best model so far."""
         self._stopped.set()
 
     def steps(self) -> Steps:
-        """Learn, in another thread: yield (per mille done, 1000), return the best model."""
+        """Fine-tune in a worker thread: yield (per mille done, 1000), return the best model."""
         yield 0, 0
         import_plots()
         from napari_rednet.finetuning import prepare_fine_tuning
@@ -133,7 +119,7 @@ class FineTuningRun:
         while self.is_paused and not self.is_stopped:
             self.is_resting = True
             time.sleep(_SECONDS_OF_REST)
-            yield done, PER_MILLE  # a place to cancel
+            yield done, PER_MILLE  # lets the worker cancel
         self.is_resting = False
 
 
@@ -143,12 +129,12 @@ def _mean(points: Points) -> tuple[float, float]:
 
 
 def best_gain(run: FineTuningRun | None) -> float:
-    """How much better than the base model the best one is, in dB."""
+    """Gain of the best model over the base model in dB; 0 before the first status."""
     return 0.0 if run is None or run.status is None else run.status.best_gain
 
 
 def progress_text(run: FineTuningRun) -> str:
-    """How far a run is."""
+    """Progress of a run, in words for the user."""
     if run.is_stopped:
         return "Stopping…"
     if run.preview is None:
@@ -163,7 +149,7 @@ def progress_text(run: FineTuningRun) -> str:
 
 
 def outcome_text(run: FineTuningRun, has_model: bool) -> str:
-    """What came of a run."""
+    """Outcome of a run, in words for the user."""
     if not has_model:
         return "It ended without a model."
     status, gain = run.status, best_gain(run)

@@ -1,4 +1,4 @@
-"""Curves and pictures of a fine-tuning that is going on; what can be done with its model."""
+"""Curves and pictures of a fine-tuning run, and buttons for its model."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _EXPORTS = "bioimage.io package (*.zip);;ONNX (*.onnx)"
 
 
 class FineTuneView(QWidget):
-    """Gain and loss by minutes; below, a held-out part of an image before and after.
+    """Plots of gain and loss over minutes, and pictures of a held-out part of an image.
 
-    It is empty, and matplotlib not imported, until the first run is shown.
+    Matplotlib is not imported until the first run is shown.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class FineTuneView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
 
     def show_run(self, run: FineTuningRun, *, now: bool = False) -> None:
-        """Draw what there is of a run, at most once a second unless it must be `now`."""
+        """Draw the state of a run, at most once a second unless `now` is True."""
         if run.preview is None:
             return
         if run is not self._run:
@@ -79,19 +79,19 @@ class FineTuneView(QWidget):
         self._drawn = time.monotonic()
 
     def set_theme(self, theme: str) -> None:
-        """Draw in the colours of one of napari's themes."""
+        """Use the colours of a napari theme."""
         self._theme = theme
         if self._plots is not None:
             self._plots.set_theme(theme)
 
     @property
     def curves(self) -> list[FloatArray]:
-        """The points of gain and loss that are drawn, (N, 2) each."""
+        """The drawn points of gain and loss, (N, 2) each."""
         return [] if self._plots is None else self._plots.curves()
 
     @property
     def titles(self) -> list[str]:
-        """What the pictures are called."""
+        """Titles of the pictures."""
         return [] if self._plots is None else list(self._plots.pictures)
 
     def _begin(self, run: FineTuningRun, preview: Preview) -> None:
@@ -117,11 +117,11 @@ class _Plots:
         self.pictures = _make_pictures(below, images, self._part)
 
     def curves(self) -> list[FloatArray]:
-        """The points of the lines."""
+        """The drawn points of both curves."""
         return [np.asarray(line.get_xydata()) for line in self._lines]
 
     def show(self, run: FineTuningRun) -> None:
-        """Show the present state of a run."""
+        """Show the current state of a run."""
         for axes, line, curve in zip(self._axes, self._lines, (run.gain, run.loss), strict=True):
             _set_points(axes, line, curve)
         self._axes[0].set_xlim(0, 1.02 * max(run.status.minutes if run.status else 0, 1e-3))
@@ -132,7 +132,7 @@ class _Plots:
         self.canvas.draw_idle()
 
     def set_theme(self, name: str) -> None:
-        """Take the colours of a theme."""
+        """Use the colours of a theme."""
         set_theme(self.figure, name)
         self._axes[0].lines[1].set_color(line_colour(name))
         self.canvas.draw_idle()
@@ -183,13 +183,13 @@ def _set_points(axes: Any, line: Any, curve: Curve) -> None:
 
 
 def _images(preview: Preview) -> dict[str, FloatArray]:
-    """The pictures by their titles."""
+    """The pictures by title."""
     images = {"before": preview.before, "base": preview.base, "now": preview.now}
     return images if preview.target is None else {**images, "target": preview.target}
 
 
 def _busiest(image: FloatArray) -> tuple[slice, slice]:
-    """The part of an image where there is most to see; all of it would be too small to see."""
+    """The 96 x 96 pixels of highest standard deviation; all of the image would be too small."""
     places = [
         (slice(y, y + _SIDE), slice(x, x + _SIDE))
         for y in range(0, max(image.shape[0] - _SIDE, 0) + 1, _STEP)
@@ -199,22 +199,14 @@ def _busiest(image: FloatArray) -> tuple[slice, slice]:
 
 
 class ResultButtons(QWidget):
-    """Buttons for what can be done with a model.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        In whose windows the model is used.
-    take_model : callable
-        Returns the model, under the name that it is to have.
-    """
+    """Buttons to use, save or export the model that `take_model` returns."""
 
     def __init__(self, viewer: Viewer, take_model: Callable[[], Model]) -> None:
         super().__init__()
         self._viewer = viewer
         self._take_model = take_model
         self._is_ready = self._is_exporting = False
-        self._kept: WeakSet[Any] = WeakSet()  # networks: the names of models may change
+        self._kept: WeakSet[Any] = WeakSet()  # networks, as models may be renamed
         self.use = make_button(
             "Use now", "Put the model among your models and choose it where they are offered."
         )
@@ -234,14 +226,14 @@ class ResultButtons(QWidget):
         self.set_ready(False)
 
     def set_ready(self, is_ready: bool) -> None:
-        """Say whether there is a model."""
+        """Enable the buttons if there is a model."""
         self._is_ready = is_ready
         for button in (self.use, self.save):
             button.setEnabled(is_ready)
         self.export.setEnabled(is_ready and not self._is_exporting)
 
     def has_kept(self, model: Model) -> bool:
-        """Whether a model is among the user's or in a file, so that it can be found again."""
+        """True if a model was used, saved or exported, so that it can be found again."""
         return model.network in self._kept
 
     def _use(self) -> None:

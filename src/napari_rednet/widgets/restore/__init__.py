@@ -1,4 +1,4 @@
-"""The windows of the five tasks."""
+"""The windows that restore: denoise, deblur, super-resolve, deblock, inpaint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DenoiseWidget(NoiseAwareWidget):
     verb = "denoise"
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
-        """Remove the noise, each colour having its own; transparency stays as it is."""
+        """Prepare denoising: each colour has noise of its own, transparency is kept."""
         from napari_rednet.restoration import prepare_denoise
 
         return prepare_denoise(image.data, rgb=image.rgb, **arguments)
@@ -49,17 +49,17 @@ class DeblurWidget(NoiseAwareWidget):
         return [*psf.widgets, *super().extra_controls(), self.iterations]
 
     def remembered(self) -> list[ValueWidget]:
-        """The iterations and the generated PSF as well."""
+        """Also the iterations and the PSF."""
         return [*super().remembered(), self.iterations, *self.psf.remembered]
 
     def parameters(self) -> dict[str, Any]:
-        """The PSF as well, unless it came with the image."""
+        """Also the PSF; instead of one that came with a sample, the last generated kind."""
         kept = super().parameters()
         came = self.companion.layer is not None
         return kept | {self.psf.kind.name: self.psf.generated} if came else kept
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """The PSF, its centre and the iterations as well."""
+        """Also the PSF, its centre and the iterations."""
         chosen = self.psf.psf()
         return {
             **super().arguments_for(layer),
@@ -69,7 +69,7 @@ class DeblurWidget(NoiseAwareWidget):
         }
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
-        """Deblur, each colour by itself; transparency is left alone."""
+        """Prepare deblurring of each colour by itself; transparency is kept."""
         from napari_rednet.restoration import prepare_deblur
 
         psf: ChosenPsf = arguments.pop("psf")
@@ -94,21 +94,21 @@ class SuperResolveWidget(RestoreWidget):
         return [self.scale]
 
     def remembered(self) -> list[ValueWidget]:
-        """The scale as well."""
+        """Also the scale."""
         return [*super().remembered(), self.scale]
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """The scale as well."""
+        """Also the scale."""
         return {**super().arguments_for(layer), "scale": self.scale.value}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
-        """Enlarge; transparency is enlarged along."""
+        """Prepare enlarging, transparency included."""
         from napari_rednet.restoration import prepare_super_resolve
 
         return prepare_super_resolve(image.data, rgb=image.rgb, **arguments)
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
-        """Pixels as much smaller as there are more of them."""
+        """Also the size and position of the smaller pixels."""
         first = None if record["plane"] is None else (*record["plane"], 0, 0)
         return super().result_options(source, record) | finer_grid(source, record["scale"], first)
 
@@ -119,7 +119,7 @@ class DeblockWidget(RestoreWidget):
     verb = "deblock"
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
-        """Remove the artefacts; transparency stays as it is."""
+        """Prepare deblocking; transparency is kept."""
         from napari_rednet.restoration import prepare_deblock
 
         return prepare_deblock(image.data, rgb=image.rgb, **arguments)
@@ -148,16 +148,16 @@ class InpaintWidget(RestoreWidget):
         return [self.mask]
 
     def remembered(self) -> list[ValueWidget]:
-        """The mask as well, by its name."""
+        """Also the mask, by its name."""
         return [*super().remembered(), self.mask]
 
     def parameters(self) -> dict[str, Any]:
-        """The mask as well, unless it came with the image."""
+        """Also the mask, unless it came with a sample."""
         kept = super().parameters()
         return kept if self.companion.layer is None else kept | {self.mask.name: FOUND}
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """The mask as well, as it is now; None if defects are to be found."""
+        """Also a snapshot of the mask; None if defects are to be found."""
         chosen = self.mask.value
         mask = None if chosen == FOUND else layer_mask(chosen, layer)
         return {**super().arguments_for(layer), "mask": mask}
@@ -165,7 +165,7 @@ class InpaintWidget(RestoreWidget):
     def prepare(
         self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any
     ) -> Restoration:
-        """Fill; transparency stays as it is."""
+        """Prepare inpainting; transparency is kept."""
         from napari_rednet.restoration import prepare_inpaint
 
         missing = None if mask is None else mask.of_plane(image.plane)
@@ -175,7 +175,7 @@ class InpaintWidget(RestoreWidget):
         self.mask.value = FOUND if layer is None else layer
 
     def _watch_mask(self) -> None:
-        """Preview what is painted or drawn when it is."""
+        """Update the preview when the chosen mask layer is edited."""
         chosen = self.mask.value
         if self._watched is not None:
             for signal in _edits(self._watched):
@@ -195,6 +195,6 @@ class InpaintWidget(RestoreWidget):
 
 
 def _edits(layer: Labels | Shapes) -> list[Any]:
-    """What tells that a mask has been edited."""
+    """Signals that a mask layer has been edited."""
     events = layer.events
     return [events.data] if isinstance(layer, Shapes) else [events.data, events.paint]

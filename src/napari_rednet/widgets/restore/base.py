@@ -1,4 +1,4 @@
-"""What all restoration widgets share: the layer, the model, the run and its result."""
+"""Base of the restoration windows: controls, runs and results."""
 
 from __future__ import annotations
 
@@ -56,37 +56,12 @@ if TYPE_CHECKING:
 
 
 class RestoreWidget(Container):
-    """Base of the restoration widgets.
+    """Base of the restoration windows.
 
-    A concrete widget sets the class attributes and overrides `prepare`, which says in another
-    thread what is to be done, and, where it needs them, the other hooks.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer whose layers are restored; napari passes it.
-
-    Attributes
-    ----------
-    verb : str
-        The function of the package that does the work; its row in `tasks.VERBS` says how windows
-        speak of it.
-    preview_remark : str
-        What is not true of a preview.
-    hint : SampleHint
-        Offers it.
-    companion : Companion or None
-        Chooses what comes with the image of a sample; made with the extra controls.
-    common : CommonControls
-        The layer, the model, the device.
-    extent : ExtentControls
-        Which layers and planes are restored.
-    menu : ParameterMenu
-        Defaults, presets, code to copy.
-    preview : Preview
-        Of what is seen of the layer.
-    runs : RunControl
-        The present run; `run`, `cancel`, `progress` and `status` are its.
+    Subclasses set `verb`, a key of `tasks.VERBS`, and override `prepare` and other hooks. Of these,
+    `prepare`, `complete` and `steps` run in a worker thread and must not touch any control.
+    `preview_remark` is shown with previews that may differ from the result. `companion`, made in
+    `extra_controls`, chooses the PSF or mask that comes with a sample.
     """
 
     verb: ClassVar[str]
@@ -125,14 +100,14 @@ class RestoreWidget(Container):
         self._find_choices()
 
     def reset_choices(self, *_: Any) -> None:
-        """Ask again for the layers; napari calls it when they come, go or are renamed."""
+        """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
         super().reset_choices()
         if self.companion is not None:
             self.companion.update()
 
     @property
     def row(self) -> Verb:
-        """What there is to know of the function."""
+        """The entry of `verb` in `tasks.VERBS`."""
         return VERBS[self.verb]
 
     # Hooks ---------------------------------------------------------------------------------
@@ -142,68 +117,50 @@ class RestoreWidget(Container):
         return []
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:  # noqa: ARG002
-        """What the controls say of one of the layers to restore, as arguments of `steps`.
-
-        Raises
-        ------
-        ValueError
-            In words for the user, if the controls cannot be understood.
-        """
+        """Arguments of `steps` for a layer; a `ValueError` is worded for the user."""
         return self.common.arguments()
 
     def remembered(self) -> list[ValueWidget]:
-        """Controls whose values are kept from one session to the next."""
+        """Controls whose values are kept between sessions."""
         return self.common.remembered
 
     def parameters(self) -> dict[str, Any]:
-        """The values of the controls that are kept, as JSON knows them."""
+        """The values of the remembered controls, in JSON types."""
         return read_controls(self.remembered())
 
     def set_parameters(self, parameters: persistence.Parameters) -> None:
-        """Give controls their values back, as far as there are any that fit."""
+        """Set the remembered controls, as far as the values fit."""
         write_controls(self.remembered(), parameters)
         self.common.want(parameters)
 
     def known_used(self) -> dict[str, Any]:
-        """What a run would choose itself, if code needs it; `ValueError` if it is not known yet."""
+        """Values that copied code has to state; a `ValueError`, if unknown yet, is for the user."""
         return {}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
-        """Check the arguments, but compute nothing yet.
-
-        It runs in another thread and must not touch any control.
-        """
+        """Check the arguments, but compute nothing yet."""
         raise NotImplementedError
 
     def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:  # noqa: ARG002
-        """Work out what the controls leave open; return all arguments of `prepare`.
-
-        It runs in another thread and must not touch any control.
-        """
+        """Compute arguments that the controls leave open; return all arguments of `prepare`."""
         yield 0, 0
         return arguments
 
     def steps(self, image: LayerImage, **arguments: Any) -> Steps:
-        """Restore: yield (done, total), return the array to show and a dict of what was used.
-
-        It runs in another thread and must not touch any control.
-        """
+        """Restore: yield (done, total), return the array to show and a dict of what was used."""
         repairs = Repairs()
         restored = yield from self.prepare(image, **arguments).steps(repairs=repairs)
         used = {"repaired": repairs.count} if self.row.repairs else {}
         return image.with_alpha(restored), used
 
     def show_used(self, used: dict[str, Any]) -> None:
-        """Show what `steps` has chosen itself."""
+        """Show values that a run has determined."""
 
     def layer_changed(self, image: LayerImage | None) -> None:
-        """Another layer is selected, or none."""
+        """React to another selected layer, or to none."""
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
-        """Keyword arguments of `add_image` for the result, besides its name and metadata.
-
-        `record` tells what has been used, which the controls need no longer show.
-        """
+        """Arguments of `add_image` for a result with this record, without name and metadata."""
         return layer_options(source, record["plane"])
 
     # Runs ----------------------------------------------------------------------------------
@@ -215,31 +172,28 @@ class RestoreWidget(Container):
         take: Callable[..., None],
         follow: Callable[[], None] | None = None,
     ) -> None:
-        """Run steps on the selected layer in a worker, and give `take` their result.
-
-        `follow` is called whenever they have progressed.
-        """
+        """Run steps on the selected layer; `take` gets the result, progress calls `follow`."""
         source = self.common.image.value
         self.runs.start(
             make_steps, f"{doing} {self.common.image.current_choice}", source, take, follow
         )
 
     def arguments(self) -> dict[str, Any]:
-        """What the controls say of the chosen layer, as `arguments_for` does."""
+        """`arguments_for` the selected layer."""
         return self.arguments_for(self.common.image.value)
 
     @property
     def is_running(self) -> bool:
-        """Whether a run has been started and has not ended."""
+        """True while a run works or waits."""
         return self.runs.is_running
 
     def selected(self) -> LayerImage | None:
-        """The image of the selected layer."""
+        """The image of the selected layer; None without one."""
         layer = self.common.image.value
         return None if layer is None else layer_image(layer)
 
     def _ask_for_estimate(self) -> tuple[list[LayerImage], Mapping[str, Any]]:
-        """What a run would restore now, and how; lazy results cost nothing."""
+        """Images and arguments of a run, for the time estimate; lazy results take no time."""
         images = [self.extent.image(layer) for layer in self.extent.layers()]
         return [image for image in images if not is_dask(image.data)], self.arguments()
 
@@ -268,7 +222,7 @@ class RestoreWidget(Container):
         self._change_layer()
 
     def _find_choices(self, model: str | None = None) -> None:
-        """Offer what there is, and choose a model if one is named."""
+        """Offer models and devices, and choose a model if one is named."""
         if "torch" in sys.modules:
             self._offer(find_choices(self.row.task), model)
         else:
@@ -281,7 +235,7 @@ class RestoreWidget(Container):
         self.estimate.request()
 
     def _follow_models(self, task: str | None = None, name: str | None = None) -> None:
-        """Models have come or gone, or another window wants one of a task to be chosen."""
+        """Update after models changed, or choose the model that another window asks for."""
         if not isalive(self.native):
             models_changed.disconnect(self._follow_models)
             model_chosen.disconnect(self._follow_models)
@@ -290,7 +244,7 @@ class RestoreWidget(Container):
             self.preview.models_changed()
 
     def _while_open(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """A callback that does nothing once the window is closed and Qt's side gone."""
+        """Wrap a callback so that it does nothing once the window is deleted."""
 
         def call(*arguments: Any) -> None:
             if isalive(self.native):
@@ -302,9 +256,9 @@ class RestoreWidget(Container):
         return image_layers(self.viewer)
 
     def _choose_active_layer(self) -> None:
-        """Start with the layer that was selected when the widget was opened, if it is seen.
+        """Choose the active layer, unless it is hidden.
 
-        napari selects the last layer of a sample, which may be the hidden original.
+        After opening a sample, the hidden original may be the active layer.
         """
         active = self.viewer.layers.selection.active
         if active in self.common.image.choices and active.visible:
@@ -330,25 +284,19 @@ class RestoreWidget(Container):
 
 
 class LayerRuns:
-    """Restores the layers that a widget's controls say, in one run.
-
-    Parameters
-    ----------
-    widget : RestoreWidget
-        Whose hooks do the work.
-    """
+    """Restores the chosen layers of a window in one run."""
 
     def __init__(self, widget: RestoreWidget) -> None:
         self._widget = widget
         self._repaired = 0
 
     def present_call(self) -> Call | None:
-        """What a run would do now to the chosen layer; None without one."""
+        """The call that a run would make now for the selected layer; None without one."""
         widget, layer = self._widget, self._widget.common.image.value
         return None if layer is None else self._job(layer).call(widget.verb, widget.known_used())
 
     def start(self) -> None:
-        """Restore in a worker; each layer gets a result of its own, as soon as it is done."""
+        """Start a run; each layer gets a result of its own, as soon as it is done."""
         widget, layers = self._widget, self._widget.extent.layers()
         if not layers:
             return
@@ -371,7 +319,7 @@ class LayerRuns:
         return jobs.make_job(layer, widget.extent.image(layer), widget.arguments_for(layer))
 
     def _restore(self, job: jobs.Job) -> Steps:
-        """Run the widget's steps with a loaded model, and record how."""
+        """Load the model, run the steps of the window, and record how."""
         from napari_rednet.models import load_model_for
 
         model = load_model_for(self._widget.row.task, job.arguments["model"])
@@ -379,9 +327,9 @@ class LayerRuns:
         return (yield from jobs.recorded(job, self._widget.verb, model, steps))
 
     def _show(self, run: jobs.JobsRun, _: None = None) -> None:
-        """Add the results that there are; the last one is selected, as users expect of napari.
+        """Add the finished results, and select the last one of the run, as users expect of napari.
 
-        Those before it come quietly: whoever paints or looks on meanwhile keeps the selection.
+        Earlier ones leave the selection alone, since users may be painting meanwhile.
         """
         for outcome in run.take():
             if isinstance(outcome, jobs.Failed):

@@ -1,4 +1,4 @@
-"""What a run does: restore layers one after the other, and tell how."""
+"""The jobs of a run: layers that are restored one after the other, and their records."""
 
 from __future__ import annotations
 
@@ -24,19 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A layer to restore.
-
-    Parameters
-    ----------
-    layer : Image
-        For the window's thread only.
-    source : LayerSource
-        Where its data come from.
-    image : LayerImage
-        What of it is restored.
-    arguments : dict
-        Of the widget's `steps`.
-    """
+    """A layer to restore, with the arguments of `steps`; `layer` is for the GUI thread only."""
 
     layer: Image
     source: LayerSource
@@ -44,9 +32,9 @@ class Job:
     arguments: dict[str, Any]
 
     def call(self, verb: str, used: dict[str, Any]) -> Call:
-        """The job in words, with what was used for arguments that tell where to find it.
+        """The job as a `Call`; reads the file of the layer, and of a mask.
 
-        Arguments that are None are left to the function. It looks into the file of the layer.
+        Arguments that are not None are replaced by their values in `used`.
         """
         image, given = self.image, self.arguments
         found = {name: value for name, value in used.items() if given.get(name) is not None}
@@ -57,7 +45,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Restored:
-    """A result: the array to show, what was used, and the record of the run in plain values."""
+    """A result: the array to show, all arguments used, and the record of the run in JSON types."""
 
     layer: Image
     array: Any
@@ -77,7 +65,7 @@ Outcome = Restored | Failed
 
 
 def prepare(layers: Sequence[Image], make_job: Callable[[Image], Job]) -> list[Job | Failed]:
-    """The jobs of layers. A layer that cannot be restored is no job, or an error if it is alone."""
+    """Make the jobs of layers; an error is raised if there is one layer, and else a `Failed`."""
     if len(layers) == 1:
         return [make_job(layers[0])]
     jobs: list[Job | Failed] = []
@@ -90,37 +78,30 @@ def prepare(layers: Sequence[Image], make_job: Callable[[Image], Job]) -> list[J
 
 
 class JobsRun:
-    """Jobs done one after the other in another thread, whose results the window takes meanwhile.
+    """Runs jobs one after the other in a worker; the window takes the results meanwhile.
 
-    Several have one progress, and an error in one does not stop the others.
-
-    Parameters
-    ----------
-    jobs : sequence of Job or Failed
-        What to do, in this order.
-    restore : callable
-        Does a job, step by step, and returns its outcome.
+    Several jobs share one progress, and an error in one does not stop the others.
     """
 
     def __init__(self, jobs: Sequence[Job | Failed], restore: Callable[[Job], Steps]) -> None:
         self._jobs, self._restore = jobs, restore
-        # One thread appends, the other one takes from the front; the arrays are kept by none.
+        # One thread appends, the other one pops, so that arrays are not kept longer than needed.
         self._finished: deque[Outcome] = deque()
         self._to_take = len(jobs)
 
     @property
     def is_over(self) -> bool:
-        """Whether all outcomes have been taken."""
+        """True if all outcomes have been taken."""
         return self._to_take == 0
 
     def take(self) -> Iterator[Outcome]:
-        """Outcomes of what has been finished since the last time, for the window's thread."""
+        """Outcomes finished since the last call, for the GUI thread."""
         while self._finished:
             self._to_take -= 1
             yield self._finished.popleft()
 
     def steps(self) -> Steps:
-        """Do them, step by step."""
+        """Do the jobs, step by step."""
         if len(self._jobs) == 1 and isinstance(self._jobs[0], Job):
             self._finished.append((yield from self._restore(self._jobs[0])))
             return
@@ -145,7 +126,7 @@ def _one_of_several(
     except StopIteration as end:
         outcome: Outcome = end.value
         return outcome
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and it is named
+    except Exception as error:  # noqa: BLE001 - it is shown, and the other jobs go on
         return Failed(job.layer, error)
     finally:
         steps.close()
@@ -157,7 +138,7 @@ def recorded(
     model: Model,
     steps: Generator[tuple[int, int], None, tuple[Any, dict[str, Any]]],
 ) -> Steps:
-    """Do a job, step by step, and record how."""
+    """Run the steps of a job; return the result with its record."""
     from napari_rednet.engine.devices import devices_to_use, resolve_device
 
     began = time.perf_counter()
@@ -183,7 +164,7 @@ def recorded(
 
 
 def made_by(layer: Layer | None) -> Call | None:
-    """How a layer was made, if it is a result."""
+    """The call that made a layer; None if the layer is not a result."""
     record = {} if layer is None else layer.metadata.get("napari_rednet", {})
     return Call.from_record(record["call"]) if "call" in record else None
 
@@ -199,7 +180,7 @@ def _versions() -> dict[str, str]:
 
 
 def plain(value: Any) -> Any:
-    """Arguments in values that JSON knows."""
+    """Convert arguments to JSON types."""
     if isinstance(value, NoiseModel):
         return {name: float(number) for name, number in asdict(value).items()}
     if isinstance(value, dict):
@@ -212,5 +193,5 @@ def plain(value: Any) -> Any:
 
 
 def make_job(layer: Image, image: LayerImage, arguments: dict[str, Any]) -> Job:
-    """The job of a layer, to be done in another thread."""
+    """Make the job of a layer."""
     return Job(layer, layer_source(layer), image, arguments)

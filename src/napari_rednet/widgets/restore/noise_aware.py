@@ -1,4 +1,4 @@
-"""Base of the widgets that are told the noise: denoise, deblur."""
+"""Base of the windows with noise controls: denoise, deblur."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _MILLISECONDS = 50
 
 
 class NoiseAwareWidget(RestoreWidget):
-    """Estimates the noise or takes what is typed; concrete widgets override `prepare`."""
+    """Estimates the noise, or takes typed values; subclasses override `prepare`."""
 
     def extra_controls(self) -> list[Widget]:
-        """The noise and the strength."""
-        # Of the last run: what the noise that it estimated was fitted to.
+        """The noise, the strength and the dtype."""
+        # The levels that the noise models of the last run were fitted to.
         self._behind: dict[NoiseModel, NoiseLevels] = {}
         self.noise = NoiseControls(self._places)
         self.runs.starters.append(self.noise.estimate)
@@ -50,7 +50,7 @@ class NoiseAwareWidget(RestoreWidget):
         self.noise.place.changed.connect(self._measure_again)
         self.noise.panel.button.changed.connect(self._measure_if_open)
         self.viewer.dims.events.point.connect(self._follow_slice)
-        # When a viewer closes, the layers go one by one: soon there may be nothing to measure.
+        # Debounced: a closing viewer removes its layers one by one, each a change to measure.
         self._soon = QTimer(self.native)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_MILLISECONDS)
@@ -60,10 +60,7 @@ class NoiseAwareWidget(RestoreWidget):
         return [*self.noise.widgets, self.strength, self.fractions]
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """Noise, strength and dtype as well.
-
-        The noise is None or a `Region` if it is to be estimated.
-        """
+        """Also noise, strength and dtype; noise to be estimated is None or a `Region`."""
         noise = self.noise.models() or self._region(layer)
         keeps = self.fractions.value and not (layer is not None and layer.rgb)
         return {
@@ -74,16 +71,16 @@ class NoiseAwareWidget(RestoreWidget):
         }
 
     def remembered(self) -> list[ValueWidget]:
-        """The strength and the dtype as well."""
+        """Also the strength and the dtype."""
         return [*super().remembered(), self.strength, self.fractions]
 
     def parameters(self) -> dict[str, Any]:
-        """Where noise is measured, and typed noise; estimates belong to their image."""
+        """Also typed noise, and where it is measured; estimates belong to their image."""
         noise = plain(self.noise.models())
         return {**super().parameters(), "place": self.noise.place.wanted, "noise": noise}
 
     def set_parameters(self, parameters: Parameters) -> None:
-        """The noise as well."""
+        """Also the noise."""
         super().set_parameters(parameters)
         self.noise.place.want(parameters.get("place"))
         models = _as_models(parameters.get("noise"))
@@ -93,12 +90,12 @@ class NoiseAwareWidget(RestoreWidget):
             self.noise.mode.value = AUTOMATIC
 
     def layer_changed(self, image: LayerImage | None) -> None:
-        """Show as many noise models as there are channels."""
+        """Show a noise model for each channel."""
         self.noise.set_channels([""] if image is None else image.channels)
         self._soon.start()
 
     def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:
-        """Measure the noise where users have drawn."""
+        """Measure the noise in the region, if there is one."""
         noise = arguments["noise"]
         if not isinstance(noise, Region):
             return (yield from super().complete(image, arguments))
@@ -106,7 +103,7 @@ class NoiseAwareWidget(RestoreWidget):
         return {**arguments, "noise": [one.fit() for one in levels]}
 
     def steps(self, image: LayerImage, *, noise: Any = None, **arguments: Any) -> Steps:
-        """Estimate the noise unless it is given, and restore."""
+        """Restore, after estimating the noise if it is not given."""
         if noise is None or isinstance(noise, Region):
             levels = yield from measure_steps(image, noise or Region())
             noise = [one.fit() for one in levels]
@@ -115,13 +112,13 @@ class NoiseAwareWidget(RestoreWidget):
         return restored, {"noise": noise, **used}
 
     def show_used(self, used: dict[str, Any]) -> None:
-        """Show the noise that was estimated."""
+        """Show the estimated noise."""
         behind = self._behind
         if all(model in behind for model in used["noise"]):
             self.noise.take_levels([behind[model] for model in used["noise"]])
 
     def known_used(self) -> dict[str, Any]:
-        """The noise of a place, which no function of the package knows."""
+        """The noise measured in a place, which copied code cannot refer to."""
         if self.noise.models() is not None or self.noise.place.value == WHOLE:
             return {}
         if not self.noise.has_levels:
@@ -141,7 +138,7 @@ class NoiseAwareWidget(RestoreWidget):
         if not self.noise.panel.is_open or self.noise.has_levels:
             return
         if self.is_running:
-            self._soon.start()  # what is running may be what is asked for, or no longer
+            self._soon.start()  # later, as the present run may measure it
         else:
             self._measure(self.noise.take_levels)
 
@@ -165,7 +162,7 @@ class NoiseAwareWidget(RestoreWidget):
 
     @property
     def _asked(self) -> tuple[Image | None, Place]:
-        """Whose noise is asked for, and where."""
+        """The layer and the place whose noise is asked for."""
         return self.common.image.value, self.noise.place.value
 
     def _follow_slice(self) -> None:
@@ -177,7 +174,7 @@ class NoiseAwareWidget(RestoreWidget):
         return places(self.common.image.value, shapes)
 
     def _region(self, layer: Image | None) -> Region | None:
-        """Where noise is measured; None for the whole layer."""
+        """The region to measure noise in; None for the whole layer."""
         place = self.noise.place.value
         if place == WHOLE or layer is None:
             return None
@@ -189,7 +186,7 @@ class NoiseAwareWidget(RestoreWidget):
 
 
 def _as_models(noise: Any) -> list[NoiseModel]:
-    """Noise that was kept; none if it is of another form."""
+    """Noise models from remembered values; none if these are not valid."""
     from napari_rednet.engine.channel import NoiseModel
 
     try:

@@ -1,4 +1,4 @@
-"""Controls that show a noise model for each channel, and let it be typed."""
+"""Controls that show the noise model of each channel, and take typed values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 AUTOMATIC, MANUAL = "automatic", "manual"
 Values = list[dict[str, float | str]]
-"""Of each channel: numbers that were estimated, text that was typed."""
+"""Fields of each channel: numbers if estimated, text if typed."""
 _FIELDS = {
     "gain": ("Gain", "Image units per detected photon; empty or 0 for purely Gaussian noise."),
     "offset": (
@@ -39,14 +39,10 @@ _WHEN_EMPTY = {"gain": 0.0, "offset": 0.0, "grain_y": 0.0, "grain_x": 0.0}
 
 
 class NoiseControls:
-    """How strong the noise is: estimated, or typed. Typing chooses manual.
+    """Noise models, estimated or typed; typing a value chooses manual.
 
-    Values that were estimated stay exact, though six digits are shown, until they are edited.
-
-    Parameters
-    ----------
-    places : callable
-        Returns labels and values of where noise can be measured.
+    Six digits of an estimate are shown, but it stays exact until it is edited. `places` returns
+    (label, value) of where noise can be measured.
     """
 
     def __init__(self, places: Callable[[], list[tuple[str, Place]]]) -> None:
@@ -93,45 +89,25 @@ class NoiseControls:
         return [self.mode, self.channel, *fields, self.place, buttons, self.panel.box]
 
     def models(self) -> list[NoiseModel] | None:
-        """The typed noise of each channel; None if it is to be estimated.
-
-        Raises
-        ------
-        ValueError
-            If a field is empty that must not be, is no number, or is negative.
-        """
+        """Typed noise of each channel, None if automatic; `ValueError` if a field is invalid."""
         return None if self.mode.value == AUTOMATIC else self.shown_models()
 
     def shown_models(self) -> list[NoiseModel]:
-        """The noise of each channel as it is shown, typed or estimated.
-
-        Raises
-        ------
-        ValueError
-            As for `models`.
-        """
+        """Noise of each channel as shown; `ValueError` if a field is invalid."""
         named = zip(self._channels, self._values, strict=True)
         return [_model(channel, values) for channel, values in named]
 
     def show(self, models: Sequence[NoiseModel]) -> None:
-        """Show the noise of each channel; if the mode is manual, it is as if it were typed."""
+        """Show noise models, one per channel; in manual mode they count as typed."""
         self._set_values([asdict(model) for model in models])
 
     @property
     def has_levels(self) -> bool:
-        """Whether the noise of the layer has been measured."""
+        """True if the noise of the layer has been measured."""
         return self._levels is not None
 
     def take_levels(self, levels: Sequence[NoiseLevels], *, instead_of_typed: bool = False) -> None:
-        """Plot the noise that was measured in each channel, and show its fit unless one is typed.
-
-        Parameters
-        ----------
-        levels : sequence of NoiseLevels
-            Of each channel.
-        instead_of_typed : bool
-            Show the fit also if a model is typed.
-        """
+        """Plot measured levels; show their fit in automatic mode, or if `instead_of_typed`."""
         self._levels = levels
         self._estimated = [asdict(one.fit()) for one in levels]
         if instead_of_typed or self.mode.value == AUTOMATIC:
@@ -140,14 +116,14 @@ class NoiseControls:
             self._show_plot()
 
     def type_models(self, models: Sequence[NoiseModel]) -> None:
-        """Show the noise of each channel as if it were typed; further ones are like the first."""
+        """Show noise models as if typed; further channels get the first one."""
         typed: Values = [dict(asdict(model)) for model in models]
         self._typed = _for_channels(typed, len(self._channels))
         self.mode.value = MANUAL
         self._set_values(self._typed)
 
     def forget_levels(self) -> None:
-        """The layer, or where it is measured, is another one. What is typed stays."""
+        """Drop what was measured in another layer or place; typed values stay."""
         self._levels = self._estimated = None
         if self.mode.value == AUTOMATIC:
             self._set_values(_empty(len(self._channels)))
@@ -155,7 +131,7 @@ class NoiseControls:
             self._show_values()
 
     def set_channels(self, names: Sequence[str]) -> None:
-        """Adapt to another image. Typed values stay, since cameras do; estimates do not."""
+        """Adapt to another image: typed values stay, as cameras do; estimates are dropped."""
         self._channels = names
         self._values = _for_channels(self._values, len(names))
         if self._typed is not None:
@@ -176,7 +152,7 @@ class NoiseControls:
             field.changed.connect(self._take_typed)
 
     def _change_mode(self) -> None:
-        """Show what is estimated, or again what was typed; without either, nothing changes."""
+        """Show the estimates, or the typed values again, if there are any."""
         if self.mode.value == AUTOMATIC:
             self._typed = self._values if _is_typed(self._values) else None
             self._set_values(self._estimated or _empty(len(self._channels)))
@@ -227,7 +203,7 @@ class NoiseControls:
             show_what_empty_means(self.fields, "type or estimate it")
 
     def _show_place(self) -> None:
-        """It belongs to the plot, but a choice that matters is never hidden."""
+        """Hide the place with the plot, unless it is not the default and so has an effect."""
         self.place.visible = self.panel.is_open or self.place.value != WHOLE
 
     def _show_plot(self) -> None:
@@ -271,7 +247,7 @@ def _empty(channels: int) -> Values:
 
 
 def _for_channels(values: Values, count: int) -> Values:
-    """The values of as many channels; further ones are like the first."""
+    """Values for `count` channels; further ones are copies of the first."""
     return values[:count] + [dict(values[0]) for _ in range(count - len(values))]
 
 

@@ -1,4 +1,4 @@
-"""The part of the noise controls that opens: the photon transfer curve, and how good the fit is."""
+"""The panel of the noise controls: the photon transfer curve, and words on the fit."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _CLIPPED = 0.01
 _INCHES = (3.0, 2.0)
 _LOWEST = 170
 _SMALLEST, _LARGEST = 6.0, 40.0
-_BETWEEN = 0.25  # wide, so that points that overlap can be told apart
+_BETWEEN = 0.25  # line width of edges, which tell overlapping points apart
 _LINE_POINTS = 200
 _NOTHING = "Nothing is measured yet; Estimate noise does it."
 
 
 def is_far_off(deviation: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which levels deviate so much that they should be looked at."""
+    """True for levels whose standard deviation is more than 25 % off the model."""
     far: npt.NDArray[np.bool_] = np.abs(deviation) > _FAIR
     return far
 
 
 def describe_fit(levels: NoiseLevels, model: NoiseModel) -> str:
-    """What users should know of measured levels and a model, fitted to them or typed."""
+    """Words for the user on how well a model, fitted or typed, matches measured levels."""
     if not len(levels.signal):
         return "Too few pixels to measure noise."
     if not levels.variance.any():
@@ -74,7 +74,7 @@ def _fit(levels: NoiseLevels, model: NoiseModel) -> str:
 
 
 def _reservations(levels: NoiseLevels, model: NoiseModel) -> list[str]:
-    """What makes the fit less certain."""
+    """Reasons why the fit is less certain."""
     found = []
     far, count = int(is_far_off(levels.deviation(model)).sum()), len(levels.signal)
     if 0 < far < count / 2:
@@ -92,7 +92,7 @@ def _reservations(levels: NoiseLevels, model: NoiseModel) -> list[str]:
 
 
 def _is_narrow(levels: NoiseLevels) -> bool:
-    """Whether the signal varies less than the noise, and does not change it."""
+    """True if the signal spans less than 3 noise std, and the variance hardly grows with it."""
     bright = levels.signal > np.median(levels.signal)
     darker, brighter = (
         np.average(levels.variance[half], weights=levels.count[half]) for half in (~bright, bright)
@@ -102,9 +102,9 @@ def _is_narrow(levels: NoiseLevels) -> bool:
 
 
 class NoisePlot(QWidget):
-    """Measured levels as points, a noise model as a line.
+    """Plot of the variance over the signal: measured levels, and the line of a noise model.
 
-    It is empty, and matplotlib not imported, until there is something to show.
+    Matplotlib is not imported until there is something to show.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class NoisePlot(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
 
     def show_noise(self, levels: NoiseLevels | None, model: NoiseModel | None) -> None:
-        """Draw what there is: levels, and the line of a model through the range of them."""
+        """Draw levels, and the line of a model over their range."""
         if self._curve is None:
             if levels is None:
                 return
@@ -129,19 +129,19 @@ class NoisePlot(QWidget):
         self._curve.show_noise(levels, model)
 
     def set_theme(self, theme: str) -> None:
-        """Draw in the colours of one of napari's themes."""
+        """Use the colours of a napari theme."""
         self._theme = theme
         if self._curve is not None:
             self._curve.set_theme(theme)
 
     @property
     def points(self) -> FloatArray:
-        """Signal and variance of the points that are drawn, (L, 2)."""
+        """Signal and variance of the drawn points, (L, 2)."""
         return np.zeros((0, 2)) if self._curve is None else self._curve.points
 
     @property
     def line(self) -> FloatArray:
-        """Signal and variance of the line that is drawn, (N, 2); empty without a model."""
+        """Signal and variance of the drawn line, (N, 2); empty without a model."""
         return np.zeros((0, 2)) if self._curve is None else self._curve.line
 
 
@@ -194,7 +194,7 @@ class _Curve:
         self._points.set_facecolors(np.where(far, ORANGE, BLUE))
 
     def _show_limits(self, levels: NoiseLevels, model: NoiseModel | None) -> None:
-        """Everything is to be seen, the line from edge to edge."""
+        """Draw the line from edge to edge, and set limits that show everything."""
         low, high = levels.signal.min(), levels.signal.max()
         margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
         signal = np.linspace(low - margin, high + margin, _LINE_POINTS)
@@ -208,26 +208,7 @@ class _Curve:
 
 
 class NoisePanel:
-    """A button that opens a plot of the noise, words about it, and a way to take it elsewhere.
-
-    Parameters
-    ----------
-    models : callable
-        Returns the noise model of each channel, as shown; raises `ValueError` if it cannot.
-
-    Attributes
-    ----------
-    button : PushButton
-        Opens and closes it.
-    box : Container
-        What opens.
-    plot : NoisePlot
-        The measured noise and the model.
-    words : Label
-        How well they fit.
-    copy : PushButton
-        Copies the models as text.
-    """
+    """Button and panel: a plot of the noise, words on the fit, a button that copies the models."""
 
     def __init__(self, models: Callable[[], Sequence[NoiseModel]]) -> None:
         self._models = models
@@ -249,13 +230,13 @@ class NoisePanel:
 
     @property
     def is_open(self) -> bool:
-        """Whether the plot is to be seen."""
+        """True if the panel is open."""
         return bool(self.button.native.isChecked())
 
     def show_noise(
         self, levels: NoiseLevels | None, model: NoiseModel | None, problem: str = ""
     ) -> None:
-        """Draw and describe what there is, or say what the problem is."""
+        """Show levels and model with words on the fit, or the problem."""
         if not self.is_open:
             return
         self.plot.show_noise(levels, model)

@@ -1,4 +1,4 @@
-"""Layers that go with an image: of its sample, of its mask, of where its noise is measured."""
+"""Layers that belong to an image: companions in its sample, masks, regions to measure noise in."""
 
 from __future__ import annotations
 
@@ -35,30 +35,14 @@ FOUND = "dead and hot pixels"
 
 
 class Companion:
-    """Chooses what comes with the chosen image, as long as the user has chosen nothing.
+    """Chooses the layer that belongs to the chosen image, unless the user makes a choice.
 
-    When another image is chosen, or the layer is removed, the choice is taken back. What a window
-    remembers from its last run is no choice: it is there before this begins.
+    When another image is chosen, or the layer is removed, the choice is reverted. Values
+    remembered from the last run are no choice, as they are set before `begin`.
 
-    Parameters
-    ----------
-    role : str
-        What the layer is to the image, in the metadata of samples.
-    image : ChoiceBox
-        The image.
-    layers : ChoiceBox
-        Offers such layers.
-    controls : sequence of ValueWidget
-        All with which users choose.
-    chosen : callable
-        Returns what they say: the layer, if one is used.
-    choose : callable
-        Takes the layer; None to take the choice back.
-
-    Attributes
-    ----------
-    layer : Layer or None
-        What has been chosen for the user.
+    `role` is that of the layer in the metadata of samples; `layers` offers such layers. The user
+    chooses with `controls`, and `chosen` returns the layer that they say, if any. `choose` sets a
+    layer, or reverts the choice if it is None. `layer` is what was chosen automatically.
     """
 
     def __init__(
@@ -77,7 +61,7 @@ class Companion:
         self.layer: Layer | None = None
 
     def begin(self) -> None:
-        """Choose from now on."""
+        """Start choosing."""
         self._known, self._is_free = self._chosen(), True
         for control in self._controls:
             control.changed.connect(self._notice)
@@ -85,14 +69,14 @@ class Companion:
         self.update()
 
     def update(self) -> None:
-        """Choose what there is now; to be called when layers have come or gone."""
+        """Choose what fits now; to be called when layers were added or removed."""
         found = find_companion(self._image.value, self._role, self._layers.choices)
         if self._is_free and found is not self.layer:
             self._choose(found)
             self.layer, self._known, self._is_free = found, self._chosen(), True
 
     def _notice(self) -> None:
-        """Something else is chosen: by the user, unless what was chosen is no longer there."""
+        """Leave the choice to users who changed it; a removed layer is no change of theirs."""
         known, self._known = self._known, self._chosen()
         if self._known == known:
             return
@@ -104,7 +88,7 @@ class Companion:
 
 
 def find_companion(image: Image | None, role: str, layers: Iterable[Any]) -> Layer | None:
-    """The layer that has a role to the image of a sample, or to what was made of it."""
+    """The layer with a role in the sample that an image, or the source of a result, comes from."""
     sample = None if image is None else image.metadata.get(SAMPLE)
     if sample is None:
         return None
@@ -115,16 +99,9 @@ def find_companion(image: Image | None, role: str, layers: Iterable[Any]) -> Lay
 
 @dataclass(frozen=True)
 class LayerMask:
-    """What a layer marks as missing.
+    """Snapshot of the pixels that a layer marks: bool, (Y, X) or (..., Y, X).
 
-    Parameters
-    ----------
-    name : str
-        Of the layer.
-    missing : (Y, X) or (..., Y, X) array of bool
-        A copy: it does not change when the layer does.
-    source : LayerSource, optional
-        Of a Labels layer.
+    `source` is only known for Labels layers.
     """
 
     name: str
@@ -132,14 +109,14 @@ class LayerMask:
     source: LayerSource | None = None
 
     def of_plane(self, plane: Sequence[int] | None) -> Any:
-        """What is missing of one plane of the image, or of all."""
+        """The mask of one plane of the image, or of all planes if None."""
         if plane is None or self.missing.ndim == 2:
             return self.missing
         pairs = zip(plane, self.missing.shape, strict=False)
         return self.missing[tuple(slice(0 if n == 1 else i, i + 1) for i, n in pairs)]
 
     def record(self) -> dict[str, Any]:
-        """The mask in plain values; its file is named only if nothing has been painted since."""
+        """The mask in JSON types; its file is only named if it still holds the same mask."""
         return {**asdict(self._origin()), "planes": list(self.missing.shape[:-2])}
 
     def _origin(self) -> Origin:
@@ -153,15 +130,11 @@ class LayerMask:
 def layer_mask(
     layer: Labels | Shapes, image: Image, role: str = "which is to be the mask"
 ) -> LayerMask:
-    """What a layer marks as missing of an image layer, or as whatever its `role` is.
+    """The pixels of an image that a layer marks; `role` completes the error message.
 
     Labels are taken pixel by pixel, wherever their layer lies. Shapes are taken where they are
-    seen on the image, for all of its planes.
-
-    Raises
-    ------
-    ValueError
-        In words for the user, if nothing of the image is marked.
+    seen on the image, for all of its planes. A `ValueError`, worded for the user, is raised if
+    nothing is marked.
     """
     missing = painted_mask(layer) if isinstance(layer, Labels) else _drawn(layer, image)
     # A lazy mask may take long to compute, and the window would wait.
@@ -180,7 +153,7 @@ def painted_mask(labels: Labels) -> Any:
 
 def _drawn(shapes: Shapes, image: Image) -> npt.NDArray[np.bool_]:
     matrix, offset = _to_pixels(shapes, image)
-    # Of strokes under a transform that is not the same in all directions, the mean width.
+    # Under an anisotropic transform, strokes get their mean width.
     pixels_per_unit = np.sqrt(abs(np.linalg.det(matrix[:, -2:])))
     mask = np.zeros(layer_image(image).plane_shape, bool)
     for vertices, kind, width in zip(
@@ -192,7 +165,7 @@ def _drawn(shapes: Shapes, image: Image) -> npt.NDArray[np.bool_]:
 
 
 def _to_pixels(shapes: Shapes, image: Image) -> tuple[FloatArray, FloatArray]:
-    """Matrix and offset from coordinates of a layer to rows and columns of an image."""
+    """Matrix and offset from coordinates of `shapes` to rows and columns of an image."""
 
     def pixel(position: FloatArray) -> FloatArray:
         return np.asarray(image.world_to_data(shapes.data_to_world(position)))[-2:]
@@ -202,14 +175,14 @@ def _to_pixels(shapes: Shapes, image: Image) -> tuple[FloatArray, FloatArray]:
 
 
 def _outlines(vertices: FloatArray, kind: str, width: float) -> Iterable[FloatArray]:
-    """The polygons that a shape covers: itself, or the strokes of a line."""
+    """Polygons that a shape covers: itself, or the strokes of a line."""
     if kind in ("line", "path"):
         return _strokes(vertices, max(width, 1))
     return [_ellipse(vertices) if kind == "ellipse" else vertices]
 
 
 def _strokes(path: FloatArray, width: float) -> Iterator[FloatArray]:
-    """A rectangle for each segment, longer by half the width at both ends, to fill the bends."""
+    """A rectangle per segment, longer by half the width at both ends to fill the bends."""
     for start, end in pairwise(path):
         length = np.hypot(*(end - start))
         along = width / 2 * ((end - start) / length if length else np.array([1.0, 0.0]))
@@ -219,7 +192,7 @@ def _strokes(path: FloatArray, width: float) -> Iterator[FloatArray]:
 
 
 def _ellipse(corners: FloatArray) -> FloatArray:
-    """The ellipse in a parallelogram."""
+    """Polygon of the ellipse inscribed in a parallelogram."""
     angles = np.linspace(0, 2 * np.pi, _ELLIPSE_VERTICES, endpoint=False)[:, None]
     one_axis, other_axis = (corners[1] - corners[0]) / 2, (corners[2] - corners[1]) / 2
     centre = (corners[0] + corners[2]) / 2
@@ -229,15 +202,7 @@ def _ellipse(corners: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Place:
-    """What users choose: which shapes, which planes.
-
-    Parameters
-    ----------
-    shapes : Shapes or None
-        The layer that they have drawn in; None for the whole image.
-    shown_only : bool
-        Whether to measure in the plane that is shown, or in all of them.
-    """
+    """Where to measure noise: in shapes (None: the whole image), in the shown plane or in all."""
 
     shapes: Shapes | None = None
     shown_only: bool = False
@@ -248,29 +213,21 @@ WHOLE = Place()
 
 @dataclass(frozen=True)
 class Region:
-    """A place as it was when it was asked for; it does not change when the layers do.
-
-    Parameters
-    ----------
-    marked : (Y, X) ndarray of bool or None
-        The pixels; None for all.
-    plane : tuple of int or None
-        Where the plane lies along the axes before Y and X; None for all planes.
-    """
+    """Snapshot of a place: marked pixels, (Y, X), and index of the plane; None for all."""
 
     marked: npt.NDArray[np.bool_] | None = None
     plane: tuple[int, ...] | None = None
 
 
 def label_of(place: Place) -> str:
-    """What a place is called."""
+    """The label of a place."""
     if place.shapes is None:
         return "shown plane" if place.shown_only else "whole layer"
     return f"{place.shapes.name}, shown plane" if place.shown_only else str(place.shapes.name)
 
 
 def places(layer: Image | None, shapes: Iterable[Shapes]) -> list[tuple[str, Place]]:
-    """What there is to choose from, by its label."""
+    """Labels and values of the places on offer."""
     drawn = [Place(one) for one in shapes]
     found = [WHOLE, *drawn]
     if layer is not None and layer.ndim > 2:
@@ -280,15 +237,9 @@ def places(layer: Image | None, shapes: Iterable[Shapes]) -> list[tuple[str, Pla
 
 
 class PlaceBox(ChoiceBox):
-    """A choice of a place.
+    """Choice of the place to measure noise in.
 
-    That only the shown plane counts is kept while a 2-D layer is chosen, where there is no choice
-    of planes, and holds again for the next stack.
-
-    Parameters
-    ----------
-    places : callable
-        Returns labels and values of what there is to choose from.
+    2-D layers offer no choice of planes; "shown plane" is remembered for the next stack.
     """
 
     def __init__(self, places: Callable[[], list[tuple[str, Place]]]) -> None:
@@ -306,11 +257,11 @@ class PlaceBox(ChoiceBox):
 
     @property
     def wanted(self) -> str:
-        """What is chosen, as it is called for a stack."""
+        """Label of the chosen place, as for a stack."""
         return label_of(replace(self.value, shown_only=self._shown_only))
 
     def want(self, label: Any) -> None:
-        """Choose what is called so for a stack, unless there is no such place."""
+        """Choose the place with a label from `wanted`, if it is offered."""
         for shapes in [place.shapes for place in self._places]:
             for shown_only in (False, True):
                 if label_of(Place(shapes, shown_only)) == label:
@@ -318,7 +269,7 @@ class PlaceBox(ChoiceBox):
                     self.value = self._offered(shapes)
 
     def reset_choices(self, *_: Any) -> None:
-        """Ask again for the places; napari calls it when layers come, go or are renamed."""
+        """Refresh the places; called by napari when layers are added, removed or renamed."""
         chosen = self.value
         with self.changed.blocked():
             super().reset_choices()
@@ -331,7 +282,7 @@ class PlaceBox(ChoiceBox):
         return list(self.choices)
 
     def _offered(self, shapes: Shapes | None) -> Place:
-        """What is offered of a Shapes layer, or of the whole if it is gone."""
+        """The place on offer for a Shapes layer, or for the whole image if that layer is gone."""
         drawn = [place for place in self._places if place.shapes is shapes]
         found = drawn or [place for place in self._places if place.shapes is None]
         return next((place for place in found if place.shown_only == self._shown_only), found[0])
@@ -342,17 +293,9 @@ class PlaceBox(ChoiceBox):
 
 
 def find_region(place: Place, layer: Image, point: Sequence[float]) -> Region:
-    """The pixels and the plane of a place.
+    """Snapshot of a place while the viewer is at `point`, in world coordinates.
 
-    Parameters
-    ----------
-    point : sequence of float
-        What the viewer shows, in world coordinates.
-
-    Raises
-    ------
-    ValueError
-        In words for the user, if nothing of the image is marked.
+    A `ValueError`, worded for the user, is raised if nothing of the image is marked.
     """
     marked = None
     if place.shapes is not None:
@@ -363,15 +306,12 @@ def find_region(place: Place, layer: Image, point: Sequence[float]) -> Region:
 def measure_steps(
     image: LayerImage, region: Region, prepare: Callable[[], None] | None = None
 ) -> Steps:
-    """Measure: yield (done, total), return the `NoiseLevels` of each channel.
-
-    `prepare` is called before: what takes time, too, and is better not done by the window.
-    """
+    """Call `prepare`, then measure: yield (done, total), return `NoiseLevels` for each channel."""
     if prepare is not None:
         prepare()
     from napari_rednet.restoration import noise_levels_steps
 
-    # The plane that is restored alone is the one that is shown.
+    # An image of a single plane holds just the plane that is shown.
     whole = region.plane is None or image.plane is not None
     array = image.array if whole else image.array[region.plane]
     return (

@@ -1,4 +1,4 @@
-"""The parameters of a window: menu of presets and copies, and how far a run reaches."""
+"""The menu of a window, with presets and code to copy, and the controls of a run's extent."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class HasParameters(Protocol):
     verb: Any
 
     def parameters(self) -> dict[str, Any]:
-        """The values of the controls, as JSON knows them."""
+        """The values of the controls, in JSON types."""
 
     def set_parameters(self, parameters: persistence.Parameters) -> None:
-        """Give the controls their values back."""
+        """Set the controls."""
 
 
 class PresetMenu:
@@ -62,7 +62,7 @@ class PresetMenu:
         self.button.native.setMenu(self.menu)
 
     def update(self) -> None:
-        """Show what there is now; called before the menu opens."""
+        """Update the menu; called before it opens."""
         names = list(persistence.presets(self._widget.verb))
         for menu, act in ((self.presets, self._choose), (self.unwanted, self._delete)):
             menu.clear()
@@ -155,15 +155,7 @@ def _copy(call: Call, form: str) -> None:
 
 
 class ExtentControls:
-    """Controls of how much is restored; each is hidden where there is nothing to choose.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers may be selected, and whose sliders show a plane.
-    chosen : callable
-        Returns the layer that is to be restored in any case; None if there is none.
-    """
+    """Controls of how much is restored; each is hidden where there is nothing to choose."""
 
     def __init__(self, viewer: Viewer, chosen: Callable[[], Image | None]) -> None:
         self._viewer, self._chosen = viewer, chosen
@@ -205,15 +197,15 @@ class ExtentControls:
         return [chosen, *(self._others() if self.others.value else [])]
 
     def image(self, layer: Image) -> LayerImage:
-        """What of a layer is restored."""
+        """The part of a layer to restore."""
         return layer_image(layer, self._plane(layer), lazily=self.lazily.value)
 
     def previewed(self, layer: Image) -> LayerImage:
-        """The same, to be read in parts."""
+        """The part of a layer to restore, for previews, which read pieces of it."""
         return layer_image(layer, self._plane(layer))
 
     def update(self, *_: Any) -> None:
-        """Show what there is to choose, now that other layers are selected or chosen."""
+        """Show what there is to choose after another layer was chosen or selected."""
         chosen, others = self._chosen(), self._others()
         self.others.visible = bool(others)
         self.others.value = self.others.value and bool(others)
@@ -227,7 +219,7 @@ class ExtentControls:
         return shown_plane(layer, self._viewer.dims.point) if only_shown else None
 
     def _others(self) -> list[Image]:
-        """The selected layers besides the chosen one; none unless several are selected."""
+        """The other selected layers; none unless several are selected."""
         selected = self._viewer.layers.selection
         images = [layer for layer in image_layers(self._viewer) if layer in selected]
         return [layer for layer in images if layer is not self._chosen()] if len(images) > 1 else []

@@ -1,4 +1,4 @@
-"""The live preview of a restoration widget: what is seen of the layer, as it will be."""
+"""Live preview of a restoration: the visible part of the layer, restored."""
 
 from __future__ import annotations
 
@@ -20,36 +20,17 @@ from napari_rednet.widgets.shared.controls import make_status, show_status
 from napari_rednet.widgets.shared.layers import LayerImage, check_restorable, full_resolution
 from napari_rednet.widgets.shared.worker import StepsWorker, start_worker
 
-# Long enough for a drag to be one change and for the canvas to be drawn, and still felt as live.
+# Debounce: a drag is one change and the canvas can be drawn, and it still feels live.
 _REST_MS = 40
 _SLOW_SECONDS = 0.5
 _PLACED_BY = ("data", "scale", "translate", "rotate", "shear", "affine", "visible")
 
 
 class Preview:
-    """A switch, a line of text, and while it is on, a temporary layer.
+    """Check box and status line of a preview, and its temporary layer while it is on.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Where the layer is seen.
-    source : callable
-        Returns the chosen layer, or None.
-    image_of : callable
-        Returns what of a layer would be restored.
-    arguments : callable
-        Returns what the controls say, or raises ValueError in words for the user.
-    previewer : Previewer
-        Does the work.
-    remark : str
-        What is said below a preview that is not all of the truth.
-
-    Attributes
-    ----------
-    toggle : CheckBox
-        Whether it is on.
-    status : widget
-        What is previewed, or why nothing is; hidden when there is nothing to say.
+    `source` returns the chosen layer or None, and `image_of` the part of it to restore.
+    `arguments` returns the values of the controls, or raises `ValueError`, worded for the user.
     """
 
     def __init__(
@@ -94,26 +75,26 @@ class Preview:
 
     @property
     def is_busy(self) -> bool:
-        """Whether one is being restored, or about to be."""
+        """True while a preview is computed or scheduled."""
         return self._worker is not None or bool(self._timer.isActive())
 
     @property
     def is_on(self) -> bool:
-        """Whether the switch is on, in a window that is open."""
+        """True if the preview is on and the window is open."""
         return bool(isalive(self.toggle.native)) and bool(self.toggle.value)
 
     def switch_off(self) -> None:
-        """Take the preview away."""
+        """Uncheck the box, which removes the preview."""
         if self.is_on:
             self.toggle.value = False
 
     def parameters_changed(self) -> None:
-        """Ask for the arguments again and show what they do."""
+        """Read the arguments again, and update."""
         self._known = None
         self._request()
 
     def models_changed(self) -> None:
-        """Read the model again."""
+        """Load the model again, and update."""
         self._previewer.forget_models()
         self.parameters_changed()
 
@@ -150,11 +131,11 @@ class Preview:
         self._previewer.forget_measures()
 
     def _signals(self, source: Image) -> list[tuple[Any, Callable[..., None]]]:
-        """What changes the view or the layers."""
-        camera = getattr(self._viewer, "scene", self._viewer).camera  # older ones have no scene
+        """Signals that change the view or the layers, and their callbacks."""
+        camera = getattr(self._viewer, "scene", self._viewer).camera  # no scene in older napari
         dims, layers = self._viewer.dims.events, self._viewer.layers.events
         moved = [camera.events.center, camera.events.zoom, dims.point, dims.ndisplay, dims.order]
-        if hasattr(self._viewer, "canvas"):  # which older ones lack
+        if hasattr(self._viewer, "canvas"):  # not in older napari
             moved.append(self._viewer.canvas.events.size)
         return [
             *((signal, self._request) for signal in moved),
@@ -169,7 +150,7 @@ class Preview:
 
     def _forget_measures(self) -> None:
         self._previewer.forget_measures()
-        self._running = None  # serves nobody any more, though the array may be the same
+        self._running = None  # stale, even if the array is the same object
 
     def _follow_removal(self, event: Any) -> None:
         if self._layer is None:
@@ -180,12 +161,12 @@ class Preview:
     # Updating ------------------------------------------------------------------------------
 
     def _request(self) -> None:
-        """Update when changes have come to rest."""
+        """Schedule a debounced update."""
         if self.is_on and self._layer is not None:
             self._timer.start()
 
     def _update(self) -> None:
-        """Restore what is seen now; what is being restored is stale, and its end calls again."""
+        """Restore the current view; a stale run is cancelled, and its end calls this again."""
         if not self.is_on or self._layer is None:
             return
         self._order = None
@@ -228,7 +209,7 @@ class Preview:
         return Order(full_resolution(source), self._image_of(source), view, self._known)
 
     def _is_shown(self, order: Order) -> bool:
-        """Whether the layer shows all of it already, as after zooming in."""
+        """True if the layer shows this view already, as after zooming in."""
         if self._shown is None:
             return False
         last, view = self._shown
@@ -256,7 +237,7 @@ class Preview:
             self._say(self._told(previewed.view))
 
     def _after(self, order: Order) -> Order | None:
-        """The plane that comes next, if one was reached by a single step."""
+        """The next plane in the direction of the last step; None if that was not a single step."""
         if self._last_place is None or len(self._last_place) != len(order.view.place):
             return None
         steps = [n - m for n, m in zip(order.view.place, self._last_place, strict=True)]
@@ -273,7 +254,7 @@ class Preview:
         if stale:
             self._update()
         elif self._ahead is not None and self.is_on:
-            self._start(self._ahead)  # seen at once if the next step goes there, too
+            self._start(self._ahead)  # shown at once if the next step goes on
 
     def _refuse(self, error: Exception) -> None:
         if self._layer is not None and self.is_on:

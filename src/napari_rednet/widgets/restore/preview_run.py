@@ -1,4 +1,4 @@
-"""Previews in a worker's thread: what is restored, and what is kept for the next one."""
+"""Previews in a worker thread: what is restored, and what is reused."""
 
 from __future__ import annotations
 
@@ -17,29 +17,17 @@ if TYPE_CHECKING:
 
 Complete = Callable[[LayerImage, Mapping[str, Any]], Steps]
 Prepare = Callable[..., "Restoration"]
-# About 724 x 724 pixels of the result: what comes at once, and still covers a view of 512 x 512.
+# About 724 x 724 pixels of the result: restored without a delay, and larger than 512 x 512.
 MOST_PIXELS = 2**19
-# Until what has been done is shown; then three times as long, since drawing takes its share of the
-# processor.
+# Until the first partial preview; the next ones come after three times the time spent, since
+# drawing takes its share of the processor.
 _SECONDS_TO_FIRST_ROWS = 0.15
 _NEARLY_ALL = 0.75
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be previewed.
-
-    Parameters
-    ----------
-    layer_data : array
-        Of the layer, in full resolution.
-    image : LayerImage
-        What of it would be restored.
-    view : View
-        What is seen of it.
-    arguments : mapping
-        What the controls say.
-    """
+    """A preview to compute: full-resolution data of the layer, part to restore, view, arguments."""
 
     layer_data: Any
     image: LayerImage
@@ -48,19 +36,19 @@ class Order:
 
     @property
     def place(self) -> tuple[int, ...]:
-        """Where in the image the plane lies that is seen."""
+        """Index of the viewed plane in `image`."""
         return self.view.place if self.image.plane is None else (0,) * len(self.image.plane)
 
     def serves(self, other: Order) -> bool:
-        """Whether what it asks for is all that another one does."""
+        """True if its preview contains all that another order asks for."""
         return self.is_under_same_conditions(other) and self.view.covers(other.view)
 
     def is_under_same_conditions(self, other: Order) -> bool:
-        """Whether only the view is another."""
+        """True if at most the view differs."""
         return self.arguments is other.arguments and self.is_of_same_image(other)
 
     def moved_by(self, steps: Sequence[int]) -> Order | None:
-        """The same of a plane some steps further; None if there is none in the image."""
+        """The same view in a plane some steps further; None if `image` has no such plane."""
         place = tuple(i + n for i, n in zip(self.view.place, steps, strict=True))
         counts = self.image.spatial_shape[:-2]
         if self.image.plane is not None or not all(
@@ -70,7 +58,7 @@ class Order:
         return replace(self, view=replace(self.view, place=place))
 
     def is_of_same_image(self, other: Order) -> bool:
-        """Whether the same would be restored; what was measured in one serves the other."""
+        """True if the same pixels would be restored, so that measurements can be shared."""
         return (
             self.layer_data is other.layer_data
             and self.image.plane == other.image.plane
@@ -79,17 +67,7 @@ class Order:
 
 
 class Previewer:
-    """Restores parts of layers; what was measured in the last layer serves the next part.
-
-    Parameters
-    ----------
-    task : str
-        Whose models are used.
-    complete : callable
-        Works out, in steps, what the arguments leave open.
-    prepare : callable
-        Makes a `Restoration` of a `LayerImage` and the complete arguments.
-    """
+    """Restores parts of layers, and reuses the model, measurements and previews while valid."""
 
     def __init__(self, task: str, complete: Complete, prepare: Prepare) -> None:
         self._task, self._complete, self._prepare = task, complete, prepare
@@ -100,23 +78,21 @@ class Previewer:
         self._before: tuple[Order, Kept] | None = None
 
     def forget_models(self) -> None:
-        """Read the model again; its file may be another."""
+        """Load the model again next time, as its file may have changed."""
         self._model = None
 
     def forget_measures(self) -> None:
-        """Measure again; the layer may hold other values."""
+        """Drop measurements and previews, as the layer may have other values."""
         self._completed = self._measured = self._kept = self._before = None
 
     def has_measured(self, order: Order) -> bool:
-        """Whether the layer has been measured."""
+        """True if the layer has been measured."""
         return self._measured_in(order) is not None
 
     def steps(self, order: Order) -> Generator[Any, None, Previewed]:
-        """Restore, in another thread.
+        """Restore in a worker: yield (done, total) or partial `Previewed`, return the complete one.
 
-        Yields (pixels done, pixels in all), or a `Previewed` that is not complete yet. What is
-        known of the plane is not restored again, where a result depends on no more than what lies
-        near to it.
+        Known pixels of the plane are reused, if a result only depends on its surroundings.
         """
         from napari_rednet.execution import Windows
 
@@ -145,7 +121,7 @@ class Previewer:
         return previewed
 
     def _kept_for(self, order: Order) -> Kept:
-        """What has been previewed under the same conditions."""
+        """The previews under the same conditions."""
         if self._kept is None or not self._kept[0].is_under_same_conditions(order):
             if self._kept is not None and not self._kept[1].is_empty:
                 self._before = self._kept
@@ -153,7 +129,7 @@ class Previewer:
         return self._kept[1]
 
     def _earlier(self, order: Order, view: View) -> Previewed | None:
-        """A preview of the same plane under the conditions before these."""
+        """A preview of the same plane under the previous conditions."""
         if self._before is None or not self._before[0].is_of_same_image(order):
             return None
         return self._before[1].of(view)
@@ -185,7 +161,7 @@ class Previewer:
 
         measured = measure(restoration)
         for samples in measured.samples:
-            restoration.job.settings(samples, 0)  # measures what it depends on
+            restoration.job.settings(samples, 0)  # fills the cached measurements
         self._measured = order, measured
         return measured
 
@@ -193,7 +169,7 @@ class Previewer:
 def _fill(
     canvas: Canvas, order: Order, todo: Sequence[tuple[View, Window]]
 ) -> Generator[Any, None, None]:
-    """Restore windows, and show now and then what has been finished."""
+    """Restore windows, and yield partial previews now and then."""
     begun, due = time.monotonic(), _SECONDS_TO_FIRST_ROWS
 
     def put(done: View, window: Window) -> None:

@@ -1,4 +1,4 @@
-"""What of a layer is seen, which previews are kept of it, and the layer that shows them."""
+"""The visible part of a layer, the cache of its previews, and the layer that shows them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,17 @@ from napari_rednet.widgets.shared.layers import (
     layer_options,
 )
 
-# A plane to return to and one ahead, on both sides of the one that is shown.
+# The shown plane, and on each side one to return to and one computed ahead.
 _MOST_KEPT = 5
 _LOOK = ("contrast_limits", "gamma", "colormap", "interpolation2d")
 
 
 @dataclass(frozen=True)
 class View:
-    """A part of a layer.
+    """A rectangle in one plane of a layer.
 
-    Parameters
-    ----------
-    place : tuple of int
-        Which plane: an index for each axis of the layer but the last two.
-    rows, columns : slice
-        Which of its pixels.
-    is_cut : bool
-        Whether more is seen than this.
+    `place` is the index of the plane along all axes but the last two. `is_cut` is True if more of
+    the plane is visible.
     """
 
     place: tuple[int, ...]
@@ -55,21 +49,21 @@ class View:
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
     def covers(self, other: View) -> bool:
-        """Whether all of another view is part of this one."""
+        """True if all of another view is part of this one."""
         return self.place == other.place and all(
             mine.start <= part.start and part.stop <= mine.stop
             for mine, part in ((self.rows, other.rows), (self.columns, other.columns))
         )
 
     def overlap(self, other: View) -> View | None:
-        """What is part of both; None if nothing is."""
+        """The part common to two views; None if there is none."""
         rows, columns = _common(self.rows, other.rows), _common(self.columns, other.columns)
         if self.place != other.place or rows.start >= rows.stop or columns.start >= columns.stop:
             return None
         return View(self.place, rows, columns)
 
     def without(self, part: View) -> list[View]:
-        """What of it lies outside of a part of it: above, to the left, to the right, below."""
+        """The rest without a part of it: above, left, right and below; empty ones are left out."""
         above, below = _beyond(self.rows, part.rows)
         left, right = _beyond(self.columns, part.columns)
         found = [
@@ -85,7 +79,7 @@ class View:
         return View(self.place, slice(self.rows.start, self.rows.start + rows), self.columns)
 
     def counted_from(self, other: View) -> View:
-        """The same with the first pixel of another view as the origin."""
+        """The same view, relative to the first pixel of another one."""
         y, x = other.rows.start, other.columns.start
         rows, columns = (
             slice(s.start - first, s.stop - first)
@@ -94,7 +88,7 @@ class View:
         return View(self.place, rows, columns)
 
     def magnified(self, factor: int) -> tuple[slice, slice]:
-        """Its rows and columns in an image that is so many times as large."""
+        """Its rows and columns in an image enlarged by `factor`."""
         rows, columns = (
             slice(s.start * factor, s.stop * factor) for s in (self.rows, self.columns)
         )
@@ -105,7 +99,7 @@ class View:
         height, width = self.shape
         if height * width <= pixels:
             return self
-        # What is longer than the square is cut first.
+        # The side that is longer than that of a square is cut first.
         side = int(pixels**0.5)
         height = min(height, max(side, pixels // width))
         width = min(width, pixels // height)
@@ -115,13 +109,7 @@ class View:
 
 
 def view_of(viewer: Viewer, layer: Image) -> View:
-    """What a viewer shows of an image layer.
-
-    Raises
-    ------
-    ValueError
-        In words for the user, if it shows no part of a plane.
-    """
+    """The visible part of a layer; a `ValueError`, if there is none, is worded for the user."""
     _refuse_other_displays(viewer, layer)
     if not layer.visible:
         raise ValueError("the layer is hidden")
@@ -147,7 +135,7 @@ def _refuse_other_displays(viewer: Viewer, layer: Image) -> None:
 
 
 def _seen(layer: Image, axis: int, length: int) -> slice:
-    """Which pixels along an axis lie in the canvas; all, before the layer has been drawn."""
+    """The visible pixels along an axis; all of them, before the layer has been drawn."""
     first, last = np.asarray(layer.corner_pixels)[:, axis]
     factor = layer.downsample_factors[layer.data_level][axis] if layer.multiscale else 1
     if last <= first:
@@ -170,16 +158,9 @@ def _middle(part: slice, length: int) -> slice:
 
 @dataclass(frozen=True)
 class Previewed:
-    """A part of a layer as it will be.
+    """A restored part of a layer, enlarged by `scale`.
 
-    Parameters
-    ----------
-    data : (1, ..., Y, X) or (1, ..., Y, X, C) array
-        With as many axes as the layer has.
-    view : View
-        Which part.
-    scale : int
-        How much larger it is.
+    `data` is (1, ..., Y, X) or (1, ..., Y, X, C), with as many axes as the layer.
     """
 
     data: Any
@@ -188,22 +169,22 @@ class Previewed:
 
 
 class Kept:
-    """The last previews under the same conditions, one a plane."""
+    """Cache of the last previews under the same conditions, one per plane."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, ...], Previewed] = {}
 
     @property
     def is_empty(self) -> bool:
-        """Whether none is kept."""
+        """True if the cache is empty."""
         return not self._found
 
     def of(self, view: View) -> Previewed | None:
-        """The preview of the plane, of this view or another."""
+        """The cached preview of the plane, of this view or another."""
         return self._found.get(view.place)
 
     def put(self, previewed: Previewed) -> None:
-        """Keep one in place of the last one of its plane."""
+        """Store a preview in place of that of the same plane."""
         self._found.pop(previewed.view.place, None)
         self._found[previewed.view.place] = previewed
         while len(self._found) > _MOST_KEPT:
@@ -211,35 +192,25 @@ class Kept:
 
 
 class Canvas:
-    """A preview in the making: what is not restored yet is as in the layer, or as it was before.
-
-    Parameters
-    ----------
-    seen : LayerImage
-        The part of the layer, one plane of it.
-    view : View
-        Which part that is.
-    scale : int
-        How much larger the result is.
-    """
+    """A preview in the making: it begins with the pixels of the layer, enlarged by `scale`."""
 
     def __init__(self, seen: LayerImage, view: View, scale: int) -> None:
         self.view, self.scale = view, scale
         self._values: npt.NDArray[Any] = np.asarray(seen.data).repeat(scale, 0).repeat(scale, 1)
 
     def put(self, view: View, values: npt.NDArray[Any]) -> None:
-        """Put in what there is of a view."""
+        """Copy the values of a view where it overlaps."""
         part = self.view.overlap(view)
         if part is not None:
             self._values[self._index(part, self.view)] = values[self._index(part, view)]
 
     def put_preview(self, previewed: Previewed) -> None:
-        """Put in what there is of a preview."""
+        """Copy a preview of the same scale where it overlaps."""
         if previewed.scale == self.scale:
             self.put(previewed.view, previewed.data[(0,) * len(self.view.place)])
 
     def finish(self) -> Previewed:
-        """The preview as it is now."""
+        """A copy of the preview as it is now."""
         data = self._values[(None,) * len(self.view.place)].copy()
         return Previewed(data, self.view, self.scale)
 
@@ -248,7 +219,7 @@ class Canvas:
 
 
 def missing_parts(view: View, known: View | None, margin: float) -> list[View]:
-    """What is to be restored for a view if another is known, with the margins that cost as well."""
+    """The parts of a view to restore if another is known; all of it if that is cheaper."""
     common = None if known is None else view.overlap(known)
     if common is None:
         return [view]
@@ -262,15 +233,7 @@ def _pixels(view: View, margin: float) -> float:
 
 
 class PreviewLayer:
-    """Shows previews of one layer on top of all others, and looks like it.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where.
-    source : Image
-        The layer that is previewed.
-    """
+    """Temporary layer that shows previews of `source`, and looks like it, on top of all others."""
 
     def __init__(self, viewer: Viewer, source: Image) -> None:
         self._viewer, self.source = viewer, source
@@ -286,28 +249,28 @@ class PreviewLayer:
         else:
             self._layer.data = previewed.data
             for name, value in place.items():
-                # Each change is drawn, and takes as long as one of the data.
+                # Each assignment takes a redraw, which is as slow as one of new data.
                 if not np.array_equal(getattr(self._layer, name), value):
                     setattr(self._layer, name, value)
 
     def clear(self) -> None:
-        """Show nothing until there is another preview."""
+        """Remove the layer until there is another preview."""
         layer, self._layer = self._layer, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
     def close(self) -> None:
-        """Take the layer away, for good."""
+        """Remove the layer for good."""
         for name in _LOOK:
             getattr(self.source.events, name).disconnect(self._copy_look)
         self.clear()
 
     def is_shown_in(self, layer: Any) -> bool:
-        """Whether a layer is the one that shows the preview."""
+        """True if a layer is the preview layer."""
         return layer is not None and layer is self._layer
 
     def _add(self, data: Any, place: dict[str, Any]) -> Image:
-        # What lies below is not to shine through; it would be seen twice.
+        # Opaque, as the layer below would shine through.
         opaque = {"blending": "translucent_no_depth", "opacity": 1.0}
         layer = Image(
             data,

@@ -17,9 +17,9 @@ from napari_rednet.widgets.shared.controls import ChoiceBox, make_status, show_s
 from napari_rednet.widgets.shared.layers import LayerSource, full_resolution, layer_source
 
 LAYER = "image layer"
-# Pixels; a larger layer is no PSF but an image that happens to be offered.
+# Pixels; larger layers are images, not PSFs.
 _LARGEST = 1024**2
-# Kind: the function, and for each of its arguments a label, a first value and a tooltip.
+# For each kind: the function, and label, default and tooltip of each argument.
 _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] = {
     "Gaussian": (psf.gaussian, [("Width", 1.6, "Standard deviation in pixels.")]),
     "disk (out of focus)": (psf.disk, [("Radius", 3.0, "In pixels.")]),
@@ -40,18 +40,10 @@ _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] =
 
 @dataclass(frozen=True)
 class ChosenPsf:
-    """A point spread function, and what it is called.
+    """A point spread function, a (Y, X) array, and where it comes from.
 
-    Parameters
-    ----------
-    array : (Y, X) array
-        The function itself.
-    made_by : str or LayerSource
-        The function of `napari_rednet.psf` that made it, or the layer that holds it.
-    values : tuple of float
-        What that function was given.
-    center : {'array', 'mass'}
-        Where in the array the point is.
+    `made_by` is the name of a function of `napari_rednet.psf`, called with `values`, or a layer.
+    `center` tells where in the array the point is.
     """
 
     array: Any
@@ -60,35 +52,14 @@ class ChosenPsf:
     center: psf.Center = "array"
 
     def record(self) -> dict[str, Any]:
-        """The PSF in plain values."""
+        """The PSF in JSON types."""
         if isinstance(self.made_by, LayerSource):
             return asdict(self.made_by.find_origin())
         return {"function": self.made_by, "values": list(self.values)}
 
 
 class PsfControls:
-    """What the image of a point looks like.
-
-    Parameters
-    ----------
-    layers : callable
-        Returns the layers that may hold a measured PSF.
-
-    Attributes
-    ----------
-    kind : ChoiceBox
-        Of the blur.
-    values : dict of str to list of FloatSpinBox
-        Those of each kind.
-    layer : ChoiceBox
-        That holds a measured PSF.
-    center : ChoiceBox
-        Where in it the point is.
-    remark : Label
-        What is odd about it; hidden if nothing is.
-    generated : str
-        The kind that was chosen last, layers aside.
-    """
+    """Choice of a PSF, generated or from a layer; `generated` is the generated kind chosen last."""
 
     def __init__(self, layers: Callable[..., list[Any]]) -> None:
         self.kind = ChoiceBox(
@@ -104,7 +75,7 @@ class PsfControls:
             choices=layers,
             tooltip="2-D layer with the image of a point; its background should be 0.",
         )
-        # A bead that was cut out by hand lies anywhere.
+        # Centre of mass first: a bead that was cut out by hand may lie anywhere.
         self.center = ChoiceBox(
             name="center",
             label="Centre",
@@ -126,11 +97,11 @@ class PsfControls:
 
     @property
     def remembered(self) -> list[ValueWidget]:
-        """The controls whose values are kept from one session to the next."""
+        """The controls whose values are kept between sessions."""
         return [self.kind, *chain(*self.values.values()), self.layer, self.center]
 
     def show(self, *, is_used: bool) -> None:
-        """Show the controls, or hide them all where there is no blur to undo."""
+        """Show the controls, or hide all where there is no blur to undo."""
         for control in self.widgets:
             control.visible = is_used and control is self.kind
         if is_used:
@@ -142,20 +113,14 @@ class PsfControls:
         return self.layer.value if kind == LAYER else (kind, *self._values(kind))
 
     def choose(self, layer: Layer | None) -> None:
-        """Choose a layer, or None for the kind that was chosen last."""
+        """Choose a layer; None chooses the last generated kind."""
         if layer is None:
             self.kind.value = self.generated
         else:
             self.layer.value, self.kind.value = layer, LAYER
 
     def psf(self) -> ChosenPsf:
-        """The PSF that is chosen.
-
-        Raises
-        ------
-        ValueError
-            If a value is out of range, or no layer is chosen.
-        """
+        """The chosen PSF; `ValueError` if a value is out of range or no layer is chosen."""
         if self.kind.value == LAYER:
             if self.layer.value is None:
                 raise ValueError("choose a layer that holds the PSF, or another blur")
@@ -187,7 +152,7 @@ class PsfControls:
 
 
 def find_remarks(array: Any, center: psf.Center) -> str:
-    """What is odd about the PSF in a layer, in sentences; nothing where a run would refuse it."""
+    """Remarks on a PSF layer, in sentences; empty where a run would refuse the PSF."""
     if not isinstance(array, np.ndarray) or array.size > _LARGEST:
         return ""
     try:
@@ -198,7 +163,7 @@ def find_remarks(array: Any, center: psf.Center) -> str:
 
 
 def _boxes(kind: str) -> list[FloatSpinBox]:
-    """A field for each value of a kind of blur."""
+    """The fields for the values of a kind of blur."""
     return [
         FloatSpinBox(
             name=f"{kind} {label}",

@@ -1,7 +1,4 @@
-"""The runs of a restoration widget: started and stopped, how far they are, how long they take.
-
-How long a run will take, measured in the background before anybody asks for it.
-"""
+"""Runs of a restoration window: start, stop, progress, and an estimate of the time they take."""
 
 from __future__ import annotations
 
@@ -33,13 +30,13 @@ if TYPE_CHECKING:
 
 _LEAST_SECONDS = 1.0
 _REST_MS = 700
-# What does not change how long it takes.
+# Arguments that do not change how long a run takes.
 _IRRELEVANT = ("noise", "strength", "mask", "center", "dtype")
 _speeds: dict[tuple[Any, ...], Speed] = {}
 
 
 def in_words(seconds: float) -> str:
-    """A time such as "25 seconds", "4 minutes", "2 hours", rounded as estimates are."""
+    """A duration such as "25 seconds", "4 minutes", "2 hours", rounded as estimates are."""
     if seconds < 1.5:
         return "a second"
     if seconds < 55:
@@ -54,18 +51,18 @@ def in_words(seconds: float) -> str:
 
 
 def _rounded(number: float) -> int:
-    """To fives above ten: nobody knows it better."""
+    """Round to integers up to ten and to fives above, as estimates are not more precise."""
     return round(number) if number <= 10 else 5 * round(number / 5)
 
 
 class Pace:
-    """How fast work goes on, by what is reported of it."""
+    """Estimates the remaining time from the reported progress."""
 
     def __init__(self) -> None:
         self._first: tuple[float, float] | None = None
 
     def remaining_seconds(self, done: float, total: float) -> float | None:
-        """How long the rest will take; None as long as too little is known."""
+        """Seconds that the rest will take; None while too little is known."""
         now = time.monotonic()
         if self._first is None:
             self._first = now, done
@@ -76,28 +73,11 @@ class Pace:
 
 
 class RunControl:
-    """Buttons that start and stop a run, a line of text and a bar.
+    """Buttons that start and stop a run, a status line and a progress bar.
 
     There is at most one run at a time, and one in all windows together: the others wait. Cancel
-    takes effect at once. What a worker still has to finish is thrown away, and only runs that
-    come after it wait for it.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers are restored; a run ends when its layer is removed.
-
-    Attributes
-    ----------
-    run, cancel : PushButton
-        Run does nothing by itself: the widget connects it.
-    status : Label
-        How long a run will take, what it waits for, or what it has repaired; hidden when there is
-        nothing to say.
-    progress : ProgressBar
-        Hidden unless a run is going on.
-    starters : list of PushButton
-        Buttons that start a run, Run being the first; they rest while one is going on.
+    takes effect at once. What a worker still has to finish is discarded, and only later runs wait
+    for it. The window connects the button Run; a run disables all `starters`.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -129,7 +109,7 @@ class RunControl:
 
     @property
     def is_running(self) -> bool:
-        """Whether a run has been started, or waits, and has not ended or been cancelled."""
+        """True from the start of a run, even if it waits, until it has ended or is cancelled."""
         return self._ticket is not None
 
     def start(
@@ -140,10 +120,7 @@ class RunControl:
         take: Callable[[Any], None],
         follow: Callable[[], None] | None = None,
     ) -> None:
-        """Run steps on a layer when it is their turn, and give `take` their result.
-
-        `follow` is called whenever they have progressed.
-        """
+        """Queue a run on a layer; `take` gets the result, progress calls `follow`."""
         if self.is_running:
             return
         self._source, self._ticket, self._pace, self._result = source, object(), Pace(), ""
@@ -165,22 +142,22 @@ class RunControl:
         self._end()
 
     def let_go_of(self, layer: Layer) -> None:
-        """Go on if a layer is removed, since the run is done with it."""
+        """Do not stop when this layer is removed, since the run is done with it."""
         if layer is self._source:
             self._source = None
 
     def offer(self, *, has_source: bool) -> None:
-        """Let runs be started, or not, since there is no layer."""
+        """Enable runs if there is a layer to restore."""
         self._has_source = has_source
         self._show_what_can_be_done()
 
     def tell_estimate(self, seconds: float | None) -> None:
-        """Say how long a run will take, if that is known."""
+        """Show how long a run will take; None if it is not known."""
         self._estimate = "" if seconds is None else f"Takes about {in_words(seconds)}."
         self._show_what_is_known()
 
     def tell_result(self, text: str) -> None:
-        """Say something of the last run, until there is another."""
+        """Show a message on the last run, until there is another."""
         self._result = text
         self._show_what_is_known()
 
@@ -197,7 +174,7 @@ class RunControl:
             self._run.quit()
 
     def _if_present(self, ticket: object, callback: Callable[..., None], *arguments: Any) -> None:
-        """Call back about the present run; end it once the window is closed and Qt's side gone."""
+        """Call back if `ticket` is that of the present run; end it if the window is deleted."""
         if not isalive(self.run.native):
             self._quit()
         elif ticket is self._ticket:
@@ -246,20 +223,10 @@ class RunControl:
 
 
 class TimeEstimate:
-    """Measures the speed of what is chosen, once in a session, and tells the time that it takes.
+    """Estimates the time of a run from a speed that is measured once per session and settings.
 
-    Parameters
-    ----------
-    window : QWidget
-        It ends with this window.
-    verb, task : str
-        What is done, by whose models.
-    prepare : callable
-        Makes a `Restoration` of a `LayerImage` and arguments, in another thread.
-    ask : callable
-        Returns the images that a run would restore, and its arguments; or raises ValueError.
-    tell : callable
-        Called with the seconds, or with None if they are not known.
+    `ask` returns the images that a run would restore and its arguments, or raises `ValueError`.
+    `tell` is called with the seconds, or with None if they are not known.
     """
 
     def __init__(
@@ -280,12 +247,12 @@ class TimeEstimate:
         self._timer.timeout.connect(self._update)
 
     def request(self) -> None:
-        """Something has changed: estimate again when there is time."""
+        """Schedule a debounced estimate, as something has changed."""
         if isalive(self._window):
             self._timer.start()
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         if isalive(self._window):
             self._timer.stop()
         if self._worker is not None:
@@ -293,9 +260,9 @@ class TimeEstimate:
 
     def _update(self) -> None:
         if "torch" not in sys.modules:
-            return  # it is being imported for the choice of models, which asks again
+            return  # it is being imported for the choice of models, which then requests again
         if run_queue.is_busy() or self._worker is not None:
-            self._timer.start()  # neither is to slow the other one down
+            self._timer.start()  # a measurement and a run would slow each other down
             return
         try:
             images, arguments = self._ask()
@@ -307,7 +274,7 @@ class TimeEstimate:
             partial(self._steps, images, kept),
             None,
             on_result=self._take,
-            on_error=lambda _: self._take(None),  # Run tells what is wrong
+            on_error=lambda _: self._take(None),  # Run will show the error
             on_end=self._end,
         )
 
@@ -334,5 +301,5 @@ class TimeEstimate:
 
 
 def _as_key(name: str, value: Any) -> tuple[str, Any]:
-    """An argument as part of a key; of a PSF its size."""
+    """An argument as part of a cache key; a PSF counts by its shape."""
     return name, np.shape(value) if isinstance(value, np.ndarray) else str(value)

@@ -1,4 +1,4 @@
-"""What the windows tell each other about models."""
+"""Signals about models, sent between the windows."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class _ModelEvents:
     chosen = Signal(str, str)
 
 
-# Signals know their owner only weakly.
+# Kept here, since signals refer to their owner only weakly.
 _events = _ModelEvents()
 models_changed = _events.changed
-"""Models have been added, renamed or removed."""
+"""Emitted when models have been added, renamed or removed."""
 model_chosen = _events.chosen
-"""A model is to be selected wherever models of its task are offered: task, name."""
+"""Emitted with the task and the name of a model that all windows of its task are to select."""
 
 
 def known_models(task: str | None = None) -> list[ModelInfo]:
-    """The models, of a task or all; from the first call on, `models_changed` is emitted."""
+    """List the models of a task, or all; from the first call on, `models_changed` is emitted."""
     from napari_rednet.models import list_models, on_change
 
     on_change(_tell_windows)
@@ -33,7 +33,7 @@ def known_models(task: str | None = None) -> list[ModelInfo]:
 
 
 def _tell_windows() -> None:
-    # Without a window there need be no event loop either.
+    # Without a listening window, there may be no event loop either.
     if len(models_changed):
         ensure_main_thread(_emit_changed)()
 

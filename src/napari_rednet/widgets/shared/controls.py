@@ -1,4 +1,4 @@
-"""The controls that all restoration widgets have: layer, model, device, in a narrow dock."""
+"""Controls that the restoration windows share: layer, model, device."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _RESTORING = (
     "Models of your own follow, or are chosen from a file."
 )
 _MARGIN = 2  # around the text, on which styles differ
-_LONG = 20  # letters, more than which a narrow dock may have no room for
+_LONG = 20  # letters; a narrow dock may have no room for more
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What there is to choose from: (label, value) of models, and names of devices."""
+    """The choices on offer: (label, value) of models, and names of devices."""
 
     models: Sequence[tuple[str, str]]
     devices: Sequence[str]
 
 
 def find_choices(task: str) -> Choices:
-    """Look for models and devices; the first call in a session takes seconds, for torch."""
+    """Find models and devices; the first call takes seconds, as it imports torch."""
     from napari_rednet.engine.devices import available_devices
 
     models = [(_label(info), info.variant) for info in known_models(task)]
@@ -58,10 +58,9 @@ def _label(info: ModelInfo) -> str:
 
 
 class ChoiceBox(ComboBox):
-    """A combo box that keeps its choice while there is one of that value.
+    """Combo box that keeps its value when the choices change, and shortens long texts.
 
-    The plain one keeps the text: renaming the chosen layer would choose another. Long names are
-    shortened, so that they do not widen the dock.
+    magicgui's keeps the text instead, so that renaming the chosen layer would choose another.
     """
 
     value: Any
@@ -77,10 +76,10 @@ class ChoiceBox(ComboBox):
         explain_long(self.native.model())
 
     def reset_choices(self, *_: Any) -> None:
-        """Ask again for the choices; napari calls it when layers come, go or are renamed."""
+        """Refresh the choices; called by napari when layers are added, removed or renamed."""
         chosen = self.value
         with self.changed.blocked():
-            self.choices = ()  # otherwise new ones come after those that stay
+            self.choices = ()  # or magicgui would put new ones last
             super().reset_choices()
             if chosen in self.choices:
                 self.value = chosen
@@ -90,26 +89,13 @@ class ChoiceBox(ComboBox):
 
 
 def fit_parts(edit: FileEdit) -> None:
-    """Make the button of a file field narrow, and give it and the line the field's tooltip."""
+    """Make the button of a file field narrow, and give both parts the field's tooltip."""
     edit.choose_btn.text = "…"
     edit.choose_btn.tooltip = edit.line_edit.tooltip = edit.tooltip
 
 
 class ModelControls:
-    """Controls of the model and of where it computes.
-
-    Parameters
-    ----------
-    label, tooltip : str
-        Of the choice of the model.
-
-    Attributes
-    ----------
-    model, device : ChoiceBox
-        Both offer what there is; the model may come from a file, too.
-    model_file : FileEdit
-        That file; hidden unless it is asked for.
-    """
+    """Choice of a model, by name or file, and of the device."""
 
     def __init__(self, label: str = "Model", tooltip: str = _RESTORING) -> None:
         self._choices = Choices([(DEFAULT_MODEL, DEFAULT_MODEL)], [DEFAULT_DEVICE])
@@ -137,12 +123,12 @@ class ModelControls:
         self.model.changed.connect(self._show_file)
 
     def want(self, parameters: Mapping[str, Any]) -> None:
-        """Choose a model and a device that are remembered, as soon as they are offered."""
+        """Choose a remembered model and device as soon as they are offered."""
         self._wanted = {name: parameters.get(name) for name in ("model", "device")}
         self._choose_wanted()
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
-        """Show what there is to choose from, and choose a model if one is named."""
+        """Show the available models and devices, and choose a model if one is named."""
         self._choices = choices
         self.model.reset_choices()
         self.device.reset_choices()
@@ -152,13 +138,7 @@ class ModelControls:
             self.model.value = model
 
     def arguments(self) -> dict[str, str]:
-        """The model, by its name or file, and the device.
-
-        Raises
-        ------
-        ValueError
-            In words for the user, if no model file has been chosen.
-        """
+        """The model (name or path) and the device; `ValueError`, for the user, without a file."""
         return {"model": self._name_or_path(), "device": self.device.value}
 
     def _name_or_path(self) -> str:
@@ -179,7 +159,7 @@ class ModelControls:
 
 
 def widen_unlabelled(container: Container) -> None:
-    """Give the whole width to rows without a label, of what is laid out with labels.
+    """Give rows without a label the whole width.
 
     magicgui puts a label before everything, here an empty one, and in a narrow dock with a large
     font there is no room for buttons beside it.
@@ -191,7 +171,7 @@ def widen_unlabelled(container: Container) -> None:
 
 
 def make_ensemble() -> CheckBox:
-    """Whether to average over orientations."""
+    """Check box to average over orientations."""
     return CheckBox(
         name="ensemble",
         label="",
@@ -201,7 +181,7 @@ def make_ensemble() -> CheckBox:
 
 
 def make_repair() -> CheckBox:
-    """Whether hot and dead pixels are repaired first."""
+    """Check box to repair hot and dead pixels first."""
     return CheckBox(
         name="repair",
         label="",
@@ -225,7 +205,7 @@ def make_iterations() -> SpinBox:
 
 
 def make_strength() -> FloatSpinBox:
-    """A factor on the noise."""
+    """Spin box for a factor on the noise."""
     return FloatSpinBox(
         name="strength",
         label="Strength",
@@ -237,7 +217,7 @@ def make_strength() -> FloatSpinBox:
 
 
 def make_fractions() -> CheckBox:
-    """Whether results are floats."""
+    """Check box for results in float32."""
     return CheckBox(
         name="fractions",
         label="",
@@ -248,12 +228,12 @@ def make_fractions() -> CheckBox:
 
 
 def defects_argument(repair: CheckBox) -> str:
-    """What the control says, as argument of the restoration functions."""
+    """The argument `defects` of the restoration functions."""
     return "repair" if repair.value else "keep"
 
 
 def make_status(tooltip: str) -> Label:
-    """A line of text, hidden as long as it is empty."""
+    """Status line, hidden while it is empty."""
     status = Label(label="", tooltip=tooltip, visible=False)
     status.native.setWordWrap(True)
     status.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
@@ -261,21 +241,13 @@ def make_status(tooltip: str) -> Label:
 
 
 def show_status(status: Label, text: str) -> None:
-    """Say something, or nothing."""
+    """Set the text of a status line; an empty one hides it."""
     status.value = text
     status.visible = bool(text)
 
 
 class CommonControls:
-    """Controls of what is restored, by which model and where.
-
-    Parameters
-    ----------
-    layers : callable
-        Returns the layers to choose from.
-    repairs : bool
-        Whether the task repairs hot and dead pixels first.
-    """
+    """Controls of all tasks: layer, model, device, ensemble and, if `repairs`, hot pixels."""
 
     def __init__(self, layers: Callable[..., list[Any]], *, repairs: bool = True) -> None:
         self.image = ChoiceBox(
@@ -293,17 +265,17 @@ class CommonControls:
 
     @property
     def source(self) -> list[Widget]:
-        """What is restored, and by which model."""
+        """Controls of what is restored, and by which model."""
         return [self.image, self.model, self.model_file]
 
     @property
     def remembered(self) -> list[ValueWidget]:
-        """The controls whose values are kept from one session to the next."""
+        """The controls whose values are kept between sessions."""
         return [self.model, self.model_file, *self._repair, self.ensemble, self.device]
 
     @property
     def computing(self) -> list[Widget]:
-        """How it is computed."""
+        """Controls of how it is computed."""
         return [*self._repair, self.ensemble, self.device]
 
     @property
@@ -311,24 +283,19 @@ class CommonControls:
         return [] if self.repair is None else [self.repair]
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
-        """Show what there is to choose from, and choose a model if one is named."""
+        """Show the available models and devices, and choose a model if one is named."""
         self._models.offer(choices, model)
 
     def arguments(self) -> dict[str, Any]:
-        """What the controls say, as arguments of the restoration functions."""
+        """The values of the controls, as arguments of the restoration functions."""
         repair = {} if self.repair is None else {"defects": defects_argument(self.repair)}
         return {**self._models.arguments(), **repair, "ensemble": self.ensemble.value}
 
 
 class ElidedMiddle(QObject):
-    """Draws the text of a combo box with an ellipsis in its middle, if it is too long.
+    """Event filter that elides the text of a combo box in its middle.
 
-    Qt cuts off the end, which is what tells a result from its source. Lists it shortens itself.
-
-    Parameters
-    ----------
-    box : QComboBox
-        Whose text is drawn.
+    Qt cuts off the end, which tells a result from its source. Open lists are elided by Qt.
     """
 
     def __init__(self, box: QComboBox) -> None:
@@ -336,7 +303,7 @@ class ElidedMiddle(QObject):
         box.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Draw and explain as Qt does, but for the text; called by Qt."""
+        """Paint the elided text, and add the full one to the tooltip; called by Qt."""
         if not isinstance(watched, QComboBox):
             return False
         if event.type() == QEvent.Type.Paint:
@@ -350,7 +317,7 @@ class ElidedMiddle(QObject):
 
 
 def shown_text(box: QComboBox) -> str:
-    """The text of a combo box as far as there is room for it."""
+    """The text of a combo box, elided to the room for it."""
     control, field = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
     room = box.style().subControlRect(control, _option(box), field, box).width() - _MARGIN
     middle = Qt.TextElideMode.ElideMiddle
@@ -358,7 +325,7 @@ def shown_text(box: QComboBox) -> str:
 
 
 def explain_long(names: QAbstractItemModel) -> None:
-    """Give the long ones of a list themselves as tooltips."""
+    """Give long items of a list their text as tooltip."""
     for row in range(names.rowCount()):
         index = names.index(row, 0)
         name = str(index.data())

@@ -1,4 +1,4 @@
-"""Docked windows: where they go, their dialogs, their scrolling, and runs that end with them."""
+"""Docks: their place, their dialogs, their scrolling, and runs that end when they are closed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from napari_rednet.widgets.shared.worker import Steps
 _SPARE = 8
 
 WINDOW_MARK = "napari_rednet_window"
-"""Property that tells the windows of this package from others."""
-_ENOUGH = 0.9  # of what docks want; hints are a few pixels too high
+"""Qt property that marks the windows of this package."""
+_ENOUGH = 0.9  # of the size hints of docks, which are a few pixels too high
 _DIALOG_WIDTH = 360
 _WIDEST, _LOWEST, _HIGHEST = 290, 110, 600
 
@@ -40,14 +40,9 @@ _WIDEST, _LOWEST, _HIGHEST = 290, 110, 600
 class TabIfCrowded(QObject):
     """Makes the dock of a window a tab of another one of ours, if there is no room for both.
 
-    napari puts docks below each other. Qt squeezes those that scroll, and lets the window grow
-    beyond the screen for those that do not. This acts once, when the dock is opened; from then on
-    it lies where users put it.
-
-    Parameters
-    ----------
-    window : QWidget
-        What is docked.
+    napari puts docks below each other. Qt squeezes those that scroll, and lets the main window grow
+    beyond the screen for those that do not. This acts once, when the dock is opened; later it stays
+    where users put it.
     """
 
     def __init__(self, window: QWidget) -> None:
@@ -58,7 +53,7 @@ class TabIfCrowded(QObject):
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Follow the window into its dock, and the dock into its place; called by Qt."""
+        """Wait until the window has a dock and the dock is shown, then place it; called by Qt."""
         if event.type() == QEvent.Type.ParentChange:
             if isinstance(watched, QDockWidget):
                 self._remember(watched.parent())
@@ -73,7 +68,7 @@ class TabIfCrowded(QObject):
         return False
 
     def _remember(self, main: QObject | None) -> None:
-        """How the docks lie before there is another one."""
+        """Store the heights of the docks before another one is added."""
         if isinstance(main, QMainWindow) and main.isVisible():
             self._size = main.size()
             docks = main.findChildren(QDockWidget)
@@ -103,11 +98,6 @@ class ToFrontWhenChosen(QObject):
 
     napari's menus hide a dock that is shown, even if it is behind another tab, and show it where
     it was. So choosing one behind would close it, and choosing it again would put it behind.
-
-    Parameters
-    ----------
-    dock : QDockWidget
-        The dock.
     """
 
     def __init__(self, dock: QDockWidget) -> None:
@@ -118,7 +108,7 @@ class ToFrontWhenChosen(QObject):
         dock.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Follow menus that hide and show the dock; called by Qt, which is not done yet."""
+        """Bring the dock to the front after a menu has hidden or shown it; called by Qt."""
         if event.type() == QEvent.Type.Hide and self._dock.isHidden():
             self._was_hidden = True
             if self._is_behind:
@@ -147,13 +137,13 @@ def _is_ours(dock: QDockWidget) -> bool:
 
 
 def ask_file(parent: QWidget) -> Path | None:
-    """A model file that the user chooses; None if the dialog is cancelled."""
+    """Ask for a model file; None if the dialog is cancelled."""
     path, _ = QFileDialog.getOpenFileName(parent, "Add a model", "", "Models (*.safetensors)")
     return Path(path) if path else None
 
 
 def ask_name(parent: QWidget, title: str, suggested: str) -> str | None:
-    """A name that the user types; None if the dialog is cancelled."""
+    """Ask for a name; None if the dialog is cancelled."""
     dialog = QInputDialog(parent)
     dialog.setWindowTitle(title)
     dialog.setLabelText("Name:")
@@ -165,27 +155,27 @@ def ask_name(parent: QWidget, title: str, suggested: str) -> str | None:
 
 
 def ask_path(parent: QWidget, title: str, suggested: str, filters: str) -> Path | None:
-    """Where the user wants a file, with a suffix of the filter; None if the dialog is cancelled."""
+    """Ask for a file to write, with a suffix of the filter; None if the dialog is cancelled."""
     path, chosen = QFileDialog.getSaveFileName(parent, title, suggested, filters)
     return with_suffix(Path(path), chosen) if path else None
 
 
 def with_suffix(path: Path, chosen: str) -> Path:
-    """A path with the suffix of the chosen filter, such as "ONNX (*.onnx)", unless it has one."""
+    """Add the suffix of a filter such as "ONNX (*.onnx)" to a path without a known one."""
     suffix = chosen.rpartition("*")[2].rstrip(")")
     known = (".safetensors", ".zip", ".onnx")
     return path if path.suffix in known else path.with_name(path.name + suffix)
 
 
 def confirm(parent: QWidget, title: str, question: str) -> bool:
-    """Whether the user really wants what cannot be undone."""
+    """Ask for confirmation of what cannot be undone."""
     answer = QMessageBox.question(parent, title, question)
     return bool(answer == QMessageBox.StandardButton.Yes)
 
 
 @contextmanager
 def shown_errors() -> Iterator[None]:
-    """Show what went wrong, in words."""
+    """Show errors to the user instead of raising them."""
     try:
         yield
     except (RednetError, ValueError) as error:
@@ -193,8 +183,8 @@ def shown_errors() -> Iterator[None]:
 
 
 def set_needs(control: QWidget, needs: str, *, missing: bool) -> None:
-    """Disable a control as long as it needs something, which its tooltip says meanwhile."""
-    tooltip = control.toolTip().replace(f"\n{needs}", "")  # keys may follow it
+    """Disable a control while something is missing, and say so in its tooltip."""
+    tooltip = control.toolTip().replace(f"\n{needs}", "")  # its shortcut may follow
     control.setToolTip(f"{tooltip}\n{needs}" if missing else tooltip)
     control.setEnabled(not missing)
 
@@ -210,12 +200,12 @@ class RunningWidget(QWidget):
 
     @property
     def is_running(self) -> bool:
-        """Whether a run has been started and has not ended."""
+        """True while a run works or waits."""
         return self._worker is not None
 
     @property
     def _waiting_text(self) -> str:
-        """What the run waits for; empty if it does not."""
+        """Status text while the run waits; empty if it does not."""
         name = "" if self._worker is None else self._worker.waits_for
         return f"Waiting for: {name}" if name else ""
 
@@ -241,7 +231,7 @@ class RunningWidget(QWidget):
         )
 
     def _if_open(self, callback: Any, *arguments: Any) -> None:
-        """Call back, or end the run once the window is closed and Qt's side gone."""
+        """Call back, or end the run if the window is deleted."""
         if isalive(self):
             callback(*arguments)
         else:
@@ -252,21 +242,21 @@ class RunningWidget(QWidget):
             self._worker.quit()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
-        """Cancel when the dock is closed; called by Qt."""
+        """Cancel the run when the dock is closed; called by Qt."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._quit()
 
 
 def clock(minutes: float) -> str:
-    """A time such as 3:20 or 1:03:20."""
+    """Minutes as a time such as 3:20 or 1:03:20."""
     seconds = round(60 * minutes)
     hours, rest = divmod(seconds, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 class Scrolling(QScrollArea):
-    """Controls that give way to curves and pictures in a low window."""
+    """Scroll area for controls, which give way to curves and pictures in a low window."""
 
     def __init__(self, native: QWidget) -> None:
         super().__init__()
@@ -277,7 +267,7 @@ class Scrolling(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As high as what there is to see."""
+        """As high as the controls, within limits."""
         return self._fit(self.widget().sizeHint()).boundedTo(QSize(_WIDEST, _HIGHEST))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
@@ -286,12 +276,12 @@ class Scrolling(QScrollArea):
         return QSize(inner.width(), min(inner.height(), _LOWEST))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Follow when controls appear or vanish; called by Qt."""
+        """Update the size when controls appear or vanish; called by Qt."""
         if event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
 
     def _fit(self, inner: QSize) -> QSize:
         bar = self.verticalScrollBar().sizeHint().width()
-        # Frames of napari's theme are higher than they say.
+        # Frames of napari's theme are higher than their size hints.
         return QSize(inner.width() + bar, inner.height() + _SPARE)

@@ -1,4 +1,4 @@
-"""Image layers as arrays to restore, in memory or still to be computed; results as layers."""
+"""Image layers as arrays, in memory or lazy, and results as layers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from napari.viewer import Viewer
 from napari_rednet.execution import is_dask
 from napari_rednet.provenance import Origin, find_origin
 
-# How a layer lies in the world and how it is shown. Names that an older napari does not know
-# are left out.
+# Transform and looks of a layer; those that an older napari does not know are left out.
 _KEPT = (
     *("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels"),
     *("contrast_limits", "colormap", "gamma", "blending", "opacity"),
     *("interpolation2d", "interpolation3d", "rendering", "depiction", "projection_mode"),
     *("attenuation", "iso_threshold"),
 )
-# Pixels along a side up to which graphics cards show a plane as it is; napari draws larger ones
-# coarsely, unless they come with smaller copies.
+# Side of the largest texture of usual graphics cards, in pixels; napari draws larger planes
+# coarsely, unless they are multiscale.
 _LARGEST_TEXTURE = 8192
 _REFUSED = {
     "b": "yes or no (bool) values. To fill what it marks in an image, choose it as the mask of "
@@ -33,22 +32,15 @@ _REFUSED = {
     "their own",
 }
 TEMPORARY = "napari_rednet_temporary"
-"""In the metadata of layers that come and go with a window."""
+"""Key in the metadata of layers that a window adds and removes itself."""
 
 
 @dataclass(frozen=True)
 class LayerImage:
-    """What of a layer is restored.
+    """The part of a layer to restore.
 
-    Parameters
-    ----------
-    data : (..., Y, X), (..., Y, X, 3) or (..., Y, X, 4) array
-        The full resolution, with the transparency of an RGBA layer.
-    rgb : bool
-        Whether the last axis holds colours. Any other axis of a layer counts planes.
-    plane : tuple of int, optional
-        Where in the layer the data lie, along the axes before Y and X, which are of length 1
-        then; None if the data are everything.
+    `data` is (..., Y, X), or (..., Y, X, 3 or 4) if `rgb`, in full resolution. `plane` is the index
+    of a single plane along the axes before Y and X, which then have the length 1; None for all.
     """
 
     data: Any
@@ -57,32 +49,32 @@ class LayerImage:
 
     @property
     def array(self) -> Any:
-        """The data without transparency."""
+        """The data without alpha."""
         return self._samples(slice(0, 3)) if self.rgb else self.data
 
     @property
     def alpha(self) -> Any:
-        """Transparency, (..., Y, X, 1); None without."""
+        """Alpha, (..., Y, X, 1); None without."""
         return self._samples(slice(3, 4)) if self.has_alpha else None
 
     @property
     def has_alpha(self) -> bool:
-        """Whether there is transparency."""
+        """True if there is an alpha channel."""
         return self.rgb and self.data.shape[-1] == 4
 
     @property
     def channel_axis(self) -> int | None:
-        """Axis of the colours."""
+        """Axis of the colours; None if there are none."""
         return -1 if self.rgb else None
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the channels; a single empty one without a channel axis."""
+        """Names of the channels; a single empty one without colours."""
         return ("red", "green", "blue") if self.rgb else ("",)
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
-        """Pixels along each axis of the layer, which colours are none of."""
+        """Shape without the colours."""
         shape: tuple[int, ...] = tuple(self.data.shape)
         return shape[:-1] if self.rgb else shape
 
@@ -97,7 +89,7 @@ class LayerImage:
         return LayerImage(self.data[(*place, rows, columns)], self.rgb)
 
     def with_alpha(self, restored: Any) -> Any:
-        """A restored array with the untouched transparency of the layer, unless it has its own."""
+        """Append the alpha of the layer to a restored array, unless it has its own."""
         alpha = self.alpha
         if alpha is None or restored.shape[-1] == self.data.shape[-1]:
             return restored
@@ -115,19 +107,7 @@ class LayerImage:
 
 @dataclass(frozen=True)
 class LayerSource:
-    """What tells where the data of a layer come from, once it is asked for.
-
-    Parameters
-    ----------
-    name : str
-        Of the layer.
-    path : str or None
-        The file that it was opened from.
-    shape : tuple of int
-        Of its full resolution.
-    dtype : dtype
-        Of its data.
-    """
+    """Where the data of a layer come from: file (or None), full-resolution shape and dtype."""
 
     name: str
     path: str | None
@@ -135,7 +115,7 @@ class LayerSource:
     dtype: Any
 
     def find_origin(self) -> Origin:
-        """Look into the file, which may take a while."""
+        """The origin of the data; reads the file, which may take a while."""
         return find_origin(self.name, self.path, self.shape, self.dtype)
 
 
@@ -146,7 +126,7 @@ def layer_source(layer: Layer) -> LayerSource:
 
 
 def image_layers(viewer: Viewer) -> list[Image]:
-    """The image layers of a viewer that can be worked on."""
+    """The image layers of a viewer, without temporary ones."""
     return [
         layer
         for layer in viewer.layers
@@ -155,7 +135,7 @@ def image_layers(viewer: Viewer) -> list[Image]:
 
 
 def insert_quietly(viewer: Viewer, index: int, layer: Image) -> None:
-    """Insert a layer without selecting it; nobody hears of another selection in between."""
+    """Insert a layer without selecting it, and without events of the selection."""
     layers = viewer.layers
     selected = [one for one in layers if one in layers.selection]
     with layers.selection.events.blocker_all():
@@ -170,7 +150,7 @@ def full_resolution(layer: Layer) -> Any:
 
 
 def check_restorable(layer: Image) -> None:
-    """Raise `ValueError`, in words for the user, if there is no restoring the values of a layer."""
+    """Raise `ValueError`, worded for the user, if the values of a layer cannot be restored."""
     kind = np.dtype(full_resolution(layer).dtype).kind
     if kind not in "iuf":
         holds = _REFUSED.get(kind, "no real numbers")
@@ -180,17 +160,11 @@ def check_restorable(layer: Image) -> None:
 def layer_image(
     layer: Image, plane: Sequence[int] | None = None, *, lazily: bool | None = None
 ) -> LayerImage:
-    """The image of a layer; of a multiscale layer, the level of full resolution.
+    """The image of a layer in full resolution, or of one plane of it.
 
-    Parameters
-    ----------
-    layer : Image
-        The layer.
-    plane : sequence of int, optional
-        A position along the axes before Y and X, which are of length 1 then; everything if None.
-    lazily : bool, optional
-        For what is not in memory: whether it becomes a dask array, so that its result is lazy, or
-        an array that is computed plane by plane. It stays as it is if None.
+    `plane` is the index along the axes before Y and X. Data that are not in memory become a dask
+    array if `lazily` is True, so that the result is lazy, and are computed plane by plane if it is
+    False. If it is None, data of all planes stay as they are.
     """
     data = full_resolution(layer)
     if not is_in_memory(data) and (plane is not None or lazily is not None):
@@ -203,38 +177,35 @@ def layer_image(
 
 
 def shown_plane(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
-    """Where the plane lies that is shown when the sliders are at a point of the world."""
+    """Index of the plane that is shown when the sliders are at a point of the world."""
     position = layer.world_to_data(np.asarray(point, float)[-layer.ndim :])[:-2]
     counts = full_resolution(layer).shape[: layer.ndim - 2]
     return tuple(int(np.clip(np.round(x), 0, n - 1)) for x, n in zip(position, counts, strict=True))
 
 
 def layer_options(layer: Image, plane: Sequence[int] | None = None) -> dict[str, Any]:
-    """Keyword arguments of `add_image` that place and show an image like the one of `layer`.
-
-    With `plane`, the image has the axes of the layer and is of length 1 along those before Y and X.
-    """
+    """Arguments of `add_image` that place and show an image like `layer`, or like a plane of it."""
     state = layer.as_layer_data_tuple()[1]
     options = {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
     return options if plane is None else options | finer_grid(layer, 1, (*plane, 0, 0))
 
 
 def finer_grid(layer: Image, factor: int, first: Sequence[float] | None = None) -> dict[str, Any]:
-    """Keyword arguments of `add_image` for `factor` times as many rows and columns in its place.
+    """Scale and translation for `factor` times as many rows and columns in the same place.
 
-    `first` is the pixel of the layer that the image begins at, if it is not the layer's first.
+    `first` is the pixel of the layer that the image begins at, by default the layer's first.
     """
     scale = np.array(layer.scale, float)
     scale[-2:] /= factor
     start = np.zeros(layer.ndim) if first is None else np.array(first, float)
-    # Pixels are where their centres are: the first small one lies before that of the large one.
+    # Pixel positions are their centres; that of the first small one lies before the large one's.
     start[-2:] += (1 - factor) / (2 * factor)
     placed = Affine(layer.scale, layer.translate, rotate=layer.rotate, shear=layer.shear)
     return {"scale": scale, "translate": placed(start)}
 
 
 def as_shown(image: Any, *, rgb: bool) -> dict[str, Any]:
-    """An image as the arguments `data` and `multiscale` of `add_image`: large ones in levels."""
+    """Arguments `data` and `multiscale` of `add_image`; large images get a pyramid."""
     rows, columns = (-3, -2) if rgb else (-2, -1)
     levels = [image]
     half = tuple(slice(None, None, 2 if a in (rows, columns) else 1) for a in range(-image.ndim, 0))
@@ -246,29 +217,22 @@ def as_shown(image: Any, *, rgb: bool) -> dict[str, Any]:
 
 
 def is_in_memory(array: Any) -> bool:
-    """Whether the values of an array are there, or mapped into memory."""
+    """True if an array is in memory, or memory-mapped."""
     return isinstance(array, np.ndarray)
 
 
 def as_lazy(array: Any) -> Any:
-    """A stored array as a dask array of the same chunks; dask arrays stay as they are."""
+    """A stored array as a dask array; dask arrays stay as they are."""
     import dask.array as da
 
     return array if is_dask(array) else da.from_array(array, name=False)
 
 
 class PlanesOnDemand:
-    """A dask array that is computed plane by plane, each when it is first looked at.
+    """A dask array that is computed plane by plane when it is read; the last plane is cached.
 
-    A restoration reads a plane band by band, and bands of one plane need the same chunks: the
-    last plane is kept. It is no dask array: a restoration of it is not lazy.
-
-    Parameters
-    ----------
-    array : dask array
-        With the axes of a plane last.
-    plane_axes : int
-        How many these are: 2, or 3 with colours.
+    A restoration reads a plane in bands, which need the same chunks. This is no dask array, so
+    that restoring it is not lazy. `plane_axes` is 2, or 3 with colours as the last axis.
     """
 
     def __init__(self, array: Any, plane_axes: int) -> None:
@@ -290,7 +254,7 @@ class PlanesOnDemand:
         return np.asarray(self._array, dtype)
 
     def samples(self, which: slice) -> PlanesOnDemand:
-        """Some of the colours."""
+        """The array with only some of its colours."""
         return PlanesOnDemand(self._array[..., which], self.ndim - self._leading)
 
     def _plane(self, plane: tuple[int | slice, ...]) -> npt.NDArray[Any]:

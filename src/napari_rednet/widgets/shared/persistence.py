@@ -1,4 +1,4 @@
-"""What the windows remember from one session to the next: values of controls, and named ones."""
+"""Parameters kept between sessions: those of the last run, and named presets."""
 
 from __future__ import annotations
 
@@ -16,59 +16,44 @@ from magicgui.widgets.bases import ValueWidget
 from platformdirs import user_config_path
 
 Parameters = Mapping[str, Any]
-"""Names of controls and their values, as JSON knows them."""
+"""Names of controls and their values, in JSON types."""
 _VARIABLE = "NAPARI_REDNET_CONFIG"
 _LAST, _PRESETS = "last", "presets"
 
 
 def parameters_file() -> Path:
-    """Where parameters are kept; the file need not exist.
-
-    The environment variable ``NAPARI_REDNET_CONFIG`` names another folder for it.
-    """
+    """Path of the parameters, which need not exist; ``NAPARI_REDNET_CONFIG`` sets its folder."""
     elsewhere = os.environ.get(_VARIABLE)
     folder = Path(elsewhere).expanduser() if elsewhere else None
     return (folder or user_config_path("napari-rednet", appauthor=False)) / "parameters.json"
 
 
 def last_parameters(task: str) -> dict[str, Any]:
-    """The parameters of the last run of a task; empty if there are none that can be read."""
+    """The parameters of the last run of a task; empty if none can be read."""
     return dict(_section(_read(), _LAST, task))
 
 
 def remember(task: str, parameters: Parameters) -> None:
-    """Keep the parameters of a run. Where nothing can be written, nothing is remembered."""
+    """Store the parameters of a run, if the file can be written."""
     with suppress(OSError):
         _change(_LAST, task, parameters)
 
 
 def presets(task: str) -> dict[str, dict[str, Any]]:
-    """Parameters of a task that have a name, in the order of the names."""
+    """The presets of a task, sorted by name."""
     found = _section(_read(), _PRESETS, task)
     return {name: found[name] for name in sorted(found) if isinstance(found[name], dict)}
 
 
 def save_preset(task: str, name: str, parameters: Parameters) -> None:
-    """Give parameters a name; those that had it are replaced.
-
-    Raises
-    ------
-    ValueError
-        In words for the user, if the name is empty or nothing can be written.
-    """
+    """Store a preset; `ValueError`, worded for the user, if it has no name or writing fails."""
     if not name:
         raise ValueError("a preset needs a name")
     _change_presets(task, {**presets(task), name: dict(parameters)})
 
 
 def delete_preset(task: str, name: str) -> None:
-    """Forget parameters by their name.
-
-    Raises
-    ------
-    ValueError
-        In words for the user, if nothing can be written.
-    """
+    """Delete a preset; `ValueError`, worded for the user, if writing fails."""
     _change_presets(task, {n: p for n, p in presets(task).items() if n != name})
 
 
@@ -93,7 +78,7 @@ def _section(content: Mapping[str, Any], section: str, task: str) -> dict[str, A
 
 
 def _read() -> dict[str, Any]:
-    """What is kept; nothing if the file is missing or damaged."""
+    """The stored content; empty if the file is missing or damaged."""
     try:
         content = json.loads(parameters_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -102,7 +87,7 @@ def _read() -> dict[str, Any]:
 
 
 def _write(content: Mapping[str, Any]) -> None:
-    """Write all at once, so that another window never reads half of it."""
+    """Replace the file at once, so that another window never reads half of it."""
     path = parameters_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
@@ -113,28 +98,28 @@ def _write(content: Mapping[str, Any]) -> None:
 
 
 def read_controls(controls: Iterable[ValueWidget]) -> dict[str, Any]:
-    """Values by the names of the controls, as JSON knows them."""
+    """The values of controls by name, in JSON types."""
     return {control.name: _value(control) for control in controls}
 
 
 def write_controls(controls: Iterable[ValueWidget], values: Mapping[str, Any]) -> None:
-    """Give controls their values back, as far as there are any and they can take them."""
+    """Set controls to stored values, as far as there are any and they fit."""
     for control in controls:
         if _fits(control, values.get(control.name)):
-            # What there is to choose from, and ranges, may have changed since.
+            # Choices and ranges may have changed since.
             with suppress(ValueError):
                 control.value = _find(control, values[control.name])
 
 
 def _value(control: ValueWidget) -> Any:
-    """The value of a control; of a layer, or what holds one, what the control calls it."""
+    """The value of a control in JSON types; of a layer or another object, its label."""
     value = _plain(control.value)
     is_plain = value is None or isinstance(value, (str, Real))
     return value if is_plain or not isinstance(control, ComboBox) else control.current_choice
 
 
 def _find(control: ValueWidget, value: Any) -> Any:
-    """What a control calls so, unless it has such a value."""
+    """The choice with this label, unless the value is itself a choice."""
     if isinstance(control, ComboBox) and isinstance(value, str) and value not in control.choices:
         found = control.get_choice(value)
         return value if found is None else found
@@ -151,5 +136,5 @@ def _fits(control: ValueWidget, value: Any) -> bool:
     present = _value(control)
     if isinstance(present, bool) or isinstance(value, bool):
         return type(present) is type(value)
-    # What is a number stays one; the rest is text, that of a file perhaps not there yet.
+    # Numbers stay numbers; all else is text, even if it is None now, as a path without a file.
     return isinstance(value, Real) if isinstance(present, Real) else isinstance(value, str)

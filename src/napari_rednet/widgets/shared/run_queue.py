@@ -1,4 +1,4 @@
-"""The runs of all windows: one works, the others wait for their turn."""
+"""Queue of the runs of all windows: one works, the others wait."""
 
 from __future__ import annotations
 
@@ -11,25 +11,10 @@ from napari_rednet.widgets.shared.worker import Steps, StepsWorker, start_worker
 class QueuedRun:
     """A run that begins when those before it have ended, and can be cancelled before.
 
-    Parameters
-    ----------
-    begin : callable
-        Starts the worker, given what to call when it has ended.
-    description : str
-        What those behind it are told that they wait for.
-    is_open : callable
-        Whether its window is there; if not, it gives up its turn.
-    on_wait : callable
-        Called when there is another run to wait for, with its description.
-    on_end : callable
-        Called when it has ended, or was cancelled while it waited.
-
-    Attributes
-    ----------
-    abort_requested : bool
-        Whether it has been cancelled.
-    waits_for : str
-        The description of the run that it waits for; empty once it has begun.
+    `begin` starts the worker, given the callback for its end. `is_open` is False once the window is
+    closed; the run then gives up its turn. `on_wait` is called with the description of the run to
+    wait for, which `waits_for` holds until this one begins. `on_end` is called when the run has
+    ended, or was cancelled while it waited.
     """
 
     def __init__(
@@ -49,7 +34,7 @@ class QueuedRun:
         self._worker: StepsWorker | None = None
 
     def quit(self) -> None:
-        """Cancel."""
+        """Cancel the run."""
         if self.abort_requested:
             return
         self.abort_requested = True
@@ -59,15 +44,15 @@ class QueuedRun:
             self._end()
 
     def rest(self) -> None:
-        """Let others begin, since this one does nothing for a while."""
+        """Let the next run begin, since this one pauses."""
         _queue.leave(self)
 
     def go_on(self) -> None:
-        """After a rest: others that have not begun wait again."""
+        """Resume; runs that have not begun wait again."""
         _queue.return_to_front(self)
 
     def take_turn(self) -> None:
-        """Begin, unless that is done."""
+        """Begin, unless the run has begun already."""
         if self._worker is not None:
             return
         self.waits_for = ""
@@ -77,7 +62,7 @@ class QueuedRun:
             _queue.leave(self)
 
     def wait_for(self, other: QueuedRun) -> None:
-        """Tell the window, which says so, unless this has begun."""
+        """Tell the window which run it waits for, unless this one has begun."""
         if self._worker is not None:
             return
         self.waits_for = other.description
@@ -90,7 +75,7 @@ class QueuedRun:
 
 
 class _RunQueue:
-    """Who works and who waits, in the order in which they came."""
+    """The runs in their order; the first one works."""
 
     def __init__(self) -> None:
         self._runs: list[QueuedRun] = []
@@ -118,7 +103,7 @@ class _RunQueue:
             return
         first = self._runs[0]
         first.take_turn()
-        # One whose window is closed has left, and told the others by that.
+        # If its window is closed, it has left the queue, which has called this again.
         if self._runs and self._runs[0] is first:
             for other in self._runs[1:]:
                 other.wait_for(first)
@@ -128,7 +113,7 @@ _queue = _RunQueue()
 
 
 def is_busy() -> bool:
-    """Whether a run of any window is going on."""
+    """True if there is a run, of any window, that works or waits."""
     return _queue.is_busy
 
 
@@ -142,13 +127,7 @@ def queue_run(
     on_result: Callable[[Any], None],
     on_end: Callable[[], None],
 ) -> QueuedRun:
-    """Run steps in a thread when it is their turn; `start_worker` says more.
-
-    Parameters
-    ----------
-    is_open, on_wait :
-        As for `QueuedRun`, which is returned. The other ones are those of `start_worker`.
-    """
+    """Queue a run; the arguments are those of `QueuedRun` and `start_worker`."""
 
     def begin(on_end: Callable[[], None]) -> StepsWorker:
         return start_worker(

@@ -1,4 +1,4 @@
-"""How the windows look: their style, keys, canvases, and what they say while they are empty."""
+"""Look of the windows: style sheets, shortcuts, plots, and a hint while there is no image."""
 
 from __future__ import annotations
 
@@ -23,28 +23,27 @@ from qtpy.QtWidgets import (
 
 ALIGNED_LABELS = "QLabel { min-width: 5.4em; }"
 """A style sheet that aligns fields; magicgui measures labels without napari's larger font."""
-# napari's boxes leave little for the text.
+# napari's combo boxes leave little room for the text.
 _ROOM = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 18px; }"
 _TEXT = "No image yet: drop a file on the window, or try this on a real micrograph."
 _TO_CONTROLS = 12
 RUN_KEYS, CANCEL_KEYS = "Ctrl+Return", "Escape"
-# 3:1 against the background of napari's dark theme and of its light one, which both leave out
-# what has the focus.
+# Contrast of 3:1 in napari's dark theme and in its light one; neither shows the focus itself.
 _FOCUS = "1px solid #2a86d2"
 _FOCUSABLE = (
     *("QPushButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QCheckBox::indicator"),
     *("QAbstractItemView", "QSlider"),
 )
 FOCUS_STYLE = ", ".join(f"{kind}:focus" for kind in _FOCUSABLE) + f" {{ border: {_FOCUS}; }}"
-"""A style sheet that frames the control that has the focus."""
-# 3:1 against the background of the dark theme and of the light one, if opaque.
+"""A style sheet that frames the focused control."""
+# Contrast of 3:1 in the dark theme and in the light one, if opaque.
 BLUE, ORANGE = "#2a7fc9", "#c9681f"
 FONT_SIZE = 7.5
 _OPAQUE = 0.55
 
 
 def set_look(window: QWidget, style: str = "") -> None:
-    """Style a window that may have a style sheet of its own."""
+    """Set the style sheet of a window; `style` has rules of its own."""
     window.setStyleSheet(style + _ROOM + FOCUS_STYLE)
     _FontOfLabels(window)
 
@@ -52,7 +51,7 @@ def set_look(window: QWidget, style: str = "") -> None:
 class _FontOfLabels(QObject):
     """Gives a window the font of its labels, whose size users choose in napari's settings.
 
-    napari's style sizes labels, buttons and lists, but neither text fields nor tables.
+    napari's style sets the size for labels, buttons and lists, but not for text fields and tables.
     """
 
     def __init__(self, window: QWidget) -> None:
@@ -62,7 +61,7 @@ class _FontOfLabels(QObject):
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Follow the style; called by Qt."""
+        """Copy the font of the labels when the style changes; called by Qt."""
         styled = (QEvent.Type.Polish, QEvent.Type.StyleChange)
         if event.type() in styled and isinstance(watched, QWidget):
             self._label.ensurePolished()
@@ -71,23 +70,10 @@ class _FontOfLabels(QObject):
 
 
 class SampleHint(QWidget):
-    """A line and a button, to be shown as long as there is no image.
+    """Line and button that offer a sample, shown while there is no image.
 
-    Parameters
-    ----------
-    parent : QWidget
-        The widget; made before its other controls, the button is the first that Tab reaches.
-    viewer : Viewer
-        Where the sample is opened.
-    key : str
-        Of the sample, in the manifest.
-    use : callable
-        Takes the layers of the sample, once they are open.
-
-    Attributes
-    ----------
-    text : QLabel
-    open_button : QPushButton
+    Made before the other controls of its window, the button is the first that Tab reaches. `key`
+    is that of the sample in the manifest; `use` is called with the layers of the opened sample.
     """
 
     def __init__(
@@ -113,7 +99,7 @@ class SampleHint(QWidget):
 
 
 def add_shortcut(window: QWidget, button: QPushButton, keys: str) -> None:
-    """Let keys click a button while the focus is anywhere in a window; its tooltip tells them."""
+    """Let a shortcut click a button while the window has the focus; the tooltip names it."""
     sequence = QKeySequence(keys)
     shortcut = QShortcut(sequence, window)
     shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -124,9 +110,9 @@ def add_shortcut(window: QWidget, button: QPushButton, keys: str) -> None:
 
 @contextmanager
 def focus_kept(*others: QWidget) -> Iterator[None]:
-    """Give the focus to the first of others that is enabled, if what has it is disabled within.
+    """Move the focus to the first enabled one of `others` if its widget gets disabled within.
 
-    Qt would give it to the next control that is enabled: the one that hides the dock.
+    Qt would move it to the next enabled control: the button that hides the dock.
     """
     holder = QApplication.focusWidget()
     yield
@@ -136,12 +122,12 @@ def focus_kept(*others: QWidget) -> Iterator[None]:
 
 
 def import_plots() -> None:
-    """Import what draws; in the window's thread, the window would stand still."""
+    """Import matplotlib; doing so in the GUI thread would freeze the window."""
     import_module("matplotlib.backends.backend_qtagg")
 
 
 def make_canvas(inches: tuple[float, float], lowest: int) -> tuple[Any, Any]:
-    """A figure and its canvas, as wide as there is room and at least `lowest` pixels high."""
+    """A figure and its canvas, of any width and at least `lowest` pixels high."""
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -155,7 +141,7 @@ def make_canvas(inches: tuple[float, float], lowest: int) -> tuple[Any, Any]:
 
 
 def set_theme(figure: Any, name: str) -> None:
-    """Give a figure the colours of a theme; its canvas has to be drawn afterwards."""
+    """Give a figure the colours of a theme; redraw the canvas afterwards."""
     theme = get_theme(name)
     text, background, line = str(theme.text), str(theme.background), line_colour(name)
     for part in (figure, *figure.subfigs):
@@ -171,12 +157,12 @@ def set_theme(figure: Any, name: str) -> None:
 
 
 def line_colour(name: str) -> tuple[str, float]:
-    """The colour of lines that guide the eye, and how opaque; the theme's own is too faint."""
+    """Colour and opacity of guide lines; the theme's own line colour is too faint."""
     return str(get_theme(name).text), _OPAQUE
 
 
 def make_label(tooltip: str) -> QLabel:
-    """A text of several lines that explains itself."""
+    """A label of several lines, with a tooltip."""
     label = QLabel()
     label.setWordWrap(True)
     label.setToolTip(tooltip)
@@ -184,7 +170,7 @@ def make_label(tooltip: str) -> QLabel:
 
 
 def make_button(text: str, tooltip: str) -> QPushButton:
-    """A button that explains itself."""
+    """A button with a tooltip."""
     button = QPushButton(text)
     button.setToolTip(tooltip)
     return button

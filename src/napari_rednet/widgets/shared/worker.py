@@ -1,4 +1,4 @@
-"""Runs of a restoration in napari's worker threads: progress, cancelling, errors."""
+"""Runs in napari's worker threads: progress, cancelling, errors."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from superqt.utils import GeneratorWorker, WorkerBase
 from napari_rednet.errors import RednetError
 
 Steps = Generator[Any, None, Any]
-"""Work that returns its result; it yields (pixels done, pixels in all), or what others show."""
-# Signals, and what is called with them.
+"""Work that yields (pixels done, pixels in all), or partial results, and returns its result."""
+# Signals and their slots.
 _Slots = list[tuple[Any, Callable[..., None]]]
 PER_MILLE = 1000
 """Steps of progress bars, for work that is not counted in pixels."""
 # Often enough to look smooth and to cancel at once, too rarely to keep the window busy.
 _SECONDS_BETWEEN_REPORTS = 0.05
-# Qt allows as many as there are processors. One that rests, or waits for a device, would keep all
-# others from beginning where these are few; that only one computes for long is run_queue's to see.
+# Qt allows as many threads as processors. Where these are few, workers that rest or wait for a
+# device would block all others. run_queue ensures that only one computes for long.
 _LEAST_THREADS = 16
 
 
-# napari does it when it is quit, but scripts may just end, and Qt's objects with them.
+# napari does this when it is quit, but scripts may just end, while workers use Qt's objects.
 atexit.register(WorkerBase.await_workers)
 
 
 class StepsWorker(GeneratorWorker):
-    """A worker that frees what its generator holds (device memory, files) as soon as it ends.
+    """Worker that closes its generator when it ends, which frees device memory and files.
 
-    napari's own subclass is not used: it means to notify of errors and warnings too, but whether
-    it does depends on the Qt binding, so that they would be shown never or twice.
+    napari's own subclass is not used: whether it notifies of errors and warnings depends on the Qt
+    binding, so that they would be shown never or twice.
     """
 
     def work(self) -> Any:
@@ -51,7 +51,7 @@ class StepsWorker(GeneratorWorker):
 
 
 def notify_of_error(error: Exception) -> None:
-    """Show an error as napari does."""
+    """Show an error as a napari notification."""
     notification_manager.receive_error(type(error), error, error.__traceback__)
 
 
@@ -64,21 +64,13 @@ def start_worker(
     on_progress: Callable[[Any], None] | None = None,
     on_error: Callable[[Exception], None] = notify_of_error,
 ) -> StepsWorker:
-    """Run steps in a thread, with a bar in napari's activity dock.
+    """Run steps in a thread; `quit` of the returned worker cancels them.
 
-    Errors become napari notifications. `quit` of the worker that is returned cancels it.
-
-    Parameters
-    ----------
-    make_steps : callable
-        Called in the thread, so that argument checks and slow imports happen there too.
-    description : str or None
-        What the activity dock calls the run. None keeps it, and its warnings, to itself.
-    on_progress, on_result, on_end : callable
-        Called in the window's thread: with (done, total), or whatever else is yielded; with the
-        result, unless it failed or was cancelled; and in all cases after the last of them.
-    on_error : callable
-        Called with what went wrong, instead of a notification.
+    `make_steps` is called in the thread, as argument checks and imports may be slow. The activity
+    dock shows a bar with the description; if it is None, neither the bar nor warnings are shown.
+    The other callbacks run in the GUI thread: `on_progress` with what is yielded, `on_result` with
+    the result, unless the run failed or was cancelled, `on_error` with an exception (a
+    notification by default), and `on_end` after them in all cases.
     """
     shown = {"desc": description} if description else False
     worker: StepsWorker = _run(make_steps, _progress=shown)
@@ -104,10 +96,9 @@ def _start(worker: WorkerBase, slots: _Slots) -> None:
 
 
 def _connect_until_the_end(worker: WorkerBase, slots: _Slots) -> None:
-    """Connect signals of a worker, and let go of whoever listens once it has ended.
+    """Connect signals of a worker, and disconnect them when it has ended.
 
-    napari keeps every worker of a session in its list of tasks, and would keep closed windows with
-    it.
+    napari keeps all workers of a session, which through their signals would keep closed windows.
     """
 
     def let_go() -> None:
@@ -121,7 +112,7 @@ def _connect_until_the_end(worker: WorkerBase, slots: _Slots) -> None:
 
 
 def compute_in_background(compute: Callable[[], Any], on_result: Callable[[Any], None]) -> None:
-    """Call a function that takes seconds in a thread, and another with its result in this one."""
+    """Call a slow function in a thread, and `on_result` with its result in the GUI thread."""
     worker = create_worker(compute, _start_thread=False, _ignore_errors=True)
     slots: _Slots = [(worker.returned, on_result), (worker.errored, notify_of_error)]
     _start(worker, slots)
@@ -136,7 +127,7 @@ def _run(make_steps: Callable[[], Steps]) -> Steps:
 
 @contextmanager
 def _without_runtime_errors() -> Iterator[None]:
-    """Generator workers swallow `RuntimeError`, which torch raises, and never end after one."""
+    """Convert `RuntimeError`, as torch raises; generator workers swallow it and never end."""
     try:
         yield
     except RuntimeError as error:
@@ -150,7 +141,7 @@ def _throttled(steps: Steps) -> Steps:
             progress = next(steps)
         except StopIteration as end:
             return end.value
-        is_count = isinstance(progress, tuple)  # the only thing that comes too often
+        is_count = isinstance(progress, tuple)  # only counts come too often
         if not is_count or time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
             reported = time.monotonic()
             yield progress
