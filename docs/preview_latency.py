@@ -81,7 +81,7 @@ def changes(
         camera.center = tuple(here + np.where(here < 1024, 520, -520))
 
     def strengthen() -> None:
-        widget.strength.value = 1.5 if widget.strength.value != 1.5 else 1.0
+        widget.option["strength"].value = 1.5 if widget.option["strength"].value != 1.5 else 1.0
 
     def scroll(planes: int) -> None:
         viewer.dims.set_current_step(0, (viewer.dims.current_step[0] + planes) % PLANES)

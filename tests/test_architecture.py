@@ -15,6 +15,7 @@ BELOW = {
     "engine": "errors",
     "io": "errors",
     "tasks": "",
+    "options": "",
     "grain": "engine",
     "photons": "engine",
     "noise": "engine grain photons",
@@ -32,10 +33,10 @@ BELOW = {
     "batch": "arguments engine errors execution io restoration tasks models",
     "console": "execution",
     "demo": "console engine errors io restoration sample_data",
-    "cli": "arguments batch console demo engine errors execution finetuning io psf tasks "
-    "training models",
-    "widgets": "arguments batch engine errors execution finetuning io noise provenance psf quality "
-    "restoration sample_data tasks models",
+    "cli": "arguments batch console demo engine errors execution finetuning io models options psf "
+    "tasks training",
+    "widgets": "batch engine errors execution finetuning io models noise options "
+    "provenance psf quality restoration sample_data tasks",
     "__init__": "engine errors finetuning noise psf quality restoration models",
 }
 BELOW = {layer: set(names.split()) for layer, names in BELOW.items()}

@@ -186,8 +186,8 @@ def test_each_task_gives_what_its_function_gives(widget, folder, press, task, ve
     filled(widget, folder, task)
     controls = widget.controls
     if "scale" in options:
-        controls.scale.value = options["scale"]
-    controls.ensemble.value = options.get("ensemble", False)
+        controls.option["scale"].value = options["scale"]
+    controls.option["ensemble"].value = options.get("ensemble", False)
     controls.pattern.value = "deep/*.tif"
     press(widget)
     assert cells(widget, 0) == list(NAMES[1:])
@@ -222,7 +222,7 @@ def test_what_exists_is_resumed_left_or_made_again(widget, folder, press):
     assert told(widget) == "1 restored, 3 skipped, 0 failed"
     assert "done before" in cells(widget, 0, Qt.ItemDataRole.ToolTipRole)[0]
     widget.controls.existing.value = "skip"
-    widget.controls.ensemble.value = True
+    widget.controls.option["ensemble"].value = True
     press(widget)
     assert statuses(widget) == ["skipped"] * 4
     widget.controls.existing.value = "overwrite"
@@ -436,9 +436,9 @@ def test_only_super_resolution_has_a_scale(make_napari_viewer, qtbot):
     _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
     controls = widget.controls
     qtbot.waitUntil(lambda: controls.task.visible)
-    assert not controls.scale.visible
+    assert not controls.option["scale"].visible
     controls.task.value = "super_resolve"
-    assert controls.scale.visible
+    assert controls.option["scale"].visible
     assert controls.task.choices == tuple(VERBS)
 
 

@@ -87,8 +87,8 @@ def test_strength_ensemble_and_device_are_passed_on(viewer, dock, run, noisy):
     viewer.add_image(image)
     widget = dock()
     type_noise(widget)
-    widget.strength.value = 0.5
-    widget.common.ensemble.value = True
+    widget.option["strength"].value = 0.5
+    widget.option["ensemble"].value = True
     widget.common.device.value = "cpu"
     run(widget)
     expected = nr.denoise(image, noise=TYPED, strength=0.5, ensemble=True, device="cpu")
@@ -177,7 +177,7 @@ def test_fractions_are_kept_if_they_are_asked_for(viewer, dock, run, noisy):
     viewer.add_image(noisy)
     widget = dock()
     type_noise(widget)
-    widget.fractions.value = True
+    widget.option["dtype"].value = True
     run(widget)
     expected = nr.denoise(noisy, noise=TYPED, dtype="float32")
     assert viewer.layers[-1].data.dtype == np.float32
@@ -325,7 +325,7 @@ def test_hot_pixels_are_repaired_if_asked_and_told(viewer, dock, run, noisy, rep
     viewer.add_image(image)
     widget = dock()
     type_noise(widget)
-    widget.common.repair.value = repair
+    widget.option["defects"].value = repair
     run(widget)
     defects = "repair" if repair else "keep"
     expected = nr.denoise(image, noise=TYPED, defects=defects)

@@ -40,12 +40,12 @@ def test_the_batch_window_tells_every_option(dock, tmp_path, verb):
     assert (before.verb, before.arguments.keys()) == (verb, VERBS[verb].options.keys() - NO_CONTROL)
     assert controls.psf.kind.native.isHidden() == (verb != "deblur")
     for control, key, value in (
-        (controls.scale, "scale", 3),
-        (controls.strength, "strength", 1.5),
-        (controls.iterations, "iterations", 3),
-        (controls.fractions, "dtype", "float32"),
-        (controls.repair, "defects", "keep"),
-        (controls.ensemble, "ensemble", True),
+        (controls.option["scale"], "scale", 3),
+        (controls.option["strength"], "strength", 1.5),
+        (controls.option["iterations"], "iterations", 3),
+        (controls.option["dtype"], "dtype", "float32"),
+        (controls.option["defects"], "defects", "keep"),
+        (controls.option["ensemble"], "ensemble", True),
         (controls.device, "device", "cpu"),
     ):
         assert control.native.isHidden() == (key not in before.arguments)
@@ -105,7 +105,7 @@ def test_a_batch_is_filled_where_a_layer_or_a_file_says(dock, viewer, tmp_path):
 def test_a_batch_has_presets(dock, tmp_path, monkeypatch):
     controls = dock("Batch").controls
     before = controls.parameters()
-    controls.task.value, controls.strength.value = "denoise", 1.5
+    controls.task.value, controls.option["strength"].value = "denoise", 1.5
     controls.noise.value, controls.noise_fields["read_noise"].value = "typed", "7"
     controls.pattern.value = "*.tif"
     monkeypatch.setattr(parameter_menu, "ask_name", lambda *_: "my camera")

@@ -80,14 +80,16 @@ def test_keys_run_and_cancel(make_napari_viewer, qtbot, wait, noisy):
     viewer.window._qt_window.activateWindow()
     _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
     assert "Ctrl+Return" in widget.run.native.toolTip()
-    field = widget.strength.native
+    field = widget.option["strength"].native
     field.setFocus()
     qtbot.waitUntil(field.hasFocus, timeout=LONG)
     qtbot.keyClicks(field, "0.5")
     qtbot.keyClick(field, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     assert widget.is_running
     wait(widget)
-    assert viewer.layers[-1].metadata["napari_rednet"]["strength"] == widget.strength.value
+    assert (
+        viewer.layers[-1].metadata["napari_rednet"]["strength"] == widget.option["strength"].value
+    )
     assert viewer.layers[0] is layer
     assert len(viewer.layers) == 2
     run, cancel = widget.run.native, widget.cancel.native

@@ -76,7 +76,7 @@ def test_fields_and_tables_have_the_size_of_labels(make_napari_viewer, qtbot):
 def test_fields_are_aligned(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
-    fields = [widget.common.image, widget.common.device, widget.strength]
+    fields = [widget.common.image, widget.common.device, widget.option["strength"]]
     fields += widget.noise.fields.values()  # one of which has the longest label
     for points in (LARGE - 5, LARGE):
         set_font_size(viewer, points)

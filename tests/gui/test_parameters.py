@@ -134,7 +134,7 @@ def test_copied_code_gives_what_run_gave(viewer, dock, run, in_file, tiny):
     widget.noise.mode.value = "manual"
     for name, value in TYPED.items():
         widget.noise.fields[name].value = str(value)
-    widget.strength.value = 0.7
+    widget.option["strength"].value = 0.7
     python, line = (copied(widget, f"Copy as {form}") for form in ("Python", "command line"))
     assert in_file.source.path in python
     assert "ensemble" not in python
@@ -142,7 +142,7 @@ def test_copied_code_gives_what_run_gave(viewer, dock, run, in_file, tiny):
     result = viewer.layers[-1]
     np.testing.assert_array_equal(run_python(python), result.data)
     np.testing.assert_array_equal(run_line(line), result.data)
-    widget.strength.value = 2.0
+    widget.option["strength"].value = 2.0
     made = copied(widget, "Copy how “cell denoised” was made as Python")
     assert made == python
     assert copied(widget, "Copy as Python") != python
@@ -188,11 +188,11 @@ def test_the_last_parameters_come_back_in_the_next_session(viewer, dock, run, in
     choose_file(widget, tiny)
     widget.noise.mode.value = "manual"
     widget.noise.fields["read_noise"].value = "31.25"
-    widget.strength.value = 1.7
+    widget.option["strength"].value = 1.7
     widget.common.device.value = "cpu"
-    widget.strength.value = 1.6
+    widget.option["strength"].value = 1.6
     run(widget)
-    widget.strength.value = 0.3  # not run
+    widget.option["strength"].value = 0.3  # not run
     other = ViewerModel()
     other.add_image(in_file.data)
     again = dock("Denoise", other)
@@ -221,7 +221,7 @@ def test_presets_are_saved_chosen_and_deleted(dock, monkeypatch, notifications):
     monkeypatch.setattr(QInputDialog, "textValue", lambda dialog: "a & b")
     widget.psf.kind.value = "motion"
     widget.psf.values["motion"][1].value = 30.0
-    widget.common.ensemble.value = True
+    widget.option["ensemble"].value = True
     press(widget, "Save as preset…")
     wanted = widget.parameters()
     press(widget, "Defaults")

@@ -104,7 +104,7 @@ def test_it_follows_parameters_view_and_slice(viewer, dock, switched_on, settled
     preview = switched_on(viewer, widget)
     first = preview.data.copy()
     assert_close(first[0], nr.denoise(stack)[0][part_of_scaled(preview)])
-    widget.strength.value = 2
+    widget.option["strength"].value = 2
     settled(widget)
     stronger = preview.data.copy()
     assert_close(stronger[0], nr.denoise(stack, strength=2)[0][part_of_scaled(preview)])
@@ -364,7 +364,7 @@ def test_the_layer_is_measured_once(viewer, dock, switched_on, settled, noisy, m
     source = viewer.add_image(noisy)
     widget = dock()
     switched_on(viewer, widget)
-    widget.strength.value = 1.5
+    widget.option["strength"].value = 1.5
     settled(widget)
     viewer.scene.camera.zoom *= 2
     settled(widget)
@@ -388,7 +388,7 @@ def test_stale_previews_are_cancelled(viewer, dock, settled, qtbot, noisy, monke
     widget.preview.toggle.native.click()
     qtbot.waitUntil(lambda: widget.preview._worker is not None, timeout=LONG)
     first = widget.preview._worker
-    widget.strength.value = 2
+    widget.option["strength"].value = 2
     qtbot.waitUntil(lambda: widget.preview._worker not in (None, first), timeout=LONG)
     assert first.abort_requested
     assert preview_in(viewer) is None
@@ -463,7 +463,7 @@ def test_planes_that_were_seen_or_come_next_are_there_already(
     step_to(4)
     step_to(0)  # nothing is ahead of a jump
     assert [place for place, *_ in restored] == [(1,), (2,), (3,), (4,), (0,)]
-    widget.strength.value = 2
+    widget.option["strength"].value = 2
     settled(widget)
     assert [place for place, *_ in restored][5:] == [(0,)]
 
@@ -482,7 +482,7 @@ def test_what_is_done_is_shown_before_all_is(
     settled(widget)
     weak, shown = preview.data[0].copy(), []
     preview.events.data.connect(lambda: shown.append(preview.data[0].copy()))
-    widget.strength.value = 2
+    widget.option["strength"].value = 2
     settled(widget)
     strong = shown[-1]
     assert len(shown) > 1

@@ -46,7 +46,7 @@ def enlarged_positions(positions, scale):
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_the_result_lies_where_its_source_lies(viewer, widget, run, image, place):
     source = viewer.add_image(np.stack([image, image[::-1]]), name="cells", **place)
-    widget.scale.value = 3
+    widget.option["scale"].value = 3
     run(widget)
     result = viewer.layers["cells super-resolved"]
     assert result.data.shape == (2, 96, 120)
@@ -60,7 +60,7 @@ def test_the_result_lies_where_its_source_lies(viewer, widget, run, image, place
 
 def test_it_covers_what_its_source_covers(viewer, widget, run, image):
     source = viewer.add_image(image, scale=(0.3, 0.2), translate=(4, 5))
-    widget.scale.value = 4
+    widget.option["scale"].value = 4
     run(widget)
     outer = [layer.extent.world + np.outer([-0.5, 0.5], layer.scale) for layer in viewer.layers]
     np.testing.assert_allclose(*outer)
@@ -69,7 +69,7 @@ def test_it_covers_what_its_source_covers(viewer, widget, run, image):
 
 def test_it_gives_what_the_function_gives(viewer, widget, run, image):
     viewer.add_image(np.uint16(16 * image), name="cell")
-    widget.scale.value = 3
+    widget.option["scale"].value = 3
     run(widget)
     result = viewer.layers[-1]
     assert result.data.dtype == np.uint16
@@ -110,9 +110,9 @@ def test_multiscale_gives_its_full_resolution_enlarged(viewer, widget, run, imag
 
 def test_another_scale_chosen_during_the_run_does_not_count(viewer, widget, wait, image):
     viewer.add_image(image)
-    widget.scale.value = 4
+    widget.option["scale"].value = 4
     widget.run.native.click()
-    widget.scale.value = 2
+    widget.option["scale"].value = 2
     wait(widget)
     assert viewer.layers[-1].data.shape == (128, 160)
     np.testing.assert_array_equal(viewer.layers[-1].scale, (0.25, 0.25))

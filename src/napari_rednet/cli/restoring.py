@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 from napari_rednet.cli.files import Places, restore
-from napari_rednet.cli.options import FILE_OPTIONS, OPTIONS, reported_errors
+from napari_rednet.cli.options import FILE_OPTIONS, reported_errors, typed
 from napari_rednet.console import printed_warnings
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.io.files import read_mask
+from napari_rednet.options import OPTIONS
 from napari_rednet.tasks import Verb
 
 # Arguments that are set by several options, or by none, since files or the command set them.
@@ -37,7 +38,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 def command_for(verb: Verb) -> Callable[..., None]:
     """Make the command of a verb, with the options of its function."""
     names = {part for name in verb.options for part in _PARTS.get(name, (name,))}
-    own = {name: kind for name, kind in OPTIONS.items() if name in names}
+    own = [name for name in OPTIONS if name in names]
 
     def command(**given: Any) -> None:
         with reported_errors():
@@ -46,16 +47,17 @@ def command_for(verb: Verb) -> Callable[..., None]:
                 told = [name for name in verb.options if _PARTS.get(name, (name,))]
                 _restore(verb, {name: _argument(name, given) for name in told}, places)
 
-    kinds = {"paths": FILE_OPTIONS["paths"], **own, **FILE_OPTIONS}
-    command.__name__, command.__doc__ = verb.name, verb.help
-    defaults = {name: kind.default for name, kind in kinds.items()}
+    kinds = {"paths": FILE_OPTIONS["paths"].type, **{name: typed(name) for name in own}}
+    kinds |= {name: option.type for name, option in FILE_OPTIONS.items()}
+    defaults: dict[str, Any] = {name: option.default for name, option in FILE_OPTIONS.items()}
+    defaults |= dict.fromkeys(own)
     defaults |= {n: v for n, v in verb.options.items() if n in own and n not in _PARTS}
     defaults["paths"] = inspect.Parameter.empty
-    command.__annotations__ = {name: kind.type for name, kind in kinds.items()}
+    command.__name__, command.__doc__, command.__annotations__ = verb.name, verb.help, kinds
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.type
+                name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind
             )
             for name, kind in kinds.items()
         ]

@@ -14,7 +14,6 @@ from magicgui.widgets.bases import ValueWidget
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
-from napari_rednet.arguments import SCALES
 from napari_rednet.batch import BatchFile
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.files import OpenImage, read_image
@@ -32,13 +31,8 @@ from napari_rednet.widgets.shared.controls import (
     ChoiceBox,
     Choices,
     ModelControls,
-    defects_argument,
+    OptionControls,
     fit_parts,
-    make_ensemble,
-    make_fractions,
-    make_iterations,
-    make_repair,
-    make_strength,
 )
 from napari_rednet.widgets.shared.layers import finer_grid, layer_options
 from napari_rednet.widgets.shared.persistence import Parameters, read_controls, write_controls
@@ -84,10 +78,9 @@ class BatchControls(Container):
         self._make_noise()
         self._make_mask(masks)
         self.extend([self.task, self.source, self.pattern, self.results, self.existing])
-        self.extend([self.scale, *self.psf.widgets])
+        self.extend(self.psf.widgets)
         self.extend([self.noise, *self.noise_fields.values(), self.mask, self.mask_file])
-        self.extend([self.model, self.model_file, self.strength, self.iterations])
-        self.extend([self.fractions, self.repair, self.ensemble, self.device])
+        self.extend([self.model, self.model_file, *self.option.values(), self.device])
         self.menu = PresetMenu(self)
         self.append(self.menu.button)
         self.native.layout().addStretch()
@@ -118,12 +111,7 @@ class BatchControls(Container):
     def _arguments(self) -> dict[str, Any]:
         """What the controls say that the function is told."""
         known = {
-            "scale": self.scale.value,
-            "strength": self.strength.value,
-            "iterations": self.iterations.value,
-            "dtype": "float32" if self.fractions.value else None,
-            "defects": defects_argument(self.repair),
-            "ensemble": self.ensemble.value,
+            **self.option.arguments(),
             **self._models.arguments(),
         }
         options = VERBS[self.task.value].options
@@ -147,7 +135,6 @@ class BatchControls(Container):
         """What a preset keeps: all but the folders."""
         return [
             self.task,
-            self.scale,
             *self.psf.remembered,
             self.noise,
             *self.noise_fields.values(),
@@ -157,11 +144,7 @@ class BatchControls(Container):
             self.existing,
             self.model,
             self.model_file,
-            self.strength,
-            self.iterations,
-            self.fractions,
-            self.repair,
-            self.ensemble,
+            *self.option.values(),
             self.device,
         ]
 
@@ -185,12 +168,6 @@ class BatchControls(Container):
             label="Task",
             choices=[(verb.label, verb.name) for verb in VERBS.values()],
             tooltip="What is done to each image.",
-        )
-        self.scale = ChoiceBox(
-            name="scale",
-            label="Scale",
-            choices=[(f"×{scale}", scale) for scale in SCALES],
-            tooltip="How many pixels each pixel becomes along Y and along X.",
         )
 
     def _make_places(self) -> None:
@@ -222,10 +199,8 @@ class BatchControls(Container):
         self._models = ModelControls()
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
-        self.ensemble, self.repair = make_ensemble(), make_repair()
-        self.strength, self.fractions = make_strength(), make_fractions()
-
-        self.iterations = make_iterations()
+        all_options = {name: v for verb in VERBS.values() for name, v in verb.options.items()}
+        self.option = OptionControls(all_options)
 
     def _make_noise(self) -> None:
         self.noise = ChoiceBox(
@@ -262,12 +237,9 @@ class BatchControls(Container):
             number.visible = "noise" in options and self.noise.value == TYPED
         self.mask.visible = "mask" in options
         self.mask_file.visible = "mask" in options and self.mask.value == IN_A_FILE
-        self.iterations.visible = "iterations" in options
-        self.scale.visible = "scale" in options
         self.psf.show(is_used="psf" in options)
-        self.strength.visible = "strength" in options
-        self.fractions.visible = "dtype" in options
-        self.repair.visible = "defects" in options
+        for name, control in self.option.items():
+            control.visible = name in options
 
 
 def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Labels, Layer, Shapes
 
-from napari_rednet.arguments import SCALES
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
 from napari_rednet.widgets.restore.noise_aware import NoiseAwareWidget
 from napari_rednet.widgets.restore.paired_layers import FOUND, Companion, LayerMask, layer_mask
 from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
-from napari_rednet.widgets.shared.controls import ChoiceBox, make_iterations
+from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.layers import LayerImage, finer_grid
 
 if TYPE_CHECKING:
@@ -40,17 +39,16 @@ class DeblurWidget(NoiseAwareWidget):
     companion: Companion
 
     def extra_controls(self) -> list[Widget]:
-        """The PSF, the noise, the strength and the iterations."""
-        self.iterations = make_iterations()
+        """The PSF and the noise."""
         self.psf = psf = PsfControls(self._image_layers)
         self.companion = Companion(
             PSF, self.common.image, psf.layer, psf.widgets, psf.chosen, psf.choose
         )
-        return [*psf.widgets, *super().extra_controls(), self.iterations]
+        return [*psf.widgets, *super().extra_controls()]
 
     def remembered(self) -> list[ValueWidget]:
-        """Also the iterations and the PSF."""
-        return [*super().remembered(), self.iterations, *self.psf.remembered]
+        """Also the PSF."""
+        return [*super().remembered(), *self.psf.remembered]
 
     def parameters(self) -> dict[str, Any]:
         """Also the PSF; instead of one that came with a sample, the last generated kind."""
@@ -59,13 +57,12 @@ class DeblurWidget(NoiseAwareWidget):
         return kept | {self.psf.kind.name: self.psf.generated} if came else kept
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """Also the PSF, its centre and the iterations."""
+        """Also the PSF and its centre."""
         chosen = self.psf.psf()
         return {
             **super().arguments_for(layer),
             "psf": chosen,
             "center": chosen.center,
-            "iterations": self.iterations.value,
         }
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
@@ -81,25 +78,6 @@ class SuperResolveWidget(RestoreWidget):
     """Enlarge an image layer; the result covers the same part of the world with more pixels."""
 
     verb = "super_resolve"
-
-    def extra_controls(self) -> list[Widget]:
-        """The scale."""
-        self.scale = ChoiceBox(
-            name="scale",
-            label="Scale",
-            choices=[(f"×{scale}", scale) for scale in SCALES],
-            tooltip="How many pixels each pixel becomes along Y and along X. "
-            "The result lies where the layer lies: its pixels are smaller.",
-        )
-        return [self.scale]
-
-    def remembered(self) -> list[ValueWidget]:
-        """Also the scale."""
-        return [*super().remembered(), self.scale]
-
-    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """Also the scale."""
-        return {**super().arguments_for(layer), "scale": self.scale.value}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare enlarging, transparency included."""

@@ -27,6 +27,7 @@ from napari_rednet.widgets.shared import model_chosen, models_changed, persisten
 from napari_rednet.widgets.shared.controls import (
     Choices,
     CommonControls,
+    OptionControls,
     find_choices,
     widen_unlabelled,
 )
@@ -73,7 +74,7 @@ class RestoreWidget(Container):
         self.viewer = napari_viewer
         row = self.row
         self.hint = SampleHint(self.native, napari_viewer, row.sample, self._use_sample)
-        self.common = CommonControls(self._image_layers, repairs=row.repairs)
+        self.common = CommonControls(self._image_layers, row.options)
         self.extent = ExtentControls(napari_viewer, lambda: self.common.image.value)
         self.preview = Preview(
             napari_viewer,
@@ -109,6 +110,11 @@ class RestoreWidget(Container):
     def row(self) -> Verb:
         """The entry of `verb` in `tasks.VERBS`."""
         return VERBS[self.verb]
+
+    @property
+    def option(self) -> OptionControls:
+        """The controls of the simple options of the function."""
+        return self.common.option
 
     # Hooks ---------------------------------------------------------------------------------
 

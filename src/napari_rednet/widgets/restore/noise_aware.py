@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets.bases import ValueWidget, Widget
+from magicgui.widgets.bases import Widget
 from napari.layers import Image, Shapes
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
@@ -22,7 +22,6 @@ from napari_rednet.widgets.restore.paired_layers import (
     measure_steps,
     places,
 )
-from napari_rednet.widgets.shared.controls import make_fractions, make_strength
 from napari_rednet.widgets.shared.docks import shown_errors
 from napari_rednet.widgets.shared.layers import LayerImage
 from napari_rednet.widgets.shared.persistence import Parameters
@@ -45,7 +44,6 @@ class NoiseAwareWidget(RestoreWidget):
         self._behind: dict[NoiseModel, NoiseLevels] = {}
         self.noise = NoiseControls(self._places)
         self.runs.starters.append(self.noise.estimate)
-        self.strength, self.fractions = make_strength(), make_fractions()
         self.noise.estimate.changed.connect(self._estimate)
         self.noise.place.changed.connect(self._measure_again)
         self.noise.panel.button.changed.connect(self._measure_if_open)
@@ -57,22 +55,14 @@ class NoiseAwareWidget(RestoreWidget):
         self._soon.timeout.connect(self._measure_if_open)
         self.viewer.events.theme.connect(self._follow_theme)
         self._follow_theme()
-        return [*self.noise.widgets, self.strength, self.fractions]
+        return self.noise.widgets
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
-        """Also noise, strength and dtype; noise to be estimated is None or a `Region`."""
-        noise = self.noise.models() or self._region(layer)
-        keeps = self.fractions.value and not (layer is not None and layer.rgb)
-        return {
-            **super().arguments_for(layer),
-            "noise": noise,
-            "strength": self.strength.value,
-            "dtype": "float32" if keeps else None,
-        }
-
-    def remembered(self) -> list[ValueWidget]:
-        """Also the strength and the dtype."""
-        return [*super().remembered(), self.strength, self.fractions]
+        """Also the noise: None or a `Region` if it is to be estimated; colours keep their dtype."""
+        arguments = super().arguments_for(layer)
+        if layer is not None and layer.rgb:
+            arguments["dtype"] = None
+        return {**arguments, "noise": self.noise.models() or self._region(layer)}
 
     def parameters(self) -> dict[str, Any]:
         """Also typed noise, and where it is measured; estimates belong to their image."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QToolTip,
 )
 
-from napari_rednet.tasks import VERBS
+from napari_rednet.options import OPTIONS, Choice, Number, Tick
 from napari_rednet.widgets.shared import known_models
 
 if TYPE_CHECKING:
@@ -170,66 +170,45 @@ def widen_unlabelled(container: Container) -> None:
             layout.itemAt(0).widget().hide()
 
 
-def make_ensemble() -> CheckBox:
-    """Check box to average over orientations."""
-    return CheckBox(
-        name="ensemble",
-        label="",
-        text="Ensemble (8 orientations)",
-        tooltip="Average over 8 orientations of the image: a little better, 8 times slower.",
-    )
+class OptionControls(Mapping[str, ValueWidget]):
+    """The controls that the table of options describes, by the names of the options.
+
+    `defaults` are the options and their defaults; those without a control in the table are left
+    out.
+    """
+
+    def __init__(self, defaults: Mapping[str, Any]) -> None:
+        rows = {name: row.control for name, row in OPTIONS.items() if name in defaults}
+        self._rows = {name: control for name, control in rows.items() if control is not None}
+        self._controls = {n: _control(n, c, defaults[n]) for n, c in self._rows.items()}
+
+    def __getitem__(self, name: str) -> ValueWidget:
+        return self._controls[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._controls)
+
+    def __len__(self) -> int:
+        return len(self._controls)
+
+    def arguments(self) -> dict[str, Any]:
+        """The values of the controls, as arguments of the restoration functions."""
+        return {name: self._argument(name) for name in self}
+
+    def _argument(self, name: str) -> Any:
+        row, value = self._rows[name], self[name].value
+        return row.values[0 if value else 1] if isinstance(row, Tick) else value
 
 
-def make_repair() -> CheckBox:
-    """Check box to repair hot and dead pixels first."""
-    return CheckBox(
-        name="repair",
-        label="",
-        text="Repair hot pixels",
-        value=True,
-        tooltip="Replace single hot and dead pixels, which neither noise nor optics explain, by "
-        "the mean of their neighbours before the network sees them. Without it, they spread.",
-    )
-
-
-def make_iterations() -> SpinBox:
-    """A control of the rounds of a deblurring."""
-    return SpinBox(
-        name="iterations",
-        label="Iterations",
-        value=VERBS["deblur"].options["iterations"],
-        min=1,
-        max=100,
-        tooltip="How often data and prior take turns; the time is proportional to it.",
-    )
-
-
-def make_strength() -> FloatSpinBox:
-    """Spin box for a factor on the noise."""
-    return FloatSpinBox(
-        name="strength",
-        label="Strength",
-        value=1,
-        max=3,
-        step=0.1,
-        tooltip="Factor on the noise: above 1 smooths more, below 1 keeps more of the noise.",
-    )
-
-
-def make_fractions() -> CheckBox:
-    """Check box for results in float32."""
-    return CheckBox(
-        name="fractions",
-        label="",
-        text="Keep fractions (float32)",
-        tooltip="The result is float32 instead of integers, which lose the means of few "
-        "photons. Colours stay as they are.",
-    )
-
-
-def defects_argument(repair: CheckBox) -> str:
-    """The argument `defects` of the restoration functions."""
-    return "repair" if repair.value else "keep"
+def _control(name: str, row: Number | Choice | Tick, default: Any) -> ValueWidget:
+    if isinstance(row, Tick):
+        is_on = default == row.values[0]
+        return CheckBox(name=row.name, label="", text=row.text, value=is_on, tooltip=row.tooltip)
+    shared: dict[str, Any] = {"name": name, "label": row.label, "tooltip": row.tooltip}
+    if isinstance(row, Choice):
+        return ChoiceBox(choices=list(row.choices), value=default, **shared)
+    kind = SpinBox if isinstance(row.step, int) else FloatSpinBox
+    return kind(value=default, min=row.low, max=row.high, step=row.step, **shared)
 
 
 def make_status(tooltip: str) -> Label:
@@ -247,9 +226,9 @@ def show_status(status: Label, text: str) -> None:
 
 
 class CommonControls:
-    """Controls of all tasks: layer, model, device, ensemble and, if `repairs`, hot pixels."""
+    """Controls of all tasks: the layer, the model, the simple options of a verb, the device."""
 
-    def __init__(self, layers: Callable[..., list[Any]], *, repairs: bool = True) -> None:
+    def __init__(self, layers: Callable[..., list[Any]], defaults: Mapping[str, Any]) -> None:
         self.image = ChoiceBox(
             name="image",
             label="Image",
@@ -260,8 +239,7 @@ class CommonControls:
         self.want = self._models.want
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
-        self.ensemble = make_ensemble()
-        self.repair = make_repair() if repairs else None
+        self.option = OptionControls(defaults)
 
     @property
     def source(self) -> list[Widget]:
@@ -271,16 +249,12 @@ class CommonControls:
     @property
     def remembered(self) -> list[ValueWidget]:
         """The controls whose values are kept between sessions."""
-        return [self.model, self.model_file, *self._repair, self.ensemble, self.device]
+        return [self.model, self.model_file, *self.option.values(), self.device]
 
     @property
     def computing(self) -> list[Widget]:
         """Controls of how it is computed."""
-        return [*self._repair, self.ensemble, self.device]
-
-    @property
-    def _repair(self) -> list[CheckBox]:
-        return [] if self.repair is None else [self.repair]
+        return [*self.option.values(), self.device]
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
         """Show the available models and devices, and choose a model if one is named."""
@@ -288,8 +262,7 @@ class CommonControls:
 
     def arguments(self) -> dict[str, Any]:
         """The values of the controls, as arguments of the restoration functions."""
-        repair = {} if self.repair is None else {"defects": defects_argument(self.repair)}
-        return {**self._models.arguments(), **repair, "ensemble": self.ensemble.value}
+        return {**self._models.arguments(), **self.option.arguments()}
 
 
 class ElidedMiddle(QObject):
