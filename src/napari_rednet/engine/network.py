@@ -22,18 +22,16 @@ class NetworkConfig:
     features : int
         Feature maps of every hidden layer.
     in_channels : int
-        Channels of the input. The first `out_channels` of them are the image, the others
-        describe it (a noise standard deviation per pixel, say).
-    out_channels : int
-        Channels of the restored image.
+        Channels of the input. The first `out_channels` of them are the image, the others describe
+        it, such as its noise standard deviation per pixel.
     stride : {1, 2}
-        2 halves the resolution in the first convolution and restores it in the last
-        deconvolution, which costs a quarter of the operations.
+        2 halves the resolution in the first convolution and restores it in the last deconvolution,
+        which costs a quarter of the operations.
     skips : bool
-        Whether mirrored layers are connected.
+        Connect mirrored layers.
     bias : bool
-        Whether layers add a bias to each feature map. Without, the network scales with its input:
-        ``net(a * x) = a * net(x)`` for every a > 0, to rounding.
+        Add a bias to each feature map. Without, the network scales with its input: ``net(a * x) = a
+        * net(x)`` for every a > 0, to rounding.
 
     References
     ----------
@@ -74,10 +72,10 @@ class NetworkConfig:
 
     @property
     def skip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (convolution, deconvolution), counted from 1, that are connected.
+        """Connected pairs (convolution, deconvolution), counted from 1.
 
-        Deconvolution i, for odd i but the last layer, receives the output of convolution
-        ``half - i``, the one that mirrors it.
+        Deconvolution i, for odd i but the last layer, receives the output of convolution ``half -
+        i``, the one that mirrors it.
         """
         if not self.skips:
             return ()
@@ -111,20 +109,20 @@ def red30(**options: Any) -> NetworkConfig:
 
 
 class RedNet(nn.Module):
-    """A RED-Net: it predicts what has to be added to its input to restore it.
+    """A RED-Net: it predicts the residual that restores its input.
 
-    The input is a float tensor (N, in_channels, Y, X), the output (N, out_channels, Y, X).
-    With stride 2, odd sizes are extended by one replicated row or column and cut again.
+    It maps a float tensor (N, in_channels, Y, X) to (N, out_channels, Y, X). With stride 2, odd
+    sizes are extended by one replicated row or column and cut again.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         n, maps = config.half, config.features
-        # A deconvolution of stride 2 needs an even kernel, or its result is a checkerboard.
+        # With stride 2, only an even kernel avoids checkerboard artefacts in the deconvolution.
         stride, kernel = config.stride, config.stride + 2
         bias = config.bias
-        # torch draws first weights; what others draw from its global state shall not depend on it.
+        # torch draws starting weights: keep that from changing its global random state.
         with torch.random.fork_rng(devices=[]):
             first = nn.Conv2d(config.in_channels, maps, kernel, stride, 1, bias=bias)
             last = nn.ConvTranspose2d(maps, config.out_channels, kernel, stride, 1, bias=bias)
@@ -138,12 +136,9 @@ class RedNet(nn.Module):
 
     @classmethod
     def with_weights(cls, config: NetworkConfig, weights: Mapping[str, Tensor]) -> RedNet:
-        """A network that has these very tensors for weights; no first ones are drawn.
+        """A network that uses these tensors as its weights, without drawing starting weights.
 
-        Raises
-        ------
-        RuntimeError
-            If their names or shapes are not those of the network.
+        Raises `RuntimeError` if their names or shapes are not those of the network.
         """
         with torch.device("meta"):
             network = cls(config)
@@ -169,7 +164,7 @@ class RedNet(nn.Module):
         for i, layer in enumerate(self.deconv[:last]):
             x = F.relu(deconvolve(x, layer))
             if i in self.skip_into:
-                # The paper's second ReLU, after the sum, has nothing to do: both terms are >= 0.
+                # The paper's second ReLU, after the sum, is not needed: both terms are >= 0.
                 x = x + outputs[self.skip_into[i]]
         return deconvolve(x, self.deconv[last])
 
@@ -183,8 +178,8 @@ class RedNet(nn.Module):
 
         ``net.reoriented(k, m)(image)`` equals mirroring (last axis, if `mirror`) and rotating
         `image` by ``k`` quarter turns, applying ``net``, and undoing both; for stride 2 on even
-        sizes. Kernels are small and images are not, so an ensemble over orientations turns
-        the kernels and reads the image once, in its own order.
+        sizes. Ensembles over orientations turn the small kernels instead of the large image, so
+        that it is read once and in its own order.
         """
         weights = {
             name: (reorient(value, turns, mirror) if value.ndim == 4 else value).clone()
@@ -194,7 +189,7 @@ class RedNet(nn.Module):
 
 
 def deconvolve(x: Tensor, layer: nn.Module) -> Tensor:
-    """Apply a deconvolution; one of stride 1 as the convolution it equals, which is faster."""
+    """Apply a deconvolution; one of stride 1 as the equivalent convolution, which is faster."""
     if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (1, 1):
         return F.conv2d(x, as_convolution(layer.weight), layer.bias, padding=1)
     result: Tensor = layer(x)
@@ -206,8 +201,8 @@ def as_convolution(weight: Tensor) -> Tensor:
     return weight.flip(2, 3).transpose(0, 1)
 
 
-# A result at an even place is made of the inputs before and at its half, one at an odd place of
-# those at and after it. Entries: which of the 4 taps reaches it; 4 stands for none.
+# Output 2i depends on the inputs i - 1 and i, output 2i + 1 on i and i + 1. One row per parity of
+# the output, one column per input from i - 1 to i + 1; entries are kernel taps, 4 stands for none.
 _TAPS = ((3, 1, 4), (4, 2, 0))
 
 
@@ -216,7 +211,7 @@ def as_subpixel_convolution(weight: Tensor) -> Tensor:
 
     A transposed convolution of kernel 4, stride 2 and padding 1 is a convolution of kernel 3 and
     padding 1 with 4 times as many feature maps, one for each pixel of a square of 2 x 2
-    (`torch.nn.functional.pixel_shuffle`). The matrix units of a device are kept busier by it.
+    (`torch.nn.functional.pixel_shuffle`). It uses the matrix units of a device better.
 
     References
     ----------
@@ -251,18 +246,10 @@ INITIALIZATIONS = ("he", "orthogonal")
 
 
 def initialize(network: RedNet, generator: torch.Generator | None = None, kind: str = "he") -> None:
-    """Draw starting weights: of unit gain for the hidden layers, small ones for the last.
+    """Draw starting weights in place: of unit gain for the hidden layers, small ones for the last.
 
-    With a small last layer the network starts as the identity, which it is to correct.
-
-    Parameters
-    ----------
-    network : RedNet
-        It is changed in place.
-    generator : torch.Generator, optional
-        Where the weights come from.
-    kind : {'he', 'orthogonal'}
-        Independent normal weights, or kernels of orthogonal rows, both of the same mean square.
+    With a small last layer the network starts close to the identity. `kind` is 'he', independent
+    normal weights, or 'orthogonal', kernels of orthogonal rows, both of the same mean square.
 
     References
     ----------
