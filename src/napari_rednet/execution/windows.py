@@ -1,4 +1,4 @@
-"""A part of some planes, restored as the whole array would be, without restoring the rest."""
+"""Windows of planes, restored as in the whole result, without restoring the rest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,10 @@ from napari_rednet.execution.samples import Samples
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured in an array as a whole; it takes longer than a window.
+    """Samples and mask of a whole array; measuring takes longer than restoring a window.
 
-    Parameters
-    ----------
-    samples : sequence of Samples
-        Of each channel, or of the luminance of colours.
-    mask : array or None
-        Which pixels are missing.
+    `samples` are those of each channel, or of the luminance of colours; `mask` is None if no pixels
+    are missing.
     """
 
     samples: Sequence[Samples]
@@ -40,16 +36,9 @@ def measure(restoration: Restoration) -> Measured:
 
 
 class Windows:
-    """Restores parts of an array as they are in the whole result, to the rounding.
+    """Restores windows of an array as they are in the whole result, up to rounding.
 
-    That does not hold for deblurring, where they are close.
-
-    Parameters
-    ----------
-    restoration : Restoration
-        Of the whole array.
-    measured : Measured
-        In the whole array, whose range and noise the parts are restored under.
+    Deblurred windows are only close to it. Range and noise are those of the whole array.
     """
 
     def __init__(self, restoration: Restoration, measured: Measured) -> None:
@@ -59,24 +48,20 @@ class Windows:
 
     @property
     def margin(self) -> int | None:
-        """Pixels of the result around a part that it depends on; None if on more than a margin."""
+        """Pixels around a window that it depends on, in the result; None if no margin is enough."""
         return self.restorer.row_margin
 
     def at(self, place: Sequence[int], rows: slice, columns: slice) -> Window:
-        """A part that is to be restored.
+        """A window to restore.
 
-        Parameters
-        ----------
-        place : sequence of int
-            Of which planes: an index for each axis but Y, X and channel.
-        rows, columns : slice
-            Which part, counted in the result, with both ends inside of it.
+        `place` has an index for each axis but Y, X and channel; `rows` and `columns` have both ends
+        and are counted in the result.
         """
         return Window(self, place, rows, columns)
 
 
 class Window:
-    """A part of the planes at one place; see `Windows.at`."""
+    """A window of the planes at one place; see `Windows.at`."""
 
     def __init__(self, windows: Windows, place: Sequence[int], rows: slice, columns: slice) -> None:
         self._windows, self._place = windows, place
@@ -85,7 +70,7 @@ class Window:
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """The part, (Y, X), with the channel axis where the array has it among these."""
+        """The window, (Y, X), with the channel axis where the array has it among these."""
         return self._target.values
 
     @property
@@ -106,7 +91,7 @@ class Window:
             plane = plane_of(
                 whole.job, group, whole.array, self._target, whole.settings, whole.mask
             )
-            # The target is no array, but it lies in memory.
+            # The target is in memory, but `plane_of` cannot know that.
             plane = replace(plane, is_stored=not is_in_memory(whole.array))
             yield number * size, len(groups) * size
             for _ in whole.restorer.restore_window(plane, self._rows, self._columns):
@@ -115,7 +100,7 @@ class Window:
 
 
 class _Target:
-    """A part of an array, written to as if it were the whole."""
+    """A window of an array, written to with the indices of the whole array."""
 
     def __init__(self, job: Job, rows: slice, columns: slice, dtype: np.dtype[Any]) -> None:
         y, x = job.layout.spatial_axes
@@ -148,6 +133,6 @@ class _Target:
         self._note(channel, *(part for part in place if isinstance(part, slice)))
 
     def _note(self, channel: int, rows: slice, columns: slice) -> None:
-        # Strips of columns come one after the other; rows are complete with the last of them.
+        # Strips of columns are written in order; rows are complete with the last strip.
         if columns.stop == self._columns and rows.start <= self._done[channel]:
             self._done[channel] = max(self._done[channel], rows.stop)
