@@ -1,4 +1,4 @@
-"""How to train, by which error of a pixel, and how far a training is."""
+"""Training configuration, losses per pixel, and training status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPTIMIZERS = ("adamw", "muon")
 
 
 def charbonnier(difference: Tensor) -> Tensor:
-    """The absolute difference, rounded off at 0.
+    """A smooth approximation of the absolute difference.
 
     References
     ----------
@@ -32,22 +32,19 @@ LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train.
+    """How to train; exactly one of `steps` and `minutes` is set.
 
     Parameters
     ----------
-    steps, minutes : int, float
-        Length of the training; exactly one of the two is set.
     loss : {'squared', 'absolute', 'charbonnier'}
-        The error of a pixel, see `LOSSES`.
+        The loss per pixel, see `LOSSES`.
     squared_from : float
-        Share of the training, 0 to 1, after which the error is the squared one.
+        Share of the training, 0 to 1, after which the loss is the squared one.
     optimizer : {'adamw', 'muon'}
-        What learns the kernels of the hidden layers, see `engine.optimizers`.
-    rate : float
-        Peak learning rate of AdamW, reached after `warm_up` steps; it falls to zero on a cosine.
-    muon_rate : float
-        The same of Muon.
+        Optimiser for the kernels of the hidden layers, see `training.optimizers`.
+    rate, muon_rate : float
+        Peak learning rates of AdamW and Muon, reached after `warm_up` steps; they fall to zero on a
+        cosine.
     ema : float
         Decay of the moving average of the weights, which is the result.
     clip : float
@@ -55,13 +52,13 @@ class TrainingConfig:
     interval : int
         Steps between reports.
     pulse : float
-        Seconds after which there is a report though the interval is not over.
+        Seconds after which a report comes even within an interval.
     check_interval : int
-        Steps between checks, which validate and write a checkpoint; every report is one if 0.
+        Steps between checks, which validate and write a checkpoint; 0 makes every report a check.
     checks : int
-        At least so many checks, evenly spread over the length of the training.
+        Least number of checks, evenly spread over the training.
     patience : int
-        Checks in a row without a better one after which the training ends; 0 for none.
+        Consecutive checks without improvement after which the training ends; 0 for no limit.
     seed : int
         Seed of the patches, the corruptions and the starting weights.
     """
@@ -98,18 +95,18 @@ class TrainingConfig:
             )
 
     def loss_at(self, fraction: float) -> str:
-        """The error that counts when so much of the training is done."""
+        """Name of the loss when this fraction of the training is done."""
         return self.loss if fraction < self.squared_from else "squared"
 
     def height_at(self, step: int, fraction: float) -> float:
-        """Share of the peak rates after so many steps, with so much of the training done."""
+        """Learning rate relative to its peak, after some steps and a fraction of the training."""
         warm = min(1.0, (step + 1) / self.warm_up)
         return warm * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """One row of the training log; `score` is what the validation found, NaN between checks."""
+    """One row of the training log; `score` is that of the validation, NaN between checks."""
 
     step: int
     minutes: float
