@@ -1,6 +1,6 @@
-"""One file restored into another, as the `Work` of a batch, whatever the task.
+"""Restore one file into another, for any task, as the `Work` of a batch.
 
-The functions are imported when they are used: what only lists files need not wait for them.
+The verbs are imported when they are used, so that listing files need not wait for them.
 """
 
 from __future__ import annotations
@@ -41,24 +41,17 @@ if TYPE_CHECKING:
     from napari_rednet.io.files import OpenImage
     from napari_rednet.models import Model
 
-# What does not change a result; the image says how it is laid out.
+# Arguments that do not change a result, or that follow from the image.
 _HOW = ("model", "device", "memory", "tile", "progress", "out", "channel_axis", "rgb")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """How one image is to be restored.
+    """How to restore one image.
 
-    Parameters
-    ----------
-    make_steps : callable
-        A verb's ``*_steps`` with all arguments but the image, `channel_axis` and `out`.
-    noise : sequence of NoiseModel
-        The noise of each channel, if the task has to know it.
-    remark : str
-        What was found in the image, or nothing.
-    repairs : Repairs
-        Counts the pixels that are repaired.
+    `make_steps` is a verb's ``*_steps`` with all arguments but the image, `channel_axis` and `out`.
+    `noise` is that of each channel, if the task needs it; `remark` is for users; `repairs` counts
+    repaired pixels.
     """
 
     make_steps: Callable[..., Steps]
@@ -69,22 +62,20 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to each image.
+    """The work on each image of a batch.
 
     Parameters
     ----------
     command : str
-        What it is called.
-    model : Model
-        What runs.
+        Name of the command.
     prepare : callable
-        From an open image to how it is restored.
+        Prepares the restoration of an open image.
     arguments : mapping
-        What else results depend on: plain JSON values.
+        Further arguments that results depend on: plain JSON values.
     scale : int
-        How many times larger the planes become.
+        Enlargement of the planes.
     dtype : str, optional
-        Of the results, if it is to be another than that of the images.
+        Dtype of the results; None for that of the images.
     """
 
     command: str
@@ -96,7 +87,7 @@ class Work:
 
     @property
     def task(self) -> dict[str, Any]:
-        """What results depend on besides the images, as a record notes it."""
+        """What results depend on besides the images, for the record."""
         from napari_rednet import __version__
 
         weights = (t.numpy() for t in self.model.network.state_dict().values())
@@ -106,7 +97,7 @@ class Work:
 
 
 def digest(*arrays: Any) -> str:
-    """A short name for the values of arrays, which no others have."""
+    """A hash of the values, shapes and dtypes of arrays."""
     found = hashlib.sha256()
     for array in map(np.asarray, arrays):
         found.update(f"{array.shape} {array.dtype}".encode())
@@ -119,10 +110,9 @@ def restore_file(
 ) -> Generator[tuple[int, int], None, Figures]:
     """Restore a file, step by step: yields (pixels done, pixels in all), returns its figures.
 
-    The folder of the result is made if it is not there. The result is whole or not there;
-    closing the generator cancels. A Zarr that was begun lies beside it then, and with `resume`
-    what was finished of it is kept, if image and work are the same. With `lazy`, dask computes,
-    from one Zarr into another.
+    The folder of the result is made if needed. The result is complete or absent; closing the
+    generator cancels. An unfinished Zarr is kept beside it, and with `resume` its finished parts
+    are used if image and work are the same. With `lazy`, dask computes, from one Zarr into another.
 
     Raises
     ------
@@ -141,13 +131,13 @@ def restore_file(
     array = _as_lazy(image) if lazy else image.data
     with _target(work, file, image, before, resume=resume) as out:
         yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
-        # Before the result is put into its place.
+        # Check before the result is put into its place.
         _refuse_changed(file, before)
     return replace(figures, repaired=prepared.repairs.count)
 
 
 def _as_lazy(image: OpenImage) -> Any:
-    """An array that the workers of a cluster read by themselves."""
+    """A dask array that the workers of a cluster read themselves."""
     import dask.array as da
 
     return da.from_array(image.data, chunks=chunks_of(image.data))
@@ -157,7 +147,7 @@ def _as_lazy(image: OpenImage) -> Any:
 def _target(
     work: Work, file: BatchFile, image: OpenImage, source: State, *, resume: bool
 ) -> Iterator[Any]:
-    """What to write to, which becomes the result at the end."""
+    """An array to write to, which becomes the result at the end."""
     like = image if work.dtype is None else with_dtype(image, work.dtype)
     if not can_be_continued(file.result):
         with image_writer(file.result, like, work.scale) as out:
@@ -200,21 +190,11 @@ def _figures(work: Work, image: OpenImage, prepared: Prepared, remark: str) -> F
 
 
 def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
-    """What a function does to each file, its arguments being checked; the model is loaded.
+    """The work of a verb with checked arguments; loads the model.
 
-    Parameters
-    ----------
-    verb : str
-        The function.
-    arguments : mapping
-        By the names of the function; the others are as by default. One `noise` for all channels of
-        all files, or None to estimate it in each file; one `mask` for all files, or None to find
-        dead and hot pixels in each.
-
-    Raises
-    ------
-    ValueError, TypeError, ModelError
-        As the function.
+    `arguments` are those of the verb; missing ones have their defaults. `noise` is one value for
+    all channels of all files, or None to estimate it per file; `mask` is one for all files, or None
+    to find dead and hot pixels in each. Raises the errors of the verb for wrong arguments.
     """
     from napari_rednet.arguments import CHECKS, check_options
     from napari_rednet.restoration import find_defects
@@ -252,14 +232,14 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
 
 
 def _recorded(value: Any) -> Any:
-    """An argument as JSON: arrays by their values."""
+    """An argument as JSON; arrays as a hash."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return repr(value) if isinstance(value, NoiseModel) else digest(value)
 
 
 def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
-    """One noise model a channel: the given one or, if there is none, from the image."""
+    """One noise model per channel: the given one, or else estimated."""
     from napari_rednet.arguments import as_image, noise_per_channel
     from napari_rednet.restoration import estimate_noise
 
