@@ -46,18 +46,11 @@ _CLIP = 3.0
 
 @dataclass(frozen=True)
 class Grain:
-    """Correlation of the noise of neighbouring pixels.
+    """Correlation of the noise of neighbouring pixels, 0 for white noise.
 
-    Parameters
-    ----------
-    along_y, along_x : float
-        Correlation of neighbours without the noise of whole lines, 0 for white noise.
-    step : int
-        Step in pixels with which a high-pass sees all of the noise.
-    factor : float
-        Variance of the noise over that of `high_pass` with this step.
-    rows, columns : float
-        Standard deviation of the offsets of whole rows, and of whole columns.
+    `step` is the step in pixels with which a high-pass sees all of the noise, and `factor` the
+    variance over that of `high_pass` with this step. `rows` and `columns` are the standard
+    deviations of the offsets of whole lines; `along_y` and `along_x` are without these.
     """
 
     along_y: float = 0.0
@@ -96,10 +89,7 @@ def _told(correlation: float) -> float:
 def high_pass(values: FloatArray, step: int = 1) -> FloatArray:
     """Second differences along both axes, which ignore planes; white noise keeps its variance.
 
-    References
-    ----------
-    .. [1] J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding,
-       1996, for a step of 1.
+    J. Immerkaer, "Fast noise variance estimation", 1996, for a step of 1.
     """
     line = np.zeros(2 * step + 1)
     line[[0, step, 2 * step]] = 1, -2, 1
@@ -147,10 +137,7 @@ def _correlated_pixels(along_y: float, along_x: float) -> float:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Variance and neighbour products of blocks without their paraboloid, and high-passed variance.
-
-    `seen`, the variance seen by a high-pass, has a column for each of the steps 1 to 3.
-    """
+    """Variances and neighbour products of blocks; `seen` by high-passes of steps 1 to 3."""
 
     variance: FloatArray
     along_y: FloatArray
@@ -176,7 +163,6 @@ class _Blocks:
 
     @classmethod
     def joined(cls, parts: Sequence[_Blocks]) -> _Blocks:
-        """The blocks of several images."""
         columns = [(p.variance, p.along_y, p.along_x, p.seen) for p in parts]
         return cls(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
@@ -209,7 +195,6 @@ class _Blocks:
 
 
 def _cut(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Whole blocks of an image: (N, 16, 16)."""
     rows, columns = (n // _BLOCK for n in image.shape)
     whole = image[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
     return whole.swapaxes(1, 2).reshape(-1, _BLOCK, _BLOCK)
@@ -230,7 +215,6 @@ def _smooth_basis(has_rows: bool, has_columns: bool) -> FloatArray:
 
 
 def _powers() -> list[tuple[int, int]]:
-    """Powers of y and x in a paraboloid."""
     return [(i, j) for i in range(3) for j in range(3 - i)]
 
 

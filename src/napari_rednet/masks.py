@@ -30,10 +30,10 @@ _MOST_SLOPE = 0.3
 
 
 def as_mask(mask: Any, layout: PlaneLayout, name: str = "mask") -> Any:
-    """Check a mask of missing pixels; return it as bool, of the shape of the image.
+    """Check a mask of missing pixels, called `name`; return it as bool, of the shape of the image.
 
-    Errors call it by its `name`. Raises `TypeError` if it holds neither bool nor integers, and
-    `ValueError` if it has another shape or covers a whole plane.
+    Raises `TypeError` if it holds neither bool nor integers, and `ValueError` if it has another
+    shape or covers a whole plane.
     """
     cover = _as_marks(name, mask, layout)
     covered = cover.all(layout.spatial_axes)
@@ -44,11 +44,7 @@ def as_mask(mask: Any, layout: PlaneLayout, name: str = "mask") -> Any:
 
 
 def as_region(region: Any, layout: PlaneLayout) -> Any:
-    """Check a region to measure in; return it as bool, of the shape of the image.
-
-    Raises `TypeError` if it holds neither bool nor integers, and `ValueError` if it has another
-    shape or marks nothing.
-    """
+    """Check a region to measure in, as `as_mask`; raises `ValueError` if it marks nothing."""
     marks = _as_marks("region", region, layout)
     if not bool(np.asarray(marks.any())):
         raise ValueError("region marks no pixel of the image")
@@ -56,11 +52,7 @@ def as_region(region: Any, layout: PlaneLayout) -> Any:
 
 
 def _as_marks(name: str, marks: Any, layout: PlaneLayout) -> Any:
-    """Check an argument that marks pixels; return it as bool, with all axes of the image.
-
-    Raises `TypeError` if it holds neither bool nor integers, and `ValueError` if it has another
-    shape.
-    """
+    """Check an argument that marks pixels; return it as bool, with all axes of the image."""
     array = marks if is_dask(marks) else np.asarray(marks)
     if np.dtype(array.dtype).kind not in "biu":
         raise TypeError(f"{name} must hold bool or integers, got {array.dtype}")
@@ -137,7 +129,6 @@ def _single_pixels(plane: npt.NDArray[np.generic], limits: OutlierLimits) -> Boo
 
 
 def _odd_lines(plane: npt.NDArray[np.generic], least: float) -> BoolArray:
-    """Rows that lie above, or below, the rows on both of their sides."""
     measured = [_line_scores(band) for band in _bands(plane)]
     scores, shares = (np.concatenate(parts) for parts in zip(*measured, strict=True))
     usual = np.median(scores)
@@ -170,7 +161,6 @@ def _line_scores(band: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _mean_known(rows: FloatArray) -> FloatArray:
-    """Means of rows, in which unknown pixels count as 0."""
     return np.asarray(np.where(np.isfinite(rows), rows, 0).mean(1))
 
 

@@ -119,8 +119,6 @@ class NoiseLevels:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Signal, high-passed noise and structure at usable pixels, and the number of clipped ones."""
-
     signal: FloatArray
     noise: FloatArray
     structure: FloatArray
@@ -128,7 +126,6 @@ class _Pixels:
 
     @classmethod
     def joined(cls, parts: Sequence[_Pixels]) -> _Pixels:
-        """The pixels of several images."""
         columns = [(part.signal, part.noise, part.structure) for part in parts]
         signal, noise, structure = (np.concatenate(column) for column in zip(*columns, strict=True))
         return cls(signal, noise, structure, sum(part.clipped for part in parts))
@@ -222,10 +219,7 @@ def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """An image without outliers, and its masks of usable and of clipped pixels.
-
-    `region` is a mask of where to measure; None for everywhere.
-    """
+    """An image without outliers; `region` is where to measure, None for everywhere."""
 
     values: FloatArray
     usable: BoolArray
@@ -290,7 +284,6 @@ def _step(values: Sequence[FloatArray]) -> float:
 
 
 def _usable_pixels(prepared: Sequence[_Prepared], step: int = 1) -> _Pixels:
-    """The usable pixels of all images."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return _Pixels.joined(list(pool.map(lambda one: one.pixels(step), prepared)))
 
@@ -350,7 +343,6 @@ def _flatter_half(group: npt.NDArray[np.intp], structure: FloatArray) -> npt.NDA
 
 
 def _clipped_variance(noise: FloatArray) -> float:
-    """Mean square of noise without its outliers."""
     size = np.abs(noise)
     # With few photons the median is 0: use the root mean square instead.
     limit = _CLIP * (1.4826 * np.median(size) or np.sqrt(np.mean(noise**2)))

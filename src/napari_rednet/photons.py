@@ -57,7 +57,6 @@ class Counts:
         return excess == 0 or excess > _LEAST_EXCESS  # 0: too few gray levels to show noise
 
     def _excess(self, signal: FloatArray, variance: FloatArray, share: float) -> float:
-        """A quantile, over the levels, of the measured variance relative to that of photons."""
         photons = (signal - self.none) / self.one
         lit = photons > _LIT
         if not lit.any():

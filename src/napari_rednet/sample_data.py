@@ -201,13 +201,11 @@ def _read(name: str) -> npt.NDArray[Any]:
 
 
 def _epithelium() -> npt.NDArray[np.uint16]:
-    """A part of the epithelium's membranes."""
     membranes: npt.NDArray[np.uint16] = _read("epithelium")[0]
     return membranes[_WELL_EXPOSED]
 
 
 def _tensor(image: npt.NDArray[Any]) -> Tensor:
-    """Planes as a batch (N, 1, Y, X)."""
     import torch
 
     planes = image.reshape(-1, 1, *image.shape[-2:])
@@ -215,7 +213,6 @@ def _tensor(image: npt.NDArray[Any]) -> Tensor:
 
 
 def _integers(image: Tensor, dtype: Any, highest: int) -> npt.NDArray[Any]:
-    """A batch (N, 1, Y, X) as rounded planes; a single one as an image."""
     planes: npt.NDArray[Any] = image[:, 0].round().clamp(0, highest).numpy().astype(dtype)
     return planes[0] if len(planes) == 1 else planes
 

@@ -58,14 +58,8 @@ COLUMNS = (
 class Outcome:
     """The outcome of a file.
 
-    Parameters
-    ----------
-    status : str
-        What was done.
-    reason : str
-        Why the file was skipped or failed; for a restored one, a remark for users.
-    figures : Figures or None
-        Of a restored file; of a skipped one, those that the record has.
+    `reason` says why it was skipped or failed, or is a remark on a restored one. `figures` of a
+    skipped file are those that the record has.
     """
 
     status: Literal["restored", "skipped", "failed"]
@@ -77,16 +71,8 @@ class Outcome:
 class BatchStatus:
     """Progress of a batch.
 
-    Parameters
-    ----------
-    number, files : int
-        Number of the current file, counted from 1, and number of all files.
-    file : BatchFile
-        The current file.
-    done, total : int
-        Its pixels; 0 before the first are done.
-    outcome : Outcome or None
-        Its outcome, once that is known.
+    `number` counts the files from 1. `done` and `total` are pixels of the current file, 0 before
+    the first are done; `outcome` is None until it is known.
     """
 
     number: int

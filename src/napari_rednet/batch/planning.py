@@ -17,15 +17,7 @@ _MAGIC = set("*?[")
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A file to restore.
-
-    Parameters
-    ----------
-    source, result : Path
-        The image, and the path of its restored copy.
-    name : str
-        Path of the result relative to the folder of the results, with ``/``.
-    """
+    """A file to restore; `name` is the result's path, with ``/``, in the folder of the results."""
 
     source: Path
     result: Path
@@ -62,7 +54,6 @@ def plan_batch(sources: Sequence[Path], out: Path) -> list[BatchFile]:
 
 
 def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
-    """Images of one argument, with the names of their results."""
     if is_image(source):
         return [(source, _result_name(source))]
     if source.is_dir():
@@ -97,7 +88,6 @@ def is_pattern(path: Path) -> bool:
 
 
 def _split(pattern: Path) -> tuple[Path, tuple[str, ...]]:
-    """The fixed part of a pattern, and the names or patterns below it."""
     root, parts = Path(pattern.anchor), pattern.relative_to(pattern.anchor).parts
     for i, part in enumerate(parts):
         # A folder's name may contain wildcards, as in "cells [2]".

@@ -22,20 +22,8 @@ State = tuple[int, int]
 class Figures:
     """Figures of a restored file.
 
-    Parameters
-    ----------
-    pixels : int
-        Pixels of the result.
-    noise : sequence of (gain, offset, read noise, grain along y, grain along x)
-        Per channel, if the task needs the noise.
-    ranges : sequence of (low, high)
-        Intensity range of each channel.
-    remark : str
-        Remark for users, or nothing.
-    seconds : float
-        Time that it took.
-    repaired : int
-        Number of hot and dead pixels that were repaired.
+    `noise` has (gain, offset, read noise, grain along y, grain along x) and `ranges` (low, high) of
+    each channel; `noise` is empty for tasks that do not need it. `pixels` are those of the result.
     """
 
     pixels: int = 0
@@ -48,10 +36,7 @@ class Figures:
 
 
 def state_of(path: Path) -> State:
-    """State of a file, or of everything in a folder.
-
-    Raises `ImageFileError` if it does not exist or cannot be read.
-    """
+    """State of a file, or of everything in a folder; raises `ImageFileError`."""
     try:
         found = [place.stat() for place in _with_contents(path)]
     except FileNotFoundError as error:
@@ -73,15 +58,8 @@ class BatchRecord:
     """Record of a batch: a line of JSON for each file that was begun or finished.
 
     Lines are appended; the last one of a result counts, and truncated ones are ignored. So the cost
-    of a file does not grow with their number, and the record survives a killed process.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of the results.
-    task : mapping
-        What the results depend on besides the sources: command, its arguments, version. Plain JSON
-        values.
+    of a file does not grow with their number, and the record survives a killed process. `task` are
+    JSON values that results depend on besides the sources: command, its arguments, version.
     """
 
     def __init__(self, folder: Path, task: Mapping[str, Any]) -> None:

@@ -1,7 +1,4 @@
-"""Restore one file into another, for any task, as the `Work` of a batch.
-
-The verbs are imported when they are used, so that listing files need not wait for them.
-"""
+"""Restore one file into another, for any task, as the `Work` of a batch."""
 
 from __future__ import annotations
 
@@ -50,8 +47,7 @@ class Prepared:
     """How to restore one image.
 
     `make_steps` is a verb's ``*_steps`` with all arguments but the image, `channel_axis` and `out`.
-    `noise` is that of each channel, if the task needs it; `remark` is for users; `repairs` counts
-    repaired pixels.
+    `noise` is that of each channel, if the task needs it; `remark` is for users.
     """
 
     make_steps: Callable[..., Steps]
@@ -64,18 +60,8 @@ class Prepared:
 class Work:
     """The work on each image of a batch.
 
-    Parameters
-    ----------
-    command : str
-        Name of the command.
-    prepare : callable
-        Prepares the restoration of an open image.
-    arguments : mapping
-        Further arguments that results depend on: plain JSON values.
-    scale : int
-        Enlargement of the planes.
-    dtype : str, optional
-        Dtype of the results; None for that of the images.
+    `prepare` prepares the restoration of an open image. `arguments` are JSON values that results
+    depend on besides `model`. `scale` enlarges the planes. `dtype` None is that of the images.
     """
 
     command: str
@@ -113,11 +99,8 @@ def restore_file(
     The folder of the result is made if needed. The result is complete or absent; closing the
     generator cancels. An unfinished Zarr is kept beside it, and with `resume` its finished parts
     are used if image and work are the same. With `lazy`, dask computes, from one Zarr into another.
-
-    Raises
-    ------
-    RednetError, ValueError, TypeError, OSError
-        If the file cannot be read, restored or written, or changes while it is read.
+    Raises `RednetError`, `ValueError`, `TypeError` or `OSError` if it fails or the file changes
+    meanwhile.
     """
     before = state_of(file.source)
     source = read_image(file.source)
@@ -137,7 +120,6 @@ def restore_file(
 
 
 def _as_lazy(image: OpenImage) -> Any:
-    """A dask array that the workers of a cluster read themselves."""
     import dask.array as da
 
     return da.from_array(image.data, chunks=chunks_of(image.data))
@@ -190,11 +172,10 @@ def _figures(work: Work, image: OpenImage, prepared: Prepared, remark: str) -> F
 
 
 def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
-    """The work of a verb with checked arguments; loads the model.
+    """The work of a verb with checked arguments, raising its errors; loads the model.
 
-    `arguments` are those of the verb; missing ones have their defaults. `noise` is one value for
-    all channels of all files, or None to estimate it per file; `mask` is one for all files, or None
-    to find dead and hot pixels in each. Raises the errors of the verb for wrong arguments.
+    One `noise` is for all channels of all files, None estimates it per file; one `mask` is for all
+    files, None finds dead and hot pixels in each.
     """
     from napari_rednet.arguments import CHECKS, check_options
     from napari_rednet.restoration import find_defects
@@ -232,7 +213,6 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
 
 
 def _recorded(value: Any) -> Any:
-    """An argument as JSON; arrays as a hash."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return repr(value) if isinstance(value, NoiseModel) else digest(value)

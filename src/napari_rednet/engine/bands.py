@@ -61,12 +61,11 @@ class NotFiniteError(Exception):
 
 @dataclass(frozen=True)
 class Band:
-    """A band of rows as read, with what the network needs around it.
+    """A band of rows as read, with the rows around them that the noise map depends on.
 
-    `rows` are the rows to restore; `seen` adds up to `RADIUS` rows above and below, which the noise
-    map depends on. `values` (image units), `normalized` (network units) and `finite` (None if all
-    pixels are finite) are ([3,] seen rows, columns), with a leading axis of 3 for colours. `mask`
-    covers `rows` only; it is True where pixels are missing.
+    `rows` are those to restore, `seen` up to `RADIUS` more above and below. `values` (image units),
+    `normalized` (network units) and `finite` (None if all pixels are) cover `seen`, with a leading
+    axis of 3 for colours. `mask`, True where pixels are missing, covers `rows`.
     """
 
     rows: slice
@@ -134,10 +133,7 @@ def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: Restore
 
 
 class PendingRows:
-    """Queue of rows as they were read, until their restoration is final.
-
-    One thread may put rows while another one takes them.
-    """
+    """Queue of rows as read; one thread may put rows while another one takes them."""
 
     def __init__(self) -> None:
         self._bands: deque[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = deque()
@@ -161,7 +157,7 @@ class PendingRows:
 
 
 def fill_band(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Fill unknown pixels with the smoothed signal of their neighbours; return the signal, too.
+    """Fill unknown pixels with the smoothed signal around them; return filled band and signal.
 
     Where nothing is known nearby, both are 0, the lower end of the range.
     """
@@ -195,10 +191,7 @@ def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def one_behind(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
-    """``map(work, items)``, with the work done in another thread while the next item is made.
-
-    Results are yielded as they become ready; an error of `work` is raised in place of its result.
-    """
+    """``map(work, items)``, with `work` done in another thread while the next item is made."""
     with ThreadPoolExecutor(1) as pool:
         working: list[Future[Result]] = []
         for item in items:

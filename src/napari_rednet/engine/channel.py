@@ -24,10 +24,9 @@ Signal = TypeVar("Signal", float, npt.NDArray[np.floating])
 
 @dataclass(frozen=True)
 class IntensityRange:
-    """The image values that the network sees as 0 and 1.
+    """The image values that become 0 and 1.
 
-    `width` is ``high - low`` without the rounding error that a large offset brings; None to
-    subtract.
+    `width`, if given, is ``high - low`` without the rounding error of a large offset.
     """
 
     low: float = 0.0
@@ -40,10 +39,10 @@ class IntensityRange:
         return self.high - self.low if self.width is None else self.width
 
     def above(self, dark: float) -> IntensityRange:
-        """A range that begins at a dark level; its span is this span, rounded up to a power of 2.
+        """A range that begins at a dark level; its span is this one rounded up to a power of 2.
 
-        Networks without biases scale with their input. With powers of 2 they do so to the last
-        digit, so that results do not depend on the exact span that was measured.
+        Networks without biases scale with their input, exactly so for powers of 2: results do not
+        depend on the exact span that was measured.
         """
         span = 2.0 ** math.ceil(math.log2(self.span))
         return IntensityRange(dark, dark + span, span)
@@ -85,10 +84,7 @@ def dark_level(images: Sequence[npt.NDArray[np.generic]]) -> float:
 
 
 def _block_means(image: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """Means of the finite pixels of 4 x 4 blocks; all finite pixels if there is no whole block.
-
-    Blocks with few finite pixels are left out, since their noise does not average out.
-    """
+    """Means of the finite pixels of 4 x 4 blocks, without blocks that have few of them."""
     rows, columns = (n // _BLOCK for n in image.shape)
     if not rows or not columns:
         return _finite(image).astype(np.float64)

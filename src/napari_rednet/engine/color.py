@@ -48,10 +48,10 @@ def luminance_plane(
     write: Sequence[WriteWindow],
     settings: ChannelSettings,
 ) -> Plane:
-    """The luminance of three colours as one plane to restore.
+    """The luminance of three colours as one plane to restore, of the result's shape and dtype.
 
-    `shape` and `dtype` are those of the result. `read` and `write` have one function per colour; a
-    fourth one, transparency, is written as it is read.
+    `read` and `write` have one function per colour; a fourth, transparency, is written as it is
+    read.
     """
 
     def read_luminance(rows: slice, columns: slice) -> npt.NDArray[np.floating]:
@@ -76,10 +76,7 @@ def opponent_plane(
     write: Sequence[WriteWindow],
     settings: Sequence[ChannelSettings],
 ) -> Plane:
-    """A plane of three colours to restore together; arguments as for `luminance_plane`.
-
-    `settings` has one entry per colour.
-    """
+    """A plane of three colours to restore together; `settings` has one entry per colour."""
 
     def read_colors(rows: slice, columns: slice) -> npt.NDArray[np.generic]:
         return np.stack([np.asarray(part(rows, columns)) for part in read[:COLORS]])

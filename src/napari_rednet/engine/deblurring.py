@@ -45,9 +45,8 @@ _BYTES = 300
 class Deblurrer:
     """Deblurs planes with one PSF; `network`, a denoiser that is told the noise, is the prior.
 
-    `iterations` is how often data term and prior alternate, `ensemble` averages the prior over the
-    8 orientations, `tile` is the side of the blocks in pixels (None chooses it), and `memory` the
-    upper limit in bytes for the memory of the process.
+    `iterations` is how often data term and prior alternate, `tile` the side of blocks in pixels
+    (None chooses it), and `memory` the limit in bytes for the memory of the process.
     """
 
     network: RedNet
@@ -69,7 +68,7 @@ class Deblurrer:
         return 4 * max(self.psf.reach) + 2 + self.network.config.receptive_radius
 
     def restore(self, plane: Plane) -> Iterator[int]:
-        """Deblur one plane, yielding the number of finished pixels after each iteration.
+        """Deblur a plane, yielding the number of finished pixels after each iteration.
 
         Raises `DeviceMemoryError` if the smallest block does not fit into the device's memory.
         """
@@ -98,7 +97,6 @@ class Deblurrer:
         yield from self.restore(part_of(plane, *strips))
 
     def _side(self) -> int:
-        """Largest side of blocks that fit into the allowed memory."""
         side = _SIDES[self.device.type]
         if self.memory is not None and self.device.type == "cpu":
             allowed = self.memory - used_memory()
@@ -148,7 +146,6 @@ class Deblurrer:
         yield self.iterations
 
     def _denoise(self, image: Tensor, told: Tensor) -> Tensor:
-        """The prior."""
         return self._runner.run(torch.cat([image, told], 1))
 
 

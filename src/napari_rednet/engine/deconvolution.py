@@ -58,9 +58,9 @@ Operator = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class ImageNoise:
-    """The noise of an observed image.
+    """Noise of an observed image.
 
-    `level` is its typical standard deviation, `std` (1, 1, Y, X) that at every pixel, or None if it
+    `level` is its typical standard deviation; `std`, (1, 1, Y, X), that at every pixel, None if it
     is uniform. `grain` is along y and x in pixels, as in `NoiseModel`.
     """
 
@@ -70,18 +70,11 @@ class ImageNoise:
 
 
 class BlurredImage:
-    """An observed image, and what is known of the sharp one behind it.
+    """An observed image (1, 1, Y, X), and what is known of the sharp one behind it.
 
-    The sharp image is larger than the observed one by the reach of the PSF, since pixels beyond the
-    border have been blurred into it. The blurred image is unknown beyond the border, and may be at
-    pixels inside. The data term ignores unknown pixels, so that no ringing enters from there.
-
-    Parameters
-    ----------
-    observed : (1, 1, Y, X) Tensor
-        The blurred, noisy image.
-    is_known : (1, 1, Y, X) Tensor of bool, optional
-        Which pixels of `observed` are known; the others hold a first guess. All are if None.
+    The sharp image is larger by the reach of the PSF, since pixels beyond the border have been
+    blurred into the observed one. Pixels beyond the border, and those that are False in `is_known`,
+    are ignored by the data term, so that no ringing enters from there; they hold a first guess.
     """
 
     def __init__(
@@ -108,8 +101,7 @@ class BlurredImage:
     def solve(self, estimate: Tensor, weight: float) -> Tensor:
         """The image that best agrees with the observed one, once blurred, and with `estimate`.
 
-        `estimate` has the size of `start`; `weight` is the weight of deviations from it, relative
-        to deviations from the observed image.
+        `weight` is that of deviations from the estimate relative to those from the observed image.
         """
         trust = weight / self._relative**2
         inverse = 1 / (self._signal_power + weight)
@@ -166,10 +158,9 @@ class BlurredImage:
 def conjugate_gradients(
     apply: Operator, right: Tensor, precondition: Operator, rounds: int
 ) -> Tensor:
-    """Approximately solve ``apply(x) = right``, starting at 0, with `rounds` uses of `apply`.
+    """Nearly solve ``apply(x) = right``, starting at 0.
 
-    `apply` is a symmetric positive operator; `precondition`, symmetric and positive too,
-    approximates its inverse.
+    `apply` is a symmetric positive operator; `precondition`, too, approximates its inverse.
     """
     x, direction, residual = torch.zeros_like(right), torch.zeros_like(right), right
     before = right.new_tensor(torch.inf)
@@ -185,10 +176,7 @@ def conjugate_gradients(
 
 
 def transfer_function(psf: PointSpread, shape: tuple[int, int]) -> Tensor:
-    """Fourier transform of a PSF on a periodic grid, in the layout of `torch.fft.rfft2`.
-
-    The point is shifted to the origin, with a phase shift where it lies between pixels.
-    """
+    """Fourier transform of a PSF for `torch.fft.rfft2`, with the point shifted to the origin."""
     placed = np.zeros(shape)
     placed[: psf.values.shape[0], : psf.values.shape[1]] = psf.values
     shifted = np.roll(placed, [-n for n in psf.reach], (0, 1))
@@ -221,11 +209,7 @@ def deblur_steps(
     iterations: int = 8,
     is_known: Tensor | None = None,
 ) -> Iterator[Tensor]:
-    """Deblur an image, yielding the estimate after each iteration; the last one is the result.
-
-    `observed` is (1, 1, Y, X) with values of about 0 to 1, `denoise` the prior; `is_known` is as
-    for `BlurredImage`.
-    """
+    """Deblur (1, 1, Y, X) with values of about 0 to 1, yielding the estimate of each iteration."""
     blurred = BlurredImage(observed, psf, noise, is_known)
     x = blurred.start
     for level in levels(noise.level, iterations):

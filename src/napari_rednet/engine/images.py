@@ -19,10 +19,7 @@ _MOST_WINDOWS = 12
 
 @dataclass(frozen=True)
 class PlaneKey:
-    """Position of one plane in an array.
-
-    `index` has an integer for every axis but the two spatial ones, which have ``slice(None)``.
-    """
+    """Index of one plane: ``slice(None)`` for the two spatial axes, integers for the others."""
 
     index: tuple[int | slice, ...]
     channel: int

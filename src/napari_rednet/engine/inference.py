@@ -75,10 +75,9 @@ _CPU_BUDGET = 512 * _MEGABYTE
 class Restorer:
     """Runs one network, or its ensemble over 8 orientations, over planes.
 
-    `tile` limits the columns and rows held at once (None chooses from the free memory), and
-    `memory` the bytes of main memory that the process holds. `dtype` None is the device's fastest
-    good precision. `overlap` reads the next band and writes the last one in other threads where
-    this pays: on a GPU, and for planes that do not lie in memory.
+    `tile` limits the columns and rows held at once (None chooses from the free memory), `memory`
+    the bytes of main memory that the process holds. `dtype` None is the device's fastest good
+    precision. `overlap` reads and writes in other threads where this pays: on a GPU, or from files.
     """
 
     network: RedNet
@@ -187,7 +186,6 @@ class Restorer:
     def _restore_strip(
         self, plane: Plane, strip: Strip, tiling: Tiling, dtype: torch.dtype
     ) -> Iterator[int]:
-        """Restore a strip, yielding the number of finished pixels after each band."""
         pending = PendingRows()
         put = partial(put_rows, plane, strip, pending)
         bands = read_bands(plane, strip, tiling.band)
@@ -209,7 +207,6 @@ class Restorer:
         pending: PendingRows,
         dtype: torch.dtype,
     ) -> Iterator[RestoredRows]:
-        """Final rows of a strip, after each band."""
         cuts = plane.cuts.within(plane.shape, whole(plane.shape[0]), strip)
         join = limited_residual if plane.is_told_noise else add_residual
         streams = [
@@ -230,7 +227,7 @@ class Restorer:
             yield RestoredRows(rows, Fetching(result))
 
     def _inputs(self, band: Band, plane: Plane) -> Tensor:
-        """Network inputs of a band: the image, and its mask or told noise.
+        """Network inputs of a band: image, told noise, mask, as far as the network takes them.
 
         Told noise is followed by the amplitude, which only `limited_residual` uses.
         """
@@ -260,7 +257,6 @@ class Restorer:
         return torch.cat(parts, 1)
 
     def _on_device(self, values: npt.NDArray[Any]) -> Tensor:
-        """A band as a tensor (1, 1, rows, columns), or (3, 1, rows, columns) for colours."""
         tensor = to_device(np.asarray(values, np.float32), self.device)
         return tensor.view(-1, 1, *tensor.shape[-2:])
 
@@ -285,10 +281,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def to_opponent(colors: Tensor) -> Tensor:
     """Mean of the colours, red minus blue, green minus both: (3, ..., Y, X), normalised.
 
-    References
-    ----------
-    .. [1] K. Dabov et al., "Color image denoising via sparse 3D collaborative filtering with
-       grouping constraint in luminance-chrominance space", ICIP 2007.
+    K. Dabov et al., "Color image denoising via sparse 3D collaborative filtering", ICIP 2007.
     """
     return _mixed(_matrix(colors), colors) + _middle(colors)
 

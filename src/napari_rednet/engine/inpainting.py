@@ -39,8 +39,7 @@ _SURROUNDINGS, _WHOLE_STEP = 448, 64
 def fill_holes(image: Tensor, known: Tensor) -> Tensor:
     """Fill the pixels of images (N, 1, Y, X) smoothly where `known` is 0 instead of 1.
 
-    Values must be finite; those of unknown pixels do not matter. An image without any known pixel
-    becomes 0.
+    Values must be finite. An image without any known pixel becomes 0.
     """
     if min(image.shape[-2:]) == 1 or bool(known.all()):
         return torch.where(known > 0, image, _mean(image, known))
@@ -75,10 +74,7 @@ def _mean(image: Tensor, known: Tensor) -> Tensor:
 
 
 class Inpainter:
-    """Fills the missing pixels of planes; known ones stay as they are.
-
-    The network of `restorer` takes a filled image and its mask.
-    """
+    """Fills the missing pixels of planes with a network that takes a filled image and its mask."""
 
     row_margin: ClassVar[int | None] = None
 
@@ -96,8 +92,7 @@ class Inpainter:
     def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
         """Fill a window of a plane from all that lies within `_SURROUNDINGS` of it.
 
-        The result is that of `restore`, unless holes are so wide that `restore` fills them from
-        further away.
+        The result is that of `restore`, unless that fills wide holes from further away.
         """
         strips = [
             strip_around(part, length, _SURROUNDINGS, _WHOLE_STEP)
@@ -142,7 +137,6 @@ def _copy(plane: Plane) -> Iterator[int]:
 
 
 def _windows(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Bands of whole rows that begin at whole pixels of level 2."""
     height, width = shape
     band = max(1, _BAND_PIXELS // width // _STEP) * _STEP
     for start in range(0, height, band):
@@ -150,7 +144,6 @@ def _windows(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
 
 
 def _bands(plane: Plane) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised bands of a plane, and their masks of known pixels."""
     for window in _windows(plane.shape):
         values, known = _window(plane, *window)
         yield _normalized(values, known, plane.settings.scale), _tensor(known, np.float32)
@@ -185,7 +178,6 @@ def filled_plane(plane: Plane, coarse: Tensor) -> Plane:
 def _window(
     plane: Plane, rows: slice, columns: slice
 ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-    """Values, and the mask of known ones: not missing, and finite."""
     values = np.asarray(plane.read(rows, columns))
     return values, np.isfinite(values) & ~_mask(plane, rows, columns)
 
@@ -213,7 +205,6 @@ def _fill_window(
     scale: IntensityRange,
     coarse: Tensor,
 ) -> npt.NDArray[np.floating]:
-    """Known values as they are, the others from level 2; in image units."""
     wide = working_dtype(values.dtype)
     if known.all():
         return values.astype(wide)

@@ -19,25 +19,22 @@ class NetworkConfig:
     ----------
     layers : int
         Convolutions and deconvolutions together: 10, 20 or 30 in the paper.
-    features : int
-        Feature maps of every hidden layer.
     in_channels : int
-        Channels of the input. The first `out_channels` of them are the image, the others describe
-        it, such as its noise standard deviation per pixel.
+        The first `out_channels` of them are the image, the others describe it (told noise, a mask).
     stride : {1, 2}
         2 halves the resolution in the first convolution and restores it in the last deconvolution,
         which costs a quarter of the operations.
     skips : bool
         Connect mirrored layers.
     bias : bool
-        Add a bias to each feature map. Without, the network scales with its input: ``net(a * x) = a
-        * net(x)`` for every a > 0, to rounding.
+        Without, the network scales with its input: ``net(a * x) = a * net(x)`` for a > 0, to
+        rounding.
 
     References
     ----------
     .. [1] X. Mao, C. Shen, Y. Yang, "Image restoration using very deep convolutional
-       encoder-decoder networks with symmetric skip connections", NIPS 2016.
-    .. [2] The extended version, arXiv:1606.08921, for the strided variant.
+       encoder-decoder networks with symmetric skip connections", NIPS 2016; strided variant:
+       arXiv:1606.08921.
     """
 
     layers: int = 20
@@ -74,8 +71,8 @@ class NetworkConfig:
     def skip_pairs(self) -> tuple[tuple[int, int], ...]:
         """Connected pairs (convolution, deconvolution), counted from 1.
 
-        Deconvolution i, for odd i but the last layer, receives the output of convolution ``half -
-        i``, the one that mirrors it.
+        Deconvolution i, for odd i but the last layer, receives the output of convolution
+        ``half - i``, the one that mirrors it.
         """
         if not self.skips:
             return ()
@@ -109,10 +106,9 @@ def red30(**options: Any) -> NetworkConfig:
 
 
 class RedNet(nn.Module):
-    """A RED-Net: it predicts the residual that restores its input.
+    """A RED-Net, which predicts the residual that restores its input, (N, in_channels, Y, X).
 
-    It maps a float tensor (N, in_channels, Y, X) to (N, out_channels, Y, X). With stride 2, odd
-    sizes are extended by one replicated row or column and cut again.
+    With stride 2, odd sizes are extended by one replicated row or column and cut again.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -136,10 +132,7 @@ class RedNet(nn.Module):
 
     @classmethod
     def with_weights(cls, config: NetworkConfig, weights: Mapping[str, Tensor]) -> RedNet:
-        """A network that uses these tensors as its weights, without drawing starting weights.
-
-        Raises `RuntimeError` if their names or shapes are not those of the network.
-        """
+        """A network with these tensors as weights; raises `RuntimeError` if they do not fit."""
         with torch.device("meta"):
             network = cls(config)
         network.load_state_dict(weights, assign=True)
@@ -211,12 +204,8 @@ def as_subpixel_convolution(weight: Tensor) -> Tensor:
 
     A transposed convolution of kernel 4, stride 2 and padding 1 is a convolution of kernel 3 and
     padding 1 with 4 times as many feature maps, one for each pixel of a square of 2 x 2
-    (`torch.nn.functional.pixel_shuffle`). It uses the matrix units of a device better.
-
-    References
-    ----------
-    .. [1] W. Shi et al., "Is the deconvolution layer the same as a convolutional layer?",
-       arXiv:1609.07009.
+    (`torch.nn.functional.pixel_shuffle`). It uses the matrix units of a device better. W. Shi et
+    al., "Is the deconvolution layer the same as a convolutional layer?", arXiv:1609.07009.
     """
     taps = torch.tensor(_TAPS, device=weight.device)
     padded = F.pad(weight, (0, 1, 0, 1))
@@ -248,14 +237,9 @@ INITIALIZATIONS = ("he", "orthogonal")
 def initialize(network: RedNet, generator: torch.Generator | None = None, kind: str = "he") -> None:
     """Draw starting weights in place: of unit gain for the hidden layers, small ones for the last.
 
-    With a small last layer the network starts close to the identity. `kind` is 'he', independent
-    normal weights, or 'orthogonal', kernels of orthogonal rows, both of the same mean square.
-
-    References
-    ----------
-    .. [1] K. He et al., "Delving deep into rectifiers", ICCV 2015.
-    .. [2] A. Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear
-       neural networks", ICLR 2014.
+    With a small last layer the network starts close to the identity. `kind` is 'he', normal weights
+    (K. He et al., ICCV 2015), or 'orthogonal', orthogonal rows (A. Saxe et al., ICLR 2014), both of
+    the same mean square.
     """
     last = network.deconv[-1]
     for layer in network.layers():

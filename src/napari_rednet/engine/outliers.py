@@ -91,20 +91,11 @@ class OutlierLimits:
 
 @dataclass(frozen=True)
 class Outliers:
-    """Outliers of a plane, and values to replace them with.
+    """Outliers of a plane, and values to replace them with; all fields are (N,) arrays.
 
-    Parameters
-    ----------
-    rows, columns : (N,) ndarray of int
-        Positions.
-    excess : (N,) ndarray
-        Height above the surroundings, negative below.
-    expected : (N,) ndarray
-        Mean of the neighbours that are not outliers.
-    level : (N,) ndarray
-        Median of the surroundings: a value that a pixel there has.
-    in_streak : (N,) ndarray of bool
-        True for those found only as part of a streak.
+    `excess` is the height above the surroundings, negative below. `expected` is the mean of the
+    neighbours that are not outliers, `level` the median of the surroundings, which is a value that
+    pixels there have. `in_streak` is True for those found only as part of a streak.
     """
 
     rows: IndexArray
@@ -153,7 +144,7 @@ class Outliers:
 
 
 def find_outliers(plane: npt.NDArray[Any], limits: OutlierLimits) -> Outliers:
-    """Outliers of a plane (Y, X) of any real dtype, or of a window of one.
+    """Outliers of a plane (Y, X), or of a window of one.
 
     These are single pixels, two that touch, and the pixels of bright streaks one or two pixels
     wide. Pixels beyond the border and non-finite ones are unknown.
@@ -195,7 +186,6 @@ class _Seen:
         return cls(padded)
 
     def shifted(self, y: int, x: int) -> FloatArray:
-        """The neighbour of every pixel in a direction."""
         height, width = (n - 2 * REACH for n in self.padded.shape)
         return self.padded[REACH + y : REACH + y + height, REACH + x : REACH + x + width]
 
@@ -210,7 +200,6 @@ class _Seen:
 
 
 _Found = tuple[IndexArray, FloatArray, FloatArray, FloatArray]
-"""Flat indices into the plane; excess; expected values; levels."""
 
 
 def _found(seen: _Seen, sign: int, limits: OutlierLimits, *, streaks: bool = False) -> _Found:
@@ -262,7 +251,6 @@ def _streak_candidates(seen: _Seen, limits: OutlierLimits) -> IndexArray:
 
 
 def _higher(height: FloatArray, least: float) -> IndexArray:
-    """Flat indices of known pixels with a height above `least`."""
     index = np.flatnonzero(height > least)
     return index[height.ravel()[index] < np.inf]
 
@@ -320,10 +308,9 @@ Windows = Sequence[npt.NDArray[Any]]
 def without_outliers(
     windows: Windows, share: float, scale: IntensityRange | None = None
 ) -> tuple[Windows, OutlierLimits]:
-    """Windows without their outliers, and the limits used, which do not know the noise yet.
+    """Windows (Y, X) without their outliers, and the limits used, which do not know the noise yet.
 
-    `windows` are (Y, X), of one channel or of several with the same range; outliers exceed `share`
-    of this range, which is measured if `scale` is None.
+    All windows share a range, measured if `scale` is None; outliers exceed `share` of it.
     """
     limits = _limits(windows, scale or measure_range(windows), share)
     found = [find_outliers(window, limits) for window in windows]
@@ -342,7 +329,6 @@ def without_outliers(
 
 
 def _without(window: npt.NDArray[Any], outliers: Outliers) -> npt.NDArray[np.float64]:
-    """The window as float, with NaN at its outliers."""
     return np.where(outliers.mask(window.shape), np.nan, window)
 
 
@@ -383,7 +369,6 @@ def _are_of_the_image(
 
 
 def _is_dark(windows: Windows, scale: IntensityRange, noise: float) -> bool:
-    """True if at least half of the pixels hold little but noise."""
     half = float(np.nanmedian(np.concatenate([window.ravel() for window in windows])))
     return scale.span <= _DARK * noise and half - scale.low <= _DARKER_HALF * noise
 

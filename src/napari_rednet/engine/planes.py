@@ -145,18 +145,9 @@ def choose_tiling(
 class ChannelSettings:
     """How the planes of one channel are presented to the network.
 
-    Parameters
-    ----------
-    scale : IntensityRange
-        The values that become 0 and 1.
-    noise : NoiseModel, optional
-        In image units; None for a network that is not told the noise.
-    strength : float
-        Factor on the noise standard deviation.
-    noise_level : float
-        Typical standard deviation of the noise, for methods that need a single one.
-    outliers : OutlierLimits, optional
-        Limits for repairing outliers before the network sees them; None to leave them.
+    `scale` are the values that become 0 and 1. `noise` is in image units, None for a network that
+    is not told it, and `strength` a factor on its standard deviation. `noise_level` is a typical
+    standard deviation. `outliers` are the limits for repairing outliers first, None to leave them.
     """
 
     scale: IntensityRange

@@ -1,4 +1,4 @@
-"""Bicubic resampling: antialiased when it makes images smaller, as in the super-resolution papers.
+"""Bicubic resampling, antialiased when it makes images smaller.
 
 Each axis is multiplied by a matrix, so that each patch of a batch can have its own factor. Windows
 of large planes are enlarged with the same kernel, read band by band.
@@ -39,11 +39,8 @@ def bicubic_matrix(old: int, new: int) -> npt.NDArray[np.float64]:
     """Weights (new, old) that resample a line of pixels; rows add up to 1.
 
     Pixels are areas: those of both grids span the same length. Weights of pixels beyond the ends
-    are dropped and the others scaled up.
-
-    References
-    ----------
-    .. [1] R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 1981.
+    are dropped and the others scaled up. R. Keys, "Cubic convolution interpolation", IEEE TASSP
+    1981.
     """
     ratio = old / new
     width = max(ratio, 1.0)
@@ -64,25 +61,16 @@ def cubic_kernel(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class EnlargementCorruption:
-    """Bicubic enlargements of shrunk images, the input of super-resolution.
+    """Bicubic enlargements of shrunk images, each with one of the factors `scales` at random.
 
-    Each image of a batch gets one of the factors `scales` at random. `margin` pixels at each side
-    of a patch are cut off, since they depend on pixels beyond the patch.
+    `margin` pixels at each side of a patch are cut off, since they depend on pixels beyond it.
     """
 
     scales: tuple[int, ...] = (2, 3, 4)
     margin: int = 16
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrupt a batch of square patches.
-
-        Returns
-        -------
-        inputs, targets : (N, 1, Y - 2 margin, X - 2 margin) Tensor
-            The enlargements, and the clean images.
-        weights : (N, 1, 1, 1) Tensor
-            Larger for small factors, whose errors are small.
-        """
+        """Corrupt square patches: enlargements, originals, weights that favour small factors."""
         there_and_back = torch.stack([self._matrix(clean, s) for s in self.scales])
         chosen = (uniform(clean, generator) * len(self.scales)).long().flatten()
         matrices = there_and_back[chosen].unsqueeze(1)
@@ -110,8 +98,7 @@ def blur(clean: Tensor, psf: Tensor) -> Tensor:
 def enlarge(image: Tensor, scale: int) -> Tensor:
     """Bicubic enlargement (a = -0.5) of images (N, 1, Y, X) by an integer factor.
 
-    It equals `resample`, but needs time and memory in proportion to the image: each pixel becomes
-    `scale` x `scale` pixels, whose weights repeat.
+    It equals `resample`, but needs time and memory in proportion to the image.
     """
     return _enlarge_rows(_enlarge_rows(image, scale).transpose(2, 3), scale).transpose(2, 3)
 
@@ -170,7 +157,6 @@ def read_enlarged(read: ReadWindow, shape: tuple[int, int], scale: int) -> ReadW
 
 
 def _source(part: slice, side: int, scale: int) -> slice:
-    """Pixels of the small plane that a range of the large one depends on."""
     return slice(max(0, part.start // scale - REACH), min(side, -(-part.stop // scale) + REACH))
 
 

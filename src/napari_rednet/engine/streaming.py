@@ -125,18 +125,9 @@ class StreamableNetwork:
 class RowStream:
     """One pass of a network over the rows of a batch of planes, `width` columns each.
 
-    Parameters
-    ----------
-    cuts : Cuts
-        Results closer to cut sides than the receptive field are meaningless, and not computed where
-        this saves work.
-    join : callable, optional
-        Makes the result from inputs and residual; `add_residual` if None.
-
-    Examples
-    --------
-    ``torch.cat([stream.push(band) for band in bands] + [stream.finish()], dim=2)`` is the network's
-    result for ``torch.cat(bands, dim=2)``.
+    ``torch.cat([*map(stream.push, bands), stream.finish()], 2)`` is the network's result for
+    ``torch.cat(bands, 2)``. Results closer to the sides in `cuts` than the receptive field are
+    meaningless. `join` makes the result from inputs and residual, by default `add_residual`.
     """
 
     def __init__(
@@ -195,7 +186,6 @@ class RowStream:
         return self.push(extra, is_last=True)
 
     def _extended(self, rows: Tensor) -> Tensor:
-        """Rows with the column that odd widths are extended by; the last one is kept."""
         padded = F.pad(rows, (0, self._extra_column, 0, 0), mode="replicate")
         self._rows_in += rows.shape[2]
         self._last_row = padded[:, :, -1:]
@@ -245,7 +235,6 @@ class RowStream:
         return found[:count].view(planes, rows, width, channels).permute(0, 3, 1, 2)
 
     def _cut(self, rows: Tensor) -> Tensor:
-        """Remove the row and column that odd sizes were extended by."""
         kept = rows[:, : self._network.config.out_channels]
         kept = kept[:, :, : self._rows_in - self._rows_out]
         self._rows_out += kept.shape[2]
@@ -260,10 +249,7 @@ def run_in_bands(network: StreamableNetwork, image: Tensor, band: int) -> Tensor
 
 
 class _RowQueue:
-    """Rows of a skip connection that wait for the layers in between to catch up.
-
-    Each of these `layers` drops a row, or a column, at each cut side, and so does the queue.
-    """
+    """Rows of a skip connection, waiting for the layers in between, which crop cut sides."""
 
     def __init__(self, cuts: Cuts = NOT_CUT, layers: int = 0) -> None:
         self._bands: deque[Tensor] = deque()
@@ -311,15 +297,11 @@ def _can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _no_rows(seen: Tensor, layer: Layer) -> Tensor:
-    """Empty output of a layer that has got too few rows."""
     return seen.new_empty((seen.shape[0], layer.weight.shape[0], 0, layer.made_of(seen.shape[3])))
 
 
 def stream_bytes(config: NetworkConfig, width: int, band: int, item_bytes: int) -> int:
-    """Peak memory of a stream in bytes, for one plane.
-
-    `width` and `band` are in image pixels; `item_bytes` is 2 for half precision, 4 for float32.
-    """
+    """Peak memory of a stream in bytes for one plane; `width` and `band` are in image pixels."""
     columns, rows = -(-width // config.stride), -(-band // config.stride)
     carried = 2 * config.layers
     waiting = sum(2 * i + 1 + (config.half - i - 1) * 2 for _, i in config.skip_pairs)
@@ -331,10 +313,7 @@ def stream_bytes(config: NetworkConfig, width: int, band: int, item_bytes: int) 
 
 @dataclass
 class NetworkRunner:
-    """Runs a network over whole images, and prepares it for streaming.
-
-    `ensemble` averages over the 8 orientations.
-    """
+    """Runs a network, or its ensemble over 8 orientations, over whole images."""
 
     network: RedNet
     device: torch.device

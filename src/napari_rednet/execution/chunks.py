@@ -66,10 +66,7 @@ def overlap(one: Window, other: Window) -> Window:
 
 
 class ChunkReader:
-    """Reads windows of a chunked array and keeps their chunks for the next window.
-
-    `capacity` is how many bytes of chunks to keep; those of the last window are kept anyway.
-    """
+    """Reads windows of a chunked array, and keeps `capacity` bytes of chunks for the next ones."""
 
     def __init__(self, array: Any, capacity: int) -> None:
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
@@ -81,7 +78,6 @@ class ChunkReader:
         self._bytes = 0
 
     def __getitem__(self, index: Sequence[int | slice]) -> npt.NDArray[Any]:
-        """The values of a window."""
         window = as_window(index, self.shape)
         values = np.empty([s.stop - s.start for s in window], self.dtype)
         needed = list(chunks_in(window, self._chunks))
@@ -118,8 +114,6 @@ class ChunkReader:
 
 @dataclass
 class _Open:
-    """A chunk that is being filled."""
-
     values: npt.NDArray[Any]
     is_known: npt.NDArray[np.bool_]
 
@@ -138,7 +132,6 @@ class ChunkWriter:
         return tuple(self.array.shape)
 
     def __setitem__(self, index: Sequence[int | slice], values: npt.NDArray[Any]) -> None:
-        """Put values into a window."""
         window = as_window(index, self.shape)
         block = np.asarray(values).reshape([s.stop - s.start for s in window])
         for chunk in chunks_in(window, self._chunks):

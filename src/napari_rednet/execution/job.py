@@ -39,20 +39,10 @@ MakeRestorer = Callable[..., "PlaneRestorer"]
 class Job:
     """How to restore an array of any kind.
 
-    Parameters
-    ----------
-    settings_of : callable
-        Measures the settings of a channel. Pixels that a mask covers are NaN in the sample windows.
-    scale : int
-        Enlargement of the planes.
-    color : ColorMode, optional
-        How colour channels are restored together; None to restore each channel by itself.
-    devices : tuple of str
-        Several devices to use at the same time; empty for the restorer's own.
-    outlier_share : float, optional
-        Outliers exceed this share of the range and are repaired; None to leave them.
-    dtype : dtype, optional
-        Of the result; None for that of the array.
+    `settings_of` measures a channel in sample windows, in which masked pixels are NaN. `scale`
+    enlarges the planes. `color` None restores each channel by itself. `devices` are used at the
+    same time. Outliers exceed `outlier_share` of the range and are repaired, None leaves them.
+    `dtype` is that of the result, None for that of the array.
     """
 
     layout: PlaneLayout
@@ -111,10 +101,7 @@ def plane_of(
     mask: Any = None,
     repairs: Repairs | None = None,
 ) -> Plane:
-    """A plane of `source`, to be restored into the same place of `target`.
-
-    Repaired pixels are counted if `repairs` are given.
-    """
+    """A plane of `source`, to be restored into the same place of `target`; counts its repairs."""
     from napari_rednet.engine.planes import Plane
 
     shape = job.layout.enlarged(job.scale).plane_shape
@@ -279,7 +266,6 @@ class MaskedImage:
         return np.asarray(result)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """The whole array, for numpy."""
         return np.asarray(self[...], dtype)
 
     def finished(
@@ -287,8 +273,7 @@ class MaskedImage:
     ) -> npt.NDArray[Any]:
         """A window of the result in the dtype of the array, with masked pixels unchanged.
 
-        `index` counts in the result, which is `scale` times larger along the axes `spatial` (Y and
-        X). `result` is float; its values at masked pixels are ignored.
+        `index` counts in the result, `scale` times larger along the axes `spatial` (Y and X).
         """
         values, mask = (_enlarged(part, index, spatial, scale) for part in (self.values, self.mask))
         known = np.where(mask, 0, result)

@@ -1,7 +1,4 @@
-"""Outputs: arrays written chunk by chunk, with a record of the finished parts.
-
-Lazy results are stored block by block, on any dask scheduler.
-"""
+"""Outputs: arrays written chunk by chunk, with a record of the finished parts."""
 
 from __future__ import annotations
 
@@ -83,10 +80,7 @@ class ResumableOutput:
 
 @dataclass(frozen=True)
 class Output:
-    """Destination of the parts of a job, and which of them are finished.
-
-    `record`, if given, lists the parts that an earlier run finished.
-    """
+    """Destination of the parts of a job; `record` has those that an earlier run finished."""
 
     job: Job
     array: Any
@@ -216,7 +210,6 @@ def _is_there(record: Record | None, number: int, window: Window, target: Any) -
 
 
 def _tasks(lazy: Any, target: Any, windows: list[Window], numbers: list[int]) -> dict[int, Any]:
-    """Tasks that compute and store the blocks."""
     import dask
 
     blocks = lazy.to_delayed().ravel()

@@ -99,7 +99,6 @@ def source_rows(job: Job, rows: Strip) -> slice:
 
 
 def _by_chunk(job: Job, chunks: Sequence[int]) -> list[tuple[tuple[int, ...], PlaneKeys]]:
-    """The planes with the chunks that they lie in, sorted by chunk."""
     numbered = [(_chunk_of(keys, chunks), keys) for keys in plane_keys(job)]
     return sorted(numbered, key=lambda entry: entry[0])
 
@@ -161,7 +160,6 @@ def _measured(
 def _restored_segment(
     job: Job, shared: Any, settings: Any, sources: Sequence[Any], rows: Strip
 ) -> Any:
-    """Some rows of all planes: a block for each plane."""
     import dask.array as da
 
     y, x = job.layout.spatial_axes

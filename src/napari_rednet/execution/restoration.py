@@ -93,8 +93,7 @@ def restoration_steps(
     """Restore all planes of `array` into `out`, or into a new array; lazily for dask arrays.
 
     `find_mask`, which may take time, returns the missing pixels as bool of the array's shape.
-    `repairs` counts repaired pixels, except for dask arrays, which may be computed elsewhere or
-    never.
+    Repairs of dask arrays are not counted, since other processes may make them, or nobody.
     """
     if is_dask(array):
         return _lazy_steps(job, array, out, find_mask)
@@ -162,10 +161,7 @@ def _lazy_steps(job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | N
 
 
 class PartRun:
-    """Restores one part after another, on one device.
-
-    `array` is the source, `mask` its missing pixels, if any, and `device` None that of the job.
-    """
+    """Restores one part after another, on one device."""
 
     def __init__(
         self,
@@ -268,7 +264,6 @@ class _Team:
             self._reports.put(error)
 
     def _next_parts(self) -> Iterator[Numbered]:
-        """Parts that no other run has taken, until none is left."""
         with suppress(queue.Empty):
             while True:
                 yield self._waiting.get_nowait()
@@ -276,10 +271,7 @@ class _Team:
 
 @dataclass(frozen=True)
 class Restoration:
-    """A job and its array, made by a verb from its checked arguments.
-
-    `find_mask`, which may take time, returns the missing pixels as bool of the array's shape.
-    """
+    """A job, its array, and `find_mask`, which finds the missing pixels and may take time."""
 
     job: Job
     array: Any
@@ -303,10 +295,7 @@ class Restoration:
 
 @dataclass(frozen=True)
 class Speed:
-    """Time that a kind of job takes.
-
-    `measuring` is in seconds per pixel of the sample windows, `restoring` per pixel of the result.
-    """
+    """Seconds per pixel of the sample windows (`measuring`) and of the result (`restoring`)."""
 
     measuring: float
     restoring: float
@@ -339,7 +328,6 @@ def speed_steps(restoration: Restoration) -> Steps:
 
 
 def _plane(image: npt.NDArray[np.float32], settings: ChannelSettings, *, has_mask: bool) -> Plane:
-    """A plane whose result is discarded."""
     from napari_rednet.engine.planes import Plane
 
     missing = np.random.default_rng(1).random(image.shape) < _MISSING

@@ -21,15 +21,8 @@ Parts = Sequence[npt.NDArray[Any]]
 class Samples:
     """Sample windows of a channel; each property is measured when it is first needed.
 
-    Parameters
-    ----------
-    parts : iterable of (Y, X) ndarray
-        Parts of the array, in native byte order; masked pixels are NaN.
-    windows_of : callable
-        Makes the windows from the parts, such as the luminance of colours; by default they are the
-        parts.
-    limits : OutlierLimits, optional
-        Of the outliers that were removed from the windows, without the noise.
+    `parts` are (Y, X), in native byte order, NaN where masked. `windows_of` makes the windows from
+    them, such as the luminance of colours. `limits` are those of outliers that were removed.
     """
 
     def __init__(
@@ -92,7 +85,6 @@ class Repairs:
             self.count += count
 
     def __str__(self) -> str:
-        """The count as text."""
         return repaired_words(self.count)
 
 
@@ -102,10 +94,7 @@ def repaired_words(count: int) -> str:
 
 
 class RepairedPlane:
-    """Reads a plane of a channel without its outliers, and counts those that become final.
-
-    `count` receives numbers of repaired pixels; no pixel is counted twice.
-    """
+    """Reads a plane without its outliers; `count` receives each repair once, when it is final."""
 
     def __init__(
         self,

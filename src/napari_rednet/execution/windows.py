@@ -16,21 +16,14 @@ from napari_rednet.execution.samples import Samples
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples and mask of a whole array; measuring takes longer than restoring a window.
-
-    `samples` are those of each channel, or of the luminance of colours; `mask` is None if no pixels
-    are missing.
-    """
+    """Samples and mask of a whole array; samples per channel, or of the luminance of colours."""
 
     samples: Sequence[Samples]
     mask: Any = None
 
 
 def measure(restoration: Restoration) -> Measured:
-    """Take the samples of an array and find its missing pixels.
-
-    The result serves any restoration of the same array with the same mask and colours.
-    """
+    """Measure an array, for any restoration of it with the same mask and colours."""
     mask = restoration.mask()
     return Measured(list(all_samples(restoration.job, restoration.array, mask)), mask)
 
@@ -54,8 +47,8 @@ class Windows:
     def at(self, place: Sequence[int], rows: slice, columns: slice) -> Window:
         """A window to restore.
 
-        `place` has an index for each axis but Y, X and channel; `rows` and `columns` have both ends
-        and are counted in the result.
+        `place` has an index for each axis but Y, X and channel; `rows` and `columns` count in the
+        result.
         """
         return Window(self, place, rows, columns)
 
@@ -79,10 +72,7 @@ class Window:
         return self._target.rows_done
 
     def steps(self) -> Steps:
-        """Restore it, reading no more than it depends on.
-
-        Yields (pixels done, pixels in all); returns `values`.
-        """
+        """Restore it; yields (pixels done, pixels in all), returns `values`."""
         whole = self._windows
         keys = whole.job.layout.planes_at(self._place)
         groups = [keys] if whole.job.color else [(key,) for key in keys]

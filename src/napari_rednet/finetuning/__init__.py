@@ -211,7 +211,6 @@ def prepare_fine_tuning(
 
 
 def _as_steps(tuning: FineTuning) -> Steps:
-    """The training as steps that yield (per mille done, 1000)."""
     for status in tuning.run():
         yield round(_PER_MILLE * status.fraction), _PER_MILLE
 
@@ -257,10 +256,7 @@ def _check_folder(
 
 
 def choose_method(task: str, method: str | None, *, images: bool, targets: bool) -> str:
-    """The method for the given kinds of images.
-
-    Raises `ValueError` if the method is unknown, or does not go with them.
-    """
+    """The method for what is given; raises `ValueError` if `method` is unknown or does not fit."""
     if method is not None and method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if not images and not targets:

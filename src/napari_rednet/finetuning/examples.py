@@ -32,16 +32,9 @@ _OUTLIER = 50.0
 class Example:
     """A part of a plane to learn from.
 
-    Parameters
-    ----------
-    rows : mapping of str to (Y, X) ndarray
-        Arrays by name, in network units, as methods ask for them: 'image', its noise map 'std', the
-        noise map times the correlations along y and x 'std_y' and 'std_x', the clean 'target', the
-        base model's result 'restored', and the loss weight 'weight'.
-    window : Window
-        Position in its stack.
-    stack : int
-        Number of its stack.
+    `rows` are (Y, X) arrays in network units: 'image', its noise map 'std', the same times the
+    correlations, 'std_y' and 'std_x', the clean 'target', the base model's result 'restored', and
+    the loss weight 'weight'.
     """
 
     rows: Mapping[str, npt.NDArray[np.floating]]
@@ -173,7 +166,6 @@ def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float
 def _least_squares(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """Gain, offset and correlation of y over x."""
     covariance = float(((x - x.mean()) * (y - y.mean())).mean())
     spread_x, spread_y = float(x.std()), float(y.std())
     if not spread_x * spread_y:

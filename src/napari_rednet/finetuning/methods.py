@@ -2,8 +2,7 @@
 
 References
 ----------
-.. [1] S. Lee et al., "Restore from restored: single image denoising with pseudo clean image",
-   arXiv:2003.04721.
+.. [1] S. Lee et al., "Restore from restored", arXiv:2003.04721.
 .. [2] M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 """
 
@@ -30,10 +29,9 @@ _LEAST_NOISE = 0.02
 
 
 class Method(Protocol):
-    """Makes batches from patches.
+    """Makes batches from patches of the `rows` of examples.
 
-    `rows` are the rows of examples that it needs, and `reach` is where the resulting weights lie
-    between the base (0) and the learnt ones (1).
+    `reach` is where the resulting weights lie between the base (0) and the learnt ones (1).
     """
 
     rows: ClassVar[tuple[str, ...]]

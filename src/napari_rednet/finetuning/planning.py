@@ -217,7 +217,6 @@ def as_clean(task: str, stack: Stack, channel: int) -> ChannelSettings:
 
 
 def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, Any]:
-    """Provenance of the model, for its file."""
     info: dict[str, Any] = {
         "base": base.name,
         "version": version("napari-rednet"),

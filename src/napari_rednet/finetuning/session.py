@@ -98,20 +98,8 @@ class FineTuningStatus:
 class Plan:
     """Everything a fine-tuning needs.
 
-    Parameters
-    ----------
-    name : str
-        Name of the resulting model.
-    method_name : str
-        Name of `method` in messages and in the model file.
-    training, held_out : sequence of Example
-        Examples for training, and for checks.
-    patch : int
-        Side of the patches in pixels, without the margin of `method`.
-    rehearses : bool
-        Mix photographs into the batches.
-    info : mapping
-        Further entries of the model file: normalisation, noise model, data.
+    `held_out` examples are for checks. `patch` is in pixels, without the margin of `method`.
+    `rehearses` mixes photographs into the batches. `info` are further entries of the model file.
     """
 
     name: str

@@ -63,9 +63,8 @@ NumberedWindow = tuple[int, Window]
 def as_stacks(name: str, images: Any, channel_axis: int | None) -> list[Stack]:
     """Check an argument called `name` and return its stacks.
 
-    `images` is an array, the path of an image file or a folder of them, or a list of these. Raises
-    `TypeError` or `ValueError` if there are none or one is not an image, and `ImageFileError` if a
-    file cannot be read.
+    `images` is an array, the path of a file or folder, or a list of these. Raises `TypeError` or
+    `ValueError` if there is no image, and `ImageFileError` if a file cannot be read.
     """
     given = list(images) if _is_list(images) else [images]
     stacks = [stack for item in given for stack in _stacks_of(name, item, channel_axis)]
@@ -165,6 +164,5 @@ def _boxes(window: Window) -> Iterator[Window]:
 
 
 def _parts(length: int) -> list[slice]:
-    """An axis cut into equal parts of about the side of a box."""
     edges = np.linspace(0, length, max(1, round(length / _BOX)) + 1).astype(int)
     return [slice(int(a), int(b)) for a, b in pairwise(edges)]

@@ -32,7 +32,7 @@ class Preview:
     """A held-out part of an image: (Y, X) arrays in network units.
 
     `before` is the network's input; `base` and `now` are the results of the base and the current
-    model; `target` is the clean image, None if there is none.
+    model.
     """
 
     before: npt.NDArray[np.float32]
@@ -86,7 +86,6 @@ class Validation:
         return restored.float().cpu()
 
     def _errors(self, network: RedNet) -> FloatArray:
-        """Mean squared error of every case."""
         return np.array([self._error(network, *case) for case in self._cases])
 
     def _error(self, network: RedNet, inputs: Tensor, targets: Tensor, weights: Tensor) -> float:
@@ -122,5 +121,4 @@ def _squares(example: Example, margin: int) -> list[Example]:
 
 
 def _as_patches(example: Example, method: Method) -> dict[str, Tensor]:
-    """Rows as a batch of one."""
     return {name: torch.from_numpy(example.rows[name])[None, None].float() for name in method.rows}

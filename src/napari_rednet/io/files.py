@@ -79,10 +79,7 @@ def check_output_name(path: Path) -> None:
 
 
 def read_image(path: Path) -> OpenImage:
-    """Open an image, in full resolution.
-
-    Raises `ImageFileError` if the file is missing, damaged, or of another format.
-    """
+    """Open an image in full resolution; raises `ImageFileError` if it cannot be read."""
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff.read_tiff(path)
     if _is_zarr(path):
@@ -95,7 +92,7 @@ def read_image(path: Path) -> OpenImage:
 
 
 def described_for(path: Path, image: OpenImage) -> OpenImage:
-    """The image described for the format of a file to write, maybe with its axes reordered.
+    """The image described for the format of `path`, maybe with reordered axes.
 
     Raises `ImageFileError` if the format cannot represent the image.
     """
@@ -123,10 +120,9 @@ def image_writer(
 ) -> AbstractContextManager[Any]:
     """Give an array to fill, which becomes the file `path` if there is no error.
 
-    The suffix of `path` decides on the format. Dtype, axes and metadata are those of `like`, as
-    `described_for` the format; Y and X are `scale` times longer. With `keep_unfinished`, a Zarr
-    that is interrupted is kept and continued the next time. Raises `ImageFileError` if the file
-    cannot be written.
+    Dtype, axes and metadata are those of `like`, as `described_for` the format of `path`; Y and X
+    are `scale` times longer. With `keep_unfinished`, an interrupted Zarr is continued the next
+    time. Raises `ImageFileError` if the file cannot be written.
     """
     from napari_rednet.io.ome_zarr import zarr_writer
 
@@ -156,10 +152,7 @@ def remark_on(image: OpenImage) -> str:
 
 
 def read_planes(path: Path) -> list[Plane]:
-    """Gray planes (Y, X) of an image file, in its dtype and units; at most 24, evenly spaced.
-
-    Colour becomes luminance (BT.601).
-    """
+    """At most 24 evenly spaced gray planes of a file; colour becomes luminance (BT.601)."""
     image, is_colour = _read(path)
     if is_colour:
         gray = image[..., :3] @ _LUMINANCE
@@ -171,7 +164,6 @@ def read_planes(path: Path) -> list[Plane]:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], bool]:
-    """The image, and True if its last axis is colour."""
     if path.suffix.lower() in (".tif", ".tiff"):
         import tifffile
 

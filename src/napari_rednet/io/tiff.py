@@ -32,15 +32,9 @@ _IMAGEJ_COUNTS = ("ImageJ", "images", "channels", "slices", "frames", "hyperstac
 class TiffImage:
     """The image of a TIFF file, and its metadata.
 
-    Parameters
-    ----------
-    data : array
-        Memory-mapped where the file allows it. Large compressed images are a zarr array that
-        decodes on access, if zarr is installed.
-    axes : str
-        One letter per axis, as tifffile names them: T, Z, C, Y, X, S (colour samples), Q...
-    options : mapping
-        Arguments of tifffile's writer that give a new file the same description.
+    `data` is memory-mapped where possible; large compressed images are a zarr array that decodes on
+    access, if zarr is installed. `axes` has tifffile's letters: T, Z, C, Y, X, S (colour samples),
+    Q. `options` are arguments of tifffile's writer that give a new file the same description.
     """
 
     data: Any
@@ -209,10 +203,9 @@ def _finer(options: Mapping[str, Any], scale: int) -> dict[str, Any]:
 def tiff_writer(path: Path, like: TiffImage, scale: int = 1) -> Iterator[npt.NDArray[Any]]:
     """Give a memory-mapped array to fill, which becomes the file `path` if there is no error.
 
-    The file has the dtype, axes, metadata and shape of `like`, with Y and X `scale` times longer.
-    It is written beside `path` and renamed at the end, so that `path` is whole or untouched. Its
-    space is reserved first, so that a full disk is noticed before any work. Raises `ImageFileError`
-    if the file cannot be written.
+    Dtype, axes, metadata and shape are those of `like`, with Y and X `scale` times longer. The file
+    is renamed from beside `path`, which is whole or untouched; its space is reserved first, so that
+    a full disk is noticed before any work. Raises `ImageFileError` if it cannot be written.
     """
     beside = path.with_name(f".{path.name}.part")
     try:

@@ -150,10 +150,7 @@ class Model:
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
-    """Read a model file and check its checksum.
-
-    Raises `ModelError` if the file is missing, damaged, altered, or not a model of this project.
-    """
+    """Read a model file; raises `ModelError` if it is missing, damaged, or fails its checksum."""
     source = Path(path)
     header, weights = _read_file(source, _all_tensors)
     contract = _contract(source, header)
@@ -176,7 +173,6 @@ def _all_tensors(file: Any) -> dict[str, Tensor]:
 
 
 def _read_file(path: Path, take: Callable[[Any], Taken]) -> tuple[dict[str, str], Taken]:
-    """Header of a file, and the result of `take` for the open file."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, take(file)

@@ -31,11 +31,7 @@ def installed_models_folder() -> Path:
 
 
 def user_models_folder() -> Path:
-    """The folder of the user's models; it need not exist.
-
-    The environment variable ``NAPARI_REDNET_MODELS`` puts it elsewhere, for instance where all
-    nodes of a cluster see it.
-    """
+    """The folder of the user's models, or that in ``NAPARI_REDNET_MODELS``; it need not exist."""
     elsewhere = os.environ.get(_VARIABLE)
     if elsewhere:
         return Path(elsewhere).expanduser()
@@ -109,10 +105,9 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
 
 
 def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
-    """The model to use for a task: 'fast', 'best', a full name, a path or a `Model`.
+    """The model for a task: 'fast', 'best', a full name, a path or a `Model`; raises `ModelError`.
 
-    Files are read once, unless they change, so callers must not change the weights. Raises
-    `ModelError` if there is no such model, or it was made for another task.
+    Files are read once, unless they change, so callers must not change the weights.
     """
     if isinstance(model, Model):
         found = model
@@ -127,7 +122,6 @@ def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
 def _load(
     name_or_path: str | os.PathLike[str], task: str | None, read: Callable[[Path], Model]
 ) -> Model:
-    """A model by its name, its variant within a task, or its file."""
     if str(name_or_path).endswith(".safetensors"):
         found = read(Path(name_or_path))
     else:

@@ -83,10 +83,7 @@ def remove_model(name: str) -> None:
 
 
 def user_model_file(name: str) -> Path:
-    """The file of one of the user's models.
-
-    Raises `ModelError` if it is installed with the package, or there is none of that name.
-    """
+    """The file of one of the user's models; raises `ModelError` if there is none."""
     own = _files()
     if name in own:
         return own[name]

@@ -202,7 +202,6 @@ def _covariances(
 
 
 def _at_distance(one: FloatArray, other: FloatArray, distance: int) -> float:
-    """Mean product of pixels of two planes, `distance` pixels apart in a row or column."""
     products = [
         a[:-distance] * b[distance:]
         for a, b in ((one, other), (other, one), (one.T, other.T), (other.T, one.T))

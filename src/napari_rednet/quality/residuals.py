@@ -268,14 +268,12 @@ def _has_patches(plane: FloatArray) -> bool:
 
 
 def _ring(places: npt.NDArray[np.bool_], inner: int, outer: int) -> npt.NDArray[np.bool_]:
-    """Mask of a square ring around each place."""
     wide = ndimage.binary_dilation(places, np.ones((outer, outer)))
     ring: npt.NDArray[np.bool_] = wide & ~ndimage.binary_dilation(places, np.ones((inner, inner)))
     return ring
 
 
 def _product(plane: FloatArray, down: int, right: int) -> FloatArray:
-    """Products of pixels with those some rows down and columns to the right."""
     rows, columns = plane.shape
     first = plane[: rows - down, max(0, -right) : columns - max(0, right)]
     second = plane[down:, max(0, right) : columns - max(0, -right)]

@@ -15,13 +15,7 @@ OPTIMIZERS = ("adamw", "muon")
 
 
 def charbonnier(difference: Tensor) -> Tensor:
-    """A smooth approximation of the absolute difference.
-
-    References
-    ----------
-    .. [1] P. Charbonnier et al., "Two deterministic half-quadratic regularization algorithms for
-       computed imaging", ICIP 1994.
-    """
+    """The absolute difference, smooth at 0: P. Charbonnier et al., ICIP 1994."""
     return torch.sqrt(difference.square() + _SOFTNESS**2)
 
 
@@ -36,31 +30,20 @@ class TrainingConfig:
 
     Parameters
     ----------
-    loss : {'squared', 'absolute', 'charbonnier'}
-        The loss per pixel, see `LOSSES`.
     squared_from : float
         Share of the training, 0 to 1, after which the loss is the squared one.
-    optimizer : {'adamw', 'muon'}
-        Optimiser for the kernels of the hidden layers, see `training.optimizers`.
     rate, muon_rate : float
         Peak learning rates of AdamW and Muon, reached after `warm_up` steps; they fall to zero on a
         cosine.
     ema : float
         Decay of the moving average of the weights, which is the result.
-    clip : float
-        Largest norm of the gradient.
-    interval : int
-        Steps between reports.
-    pulse : float
-        Seconds after which a report comes even within an interval.
-    check_interval : int
-        Steps between checks, which validate and write a checkpoint; 0 makes every report a check.
-    checks : int
-        Least number of checks, evenly spread over the training.
+    interval, pulse : int, float
+        Steps, and seconds, after which a report comes.
+    check_interval, checks : int
+        Steps between checks, which validate and write a checkpoint, and their least number. With an
+        interval of 0, every report is a check.
     patience : int
         Consecutive checks without improvement after which the training ends; 0 for no limit.
-    seed : int
-        Seed of the patches, the corruptions and the starting weights.
     """
 
     steps: int | None = None

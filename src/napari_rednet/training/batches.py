@@ -25,12 +25,11 @@ Corruption = Callable[[Tensor, torch.Generator], Batch]
 
 
 class PatchSampler:
-    """Draws augmented square patches, `patch` pixels wide.
+    """Draws augmented square patches from images (C, Y, X), `patch` pixels wide.
 
-    All images, (C, Y, X) with values of about 0 to 1, lie one after the other in a half-precision
-    tensor on the device, so that a batch is one gather, wherever its patches come from and however
-    they are mirrored and rotated. `weights` is how often each image is drawn, by default in
-    proportion to its pixels.
+    All images lie one after the other in a half-precision tensor on the device, so that a batch is
+    one gather, wherever its patches come from and however they are mirrored and rotated. By
+    default, images are drawn in proportion to their pixels.
     """
 
     def __init__(
@@ -109,9 +108,8 @@ class PairFolders:
 class PatchShape:
     """Patches per batch, and their side in pixels.
 
-    After the share `late_from` of the training, patches have the side `late_patch` (None to keep
-    `patch`), and batches have fewer of them but as many pixels. Raises `ValueError` if that is not
-    a whole number of patches.
+    After the share `late_from` of the training, patches have the side `late_patch`, and batches as
+    many pixels as before. Raises `ValueError` if that is not a whole number of patches.
     """
 
     batch: int = 8

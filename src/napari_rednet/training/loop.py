@@ -1,7 +1,4 @@
-"""The training loop, as a generator that can be watched, stopped, killed and resumed.
-
-Its folder holds the checkpoint for resuming and the log.
-"""
+"""The training loop, as a generator that can be watched, stopped, killed and resumed."""
 
 from __future__ import annotations
 
@@ -40,11 +37,9 @@ class Trainer:
     """Trains a network, in place, on batches that `make_batch` draws with a seeded generator.
 
     A step with a non-finite gradient is skipped. After many of them, or a sudden multiple increase
-    of the loss, the weights go back to the last good ones and the rate is halved.
-
-    `validate` returns the score of a network, such as its PSNR; larger is better. `folder`, if
-    given, holds ``checkpoint.pt`` and ``log.csv``. A checkpoint with another `identity` is not
-    resumed.
+    of the loss, the weights go back to the last good ones and the rate is halved. `validate`
+    returns a score, larger is better. `folder` holds ``checkpoint.pt`` and ``log.csv``; a
+    checkpoint of another `identity` is not resumed.
     """
 
     def __init__(
@@ -241,7 +236,6 @@ class Trainer:
             warnings.warn(f"{error}; the training goes on, without it", stacklevel=2)
 
     def _state(self) -> dict[str, Any]:
-        """Everything needed to resume."""
         return {
             "identity": self._identity,
             "step": self.step,
@@ -272,10 +266,7 @@ class Trainer:
         self._rate_factor = state["rate_factor"]
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint; False if there is none.
-
-        Raises `TrainingError` if the checkpoint cannot be read or belongs to another training.
-        """
+        """Continue from the folder's checkpoint, if there is one; raises `TrainingError`."""
         path = self._folder / CHECKPOINT if self._folder else None
         if path is None or not path.exists():
             return False
@@ -329,10 +320,7 @@ def start_anew(folder: Path) -> None:
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically: `path` is either the new file or the one before.
-
-    Raises `TrainingError` if it cannot be written, as on a full disk.
-    """
+    """Write a checkpoint atomically; raises `TrainingError` if that fails, as on a full disk."""
     beside = path.with_name(path.name + ".part")
     try:
         torch.save(dict(state), beside)
@@ -343,10 +331,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path, device: torch.device, identity: str = "") -> dict[str, Any]:
-    """Read a checkpoint; only tensors and plain values are accepted.
-
-    Raises `TrainingError` if it cannot be read, or has another identity.
-    """
+    """Read a checkpoint; raises `TrainingError` if it is damaged or has another identity."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file

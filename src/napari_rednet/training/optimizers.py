@@ -38,11 +38,7 @@ class Optimizer(Protocol):
 
 
 def make_optimizer(network: RedNet, config: TrainingConfig) -> Optimizer:
-    """The optimiser of a training.
-
-    With ``optimizer = "muon"``, AdamW is used for biases and for the first and the last layer,
-    whose kernels lead from and to images.
-    """
+    """The optimiser of a training; Muon leaves biases and the first and last layer to AdamW."""
     if config.optimizer == "muon":
         return MuonWithAdamW(network, config)
     return _adamw(list(network.parameters()), config)
@@ -95,12 +91,7 @@ class Muon(torch.optim.Optimizer):
 
     A kernel (A, B, H, W) counts as a matrix A x (B H W); since hidden layers have as many inputs as
     outputs, this suits convolutions and transposed ones. `lr` is about the root mean square of the
-    singular values of a step.
-
-    References
-    ----------
-    .. [1] K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024,
-       https://kellerjordan.github.io/posts/muon.
+    singular values of a step. K. Jordan et al., 2024, https://kellerjordan.github.io/posts/muon.
     """
 
     def __init__(self, kernels: Sequence[Tensor], lr: float, momentum: float = 0.95) -> None:
@@ -115,7 +106,6 @@ class Muon(torch.optim.Optimizer):
                 self._step_alike([p for p in kernels if p.shape == shape], group)
 
     def _step_alike(self, kernels: Sequence[Tensor], group: dict[str, Any]) -> None:
-        """Step all kernels of one shape at once."""
         gradients = torch.stack([_gradient(p) for p in kernels])
         buffers = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in kernels]
         momentum = torch.stack(buffers).lerp_(gradients, 1 - group["momentum"])

@@ -1,8 +1,4 @@
-"""Train a model from its recipe, a TOML file.
-
-The recipe is the record of a model: network, data, corruption and schedule. The weights in
-``weights/`` lie beside the recipes that made them.
-"""
+"""Train a model from its recipe, a TOML file with network, data, corruption and schedule."""
 
 from __future__ import annotations
 
@@ -79,7 +75,6 @@ class Start:
 
 
 def _revive(network: RedNet, batches: Callable[[torch.Generator], Batch], seed: int) -> None:
-    """Revive feature maps that are 0 in a few batches."""
     generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
     inputs = [batches(generator)[0] for _ in range(_REVIVAL_BATCHES)]
     revive(network, torch.cat(inputs), generator)
@@ -110,10 +105,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe.
-
-    Raises `TrainingError` if the file is missing, is not TOML, or has unknown or wrong keys.
-    """
+    """Read a recipe; raises `TrainingError` if the file cannot be used."""
     try:
         return as_recipe(tomllib.loads(path.read_text(encoding="utf-8")))
     except _WRONG as error:
@@ -121,10 +113,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def as_recipe(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from the keys of its file.
-
-    Raises `KeyError`, `TypeError` or `ValueError` if a key is missing, unknown or wrong.
-    """
+    """A recipe from its keys; raises `KeyError`, `TypeError` or `ValueError` for wrong ones."""
     task = values["task"]
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -172,8 +161,8 @@ def with_length(recipe: Recipe, minutes: float | None, steps: int | None) -> Rec
 class RecipeTraining:
     """The training of a recipe: iterate over `run`, then take the `model`.
 
-    The recipe's folders are relative to `data`. `folder` holds checkpoint and log. `validation` is
-    a folder of clean images to measure the PSNR on instead of the recipe's held-out ones.
+    The recipe's folders are relative to `data`; `folder` holds checkpoint and log. Images in the
+    folder `validation` replace the held-out ones.
     """
 
     def __init__(

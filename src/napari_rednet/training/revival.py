@@ -53,7 +53,6 @@ def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
 def _level(
     found: Tensor, x: Tensor, added: Tensor | None, which: Tensor, *, is_fresh: bool
 ) -> Tensor:
-    """Root mean square for new maps."""
     if is_fresh:
         like, share = (x, 1.0) if added is None else (added, _SMALL)
     elif which.all():
@@ -82,7 +81,6 @@ def _is_dead(maps: Tensor) -> Tensor:
 
 
 def _sizes(maps: Tensor) -> Tensor:
-    """Root mean square of each map."""
     return maps.square().mean((0, 2, 3)).sqrt()
 
 

@@ -1,7 +1,4 @@
-"""Masks of missing pixels: random ones, text, scratches, dead pixels and lines, blobs.
-
-A mask is a bool tensor (N, 1, Y, X), true where a pixel is missing.
-"""
+"""Masks of missing pixels: bool tensors (N, 1, Y, X), random, text, scratches, dead or blobs."""
 
 from __future__ import annotations
 
@@ -28,10 +25,9 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class HoleCorruption:
-    """Missing pixels of several kinds, filled smoothly.
+    """Missing pixels, filled smoothly; `shares` is how often each kind of mask is drawn.
 
-    `shares` is how often each kind of mask is drawn; a `margin` of so many pixels at each side of a
-    patch is filled with it and then cut off.
+    `margin` pixels at each side of a patch are filled with it and cut off.
     """
 
     shares: Mapping[str, float] = field(
@@ -53,15 +49,8 @@ class HoleCorruption:
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Corrupt a batch.
 
-        Returns
-        -------
-        inputs : (N, 2, Y, X) Tensor
-            The images with their holes filled, and 1 where pixels were missing.
-        targets : (N, 1, Y, X) Tensor
-            The clean images.
-        weights : (N, 1, Y, X) Tensor
-            0 for known pixels. Larger for images with fewer missing pixels, which would hardly
-            count otherwise.
+        Returns filled images and masks (N, 2, Y, X), clean images, and weights: 0 for known pixels,
+        and larger for images with fewer missing pixels, which would hardly count otherwise.
         """
         missing = self._mask(clean, generator)
         filled = fill_holes(clean, 1 - missing)
@@ -148,7 +137,6 @@ def _blobs(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _text(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Crops of pages of text, in three type sizes."""
     height, width = like.shape[-2:]
     draws = torch.rand((len(like), 3), generator=generator, device=like.device).tolist()
     pages = _pages()
@@ -163,7 +151,6 @@ def _text(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _pages() -> tuple[Tensor, ...]:
-    """Pages full of text, in small, medium and large type."""
     return tuple(_page(size) for size in (10, 14, 20))
 
 
@@ -181,7 +168,6 @@ def _page(size: int) -> Tensor:
 
 
 def _grid(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column coordinates of the pixels, (Y, 1) and (1, X)."""
     rows, columns = (
         torch.arange(side, device=like.device, dtype=like.dtype) for side in like.shape[-2:]
     )
@@ -197,4 +183,3 @@ MASKS: Mapping[str, DrawMask] = MappingProxyType(
         "blobs": _blobs,
     }
 )
-"""The kinds of masks."""

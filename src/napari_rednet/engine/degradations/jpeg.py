@@ -1,9 +1,6 @@
 """The lossy steps of JPEG coding of luminance: transform, quantisation and rounding.
 
-References
-----------
-.. [1] ITU-T Recommendation T.81 (1992), "Digital compression and coding of continuous-tone still
-   images", annexes A.3 and K.1.
+ITU-T Recommendation T.81 (1992), annexes A.3 and K.1.
 """
 
 from __future__ import annotations
@@ -33,10 +30,9 @@ _LUMINANCE_STEPS = (
 
 
 def code_jpeg(image: Tensor, quality: Tensor | float) -> Tensor:
-    """Code gray images (N, 1, Y, X) as JPEG and decode them.
+    """Code gray images (N, 1, Y, X) from 0 to 1 as JPEG and decode them, as 8-bit values / 255.
 
-    Values from 0 to 1 are rounded to 8 bits as the coder does; the result is 8-bit gray values
-    divided by 255. `quality`, a float or (N, 1, 1, 1), is on libjpeg's scale, 1 to 100.
+    `quality`, a float or (N, 1, 1, 1), is on libjpeg's scale, 1 to 100.
     """
     height, width = image.shape[-2:]
     padded = F.pad(image, (0, -width % _BLOCK, 0, -height % _BLOCK), mode="replicate")
@@ -83,15 +79,7 @@ class JpegCorruption:
     margin: int = 8
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrupt a batch.
-
-        Returns
-        -------
-        inputs, targets : (N, 1, Y - 2 margin, X - 2 margin) Tensor
-            The decoded images, and the 8-bit images that were coded.
-        weights : (N, 1, 1, 1) Tensor
-            Larger for high qualities, whose errors are small.
-        """
+        """Corrupt a batch: decoded images, 8-bit originals, weights that favour high qualities."""
         chance = uniform(clean, generator)
         quality = torch.round(self.lowest + (self.highest - self.lowest) * chance**2)
         coded = code_jpeg(clean, quality)

@@ -52,27 +52,20 @@ class NoiseCorruption:
     ----------
     max_std : float
         Largest Gaussian standard deviation, as a fraction of the image range.
-    poisson_share, emccd_share, varying_share : float
-        Probabilities of photon counting with read noise, of an EMCCD, and of a smoothly varying
-        level; the rest is uniform Gaussian noise.
     few_photons_share : float
         Share of the photon images with only 0.2 to 20 photons at a value of 1.
     processes : mapping of str to float
         Probabilities of the processes that make noise correlated.
     cut_share : float
         Probability of each: clipping at black, saturation, few gray levels.
-    dark_share : float
-        Share of the images that are made mostly dark, as fluorescence is.
     map_error, grain_error : float
         Standard deviations of the error of what the network is told, which is an estimate in
         practice: of the noise map of photon or processed noise, in log units, and of the
-        correlation of neighbours.
+        correlation.
     level_power : float
         Exponent of the uniformly drawn level: above 1, weak noise is drawn more often.
     faint_share : float
         Share of the images whose level is log-uniform, down to a thousandth of the largest.
-    margin : int
-        Pixels at each side of a patch that are processed with it and cut off.
     """
 
     max_std: float = 75 / 255
@@ -97,16 +90,10 @@ class NoiseCorruption:
             )
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrupt a batch.
+        """Corrupt a batch; the results lack its margin.
 
-        Returns
-        -------
-        inputs : (N, 4, Y - 2 margin, X - 2 margin) Tensor
-            The noisy images, and the told noise.
-        targets : (N, 1, Y - 2 margin, X - 2 margin) Tensor
-            The images without noise.
-        weights : (N, 1, 1, 1) Tensor
-            They make up for the large errors of strong noise.
+        Returns noisy images and told noise (N, 4, ...), clean images, and weights (N, 1, 1, 1) that
+        make up for the large errors of strong noise.
         """
         is_dark = uniform(clean, generator) < self.dark_share
         power = 1 + 5 * uniform(clean, generator)
@@ -162,7 +149,6 @@ class NoiseCorruption:
     def _cut(
         self, noisy: Tensor, clean: Tensor, source: NoiseSource, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Clip some at black, saturate some, round some to few gray levels."""
         is_black, is_white, is_coarse = (
             uniform(clean, generator) < self.cut_share for _ in range(3)
         )
@@ -183,7 +169,6 @@ class NoiseCorruption:
         is_processed: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Noise map, and all that the network is told of the noise."""
         # As in use: the map comes from the smoothed noisy image, with estimated parameters.
         std = source.std(smooth_signal(noisy))
         factor = (error.square().mean((1, 2, 3), keepdim=True) / _mean_square(std)).sqrt()
@@ -212,9 +197,9 @@ class NoiseCorruption:
 class NoiseSource:
     """Detector noise of each image of a batch.
 
-    `gain`, (N, 1, 1, 1), is in image units per photon, 0 for purely Gaussian noise. `level`,
-    (N, 1, Y, X) or (N, 1, 1, 1), is the standard deviation of the Gaussian noise. `is_emccd`,
-    (N, 1, 1, 1), is True where photoelectrons are multiplied at random.
+    `gain`, (N, 1, 1, 1), is in image units per photon, 0 for Gaussian noise alone; `level` is the
+    standard deviation of the latter; `is_emccd` is True where photoelectrons are multiplied at
+    random.
     """
 
     gain: Tensor
@@ -245,26 +230,17 @@ def _mean_square(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CameraNoise:
-    """The noise of certain cameras, for training a denoiser for them.
+    """The noise of certain cameras, over a random part of their range, for training a denoiser.
 
-    Each image gets the noise of one of `models`, which are in the units of the normalised noisy
-    images, over a random part of their range. `map_error` is the standard deviation of the error of
-    the noise map in log units.
+    `models` are in units of the normalised images; `map_error` is the standard deviation of the
+    error of the noise map in log units.
     """
 
     models: Sequence[NoiseModel]
     map_error: float = 0.1
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Corrupt a batch.
-
-        Returns
-        -------
-        inputs : (N, 4, Y, X) Tensor
-            The noisy images, and the told noise.
-        targets : (N, 1, Y, X) Tensor
-            The images without noise, in the range that they have in the noisy ones.
-        """
+        """Corrupt a batch: noisy images with told noise (N, 4, Y, X), and clean ones."""
         parameters = [(m.gain, m.offset, m.read_noise, *m.correlation) for m in self.models]
         values = torch.tensor(parameters).to(clean)
         drawn = (uniform(clean, generator).flatten() * len(values)).long()

@@ -133,7 +133,6 @@ PROCESSES: Mapping[str, Process] = MappingProxyType(
         "deconvolved": deconvolve_pair,
     }
 )
-"""The processes by their names in recipes."""
 
 
 def gaussian_kernels(sigma: Tensor) -> Tensor:
@@ -144,11 +143,7 @@ def gaussian_kernels(sigma: Tensor) -> Tensor:
 
 
 def grainy_kernels(along: Tensor) -> Tensor:
-    """Kernels (N, 2 R + 1) that give white noise a correlation of neighbours and keep its variance.
-
-    They are like Gaussian kernels, but give exactly the requested correlation, which a small
-    sampled Gaussian does not.
-    """
+    """Kernels (N, 2 R + 1) that correlate white noise exactly so much, and keep its variance."""
     offsets = torch.arange(-_RADIUS, _RADIUS + 1, device=along.device, dtype=along.dtype)
     correlations = along[:, None] ** offsets.square()
     spectrum = torch.fft.rfft(torch.fft.ifftshift(correlations, 1)).real.clamp(min=0)
@@ -177,11 +172,7 @@ def median_filtered(images: Tensor) -> Tensor:
 def richardson_lucy(images: Tensor, kernel: Tensor, count: int) -> Tensor:
     """Richardson-Lucy iterations with a separable symmetric PSF, starting at the input.
 
-    References
-    ----------
-    .. [1] W. H. Richardson, "Bayesian-based iterative method of image restoration", JOSA 1972.
-    .. [2] L. B. Lucy, "An iterative technique for the rectification of observed distributions",
-       Astronomical Journal 1974.
+    W. H. Richardson, JOSA 1972; L. B. Lucy, Astronomical Journal 1974.
     """
     estimate = images
     for _ in range(count):
@@ -193,7 +184,6 @@ def richardson_lucy(images: Tensor, kernel: Tensor, count: int) -> Tensor:
 
 
 def _bayer_masks(like: Tensor, color: str) -> Tensor:
-    """1 where a pixel of the mosaic has the colour, 0 elsewhere: (1, 1, Y, X)."""
     rows = torch.arange(like.shape[-2], device=like.device).view(-1, 1) % 2
     columns = torch.arange(like.shape[-1], device=like.device) % 2
     found = {
@@ -205,7 +195,6 @@ def _bayer_masks(like: Tensor, color: str) -> Tensor:
 
 
 def _interpolated(image: Tensor, mask: Tensor) -> Tensor:
-    """The image where the mask is 1, its linear interpolation elsewhere."""
     tent = torch.tensor([1.0, 2.0, 1.0], device=image.device, dtype=image.dtype)
     kernel = (tent[:, None] * tent)[None, None]
 

@@ -57,10 +57,9 @@ def unit_symbol(unit: str | None) -> str | None:
 
 
 def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
-    """Describe an image for writing it as OME-Zarr.
+    """Describe an image for OME-Zarr; raises `ImageFileError` if it has no place for an axis.
 
     For a TIFF file, `data` is a view with the axes in the order of OME-Zarr, colours as channels.
-    Raises `ImageFileError` if OME-Zarr cannot represent an axis of the file.
     """
     if isinstance(like, ZarrImage):
         return like
@@ -85,7 +84,6 @@ def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
 
 
 def _letters(like: TiffImage) -> str:
-    """Axes of a TIFF file in OME-Zarr's letters."""
     if "S" in like.axes and ("C" in like.axes or like.data.shape[like.axes.index("S")] != 3):
         raise ImageFileError(
             "colours with transparency, or with channels besides, cannot become OME-Zarr; "
@@ -107,7 +105,6 @@ def _axis(letter: str, unit: str | None) -> dict[str, str]:
 
 
 def _calibration(options: Mapping[str, Any]) -> dict[str, tuple[float, str | None]]:
-    """Pixel sizes of a TIFF file and their units, for the axes that have them."""
     metadata = options.get("metadata") or {}
     found = _valid(_other_calibration(options, metadata))
     return {**found, **_valid(_ome_calibration(metadata))} if options.get("ome") else found
@@ -158,10 +155,9 @@ def _omero(like: TiffImage) -> dict[str, Any] | None:
 
 
 def as_tiff_description(image: ZarrImage) -> TiffImage:
-    """Describe an image for writing it as TIFF: as OME-TIFF, if its axes and dtype allow it.
+    """Describe an image for TIFF (OME-TIFF, if axes and dtype allow it); the translation is lost.
 
-    Pixel sizes, the time between frames, and names are kept; the translation is not. Raises
-    `ImageFileError` if the pixels are not numbers.
+    Raises `ImageFileError` if the pixels are not numbers.
     """
     if image.data.dtype.kind not in "iufc":
         raise ImageFileError(f"pixels of the type {image.data.dtype} cannot become TIFF here")

@@ -13,8 +13,7 @@ import numpy as np
 class Grid:
     """The pixels of one resolution: their number and positions along each axis.
 
-    `scale` is the distance of pixel centres and `translation` the position of the first one, in the
-    unit of the axis.
+    `scale` is the distance of pixel centres and `translation` the position of the first one.
     """
 
     shape: tuple[int, ...]
@@ -58,14 +57,9 @@ class ZarrImage:
     version : str or None
         Version of OME-Zarr; None for a bare array.
     storage : mapping
-        Further arguments of `zarr.create_array` for an array like this one: compressors, filters...
+        Further arguments of `zarr.create_array`, such as compressors.
     factors : tuple of tuple of int
-        For each lower level of the pyramid, how many pixels of the level before, along each axis,
-        became one.
-    omero : mapping or None
-        Channels with names, colours and windows.
-    attributes : mapping
-        Other attributes of the file.
+        For each lower level of the pyramid, how many pixels of the level before become one.
     is_rgb : bool
         True if the channels are colours, which only converted TIFF files tell.
     """
@@ -128,7 +122,7 @@ class ZarrImage:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype for the file; in zarr v3, a codec defines the byte order."""
+        """Dtype of the pixels in the file; in zarr v3, a codec defines the byte order."""
         dtype: np.dtype[Any] = np.dtype(self.data.dtype)
         return dtype if self.zarr_format == 2 else dtype.newbyteorder("=")
 

@@ -103,10 +103,7 @@ def _window(planes: Iterator[Any]) -> dict[str, float]:
 
 
 def zarr_package() -> Any:
-    """The package zarr, after checking that ome_zarr is installed as well.
-
-    Raises `ImageFileError` if one of them is missing, or too old for zarr v3.
-    """
+    """The package zarr; raises `ImageFileError` if it or ome_zarr is missing or too old."""
     try:
         import ome_zarr  # noqa: F401
         import zarr

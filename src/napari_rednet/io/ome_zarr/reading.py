@@ -183,7 +183,6 @@ def _factor(before: int, after: int, fine: float, coarse: float) -> int:
 
 
 def _stored(array: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
-    """Storage settings of an array; `names` are the names of its dimensions, if it has none."""
     storage = {
         "filters": array.filters or None,
         "compressors": array.compressors or None,

@@ -26,10 +26,9 @@ _PIXELS_IN_64_BITS = 2**18
 
 
 def pyramid(image: ZarrImage, scale: int) -> tuple[list[Grid], list[tuple[int, ...]]]:
-    """The levels of a result, and the factors between consecutive ones.
+    """The levels of a result, and the factors between them.
 
-    The factors are those of the source; if it has none, Y and X are halved until the larger is at
-    most 512.
+    The factors are those of the source, or else Y and X are halved down to at most 512.
     """
     grids, steps = [image.enlarged(scale)], list(image.factors)
     factors: list[tuple[int, ...]] = []
@@ -49,7 +48,6 @@ def write_level(source: Any, target: Any, factors: Sequence[int]) -> None:
 
 
 def _tiles(shape: Sequence[int], unit: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Tiles of an array that begin and end with its chunks or shards."""
     several = max(1, math.isqrt(_PIXELS_AT_ONCE // math.prod(unit)))
     sides = (*unit[:-2], *(several * n for n in unit[-2:]))
     axes = [range(0, n, side) for n, side in zip(shape, sides, strict=True)]
@@ -75,7 +73,6 @@ def block_means(values: npt.NDArray[Any], factors: Sequence[int]) -> npt.NDArray
 
 
 def _means(planes: npt.NDArray[Any], rows: int, columns: int) -> Any:
-    """Means of blocks that extend over all planes."""
     starts = [np.arange(0, n, f) for n, f in zip(planes.shape[1:], (rows, columns), strict=True)]
     sides = [np.diff(s, append=n) for s, n in zip(starts, planes.shape[1:], strict=True)]
     if planes.dtype.kind not in "biu":
@@ -116,11 +113,10 @@ def zarr_writer(
 ) -> Iterator[Any]:
     """Give a zarr array to fill, which becomes the OME-Zarr file `path` if there is no error.
 
-    The file has the storage settings, metadata and shape of `like` (of a TIFF file, as given by
-    `as_zarr_description`), with Y and X `scale` times longer. At the end, its pyramid is computed
-    and it is renamed from beside `path`, so that `path` is whole or untouched. With
-    `keep_unfinished`, an interrupted file is kept and continued the next time. Raises
-    `ImageFileError` if the file cannot be written.
+    Storage, metadata and shape are those of `like` (`as_zarr_description`), with Y and X `scale`
+    times longer. At the end, the pyramid is added and the file renamed from beside `path`, which is
+    whole or untouched. With `keep_unfinished`, an interrupted file is continued the next time.
+    Raises `ImageFileError` if it cannot be written.
     """
     image = as_zarr_description(like)
     grids, factors = pyramid(image, scale)
@@ -225,7 +221,6 @@ def _create(
 def _finish(
     store: Any, image: ZarrImage, grids: list[Grid], factors: list[tuple[int, ...]], name: str
 ) -> None:
-    """Add the pyramid and the metadata; a bare array has neither."""
     if image.version is None:
         return
     group = zarr_package().open_group(store, mode="r+", zarr_format=image.zarr_format)

@@ -22,11 +22,7 @@ _LONGEST_NAME = 64
 
 
 def write_bioimageio(contents: Contents, target: Path) -> None:
-    """Write a package of format 0.5.
-
-    Raises `ModelError` if the format refuses something that the user has given, or the file cannot
-    be written.
-    """
+    """Write a package of format 0.5; raises `ModelError` if the format refuses an entry."""
     spec = optional_package("bioimageio.spec")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -58,7 +54,6 @@ def _planes(contents: Contents) -> dict[str, Array]:
 
 
 def _cover(contents: Contents) -> Any:
-    """Input and result side by side, each pixel enlarged to 2 x 2."""
     from PIL import Image
 
     before = contents.sample.normalized[IMAGE]
@@ -94,7 +89,6 @@ def _description(contents: Contents) -> Any:
 
 
 def _name(name: str) -> str:
-    """A name with the characters that the format allows."""
     return re.sub(r"[^A-Za-z0-9_+\-() ]", "-", f"RED-Net {name}")[:_LONGEST_NAME]
 
 

@@ -35,8 +35,8 @@ it does not tell how well it suits your images."""
 class Contents:
     """A model and everything that goes into an exported file with it.
 
-    `noise` is that of normalised images, None for tasks other than denoising. `authors`, `license`,
-    `description` and `tags` are as for `Model.export`; `tags` include those of the task.
+    `noise` is that of normalised images, None for other tasks than denoising. `tags` include those
+    of the task.
     """
 
     model: AnyModel

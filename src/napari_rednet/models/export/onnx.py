@@ -1,7 +1,7 @@
 """A RED-Net as an ONNX file, with the noise map of a denoiser computed inside.
 
 The graph is written node by node: PyTorch's older exporter is about to be removed, and its newer
-one is twenty times slower and differs between versions. Any image size is allowed, even odd ones.
+one is twenty times slower and differs between versions. Any image size is allowed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ _IR_VERSION = 8
 
 
 def onnx_model(network: RedNet, noise: NoiseModel | None, has_mask: bool) -> Any:
-    """The graph (an `onnx.ModelProto`) from normalised images to normalised results.
+    """The graph from normalised images to normalised results, float32 of shape (batch, 1, y, x).
 
-    Inputs and outputs are float32 of shape (batch, 1, y, x). `noise` is that of normalised images,
-    None for a network that is not told the noise. `has_mask` makes the network's second channel a
-    second input.
+    `noise` is that of normalised images, None for a network that is not told it. `has_mask` makes
+    the network's second channel a second input.
     """
     onnx = optional_package("onnx")
     graph = _Graph(onnx.helper, onnx.numpy_helper)
@@ -53,8 +52,6 @@ def _plane(onnx: Any, name: str) -> Any:
 
 @dataclass
 class _Graph:
-    """The nodes and weights added so far."""
-
     helper: Any
     numpy_helper: Any
     nodes: list[Any] = field(default_factory=list)
@@ -92,7 +89,6 @@ def _connect(graph: _Graph, network: RedNet, noise: NoiseModel | None, has_mask:
 
 
 def _limited(graph: _Graph, residual: str, std: str) -> str:
-    """`engine.noise_map.limited_residual` as nodes."""
     most = graph.add("Mul", std, graph.constant(MOST_CHANGE))
     limited = graph.add("Max", graph.add("Min", residual, most), graph.add("Neg", most))
     side = 2 * RADIUS + 1
@@ -106,7 +102,6 @@ def _limited(graph: _Graph, residual: str, std: str) -> str:
 
 
 def _told_noise(graph: _Graph, noise: NoiseModel, std: str) -> str:
-    """`engine.noise_map.told_noise` as nodes."""
     grainy = [graph.add("Mul", std, graph.constant(along)) for along in noise.correlation]
     return graph.add("Concat", std, *grainy, axis=1)
 
@@ -139,7 +134,6 @@ def _extended(graph: _Graph, x: str, size: str) -> str:
 
 
 def _residual(graph: _Graph, network: RedNet, x: str) -> str:
-    """The layers, connected as in `RedNet`."""
     half, layers, outputs = network.config.half, list(network.layers()), []
     for layer in layers[:half]:
         x = graph.add("Relu", _layer(graph, layer, x))
@@ -178,10 +172,7 @@ def optional_package(name: str) -> Any:
 
 
 def write_whole(files: Mapping[Path, bytes]) -> None:
-    """Write several files atomically; raises `ModelError` if one cannot be written.
-
-    All are written beside their places before any is renamed.
-    """
+    """Write several files and rename them when all are written; raises `ModelError`."""
     beside = {target: target.with_name(target.name + ".part") for target in files}
     try:
         for target, content in files.items():
@@ -213,7 +204,6 @@ def onnx_bytes(contents: Contents) -> bytes:
 
 
 def _sample_bytes(contents: Contents) -> bytes:
-    """Inputs and output of the graph, by their names in it."""
     planes: dict[str, Any] = contents.sample.normalized | {RESTORED: contents.sample.restored}
     file = io.BytesIO()
     np.savez_compressed(file, **{name: plane[None, None] for name, plane in planes.items()})

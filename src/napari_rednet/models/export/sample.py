@@ -68,9 +68,8 @@ class AnyModel(Protocol):
 class Interface:
     """The models of a task as other programs see them.
 
-    `purpose` completes "a RED-Net that ...", `image` describes the input image, and `tag` is the
-    usual word for the task. `is_8_bit` maps 0 and 255 to 0 and 1, instead of two percentiles.
-    `has_mask` adds an input for the unknown pixels.
+    `purpose` completes "a RED-Net that ...". `is_8_bit` maps 0 and 255 to 0 and 1, instead of two
+    percentiles. `has_mask` adds an input for the unknown pixels.
     """
 
     purpose: str
@@ -122,8 +121,7 @@ INTERFACES = MappingProxyType(
 class Sample:
     """An example of a model's inputs and output, as (Y, X) arrays.
 
-    `inputs` are in image units, by the names of the graph's inputs; `normalized` are the same for
-    the graph, and `restored` is its output, computed by PyTorch.
+    `inputs` are in image units, `normalized` as the graph takes them; `restored` is its output.
     """
 
     inputs: dict[str, Array]
@@ -132,10 +130,7 @@ class Sample:
 
 
 def make_sample(model: AnyModel, noise: NoiseModel | None, given: Any = None) -> Sample:
-    """A sample from a user's image, or from scikit-image's camera.
-
-    Raises `ValueError` if the given image cannot be used.
-    """
+    """A sample from a user's image, or from scikit-image's camera; raises `ValueError`."""
     image = _camera(model.task, noise) if given is None else _checked(given)
     inputs = _PREPARE.get(model.task, _as_it_is)(image)
     interface = INTERFACES[model.task]
@@ -165,7 +160,6 @@ def _told_noise(image: Tensor, noise: NoiseModel) -> Tensor:
 
 
 def _checked(given: Any) -> Array:
-    """The middle of an image."""
     image = np.asarray(given)
     if image.ndim != 2 or min(image.shape) < SMALLEST_SIDE or image.dtype.kind not in "iufb":
         raise ValueError(
