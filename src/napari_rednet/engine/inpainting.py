@@ -31,8 +31,8 @@ REACH = 8
 _STEP = 4
 _SMALLEST_SIDE = 8
 _BAND_PIXELS = 2**22
-# Pixels around a window that its holes are filled from; a multiple of the pixels of all levels
-# that matter.
+# Pixels around a window that its holes are filled from, and a multiple of the pixel sizes of all
+# relevant levels.
 _SURROUNDINGS, _WHOLE_STEP = 448, 64
 
 

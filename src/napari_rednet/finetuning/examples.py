@@ -128,7 +128,7 @@ def by_channel(examples: Sequence[Example]) -> list[list[Example]]:
 
 
 def _fitted(group: Sequence[Example]) -> Iterator[Example]:
-    # In double precision: a large offset would use up that of floats.
+    # In double precision, since a large offset costs digits.
     targets = np.concatenate([e.rows["target"].ravel() for e in group])
     images = np.concatenate([e.rows["image"].ravel() for e in group]).astype(np.float64)
     weights = np.concatenate([e.rows["weight"].ravel() for e in group])
