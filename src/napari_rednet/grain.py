@@ -1,7 +1,8 @@
-"""How alike the noise of neighbouring pixels is, measured where an image is flat.
+"""Correlation of the noise of neighbouring pixels (grain), measured where an image is flat.
 
-White noise is of all scales alike. What was enlarged, turned, filtered, demosaiced or scanned has
-noise that is smoother, and a high-pass sees only a part of it, a tenth where an image was enlarged.
+White noise has all spatial frequencies alike. Enlarging, turning, filtering, demosaicing and
+scanning make noise smoother, so that a high-pass sees only a part of it: a tenth in an enlarged
+image.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ _BLOCK = 16
 _FEWEST_BLOCKS = 8
 _STEPS = (1, 2, 3)
 _FLATTEST_SHARE = 0.1
-# Noise of so strong a correlation is not seen as a whole by a high-pass of every second pixel.
+# From this correlation on, a high-pass with a step of 2 pixels misses a part of the noise.
 _SMOOTH = 0.55
-# Of the variance of a block, the polynomial takes so much for each independent pixel less.
+# Share of a block's variance that the polynomial removes for each further pixel sharing its noise.
 _LOST = 0.03
-# The flattest blocks are also those whose noise happens to be weak; and of estimates that err,
-# high ones cost less.
+# The flattest blocks are also those whose noise happens to be weak, and overestimates do less harm
+# than underestimates.
 _CAUTION = 1.08
-# Of correlated noise, the finest high-pass misses at least so much, as the natural logarithm of the
-# variance over what it sees, for each unit of correlation: a little less where the correlation is
-# weak, and more where it is strong. Of processed images it was 1.65 to 3.6, of textures under
-# white noise 1.1 to 1.6, and 1.8 to 2.1 where their correlation is strong.
+# The finest high-pass misses a part of correlated noise. The natural logarithm of the variance over
+# the variance seen, per unit of correlation, is at least this; a little less for weak correlation,
+# more for strong. Measured: 1.65 to 3.6 in processed images; in textures under white noise 1.1 to
+# 1.6, and 1.8 to 2.1 where their correlation is strong.
 _MISSED, _MISSED_IF_WEAK = 1.6, 1.25
 _STRONG, _MISSED_IF_STRONG = 0.52, 4.0
 _STRIPS = 4
@@ -45,18 +46,11 @@ _CLIP = 3.0
 
 @dataclass(frozen=True)
 class Grain:
-    """How the noise of neighbouring pixels goes together.
+    """Correlation of the noise of neighbouring pixels, 0 for white noise.
 
-    Parameters
-    ----------
-    along_y, along_x : float
-        Correlation of neighbours without the noise of whole lines, 0 for white noise.
-    step : int
-        Distance in pixels at which noise is compared to see all of it.
-    factor : float
-        Its variance over that of `high_pass` with this step.
-    rows, columns : float
-        Standard deviation of an offset that each row, or column, has of its own.
+    `step` is the step in pixels with which a high-pass sees all of the noise, and `factor` the
+    variance over that of `high_pass` with this step. `rows` and `columns` are the standard
+    deviations of the offsets of whole lines; `along_y` and `along_x` are without these.
     """
 
     along_y: float = 0.0
@@ -72,7 +66,7 @@ class Grain:
         return self.rows**2 + self.columns**2
 
     def correlations(self, variance: float) -> tuple[float, float]:
-        """Correlations of neighbours along y and x in noise of a variance, of lines included."""
+        """Correlations along y and x in noise of this total variance, including that of lines."""
         if variance <= 0:
             return 0.0, 0.0
         single = max(0.0, variance - self.of_lines)
@@ -85,7 +79,7 @@ class Grain:
 
 
 WHITE = Grain()
-"""Each pixel has noise of its own."""
+"""The grain of white noise."""
 
 
 def _told(correlation: float) -> float:
@@ -93,14 +87,9 @@ def _told(correlation: float) -> float:
 
 
 def high_pass(values: FloatArray, step: int = 1) -> FloatArray:
-    """Second differences along both axes: blind to planes, of white noise the variance.
+    """Second differences along both axes, which ignore planes; white noise keeps its variance.
 
-    The mask gives white noise of variance 1 the variance 1.
-
-    References
-    ----------
-    .. [1] J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding,
-       1996, for a step of 1.
+    J. Immerkaer, "Fast noise variance estimation", 1996, for a step of 1.
     """
     line = np.zeros(2 * step + 1)
     line[[0, step, 2 * step]] = 1, -2, 1
@@ -109,17 +98,12 @@ def high_pass(values: FloatArray, step: int = 1) -> FloatArray:
 
 
 def measure_grain(images: Sequence[FloatArray], usable: Sequence[BoolArray]) -> Grain:
-    """Measure how alike the noise of neighbours is in several 2-D images of one detector.
+    """Measure the grain of several (Y, X) images of one detector.
 
-    Of blocks of 16 x 16 pixels, a paraboloid is taken away. Those with the least variance for what
-    a high-pass sees of it are flat; what is left in them is noise, of all scales that matter.
-
-    Parameters
-    ----------
-    images : sequence of (Y, X) ndarray
-        Finite values.
-    usable : sequence of (Y, X) ndarray of bool
-        Which pixels are not clipped nor outliers.
+    A paraboloid is subtracted from each block of 16 x 16 pixels. The blocks with the least variance
+    relative to that of a high-pass are flat, so what is left in them is noise of all scales that
+    matter. Images must be finite; `usable` is a mask of pixels that are neither clipped nor
+    outliers.
     """
     rows = _line_std(images)
     columns = _line_std([image.T for image in images])
@@ -133,7 +117,7 @@ def measure_grain(images: Sequence[FloatArray], usable: Sequence[BoolArray]) -> 
     along_y, along_x = (float(part.sum() / variance) for part in (flat.along_y, flat.along_x))
     lost = _LOST * (_correlated_pixels(along_y, along_x) - 1)
     along_y, along_x = ((along + lost) / (1 + lost) for along in (along_y, along_x))
-    # Few blocks may all hold some structure.
+    # If there are few blocks, all of them may hold some structure.
     is_weak = max(along_y, along_x) < LEAST_CORRELATION + len(joined.variance) ** -0.5
     if is_weak or flat.are_structured():
         return Grain(rows=rows, columns=columns)
@@ -144,19 +128,16 @@ def measure_grain(images: Sequence[FloatArray], usable: Sequence[BoolArray]) -> 
 
 
 def _correlated_pixels(along_y: float, along_x: float) -> float:
-    """How many pixels share their noise, if the correlation is Gaussian."""
+    """Number of pixels that share noise of Gaussian correlation, 1 for white noise."""
     sizes = (0.5 / np.sqrt(-np.log(np.clip(along, 1e-6, 0.99))) for along in (along_y, along_x))
-    # Of independent pixels, each has its own.
+    # The lower limit of the size makes the area of white noise 1.
     area = np.prod([max(size, 0.282) for size in sizes])
     return float(4 * np.pi * area)
 
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Mean products of what is left of each block, and what high-passes see of it.
-
-    `seen` has a column for each of the steps 1 to 3.
-    """
+    """Variances and neighbour products of blocks; `seen` by high-passes of steps 1 to 3."""
 
     variance: FloatArray
     along_y: FloatArray
@@ -182,27 +163,26 @@ class _Blocks:
 
     @classmethod
     def joined(cls, parts: Sequence[_Blocks]) -> _Blocks:
-        """The blocks of several images."""
         columns = [(p.variance, p.along_y, p.along_x, p.seen) for p in parts]
         return cls(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
     def flattest(self) -> _Blocks | None:
         """The blocks with the least structure; None if there are too few."""
-        # Of blocks without any noise, nothing can be learnt.
+        # Blocks without any noise are of no use.
         noisy = np.flatnonzero((self.variance > 0) & (self.seen > 0).all(1))
         if len(noisy) < _FEWEST_BLOCKS:
             return None
-        # Structure adds to the variance, and more than to what a high-pass sees.
+        # Structure adds more to the variance than to that of a high-pass.
         score = self.variance[noisy] ** 2 / self.seen[noisy, 1]
         order = noisy[np.argsort(score)]
         kept = order[: max(_FEWEST_BLOCKS, int(_FLATTEST_SHARE * len(order)))]
         return _Blocks(self.variance[kept], self.along_y[kept], self.along_x[kept], self.seen[kept])
 
     def are_structured(self) -> bool:
-        """Whether what looks like grain is structure under white noise.
+        """True if what looks like grain is structure under white noise.
 
-        The finest high-pass sees white noise as a whole and structure hardly, but of correlated
-        noise the less the more its neighbours are alike.
+        The finest high-pass sees all of white noise and little of structure; of correlated noise,
+        it sees the less the stronger the correlation.
         """
         variance = self.variance.sum()
         missed = np.log(variance / self.seen[:, 0].sum())
@@ -215,7 +195,6 @@ class _Blocks:
 
 
 def _cut(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Whole blocks of an image: (N, 16, 16)."""
     rows, columns = (n // _BLOCK for n in image.shape)
     whole = image[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
     return whole.swapaxes(1, 2).reshape(-1, _BLOCK, _BLOCK)
@@ -223,7 +202,7 @@ def _cut(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 @lru_cache(maxsize=4)
 def _smooth_basis(has_rows: bool, has_columns: bool) -> FloatArray:
-    """Orthonormal paraboloids over a block, and its lines if they have offsets of their own."""
+    """Orthonormal paraboloids over a block, and its lines if they have offsets."""
     line = np.linspace(-1, 1, _BLOCK)
     one = np.ones(_BLOCK)
     parts = [np.outer(line**i, line**j).ravel() for i, j in _powers()]
@@ -236,15 +215,13 @@ def _smooth_basis(has_rows: bool, has_columns: bool) -> FloatArray:
 
 
 def _powers() -> list[tuple[int, int]]:
-    """Powers of y and x in a paraboloid."""
     return [(i, j) for i in range(3) for j in range(3 - i)]
 
 
 def _line_std(images: Sequence[FloatArray]) -> float:
     """Standard deviation of the offsets of rows, 0 if they have none.
 
-    What rows differ by from their neighbours is the same at their left and right, if it is an
-    offset; noise and structure differ.
+    An offset of a row is the same in its left and right parts; noise and structure differ.
     """
     found = [_line_products(image) for image in images if min(image.shape) >= 2 * _BLOCK]
     if not found:
@@ -258,7 +235,7 @@ def _line_std(images: Sequence[FloatArray]) -> float:
 
 
 def _line_products(image: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Products of the means of rows in pairs of strips, their squares, and those of pixels."""
+    """Products of row means of pairs of strips, squares of these means, and squares of pixels."""
     second = image[1:-1] - (image[:-2] + image[2:]) / 2
     second = _limited(second, second[::3, ::3])
     width = second.shape[1] // _STRIPS
@@ -269,6 +246,6 @@ def _line_products(image: FloatArray) -> tuple[FloatArray, FloatArray, FloatArra
 
 
 def _limited(values: FloatArray, some: FloatArray) -> FloatArray:
-    """Values cut off at three of their usual deviations, lest edges count as noise."""
+    """Values clipped at three robust standard deviations, so that edges do not count as noise."""
     limit = _CLIP * 1.4826 * np.median(np.abs(some))
     return values.clip(-limit, limit) if limit > 0 else values

@@ -1,4 +1,4 @@
-"""Masks: those that users pass, and the dead and hot pixels and lines that a camera always has."""
+"""Masks that users pass, and masks of the dead and hot pixels and lines of a camera."""
 
 from __future__ import annotations
 
@@ -18,28 +18,22 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 _RADIUS = 2
 _BAND_PIXELS = 2**18
-# Single pixels that differ from their neighbours by less may be detail.
+# Single pixels that differ less from their neighbours, relative to the range, may be detail.
 _SHARE_OF_RANGE = 0.25
-# A line that stands out from both of its sides this many times more than lines usually do, in the
-# same direction in most of its pixels.
+# An odd line stands out from both of its sides by this many spreads more than lines usually do, and
+# in the same direction in most of its pixels.
 _LEAST_LINE_SCORE = 20.0
 _LEAST_LINE_SHARE_OF_RANGE = 0.01
 _LEAST_AGREEMENT = 0.6
-# Of what it stands out by, what its neighbours may differ from those beside them.
+# Largest step between its neighbours and the lines beyond, relative to how far it stands out.
 _MOST_SLOPE = 0.3
 
 
 def as_mask(mask: Any, layout: PlaneLayout, name: str = "mask") -> Any:
-    """Check a mask of missing pixels; return it as bool, of the shape of the image.
+    """Check a mask of missing pixels, called `name`; return it as bool, of the shape of the image.
 
-    Errors call it by its `name`.
-
-    Raises
-    ------
-    TypeError
-        If it holds neither bool nor integers.
-    ValueError
-        If it has another shape, or leaves nothing of a plane.
+    Raises `TypeError` if it holds neither bool nor integers, and `ValueError` if it has another
+    shape or covers a whole plane.
     """
     cover = _as_marks(name, mask, layout)
     covered = cover.all(layout.spatial_axes)
@@ -50,15 +44,7 @@ def as_mask(mask: Any, layout: PlaneLayout, name: str = "mask") -> Any:
 
 
 def as_region(region: Any, layout: PlaneLayout) -> Any:
-    """Check a region to measure in; return it as bool, of the shape of the image.
-
-    Raises
-    ------
-    TypeError
-        If it holds neither bool nor integers.
-    ValueError
-        If it has another shape, or marks nothing.
-    """
+    """Check a region to measure in, as `as_mask`; raises `ValueError` if it marks nothing."""
     marks = _as_marks("region", region, layout)
     if not bool(np.asarray(marks.any())):
         raise ValueError("region marks no pixel of the image")
@@ -66,15 +52,7 @@ def as_region(region: Any, layout: PlaneLayout) -> Any:
 
 
 def _as_marks(name: str, marks: Any, layout: PlaneLayout) -> Any:
-    """Check an argument that marks pixels; return it as bool, with all axes of the image.
-
-    Raises
-    ------
-    TypeError
-        If it holds neither bool nor integers.
-    ValueError
-        If it has another shape.
-    """
+    """Check an argument that marks pixels; return it as bool, with all axes of the image."""
     array = marks if is_dask(marks) else np.asarray(marks)
     if np.dtype(array.dtype).kind not in "biu":
         raise TypeError(f"{name} must hold bool or integers, got {array.dtype}")
@@ -106,7 +84,7 @@ def _with_all_axes(shape: tuple[int, ...], layout: PlaneLayout) -> tuple[int, ..
 
 
 def broadcast_mask(mask: Any, layout: PlaneLayout) -> Any:
-    """A mask of bool, of any shape that `as_mask` takes, as a view of the image's shape."""
+    """Broadcast a bool mask of any shape that `as_mask` takes to the image's shape, as a view."""
     full = _with_all_axes(tuple(mask.shape), layout)
     if is_dask(mask):
         import dask.array as da
@@ -116,17 +94,7 @@ def broadcast_mask(mask: Any, layout: PlaneLayout) -> Any:
 
 
 def defects_of(planes: Sequence[npt.NDArray[np.generic]]) -> BoolArray:
-    """Pixels that stand out from their neighbours in at least half of the planes.
-
-    Parameters
-    ----------
-    planes : sequence of (Y, X) array
-        Planes of one channel, from one camera.
-
-    Returns
-    -------
-    defects : (Y, X) ndarray of bool
-    """
+    """Mask (Y, X) of the pixels that stand out in at least half of the planes of one channel."""
     votes = np.zeros(planes[0].shape, np.int32)
     for plane in planes:
         votes += _outliers(np.asarray(plane))
@@ -148,7 +116,7 @@ def _outliers(plane: npt.NDArray[np.generic]) -> BoolArray:
 
 
 def _single_pixels(plane: npt.NDArray[np.generic], limits: OutlierLimits) -> BoolArray:
-    """Outliers, found band by band: what is looked at needs more memory than the plane."""
+    """Outliers, found band by band, since the search needs more memory than the plane."""
     height, width = plane.shape
     found = np.zeros(plane.shape, bool)
     for start in range(0, height, step := max(1, _BAND_PIXELS // width)):
@@ -161,7 +129,6 @@ def _single_pixels(plane: npt.NDArray[np.generic], limits: OutlierLimits) -> Boo
 
 
 def _odd_lines(plane: npt.NDArray[np.generic], least: float) -> BoolArray:
-    """Rows that lie above, or below, the rows on both of their sides."""
     measured = [_line_scores(band) for band in _bands(plane)]
     scores, shares = (np.concatenate(parts) for parts in zip(*measured, strict=True))
     usual = np.median(scores)
@@ -172,9 +139,9 @@ def _odd_lines(plane: npt.NDArray[np.generic], least: float) -> BoolArray:
 
 
 def _line_scores(band: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """How far, in the mean, each row lies beyond the nearer of what is above and below it.
+    """Mean height of each row above, or below, the rows on both of its sides.
 
-    Also returns the share of its pixels that do so in the same direction.
+    Also the share of its pixels that stand out in the same direction.
     """
     inner = slice(_RADIUS, -_RADIUS)
     rows = band[inner, inner]
@@ -184,7 +151,7 @@ def _line_scores(band: FloatArray) -> tuple[FloatArray, FloatArray]:
     beyond = np.where(np.sign(above) == np.sign(below), nearer, 0)
     shares = np.maximum((beyond > 0).mean(1), (beyond < 0).mean(1))
     scores = np.abs(beyond).mean(1)
-    # A ridge of the image has slopes on both sides. (At the border one side mirrors the line.)
+    # A ridge in the image has slopes on both sides. (At the border, one side mirrors the line.)
     slopes = [
         np.abs(_mean_known(band[near, inner] - band[far, inner]))
         for near, far in ((slice(1, -3), slice(0, -4)), (slice(3, -1), slice(4, None)))
@@ -194,14 +161,13 @@ def _line_scores(band: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _mean_known(rows: FloatArray) -> FloatArray:
-    """Means of rows, to which unknown pixels add nothing."""
     return np.asarray(np.where(np.isfinite(rows), rows, 0).mean(1))
 
 
 def _bands(plane: npt.NDArray[np.generic]) -> Iterator[FloatArray]:
-    """Bands of rows with the rows and columns around them, mirrored beyond the border.
+    """Bands of rows with a margin of rows and columns, mirrored beyond the border.
 
-    What is not finite becomes NaN, whose comparisons are all false.
+    Non-finite pixels become NaN, whose comparisons are all false.
     """
     rows, columns = (np.pad(np.arange(n), _RADIUS, mode="symmetric") for n in plane.shape)
     height = max(1, _BAND_PIXELS // plane.shape[1])

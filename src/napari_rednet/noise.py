@@ -1,4 +1,4 @@
-"""Estimate how noisy an image is from the image alone."""
+"""Estimate the noise model of an image from the image alone."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ _ENOUGH_FOR_STEP = 50_000
 _LINE_STEPS, _SYMMETRIC_STEPS = 12, 3
 _STRUCTURED, _NOISELESS = 1.6, 0.1
 _TINY = np.finfo(np.float64).tiny
-# More would hold more windows at once than they save time.
+# More threads would need memory for more windows, but save little time.
 _THREADS = 4
 
 
 @dataclass(frozen=True)
 class NoiseLevels:
-    """Measured noise: its variance at some signal levels, and how sure each value is.
+    """Measured noise: its variance at several signal levels.
 
     Over the signal, the variance of a camera is a line, its photon transfer curve.
 
     Parameters
     ----------
     signal, variance, count : (L,) ndarray
-        Mean signal in image units and noise variance in their square of each level, and the
-        number of pixels behind it. Empty if there were too few pixels.
+        Of each level: mean signal in image units, noise variance in their square, and number of
+        pixels measured. Empty if there were too few pixels.
     floor : float
         Signal of the darkest regions.
     clipped : float
-        Share of the pixels, from 0 to 1, that were left out since too many around them are
-        saturated, or cut off at black.
+        Share of the pixels, from 0 to 1, that were left out because too many around them are
+        saturated, or clipped at black.
     grain : Grain
-        How the noise of neighbours goes together, and that of whole rows and columns.
+        Correlation of the noise of neighbours, and noise of whole rows and columns.
     counts : Counts, optional
-        What a photon counts for, if the image holds few of them.
+        Values of zero and of one photon, if the image holds few photons.
     at_black : float
-        Standard deviation of the noise of which the darker half is cut off at black; 0 if none is.
+        Standard deviation of noise whose darker half is clipped at black; 0 if none is.
     rounding : float
-        Variance of the error of rounding, where values are few.
+        Variance of the rounding error, if the image has few distinct values.
     """
 
     signal: FloatArray
@@ -83,7 +83,7 @@ class NoiseLevels:
             return NoiseModel()
         if self.counts is not None:
             return self.counts.model(self.signal, self.variance)
-        # Where noise is less than a step, some levels show none of it.
+        # Noise below a rounding step does not show at some levels.
         variance = (
             np.maximum(self.variance, self.rounding) if self.variance.any() else self.variance
         )
@@ -99,7 +99,7 @@ class NoiseLevels:
         )
 
     def deviation(self, model: NoiseModel) -> FloatArray:
-        """How much the measured noise is above (or, negative, below) a model at each level.
+        """Relative deviation of the measured noise from a model at each level; negative if below.
 
         Parameters
         ----------
@@ -119,8 +119,6 @@ class NoiseLevels:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Signal, high-passed noise and structure at usable pixels, and how many are clipped."""
-
     signal: FloatArray
     noise: FloatArray
     structure: FloatArray
@@ -128,44 +126,30 @@ class _Pixels:
 
     @classmethod
     def joined(cls, parts: Sequence[_Pixels]) -> _Pixels:
-        """The pixels of several images."""
         columns = [(part.signal, part.noise, part.structure) for part in parts]
         signal, noise, structure = (np.concatenate(column) for column in zip(*columns, strict=True))
         return cls(signal, noise, structure, sum(part.clipped for part in parts))
 
     @property
     def clipped_share(self) -> float:
-        """How many of those that could be used are clipped."""
+        """Share of clipped pixels among clipped and usable ones."""
         return self.clipped / max(1, self.clipped + len(self.signal))
 
 
 def fit_noise(images: Sequence[npt.NDArray[np.generic]]) -> NoiseModel:
-    """Estimate one noise model from several 2-D images of the same detector.
-
-    Parameters
-    ----------
-    images : sequence of (Y, X) ndarray
-        Images of any real dtype and of any sizes.
-    """
+    """Estimate one noise model from several (Y, X) images of the same detector."""
     return measure_noise(images).fit()
 
 
 def measure_noise(
     images: Sequence[npt.NDArray[np.generic]], regions: Sequence[BoolArray] | None = None
 ) -> NoiseLevels:
-    """Measure the noise variance over the signal in 2-D images.
+    """Measure the noise variance over the signal in (Y, X) images, or in regions of them.
 
-    The local signal is a blurred image, the noise what a high-pass mask sees. Pixels are
-    grouped by signal; those on structures, at non-finite values and at clipped ones are left
-    out. In each group the variance is taken after outliers beyond four standard deviations
-    have been removed, which are edges rather than noise.
-
-    Parameters
-    ----------
-    images : sequence of (Y, X) ndarray
-        Images of any real dtype and of any sizes.
-    regions : sequence of (Y, X) ndarray of bool, optional
-        Where in each image to measure; everywhere if not given.
+    A blurred image is the local signal, a high-passed one the noise. Pixels are grouped by signal,
+    without those on structures, at non-finite values and at clipped ones. In each group, outliers
+    beyond four standard deviations, which are edges rather than noise, are removed before the
+    variance is taken. `regions` are masks of where to measure; None for everywhere.
     """
     chosen = [None] * len(images) if regions is None else regions
     counted = count_photons(images)
@@ -182,12 +166,12 @@ def _measure(
 ) -> NoiseLevels:
     limits = _clipping_limits(images)
     if counted is not None:
-        limits = (-np.inf, limits[1])  # no photon is as good a count as any other
+        limits = (-np.inf, limits[1])  # pixels without a photon are valid counts
     prepared = _prepared_images(images, chosen, limits)
     pixels = _usable_pixels(prepared)
     cut_share = pixels.clipped_share
     if len(pixels.signal) < (_ENOUGH_PIXELS if cut_share > 0.5 else _FEWEST_PIXELS):
-        # Where few photons were counted, most pixels share the lowest value and none is clipped.
+        # In images of few photons, most pixels share the lowest value without being clipped.
         prepared = _prepared_images(images, chosen, (-np.inf, np.inf))
         pixels = _usable_pixels(prepared)
     signal = pixels.signal
@@ -212,7 +196,7 @@ def _measure(
     levels = replace(levels, variance=measured, floor=floor, rounding=rounding)
     if not np.isfinite(black):
         return levels
-    # What is darker than black was cut off: the darkest signal that is left says too much.
+    # Clipping at black makes the darkest signal that is left too bright.
     levels = replace(levels, floor=float(min(floor, black)))
     if cut_share < _LEAST_CLIPPED:
         return levels
@@ -235,10 +219,7 @@ def _clipping_limits(images: Sequence[npt.NDArray[np.generic]]) -> tuple[float, 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """An image without outliers, and which of its pixels are clipped, or usable at all.
-
-    `region` is where to measure; None for everywhere.
-    """
+    """An image without outliers; `region` is where to measure, None for everywhere."""
 
     values: FloatArray
     usable: BoolArray
@@ -246,7 +227,7 @@ class _Prepared:
     region: BoolArray | None
 
     def pixels(self, step: int) -> _Pixels:
-        """The usable pixels of the region; what lies around it is seen as well."""
+        """The usable pixels of the region; filters also see the pixels around it."""
         signal = ndimage.gaussian_filter(self.values, _SMOOTHING)
         noise = high_pass(self.values, step)
         structure = np.hypot(ndimage.sobel(signal, 0), ndimage.sobel(signal, 1))
@@ -264,19 +245,20 @@ def _prepared_images(
     regions: Sequence[BoolArray | None],
     limits: tuple[float, float],
 ) -> list[_Prepared]:
-    # The filters work without Python's lock.
+    # The filters release Python's lock.
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(partial(_prepared, limits=limits), images, regions))
 
 
 def black_noise(images: Sequence[FloatArray], black: float) -> float:
-    """Standard deviation of noise that is partly cut off at black, from what is left of it.
+    """Standard deviation of noise that is partly clipped at black.
 
-    The share that is cut off and the mean of what is left say how far from black the signal is,
-    and how wide the noise. Structure makes both larger: the blocks where it is least count.
+    For Gaussian noise, the share of clipped pixels gives the distance of the signal from black in
+    standard deviations, and the mean of the others then gives the standard deviation. Structure
+    increases the result, so the blocks with the lowest results count.
     """
     found = []
-    # Where values are rounded, black is also what was less than half a step brighter.
+    # With rounding, signals up to half a step brighter become black as well.
     half = _step(images) / 2
     for image in images:
         rows, columns = (n // _BLOCK for n in image.shape)
@@ -294,7 +276,7 @@ def black_noise(images: Sequence[FloatArray], black: float) -> float:
 
 
 def _step(values: Sequence[FloatArray]) -> float:
-    """The least difference of two values of images that have few of them; else 0."""
+    """Least difference of two values of images with few distinct values; else 0."""
     some = [one.ravel()[:: 1 + one.size // _ENOUGH_FOR_STEP] for one in values]
     levels = np.unique(np.concatenate(some))
     is_coarse = 1 < len(levels) < _MOST_STEPS
@@ -302,7 +284,6 @@ def _step(values: Sequence[FloatArray]) -> float:
 
 
 def _usable_pixels(prepared: Sequence[_Prepared], step: int = 1) -> _Pixels:
-    """The usable pixels of all images."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return _Pixels.joined(list(pool.map(lambda one: one.pixels(step), prepared)))
 
@@ -313,8 +294,8 @@ def _prepared(
     finite = np.isfinite(image)
     values = _filled(image, finite)
     is_clipped = finite & ((values <= limits[0]) | (values >= limits[1]))
-    # Only where many are clipped is their noise cut; leaving out each of them would leave out
-    # the tails of the noise of all others, most of all where values are few and coarse.
+    # Only where many pixels are clipped. Leaving out each clipped pixel would cut the tails of the
+    # noise everywhere, most of all for few, coarse values.
     crowded = ndimage.uniform_filter(is_clipped.astype(np.float64), 5) >= _CLIPPED_SHARE
     typical = ndimage.median_filter(values, 3)
     is_lonely = _lonely(values - typical)
@@ -323,7 +304,7 @@ def _prepared(
 
 
 def _filled(image: npt.NDArray[np.generic], finite: BoolArray) -> FloatArray:
-    """The image with the local mean at pixels that are not finite, or their edge would be seen."""
+    """The image with the local mean at non-finite pixels, so that these make no edges."""
     values = np.where(finite, image, 0).astype(np.float64)
     if finite.all():
         return values
@@ -333,11 +314,10 @@ def _filled(image: npt.NDArray[np.generic], finite: BoolArray) -> FloatArray:
 
 
 def _lonely(deviation: FloatArray) -> BoolArray:
-    """Hot and dead pixels: deviations far beyond all others in their neighbourhood.
+    """Mask of hot and dead pixels: deviations far beyond all others in their neighbourhood.
 
     A single outlier exceeds the root mean square of its neighbourhood, itself included, by 28
-    times; noise, and even single photons, where they come to one pixel in a hundred, by less than
-    10 times.
+    times; noise, and even single photons in one of a hundred pixels, by less than 10 times.
     """
     around = np.sqrt(ndimage.gaussian_filter(deviation**2, 8.0))
     lonely: BoolArray = np.abs(deviation) > _LONELY * around
@@ -345,7 +325,7 @@ def _lonely(deviation: FloatArray) -> BoolArray:
 
 
 def _flat_groups(signal: FloatArray, structure: FloatArray) -> list[npt.NDArray[np.intp]]:
-    """Indices of pixels of similar signal, without the half of each group with most structure."""
+    """Indices of pixels of similar signal, without the more structured half of each group."""
     steps = np.linspace(0, 1, _LEVELS + 1)
     low, high = np.quantile(signal, (0.0005, 0.9995))
     edges = np.unique(np.concatenate([np.quantile(signal, steps), low + (high - low) * steps]))
@@ -363,9 +343,8 @@ def _flatter_half(group: npt.NDArray[np.intp], structure: FloatArray) -> npt.NDA
 
 
 def _clipped_variance(noise: FloatArray) -> float:
-    """Mean square of noise without its outliers."""
     size = np.abs(noise)
-    # The median of few photons is 0, and says nothing.
+    # With few photons the median is 0: use the root mean square instead.
     limit = _CLIP * (1.4826 * np.median(size) or np.sqrt(np.mean(noise**2)))
     for _ in range(3):
         kept = noise[size <= limit]
@@ -374,11 +353,11 @@ def _clipped_variance(noise: FloatArray) -> float:
 
 
 def _fit_line(light: FloatArray, variance: FloatArray, count: FloatArray) -> tuple[float, float]:
-    """Slope and value at 0 of a line through the levels, neither of them negative.
+    """Nonnegative slope and intercept of a line through the levels.
 
-    Errors of a measured variance are proportional to it, and far groups must not be outvoted
-    by the background's many pixels: hence relative weights, and counts that saturate. Structure
-    only ever adds: levels far above the line count for little.
+    The error of a measured variance is proportional to it, so weights are relative; they saturate
+    with the count, so that the many background pixels do not outvote the rest. Structure only adds
+    variance, so levels far above the line have little weight.
     """
     typical = max(float(np.median(variance)), 1e-3 * float(variance.max()))
     if typical <= 0:

@@ -1,7 +1,7 @@
-"""Images of so few photons that each of them can be told: their noise is known from that.
+"""Images of few photons, in which single photons can be told: photon counts and their noise.
 
-Where most pixels hold none, the spread of the others says little; but what a single photon adds is
-seen at once, and photons come as Poisson has it.
+Where most pixels hold no photon, the spread of the others says little. But the step that one photon
+makes is visible, and photon counts have Poisson statistics.
 """
 
 from __future__ import annotations
@@ -23,35 +23,28 @@ _WHOLE = 0.995
 _FEWEST_SINGLE = 20
 _NEIGHBOURHOOD = 5
 _DARK = 1.8
-# Of several photons beside one, over what Poisson has: fewer around small bright spots, but in
-# masks none; more around bright things with edges. Other noise hardly comes in coarse steps.
+# Limits for pixels of several photons relative to the Poisson expectation. There are fewer around
+# small bright spots (in masks none) and more around bright objects with edges. Coarse steps allow
+# more, since other noise hardly has them.
 _LEAST, _MOST, _MOST_IF_COARSE = 0.05, 1.6, 15.0
 _USUAL, _MOST_EXCESS = 1.5, 2.0
 _LIT, _LOW = 0.3, 0.1
-# Of the variance that photons have: with much less, what comes in steps is something else.
+# Least variance relative to that of photons; steps with less are something else.
 _LEAST_EXCESS = 0.3
 _ROUNDING = 0.01
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What counted photons look like.
-
-    Parameters
-    ----------
-    none : float
-        Value of a pixel without a photon.
-    one : float
-        What a photon adds.
-    """
+    """Photon counts: `none` is the value of a pixel without a photon, `one` what a photon adds."""
 
     none: float
     one: float
 
     def model(self, signal: FloatArray, variance: FloatArray) -> NoiseModel:
-        """The noise of photons that are counted; more where they were multiplied at random.
+        """Noise model of the counts, with up to twice the gain for random multiplication.
 
-        At random, each photon becomes twice as noisy at most; structure may look like more.
+        Random multiplication at most doubles the variance; structure may look like more.
         """
         excess = self._excess(signal, variance, _LOW)
         return NoiseModel(
@@ -59,12 +52,11 @@ class Counts:
         )
 
     def are_possible(self, signal: FloatArray, variance: FloatArray) -> bool:
-        """Whether there is as much noise as photons have; a few gray levels look like them."""
+        """True if the noise is as strong as that of photons, unlike that of a few gray levels."""
         excess = self._excess(signal, variance, 0.5)
-        return excess == 0 or excess > _LEAST_EXCESS  # where none is seen, there are too few levels
+        return excess == 0 or excess > _LEAST_EXCESS  # 0: too few gray levels to show noise
 
     def _excess(self, signal: FloatArray, variance: FloatArray, share: float) -> float:
-        """Measured variance over that of photons: a quantile of the levels."""
         photons = (signal - self.none) / self.one
         lit = photons > _LIT
         if not lit.any():
@@ -75,11 +67,11 @@ class Counts:
 
 
 def count_photons(images: Sequence[npt.NDArray[np.generic]]) -> Counts | None:
-    """What a photon counts for in 2-D images of one detector; None if there is no telling.
+    """Photon counts of (Y, X) images of one detector; None if the values are not counts.
 
-    All values are multiples of a step above the lowest one, which many pixels share, and in the
-    dark two photons are as frequent as Poisson has it. Where a camera's noise is cut off at black,
-    the next levels are about as frequent as the first.
+    For counts, all values are multiples of a step above the lowest value, which many pixels share,
+    and pixels of several photons in dark places are as frequent as in Poisson statistics. Camera
+    noise clipped at black has about as many pixels at the next levels as at the first.
     """
     finite = [image[np.isfinite(image)].astype(np.float64).ravel() for image in images]
     values = np.concatenate([*finite, np.zeros(0)])
@@ -97,7 +89,7 @@ def count_photons(images: Sequence[npt.NDArray[np.generic]]) -> Counts | None:
 
 
 def _is_poisson(images: Sequence[npt.NDArray[np.generic]], none: float, one: float) -> bool:
-    """Whether, where it is dark, several photons are as rare beside one as they should be."""
+    """True if dark places have as few pixels of several photons as Poisson statistics predict."""
     singles = several = expected = 0.0
     for image in images:
         photons = (np.where(np.isfinite(image), image, none).astype(np.float64) - none) / one

@@ -1,4 +1,4 @@
-"""Point spread functions: generated ones, and the check of those that users bring.
+"""Point spread functions: generated ones, and checks of user-supplied ones.
 
 Generated ones are (Y, X) float64 arrays of odd sides, non-negative, of sum 1, centred in the middle
 pixel.
@@ -18,17 +18,17 @@ from napari_rednet.engine.images import PointSpread
 FloatArray = npt.NDArray[np.float64]
 
 Center = Literal["array", "mass"]
-"""What may be taken as the centre of a PSF: the centre of its array, or its centre of mass."""
+"""What to take as the centre of a PSF: the centre of its array, or its centre of mass."""
 CENTERS: tuple[Center, ...] = get_args(Center)
 
 _SUPERSAMPLING = 8
 _AIRY_RINGS = 5.0
-# Far less than can be seen, far more than sums are rounded by.
+# Offsets below this are rounding errors and count as 0.
 _LEAST_OFFSET = 1e-6
 _WORTH_SAYING = 0.5  # pixels
 # A pedestal of 1 % of the peak holds as much light as a bead, if its array is wide.
 _MOST_PEDESTAL = 0.05
-# Smaller ones are kernels that somebody made, not images of beads.
+# Smaller arrays are synthetic kernels, not images of beads.
 _SMALLEST_BEAD = 7
 
 
@@ -58,7 +58,7 @@ def disk(radius: float) -> FloatArray:
     Parameters
     ----------
     radius : float
-        In pixels; pixels on the rim count by the part of them that lies inside.
+        In pixels; pixels on the rim count by the share of their area that lies inside.
     """
     _check_positive("radius", radius)
     y, x = _fine_grid(math.ceil(radius + 0.5))
@@ -122,16 +122,16 @@ def as_psf(psf: Any, plane_shape: tuple[int, int], center: str = "array") -> Poi
     psf : (H, W) array
         Non-negative, of any scale.
     plane_shape : tuple of int
-        Rows and columns of the planes that it has blurred.
+        Rows and columns of the blurred planes.
     center : {'array', 'mass'}
-        What is its centre: that of its array, which lies between pixels where a side is even, or
-        its centre of mass.
+        What to take as its centre: that of its array, which lies between pixels where a side is
+        even, or its centre of mass.
 
     Raises
     ------
     TypeError, ValueError
         If it is not a 2-D array of finite, non-negative numbers with a positive sum, or if it
-        is larger than the planes; or if there is no such centre.
+        is larger than the planes; or if `center` is unknown.
     """
     check_center(center)
     array = _checked(psf)
@@ -144,14 +144,14 @@ def as_psf(psf: Any, plane_shape: tuple[int, int], center: str = "array") -> Poi
 
 
 def check_center(center: Any) -> Center:
-    """Return what is to be taken as the centre of a PSF, or raise `ValueError` if it is unknown."""
+    """Return the kind of centre, or raise `ValueError` if it is unknown."""
     if center not in CENTERS:
         raise ValueError(f"center must be 'array' or 'mass', got {center!r}")
     return CENTERS[CENTERS.index(center)]
 
 
 def center_remark(psf: Any, center: str = "array") -> str:
-    """What to know about the centre of a PSF if its two centres are not the same; else nothing.
+    """A remark for users if the two centres of a PSF differ; else an empty string.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def center_remark(psf: Any, center: str = "array") -> str:
 
 
 def rim_remark(psf: Any) -> str:
-    """What to do about a PSF that does not fall to 0 at its rim; nothing if it does.
+    """Advice for users if a PSF does not fall to 0 at its rim; else an empty string.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def _center_of(array: FloatArray, center: str) -> tuple[float, float]:
 
 
 def _placed(array: FloatArray, center: tuple[float, float]) -> PointSpread:
-    """Pad with zeros until the middle pixel is the one nearest to the centre."""
+    """Pad with zeros so that the pixel nearest to the centre becomes the middle pixel."""
     nearest = [math.floor(c + 0.5) for c in center]
     reach = [max(c, n - 1 - c) for c, n in zip(nearest, array.shape, strict=True)]
     widths = [(r - c, r - (n - 1 - c)) for r, c, n in zip(reach, nearest, array.shape, strict=True)]
@@ -226,7 +226,7 @@ def _placed(array: FloatArray, center: tuple[float, float]) -> PointSpread:
 
 
 def _without_zero_borders(array: FloatArray) -> FloatArray:
-    """Cut off zeros, as many at either end of an axis: the middle stays where it is."""
+    """Crop zeros symmetrically, so that the middle pixel stays the middle."""
     cuts = []
     for places, length in zip(array.nonzero(), array.shape, strict=True):
         cut = int(min(places.min(), length - 1 - places.max()))
@@ -235,7 +235,7 @@ def _without_zero_borders(array: FloatArray) -> FloatArray:
 
 
 def _fine_grid(radius: int) -> tuple[FloatArray, FloatArray]:
-    """Coordinates of the parts of the pixels from -radius to radius."""
+    """Coordinates of the subpixels of the pixels from -radius to radius."""
     side = (2 * radius + 1) * _SUPERSAMPLING
     line = (np.arange(side) + 0.5) / _SUPERSAMPLING - radius - 0.5
     y, x = np.meshgrid(line, line, indexing="ij")
@@ -243,7 +243,7 @@ def _fine_grid(radius: int) -> tuple[FloatArray, FloatArray]:
 
 
 def _binned(fine: FloatArray) -> FloatArray:
-    """Sums over the parts of each pixel."""
+    """Sums over the subpixels of each pixel."""
     side = len(fine) // _SUPERSAMPLING
     shape = (side, _SUPERSAMPLING, side, _SUPERSAMPLING)
     sums: FloatArray = fine.reshape(shape).sum((1, 3))

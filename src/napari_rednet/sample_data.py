@@ -1,4 +1,4 @@
-"""Images to try each task on: real micrographs, as they were recorded or degraded."""
+"""Sample images for each task: real micrographs, as recorded or degraded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Layer = tuple[npt.NDArray[Any], dict[str, Any], str]
 
 SAMPLE, ROLE = "napari_rednet_sample", "napari_rednet_role"
-"""In the metadata of layers that belong together: of which sample; what it is to the image."""
+"""Metadata keys of layers that belong together: name of the sample, role of the layer."""
 MASK, PSF = "mask", "psf"
-"""Roles."""
+"""Values of `ROLE`."""
 
-# Of each file in data/: who recorded it, and the terms.
+# Author and licence of each file in data/.
 _NEUBIAS = "NEUBIAS training resources, CC-BY 4.0"
 _NOTEBOOKS = "MPI-CBG Dresden; BioImageAnalysisNotebooks, CC-BY 4.0"
 _CREDITS = {
@@ -80,12 +80,12 @@ def epithelium() -> list[Layer]:
     }
     green = {"name": "membranes", "colormap": "green", "contrast_limits": (1, _WHITE)}
     magenta = {"name": "nuclei", "colormap": "magenta", "contrast_limits": (1, 45)}
-    # The last is the one that napari selects. Among the nuclei, the hot pixel lies on a bright one.
+    # napari selects the last layer: membranes, since the nuclei's hot pixel lies on a bright one.
     return [(nuclei, {**magenta, **shown}, "image"), (membranes, {**green, **shown}, "image")]
 
 
 def noisy() -> list[Layer]:
-    """An epithelium under photon noise, in 12 bits, and as it was."""
+    """An epithelium under photon noise, in 12 bits, and the original."""
     from napari_rednet.engine.degradations import add_noise
     from napari_rednet.engine.noise_map import poisson_gaussian_std
 
@@ -97,7 +97,7 @@ def noisy() -> list[Layer]:
 
 
 def small() -> list[Layer]:
-    """Membranes of living cells over time at half the resolution, and as they were."""
+    """Membranes of living cells over time at half the resolution, and the original."""
     from napari_rednet.engine.degradations import resample
 
     clean = _read("membranes")
@@ -107,7 +107,7 @@ def small() -> list[Layer]:
 
 
 def jpeg() -> list[Layer]:
-    """An epithelium coded as JPEG of quality 10, and as it was."""
+    """An epithelium coded as JPEG of quality 10, and the original."""
     from napari_rednet.engine.degradations import code_jpeg
 
     clean = _integers(255 / _WHITE * _tensor(_epithelium()), np.uint8, 255)
@@ -118,7 +118,7 @@ def jpeg() -> list[Layer]:
 def blurred() -> list[Layer]:
     """Confocal planes of a fluorescent grid as recorded, and the PSF of the microscope.
 
-    They have 8 gray levels, too few for what is restored: they come as real numbers.
+    They have 8 gray levels, too few for the restored image, so they are float32.
     """
     origin = _origin("grid", _AS_RECORDED) | {SAMPLE: "blurred"}
     grid = {
@@ -141,7 +141,7 @@ def blurred() -> list[Layer]:
 
 
 def holes() -> list[Layer]:
-    """An epithelium with scratches and dead pixels, marked in a Labels layer; and as it was."""
+    """An epithelium with scratches and dead pixels, marked in a Labels layer; and the original."""
     from napari_rednet.engine.degradations import draw_mask
 
     clean, generator = _epithelium(), _generator()
@@ -179,7 +179,7 @@ def _pair(
 
 
 def _placed(shape: Sequence[int], original: Sequence[int]) -> dict[str, tuple[float, ...]]:
-    """Where an image of fewer pixels lies, so that its borders are those of the original."""
+    """Scale and translation that put the borders of a smaller image on those of the original."""
     factors = tuple(old / new for old, new in zip(original, shape, strict=True))
     return {"scale": factors, "translate": tuple((factor - 1) / 2 for factor in factors)}
 
@@ -201,13 +201,11 @@ def _read(name: str) -> npt.NDArray[Any]:
 
 
 def _epithelium() -> npt.NDArray[np.uint16]:
-    """A part of the epithelium's membranes."""
     membranes: npt.NDArray[np.uint16] = _read("epithelium")[0]
     return membranes[_WELL_EXPOSED]
 
 
 def _tensor(image: npt.NDArray[Any]) -> Tensor:
-    """Planes as a batch (N, 1, Y, X)."""
     import torch
 
     planes = image.reshape(-1, 1, *image.shape[-2:])
@@ -215,7 +213,6 @@ def _tensor(image: npt.NDArray[Any]) -> Tensor:
 
 
 def _integers(image: Tensor, dtype: Any, highest: int) -> npt.NDArray[Any]:
-    """A batch (N, 1, Y, X) as planes again, rounded; a single one as an image."""
     planes: npt.NDArray[Any] = image[:, 0].round().clamp(0, highest).numpy().astype(dtype)
     return planes[0] if len(planes) == 1 else planes
 

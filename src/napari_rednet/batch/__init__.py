@@ -1,6 +1,6 @@
-"""Many files restored one after the other: which, where to, what was done, and going on later.
+"""Restore many files one after the other, record what was done, and resume later.
 
-Nothing here knows a terminal or a window: `run_batch` yields what happens.
+Nothing here depends on a terminal or a window: `run_batch` yields its status.
 """
 
 from __future__ import annotations
@@ -38,34 +38,28 @@ __all__ = [
 
 
 Existing = Literal["refuse", "skip", "overwrite", "resume"]
-"""What becomes of results that are there: an error for the file; left as they are; made again;
-or left where the record says that they are what would be made."""
+"""How to treat an existing result: fail the file, keep the result, or make it again. 'resume' keeps
+it if the record says that it is up to date, makes it again if it is in the record, else fails."""
 RestoreOne = Callable[[BatchFile], Generator[tuple[int, int], None, Figures]]
 """Restores a file: yields (pixels done, pixels in all) and returns its figures."""
-# What may be wrong with a file, or with the machine while it is restored.
+# Errors of a file, or of the machine while it is restored.
 _FAILURES = (RednetError, ValueError, TypeError, OSError, MemoryError, RuntimeError)
 REPORT = "report.csv"
-"""Its name in the folder of the results."""
+"""Name of the report in the folder of the results."""
 COLUMNS = (
     "source", "result", "status", "reason", "seconds", "pixels", "repaired",
     "noise_gain", "noise_offset", "read_noise", "grain_y", "grain_x",
     "range_low", "range_high", "model",
 )  # fmt: skip
-"""Numbers that each channel has are joined by ``;``."""
+"""Columns of the report; values per channel are joined by ``;``."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file.
+    """The outcome of a file.
 
-    Parameters
-    ----------
-    status : str
-        What was done.
-    reason : str
-        Why it was skipped or failed; of a restored one, what users should know.
-    figures : Figures or None
-        Of a restored file; of a skipped one, those that the record has.
+    `reason` says why it was skipped or failed, or is a remark on a restored one. `figures` of a
+    skipped file are those that the record has.
     """
 
     status: Literal["restored", "skipped", "failed"]
@@ -75,18 +69,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class BatchStatus:
-    """Where a batch stands.
+    """Progress of a batch.
 
-    Parameters
-    ----------
-    number, files : int
-        The present file, counted from 1, and how many there are.
-    file : BatchFile
-        The present file.
-    done, total : int
-        Its pixels; 0 before the first are done.
-    outcome : Outcome or None
-        What became of it, once that is known.
+    `number` counts the files from 1. `done` and `total` are pixels of the current file, 0 before
+    the first are done; `outcome` is None until it is known.
     """
 
     number: int
@@ -108,23 +94,25 @@ def run_batch(
     Parameters
     ----------
     files : sequence of BatchFile
-        What `plan_batch` returns.
+        The files, from `plan_batch`.
     restore_one : callable
-        Restores one of them, such as `restore_file` of some work.
+        Restores one of them, such as `restore_file` with its `work` bound.
     record : BatchRecord
-        What was done before, and where to note what is done.
+        Record of what was done before, which is kept up to date.
     existing : {'refuse', 'skip', 'overwrite', 'resume'}
-        What becomes of results that are there.
+        How to treat existing results: 'refuse' fails their files, 'skip' keeps them, 'overwrite'
+        makes them again. 'resume' keeps those that are up to date by the record, makes others of
+        the record again, and fails the files of the rest.
 
     Yields
     ------
     status : BatchStatus
         When a file begins, while it is restored, and when it is finished. Closing the generator
-        cancels: the present file leaves nothing behind.
+        cancels: nothing remains of the current file, except a Zarr that can be resumed.
     """
     record.prepare()
     if existing == "overwrite":
-        # Interrupted and resumed, all that was to be made again is.
+        # So that a resumed run, too, makes all of them again.
         record.begin(files)
     for number, file in enumerate(files, start=1):
         status = partial(BatchStatus, number, len(files), file)
@@ -151,7 +139,7 @@ def _outcome_of(
 
 
 def _without_work(file: BatchFile, record: BatchRecord, existing: Existing) -> Outcome | None:
-    """What becomes of a file whose result is there already; None if it is to be restored."""
+    """Outcome of a file that need not be restored; None if it has to be."""
     if existing == "overwrite" or not file.result.exists():
         return None
     if existing == "skip":
@@ -203,13 +191,7 @@ def _in_words(error: BaseException) -> str:
 
 
 def write_report(path: Path, outcomes: Iterable[tuple[BatchFile, Outcome]]) -> None:
-    """Write what became of each file; the table is written beside its place and renamed.
-
-    Raises
-    ------
-    RednetError
-        If it cannot be written.
-    """
+    """Write the outcomes of files as CSV, atomically; raises `RednetError` if that fails."""
     beside = path.with_name(f".{path.name}.part")
     try:
         # File names need not be valid text.

@@ -1,4 +1,4 @@
-"""Which files a batch restores, and where their results go."""
+"""Find the files of a batch, and the paths of their results."""
 
 from __future__ import annotations
 
@@ -17,15 +17,7 @@ _MAGIC = set("*?[")
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A file to restore.
-
-    Parameters
-    ----------
-    source, result : Path
-        The image, and the file that its restored copy becomes.
-    name : str
-        Path of the result below the folder of the results, with ``/``.
-    """
+    """A file to restore; `name` is the result's path, with ``/``, in the folder of the results."""
 
     source: Path
     result: Path
@@ -33,17 +25,17 @@ class BatchFile:
 
 
 def plan_batch(sources: Sequence[Path], out: Path) -> list[BatchFile]:
-    """Find the files to restore and the places of their results; nothing is written.
+    """Find the files to restore and the paths of their results; nothing is written.
 
     Parameters
     ----------
     sources : sequence of Path
         Images; folders, for all images below them; and patterns such as ``folder/**/*.tif``, where
-        ``**`` is any number of folders. Files and folders below them whose names begin with a
-        dot are left out, and so is the folder of the results.
+        ``**`` is any number of folders. Hidden files and folders, whose names begin with a dot,
+        are left out, and so is the folder of the results.
     out : Path
-        The folder of the results. It gets the folders below the given one, or below the fixed part
-        of the pattern; a single file gets its own name.
+        The folder of the results. Results keep their path below the given folder, or below the
+        fixed part of the pattern; a single file keeps its name.
 
     Raises
     ------
@@ -62,7 +54,6 @@ def plan_batch(sources: Sequence[Path], out: Path) -> list[BatchFile]:
 
 
 def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
-    """Images that one argument stands for, with the names of their results."""
     if is_image(source):
         return [(source, _result_name(source))]
     if source.is_dir():
@@ -79,7 +70,7 @@ def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
 
 
 def _result_name(source: Path) -> str:
-    """An image inside a Zarr has no suffix of its own."""
+    """Name of a single image's result; an image inside a Zarr has no suffix of its own."""
     name = source.name if source.name not in ("", "..") else source.resolve().name
     has_suffix = has_image_name(Path(name), is_folder=source.is_dir())
     return name if has_suffix else name + ZARR_SUFFIX
@@ -92,15 +83,14 @@ def _named(found: Sequence[Path], root: Path, otherwise: str) -> list[tuple[Path
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a path has characters that stand for others."""
+    """True if a path has wildcards."""
     return not _MAGIC.isdisjoint(str(path))
 
 
 def _split(pattern: Path) -> tuple[Path, tuple[str, ...]]:
-    """The fixed part of a pattern, and the names or patterns below it."""
     root, parts = Path(pattern.anchor), pattern.relative_to(pattern.anchor).parts
     for i, part in enumerate(parts):
-        # Folders may well be called "cells [2]".
+        # A folder's name may contain wildcards, as in "cells [2]".
         if is_pattern(Path(part)) and not (root / part).is_dir():
             return root, parts[i:]
         root /= part
@@ -111,7 +101,7 @@ def _matches(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
     if not patterns:
         return not names
     if patterns == ("**",):
-        # A name is needed there, as for Python's own patterns.
+        # As in Python's own patterns, a final "**" needs at least one name.
         return bool(names)
     if patterns[0] == "**":
         return any(_matches(names[i:], patterns[1:]) for i in range(len(names) + 1))
@@ -121,7 +111,7 @@ def _matches(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
 def _below(
     folder: Path, out: Path, depth: int | None = None, above: frozenset[Path] = frozenset()
 ) -> Iterator[Path]:
-    """Images in a folder and, at most `depth` names deep, in those in it; links are followed."""
+    """Images in a folder and its subfolders, at most `depth` levels deep; follows links."""
     real = folder.resolve()
     if real in above or depth == 0:
         return
@@ -134,7 +124,7 @@ def _below(
 
 
 def _listed(folder: Path) -> list[tuple[Path, bool]]:
-    """What is in a folder, by name, and whether it is a folder."""
+    """Entries of a folder, sorted by name, and True for those that are folders."""
     try:
         with os.scandir(folder) as entries:
             found = [(e.name, e.is_dir()) for e in entries if not e.name.startswith(".")]
@@ -157,7 +147,7 @@ def _refuse_clashes(files: Sequence[BatchFile]) -> None:
 
 
 def _refuse_overwriting(files: Sequence[BatchFile]) -> None:
-    """A result must not be a source, nor lie in one, nor have one in it: Zarrs are folders."""
+    """Results must not be sources, nor lie in them or contain them: Zarrs are folders."""
     sources = {_place(file.source): file.source for file in files}
     results = {_place(file.result) for file in files}
     for file in files:
@@ -180,7 +170,7 @@ def _refuse(file: BatchFile, source: Path) -> None:
 
 
 def _place(path: Path) -> Path:
-    """Where a path leads to; two names of one file must not pass for two files."""
+    """Resolved path, so that two names of one file are not taken for two files."""
     real = path.resolve()
-    # Their file systems usually take A.tif and a.tif for the same.
+    # File systems of these platforms usually ignore case.
     return Path(str(real).casefold()) if sys.platform in ("win32", "darwin") else real

@@ -1,4 +1,4 @@
-"""What a batch has done, noted in the folder of its results, so that it can go on later."""
+"""Record of a batch in the folder of its results, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,10 @@ State = tuple[int, int]
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known of a restored file.
+    """Figures of a restored file.
 
-    Parameters
-    ----------
-    pixels : int
-        Of the result.
-    model : str
-        Name of the model.
-    noise : sequence of (gain, offset, read noise, grain along y, grain along x)
-        Of each channel, if the task has to know it.
-    ranges : sequence of (low, high)
-        Intensity range of each channel.
-    remark : str
-        What users should know of the file, or nothing.
-    seconds : float
-        How long it took.
-    repaired : int
-        Hot and dead pixels that were repaired.
+    `noise` has (gain, offset, read noise, grain along y, grain along x) and `ranges` (low, high) of
+    each channel; `noise` is empty for tasks that do not need it. `pixels` are those of the result.
     """
 
     pixels: int = 0
@@ -50,13 +36,7 @@ class Figures:
 
 
 def state_of(path: Path) -> State:
-    """Size and time of the last change, of a file or of all that is in a folder.
-
-    Raises
-    ------
-    ImageFileError
-        If there is none, or it cannot be looked at.
-    """
+    """State of a file, or of everything in a folder; raises `ImageFileError`."""
     try:
         found = [place.stat() for place in _with_contents(path)]
     except FileNotFoundError as error:
@@ -75,18 +55,11 @@ def _with_contents(path: Path) -> Iterator[Path]:
 
 
 class BatchRecord:
-    """The record of a batch: a line of JSON for each file that was begun or finished.
+    """Record of a batch: a line of JSON for each file that was begun or finished.
 
-    Lines are appended, the last one of a result counts, and one that was cut off does not: what is
-    written for a file does not grow with the number of files, and survives a killed process.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of the results.
-    task : mapping
-        What the results depend on besides the sources: command, its arguments, version. Plain
-        JSON values.
+    Lines are appended; the last one of a result counts, and truncated ones are ignored. So the cost
+    of a file does not grow with their number, and the record survives a killed process. `task` are
+    JSON values that results depend on besides the sources: command, its arguments, version.
     """
 
     def __init__(self, folder: Path, task: Mapping[str, Any]) -> None:
@@ -95,13 +68,7 @@ class BatchRecord:
         self._lines = _read_lines(folder / RECORD)
 
     def prepare(self) -> None:
-        """Make the folder, and write there what is known, each result once.
-
-        Raises
-        ------
-        RednetError
-            If it cannot.
-        """
+        """Make the folder and rewrite the record with one line per result; raises `RednetError`."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,12 +76,12 @@ class BatchRecord:
         self._write()
 
     def begin(self, files: Sequence[BatchFile]) -> None:
-        """Note that results are about to be written: what lies in their places is ours then."""
+        """Record that results are about to be written, so that files in their places are ours."""
         new = [file for file in files if self._entry(file).get("finished") is not False]
         self._append({file.name: _line(result=file.name, finished=False) for file in new})
 
     def finish(self, file: BatchFile, source: State, figures: Figures) -> None:
-        """Note a finished file, and the state of its source before it was read."""
+        """Record a finished file, and the state that its source had before it was read."""
         line = _line(
             result=file.name,
             finished=True,
@@ -127,11 +94,11 @@ class BatchRecord:
         self._append({file.name: line})
 
     def knows(self, file: BatchFile) -> bool:
-        """Whether a batch has begun to write this result."""
+        """True if a batch has begun to write this result."""
         return file.name in self._lines
 
     def agrees(self, file: BatchFile) -> bool:
-        """Whether a result is what this batch would make of its source."""
+        """True if a result is up to date: same task, and unchanged source and result."""
         entry = self._entry(file)
         if not entry.get("finished") or not file.result.exists():
             return False
@@ -144,7 +111,7 @@ class BatchRecord:
         return all(entry.get(key) == value for key, value in now.items())
 
     def figures(self, file: BatchFile) -> Figures | None:
-        """What was noted of a finished file."""
+        """Recorded figures of a finished file."""
         try:
             return Figures(**self._entry(file)["figures"])
         except (KeyError, TypeError):
@@ -205,7 +172,7 @@ def _no_writing(folder: Path, error: OSError) -> str:
 
 
 def _read_lines(path: Path) -> dict[str, str]:
-    """The lines of a record by the names of the results; what makes no sense is left out."""
+    """Lines of a record by the names of the results; invalid ones are left out."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except (FileNotFoundError, NotADirectoryError):

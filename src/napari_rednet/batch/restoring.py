@@ -1,7 +1,4 @@
-"""One file restored into another, as the `Work` of a batch, whatever the task.
-
-The functions are imported when they are used: what only lists files need not wait for them.
-"""
+"""Restore one file into another, for any task, as the `Work` of a batch."""
 
 from __future__ import annotations
 
@@ -41,24 +38,16 @@ if TYPE_CHECKING:
     from napari_rednet.io.files import OpenImage
     from napari_rednet.models import Model
 
-# What does not change a result; the image says how it is laid out.
+# Arguments that do not change a result, or that follow from the image.
 _HOW = ("model", "device", "memory", "tile", "progress", "out", "channel_axis", "rgb")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """How one image is to be restored.
+    """How to restore one image.
 
-    Parameters
-    ----------
-    make_steps : callable
-        A verb's ``*_steps`` with all arguments but the image, `channel_axis` and `out`.
-    noise : sequence of NoiseModel
-        The noise of each channel, if the task has to know it.
-    remark : str
-        What was found in the image, or nothing.
-    repairs : Repairs
-        Counts the pixels that are repaired.
+    `make_steps` is a verb's ``*_steps`` with all arguments but the image, `channel_axis` and `out`.
+    `noise` is that of each channel, if the task needs it; `remark` is for users.
     """
 
     make_steps: Callable[..., Steps]
@@ -69,22 +58,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to each image.
+    """The work on each image of a batch.
 
-    Parameters
-    ----------
-    command : str
-        What it is called.
-    model : Model
-        What runs.
-    prepare : callable
-        From an open image to how it is restored.
-    arguments : mapping
-        What else results depend on: plain JSON values.
-    scale : int
-        How many times larger the planes become.
-    dtype : str, optional
-        Of the results, if it is to be another than that of the images.
+    `prepare` prepares the restoration of an open image. `arguments` are JSON values that results
+    depend on besides `model`. `scale` enlarges the planes. `dtype` None is that of the images.
     """
 
     command: str
@@ -96,7 +73,7 @@ class Work:
 
     @property
     def task(self) -> dict[str, Any]:
-        """What results depend on besides the images, as a record notes it."""
+        """What results depend on besides the images, for the record."""
         from napari_rednet import __version__
 
         weights = (t.numpy() for t in self.model.network.state_dict().values())
@@ -106,7 +83,7 @@ class Work:
 
 
 def digest(*arrays: Any) -> str:
-    """A short name for the values of arrays, which no others have."""
+    """A hash of the values, shapes and dtypes of arrays."""
     found = hashlib.sha256()
     for array in map(np.asarray, arrays):
         found.update(f"{array.shape} {array.dtype}".encode())
@@ -119,15 +96,11 @@ def restore_file(
 ) -> Generator[tuple[int, int], None, Figures]:
     """Restore a file, step by step: yields (pixels done, pixels in all), returns its figures.
 
-    The folder of the result is made if it is not there. The result is whole or not there;
-    closing the generator cancels. A Zarr that was begun lies beside it then, and with `resume`
-    what was finished of it is kept, if image and work are the same. With `lazy`, dask computes,
-    from one Zarr into another.
-
-    Raises
-    ------
-    RednetError, ValueError, TypeError, OSError
-        If the file cannot be read, restored or written, or changes while it is read.
+    The folder of the result is made if needed. The result is complete or absent; closing the
+    generator cancels. An unfinished Zarr is kept beside it, and with `resume` its finished parts
+    are used if image and work are the same. With `lazy`, dask computes, from one Zarr into another.
+    Raises `RednetError`, `ValueError`, `TypeError` or `OSError` if it fails or the file changes
+    meanwhile.
     """
     before = state_of(file.source)
     source = read_image(file.source)
@@ -141,13 +114,12 @@ def restore_file(
     array = _as_lazy(image) if lazy else image.data
     with _target(work, file, image, before, resume=resume) as out:
         yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
-        # Before the result is put into its place.
+        # Check before the result is put into its place.
         _refuse_changed(file, before)
     return replace(figures, repaired=prepared.repairs.count)
 
 
 def _as_lazy(image: OpenImage) -> Any:
-    """An array that the workers of a cluster read by themselves."""
     import dask.array as da
 
     return da.from_array(image.data, chunks=chunks_of(image.data))
@@ -157,7 +129,7 @@ def _as_lazy(image: OpenImage) -> Any:
 def _target(
     work: Work, file: BatchFile, image: OpenImage, source: State, *, resume: bool
 ) -> Iterator[Any]:
-    """What to write to, which becomes the result at the end."""
+    """An array to write to, which becomes the result at the end."""
     like = image if work.dtype is None else with_dtype(image, work.dtype)
     if not can_be_continued(file.result):
         with image_writer(file.result, like, work.scale) as out:
@@ -200,21 +172,10 @@ def _figures(work: Work, image: OpenImage, prepared: Prepared, remark: str) -> F
 
 
 def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
-    """What a function does to each file, its arguments being checked; the model is loaded.
+    """The work of a verb with checked arguments, raising its errors; loads the model.
 
-    Parameters
-    ----------
-    verb : str
-        The function.
-    arguments : mapping
-        By the names of the function; the others are as by default. One `noise` for all channels of
-        all files, or None to estimate it in each file; one `mask` for all files, or None to find
-        dead and hot pixels in each.
-
-    Raises
-    ------
-    ValueError, TypeError, ModelError
-        As the function.
+    One `noise` is for all channels of all files, None estimates it per file; one `mask` is for all
+    files, None finds dead and hot pixels in each.
     """
     from napari_rednet.arguments import CHECKS, check_options
     from napari_rednet.restoration import find_defects
@@ -252,14 +213,13 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
 
 
 def _recorded(value: Any) -> Any:
-    """An argument as JSON: arrays by their values."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return repr(value) if isinstance(value, NoiseModel) else digest(value)
 
 
 def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
-    """One noise model a channel: the given one or, if there is none, from the image."""
+    """One noise model per channel: the given one, or else estimated."""
     from napari_rednet.arguments import as_image, noise_per_channel
     from napari_rednet.restoration import estimate_noise
 

@@ -1,8 +1,8 @@
-"""Rows of a plane on their way to the network and back, by way of a device's memory.
+"""Bands of rows of a plane on their way to the network and back through a device's memory.
 
-Pixels that are not finite are filled for the network, and put back afterwards. The next band is
-read, and the last one put away, in other threads; files, decompression and NumPy leave Python's
-lock while they work::
+Non-finite pixels are filled for the network and put back afterwards. Reading the next band and
+writing the last one overlap with computing: they run in other threads, and file access,
+decompression and NumPy release Python's lock::
 
     reading      │ band 1 │ band 2 │ band 3 │
     computing             │ band 1 │ band 2 │ band 3 │
@@ -29,7 +29,7 @@ from napari_rednet.engine.planes import Plane, Strip
 
 
 def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """A copy on the device; a GPU fetches it from pinned memory by itself."""
+    """Copy an array to the device; for a GPU, asynchronously from pinned memory."""
     tensor = torch.from_numpy(values)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -37,13 +37,7 @@ def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
 
 
 class Fetching:
-    """A tensor that is being copied from its device; begun at once, waited for when it is taken.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        What to copy, once it has been computed.
-    """
+    """An asynchronous copy of a tensor to the CPU; it starts at once, and `take` waits for it."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._done: torch.cuda.Event | None = None
@@ -67,19 +61,11 @@ class NotFiniteError(Exception):
 
 @dataclass(frozen=True)
 class Band:
-    """Some rows as they were read.
+    """A band of rows as read, with the rows around them that the noise map depends on.
 
-    Parameters
-    ----------
-    rows : slice
-        Those to restore.
-    seen : slice
-        Those read: up to `RADIUS` more above and below, which the noise map depends on.
-    values, normalized, finite : ([3,] seen rows, columns) ndarray
-        As read; in the units of the network; which pixels are finite, None if all are. Three of
-        each for colours.
-    mask : (rows, columns) ndarray or None
-        Which pixels are missing.
+    `rows` are those to restore, `seen` up to `RADIUS` more above and below. `values` (image units),
+    `normalized` (network units) and `finite` (None if all pixels are) cover `seen`, with a leading
+    axis of 3 for colours. `mask`, True where pixels are missing, covers `rows`.
     """
 
     rows: slice
@@ -97,7 +83,7 @@ class Band:
         )
 
     def originals(self) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]:
-        """Which pixels of the rows are finite, None if all are; and what they are."""
+        """Finite mask (None if all are) and values of `rows`, without the rows around them."""
         first = self.rows.start - self.seen.start
         inner = slice(first, first + self.rows.stop - self.rows.start)
         finite = None if self.finite is None else self.finite[..., inner, :]
@@ -105,7 +91,7 @@ class Band:
 
 
 def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
-    """The bands of a strip, of so many rows each, as they are read."""
+    """Read a strip in bands of `height` rows."""
     for start in range(0, plane.shape[0], height):
         rows = slice(start, min(plane.shape[0], start + height))
         seen = slice(max(0, rows.start - RADIUS), min(plane.shape[0], rows.stop + RADIUS))
@@ -117,9 +103,9 @@ def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
 
 @dataclass(frozen=True)
 class RestoredRows:
-    """Rows that are final, in the units of the network, on their way from the device.
+    """Final rows in network units, on their way from the device.
 
-    Where the network is told the noise, they are what is added to the image.
+    If the network is told the noise, `values` are what is added to the image.
     """
 
     rows: slice
@@ -127,12 +113,9 @@ class RestoredRows:
 
 
 def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: RestoredRows) -> int:
-    """Write rows in the units of the image; return how many pixels of the strip are done.
+    """Write rows in image units; return how many pixels of the strip are done.
 
-    Raises
-    ------
-    NotFiniteError
-        If the network's result is not finite.
+    Raises `NotFiniteError` if the network's result is not finite.
     """
     found = restored.values.take()
     if not np.isfinite(found).all():
@@ -150,20 +133,17 @@ def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: Restore
 
 
 class PendingRows:
-    """Rows as they were read, until they are restored.
-
-    One thread may put rows while another one takes them.
-    """
+    """Queue of rows as read; one thread may put rows while another one takes them."""
 
     def __init__(self) -> None:
         self._bands: deque[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = deque()
 
     def put(self, finite: npt.NDArray[np.bool_] | None, original: npt.NDArray[Any]) -> None:
-        """Add a band, and which of its pixels are finite, None if all are."""
+        """Add a band and its finite mask, None if all pixels are finite."""
         self._bands.append((finite, original.copy()))
 
     def take(self, count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
-        """Which pixels of the next rows are finite, and the rows."""
+        """Finite mask and values of the next `count` rows."""
         taken = []
         while count > 0:
             finite, original = self._bands.popleft()
@@ -177,7 +157,7 @@ class PendingRows:
 
 
 def fill_band(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Fill unknown pixels from their neighbours; return also the smoothed signal of the band.
+    """Fill unknown pixels with the smoothed signal around them; return filled band and signal.
 
     Where nothing is known nearby, both are 0, the lower end of the range.
     """
@@ -190,7 +170,7 @@ def fill_band(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fill_image(x: Tensor, known: Tensor) -> Tensor:
-    """`fill_band` for an image that is there as a whole."""
+    """`fill_band` for a whole image."""
     pads = (0, 0, RADIUS, RADIUS)
     padded = (F.pad(part, pads, mode="replicate") for part in (x, known))
     return fill_band(*padded)[0][:, :, RADIUS:-RADIUS]
@@ -211,10 +191,7 @@ def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def one_behind(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
-    """``map(work, items)``, with the work done in another thread while the next item is made.
-
-    A result comes when its work is done; an error of the work is raised in its place.
-    """
+    """``map(work, items)``, with `work` done in another thread while the next item is made."""
     with ThreadPoolExecutor(1) as pool:
         working: list[Future[Result]] = []
         for item in items:

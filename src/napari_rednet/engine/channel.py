@@ -1,4 +1,4 @@
-"""What is known of a channel: which intensities become 0 and 1, its dark level, its noise."""
+"""Properties of a channel: its intensity range, dark level and noise model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 PERCENTILES = (0.5, 99.8)
-"""Of the values of an image, those that become 0 and 1."""
+"""Percentiles of an image that become 0 and 1."""
 _BRIGHTEST = 4.0
 _BLOCK = 4
 LEAST_CORRELATION = 0.1
-"""Weaker correlations of neighbours cannot be told from white noise, and are told as 0."""
+"""Weaker correlations of neighbours cannot be told from white noise and count as 0."""
 _LEAST_GRAIN = 1e-3
 _MOST_CORRELATION = 0.999
 Signal = TypeVar("Signal", float, npt.NDArray[np.floating])
@@ -24,9 +24,9 @@ Signal = TypeVar("Signal", float, npt.NDArray[np.floating])
 
 @dataclass(frozen=True)
 class IntensityRange:
-    """The values that the network sees as 0 and 1.
+    """The image values that become 0 and 1.
 
-    `width`, if given, lies between them to the last digit, of which a large offset leaves less.
+    `width`, if given, is ``high - low`` without the rounding error of a large offset.
     """
 
     low: float = 0.0
@@ -39,25 +39,20 @@ class IntensityRange:
         return self.high - self.low if self.width is None else self.width
 
     def above(self, dark: float) -> IntensityRange:
-        """A range of about the same span, a power of 2, that begins at a dark level.
+        """A range that begins at a dark level; its span is this one rounded up to a power of 2.
 
-        Networks without biases scale with their input; with powers of 2 they do so to the last
-        digit, whatever span was measured.
+        Networks without biases scale with their input, exactly so for powers of 2: results do not
+        depend on the exact span that was measured.
         """
         span = 2.0 ** math.ceil(math.log2(self.span))
         return IntensityRange(dark, dark + span, span)
 
 
 def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
-    """Robust range of the finite values of several 2-D images.
+    """Robust range of the finite values of several (Y, X) images of any real dtype.
 
-    Noise and hot pixels do not widen it much; bright structures, however small, are kept below
-    four times its upper end.
-
-    Parameters
-    ----------
-    images : sequence of (Y, X) ndarray
-        Images of any real dtype and of any sizes.
+    Noise and hot pixels hardly widen it. Bright structures, however small, stay below four times
+    its upper end.
     """
     values: npt.NDArray[Any] = np.concatenate(
         [*[_finite(image) for image in images], np.zeros(0, np.bool_)]
@@ -79,20 +74,17 @@ def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
 
 
 def dark_level(images: Sequence[npt.NDArray[np.generic]]) -> float:
-    """Level of the darkest places of several 2-D images, free of their noise.
+    """Level of the darkest places of several (Y, X) images, free of their noise.
 
-    It is the 0.5th percentile of the means of blocks of 4 x 4 pixels: neither noise nor bright
-    pixels or frames shift it.
+    It is the 0.5th percentile of the means of 4 x 4 blocks, which neither noise nor bright pixels
+    or frames shift.
     """
     values = np.concatenate([_block_means(image) for image in images] or [np.zeros(0)])
     return float(np.quantile(values, PERCENTILES[0] / 100)) if len(values) else 0.0
 
 
 def _block_means(image: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """Means of the finite pixels of blocks, or all finite pixels if there is no whole block.
-
-    Blocks of hardly any finite pixels, whose noise does not average out, are left out.
-    """
+    """Means of the finite pixels of 4 x 4 blocks, without blocks that have few of them."""
     rows, columns = (n // _BLOCK for n in image.shape)
     if not rows or not columns:
         return _finite(image).astype(np.float64)
@@ -106,13 +98,13 @@ def _block_means(image: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
 
 
 def _finite(image: npt.NDArray[np.generic]) -> npt.NDArray[Any]:
-    """The finite values, as they are: sorting is fastest in small types."""
+    """The finite values, in their own dtype: small types sort fastest."""
     values: npt.NDArray[Any] = np.ravel(image)
     return values[np.isfinite(values)] if values.dtype.kind == "f" else values
 
 
 def _percentiles(values: npt.NDArray[Any], shares: Sequence[float]) -> list[float]:
-    """Percentiles; neighbours in the order of values become floats before they are subtracted."""
+    """Linearly interpolated percentiles; values become floats before they are subtracted."""
     last = len(values) - 1
     places = [share / 100 * last for share in shares]
     around = [(int(place), min(int(place) + 1, last)) for place in places]
@@ -124,7 +116,7 @@ def _percentiles(values: npt.NDArray[Any], shares: Sequence[float]) -> list[floa
 
 
 def _brightest_structure(image: npt.NDArray[np.generic]) -> float:
-    """Maximum of the image once single bright pixels are taken away."""
+    """Maximum after a Gaussian blur, which suppresses single bright pixels."""
     finite = np.isfinite(image)
     if not finite.any():
         return -np.inf
@@ -200,14 +192,14 @@ class NoiseModel:
 
 
 def grain_of(correlation: float) -> float:
-    """Grain in pixels of noise of which neighbours are so alike; 0 where they are not."""
+    """Grain in pixels of noise with a given correlation of neighbours; 0 for white noise."""
     if correlation <= 0:
         return 0.0
     return 0.5 / math.sqrt(-math.log(min(correlation, _MOST_CORRELATION)))
 
 
 def noise_words(noise: NoiseModel) -> str:
-    """A noise model in words and digits."""
+    """A noise model as text."""
     grain = f", grain {noise.grain_y:.3g} x {noise.grain_x:.3g} pixels"
     return (
         f"gain {noise.gain:.4g}, offset {noise.offset:.4g}, read noise {noise.read_noise:.4g}"
@@ -216,6 +208,6 @@ def noise_words(noise: NoiseModel) -> str:
 
 
 def _correlation(grain: float) -> float:
-    """Correlation of neighbours in white noise under a Gaussian filter."""
+    """Correlation of neighbours in Gaussian-filtered noise; 0 if below `LEAST_CORRELATION`."""
     found = math.exp(-0.25 / grain**2) if grain > _LEAST_GRAIN else 0.0
     return found if found >= LEAST_CORRELATION else 0.0

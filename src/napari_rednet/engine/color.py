@@ -1,7 +1,7 @@
-"""Colour planes restored together: by their luminance, or as mean and differences.
+"""Colour planes restored together: by their luminance, or as mean and colour differences.
 
-Red, green and blue are luminance plus terms of the two chroma signals, so whatever is added to
-the luminance is added to all three.
+Red, green and blue are luminance plus terms of the two chroma signals, so whatever is added to the
+luminance is added to all three.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from napari_rednet.engine.images import round_to, working_dtype
 from napari_rednet.engine.planes import ChannelSettings, Plane, ReadWindow, WriteWindow
 
 COLORS = 3
-"""Red, green and blue; what comes after them is transparency."""
+"""Red, green and blue; a fourth plane is transparency."""
 # ITU-R BT.601.
 _WEIGHTS = (0.299, 0.587, 0.114)
 
@@ -27,9 +27,9 @@ class ColorMode(Enum):
     """How colours are restored together."""
 
     LUMINANCE = auto()
-    """Their luminance is restored, and chroma left as it is."""
+    """Only the luminance is restored; chroma stays as it is."""
     OPPONENT = auto()
-    """Their mean and two differences are restored; see `engine.opponent`."""
+    """Mean and two colour differences are restored; see `engine.inference.to_opponent`."""
 
 
 def luminance(red_green_blue: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.floating]:
@@ -48,17 +48,10 @@ def luminance_plane(
     write: Sequence[WriteWindow],
     settings: ChannelSettings,
 ) -> Plane:
-    """A plane to restore that stands for three, or four with transparency.
+    """The luminance of three colours as one plane to restore, of the result's shape and dtype.
 
-    Parameters
-    ----------
-    shape : (rows, columns)
-        Of the result.
-    dtype : dtype
-        Of the result.
-    read, write : sequences of callables
-        One of each per colour: the values before the restoration, and where the result goes.
-        A fourth one, transparency, is written as it is read.
+    `read` and `write` have one function per colour; a fourth, transparency, is written as it is
+    read.
     """
 
     def read_luminance(rows: slice, columns: slice) -> npt.NDArray[np.floating]:
@@ -83,15 +76,7 @@ def opponent_plane(
     write: Sequence[WriteWindow],
     settings: Sequence[ChannelSettings],
 ) -> Plane:
-    """A plane of three colours to restore, with transparency perhaps.
-
-    Parameters
-    ----------
-    shape, dtype, read, write :
-        As for `luminance_plane`.
-    settings : sequence of ChannelSettings
-        Of each colour.
-    """
+    """A plane of three colours to restore together; `settings` has one entry per colour."""
 
     def read_colors(rows: slice, columns: slice) -> npt.NDArray[np.generic]:
         return np.stack([np.asarray(part(rows, columns)) for part in read[:COLORS]])

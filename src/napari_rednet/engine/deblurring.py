@@ -34,33 +34,19 @@ from napari_rednet.errors import DeviceMemoryError
 
 logger = logging.getLogger(__name__)
 
-# Even of an image without noise, the prior has to remove what the data term leaves.
+# Even without noise in the image, the prior has to remove artefacts of the data term.
 _SMALLEST_STD = 0.5 / 255
 _SIDES = {"cpu": 1024, "cuda": 4096, "mps": 2048}
-# For each pixel of a block; measured, on a CPU: 280.
+# Memory per pixel of a block; 280 were measured on a CPU.
 _BYTES = 300
 
 
 @dataclass
 class Deblurrer:
-    """Deblurs planes with one PSF.
+    """Deblurs planes with one PSF; `network`, a denoiser that is told the noise, is the prior.
 
-    Parameters
-    ----------
-    network : RedNet
-        A denoiser that is told the noise map: the prior.
-    device : torch.device
-        Where to run.
-    psf : PointSpread
-        What has blurred them.
-    iterations : int
-        How often data and prior take turns.
-    ensemble : bool
-        Average the prior over the 8 orientations.
-    tile : int, optional
-        Side of the blocks in pixels.
-    memory : int, optional
-        Upper limit, in bytes, for what the process holds of the computer's memory.
+    `iterations` is how often data term and prior alternate, `tile` the side of blocks in pixels
+    (None chooses it), and `memory` the limit in bytes for the memory of the process.
     """
 
     network: RedNet
@@ -78,16 +64,13 @@ class Deblurrer:
 
     @property
     def margin(self) -> int:
-        """Pixels around a block that are restored with it and thrown away."""
+        """Pixels around a block that are restored with it and discarded."""
         return 4 * max(self.psf.reach) + 2 + self.network.config.receptive_radius
 
     def restore(self, plane: Plane) -> Iterator[int]:
-        """Deblur one plane, yielding after each iteration how much, in pixels, is done.
+        """Deblur a plane, yielding the number of finished pixels after each iteration.
 
-        Raises
-        ------
-        DeviceMemoryError
-            If the smallest block does not fit into the device's memory.
+        Raises `DeviceMemoryError` if the smallest block does not fit into the device's memory.
         """
         side = self.tile or self._side()
         while True:
@@ -101,10 +84,10 @@ class Deblurrer:
                 return
 
     def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
-        """Deblur a part of a plane as a block of its own, with a wider margin than blocks have.
+        """Deblur a window of a plane as one block, with a wider margin than blocks have.
 
-        It is close to what `restore` makes of it: in `camera` under a Gaussian blur, within 3 %
-        of the error of either.
+        The result is close to that of `restore`: for `camera` under a Gaussian blur, the difference
+        is within 3 % of the error of either.
         """
         margin = self.margin + self.network.config.receptive_radius
         strips = (
@@ -114,7 +97,6 @@ class Deblurrer:
         yield from self.restore(part_of(plane, *strips))
 
     def _side(self) -> int:
-        """The side of blocks that fit into the memory that is allowed."""
         side = _SIDES[self.device.type]
         if self.memory is not None and self.device.type == "cpu":
             allowed = self.memory - used_memory()
@@ -164,12 +146,11 @@ class Deblurrer:
         yield self.iterations
 
     def _denoise(self, image: Tensor, told: Tensor) -> Tensor:
-        """The prior."""
         return self._runner.run(torch.cat([image, told], 1))
 
 
 def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
-    """The noise of an image (1, 1, Y, X) that has been normalised as the settings say."""
+    """The noise of an image (1, 1, Y, X), in the units that `settings` normalise it to."""
     span = settings.scale.span
     level = settings.strength * settings.noise_level / span
     factor = max(1.0, _SMALLEST_STD / level) if level else 0.0
@@ -187,7 +168,7 @@ def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
 def filled(
     values: npt.NDArray[np.float32], is_known: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
-    """Values of which each unknown one is that of the nearest known pixel; all 0 if none is."""
+    """Replace each unknown value by that of the nearest known pixel; all 0 if none is known."""
     if not is_known.any():
         return np.zeros_like(values)
     nearest = ndimage.distance_transform_edt(~is_known, return_distances=False, return_indices=True)

@@ -1,25 +1,25 @@
 """Deblurring with any point spread function: an exact data term, and a denoiser as the prior.
 
-Half-quadratic splitting: the sharp image is sought that, blurred, is the observed one, and that
-the denoiser finds free of noise. The two demands are met in turn, the denoiser beginning with a
-high noise level and ending at that of the image.
+Half-quadratic splitting alternates between two demands on the sharp image: that it looks like the
+observed image once blurred (the data term), and that it looks noise-free to the denoiser (the
+prior). The denoiser's noise level falls from a high one to that of the image.
 
-The first demand is a weighted least-squares problem. A deviation from the observed image counts in
-units of the noise there, one from the denoiser's image in units of the level there, which is the
-noise times a factor that all pixels share. Pixels that are not known count nothing. Conjugate
-gradients solve it, preconditioned by the solution in the Fourier domain for noise that is the same
-everywhere.
+The data term is a weighted least-squares problem. Deviations from the observed image count in units
+of the local noise. Deviations from the denoiser's image count in units of the local denoising
+level, which is the noise times a factor common to all pixels. Unknown pixels have no weight.
+Conjugate gradients solve it, preconditioned by the solution in the Fourier domain for noise that is
+the same everywhere.
 
-What noise the solution is left with is known, and it is coarse: fine noise was blurred away with
-the fine structure. The denoiser is told its level and grain. One that takes it for white finds
-structure in it: bars become beads, and arcs appear where there is nothing.
+The noise left in the solution is known. It is coarse, because fine noise was blurred away with the
+fine structure. The denoiser is told its level and grain: if it took the noise for white, it would
+find structure in it, so that bars become beads and false arcs appear.
 
 References
 ----------
-.. [1] K. Zhang, Y. Li, W. Zuo, L. Zhang, L. Van Gool, R. Timofte, "Plug-and-play image restoration
-   with deep denoiser prior", IEEE TPAMI 2022, for the schedule.
-.. [2] M. S. C. Almeida, M. A. T. Figueiredo, "Deconvolving images with unknown boundaries using
-   the alternating direction method of multipliers", IEEE TIP 2013, for the borders.
+.. [1] K. Zhang et al., "Plug-and-play image restoration with deep denoiser prior", IEEE TPAMI 2022,
+   for the schedule.
+.. [2] M. S. C. Almeida, M. A. T. Figueiredo, "Deconvolving images with unknown boundaries using the
+   alternating direction method of multipliers", IEEE TIP 2013, for the borders.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from napari_rednet.engine.images import PointSpread
 from napari_rednet.engine.noise_map import told_noise
 
 _FIRST_STD = 49 / 255
-# Strong noise, too, is approached from above.
+# The schedule starts above the image's noise, however strong that is.
 _FIRST_RATIO = 4.0
 _TRADE_OFF = 0.3
 _ROUNDS = 3
 _NOISE_SHARE = 0.5
-# Of the typical noise: what a pixel is trusted to have at least.
+# Lower limit of a pixel's noise, relative to the typical noise.
 _LEAST_NOISE = 0.1
-# Of the mean: what grainy noise is trusted to have at least at any frequency.
+# Lower limit of the noise power at any frequency, relative to the mean.
 _LEAST_POWER = 0.03
-_TINY = 1e-30  # in place of 0, where nothing is left to be done
+_TINY = 1e-30  # avoids division by 0 once the solution is exact
 
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""From an image (1, 1, Y, X), and what is told of its noise (1, 3, Y, X), to the denoised image."""
+"""Maps an image (1, 1, Y, X) and its told noise (1, 3, Y, X) to the denoised image."""
 
 
 Operator = Callable[[Tensor], Tensor]
@@ -58,16 +58,10 @@ Operator = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class ImageNoise:
-    """The noise of an observed image.
+    """Noise of an observed image.
 
-    Parameters
-    ----------
-    level : float
-        Its typical standard deviation.
-    std : (1, 1, Y, X) Tensor, optional
-        Its standard deviation at every pixel; None if it is the same everywhere.
-    grain : tuple of float
-        Its grain along y and along x, in pixels, as in `NoiseModel`.
+    `level` is its typical standard deviation; `std`, (1, 1, Y, X), that at every pixel, None if it
+    is uniform. `grain` is along y and x in pixels, as in `NoiseModel`.
     """
 
     level: float
@@ -76,22 +70,11 @@ class ImageNoise:
 
 
 class BlurredImage:
-    """An observed image, and what is known of the sharp one behind it.
+    """An observed image (1, 1, Y, X), and what is known of the sharp one behind it.
 
-    The sharp image is larger than the observed one by the reach of the PSF, since pixels beyond
-    the border have been blurred into it. What the blurred image is out there is unknown, as it may
-    be at pixels inside: nothing is asked of it, so that no ringing enters from there.
-
-    Parameters
-    ----------
-    observed : (1, 1, Y, X) Tensor
-        The blurred, noisy image.
-    psf : PointSpread
-        What has blurred it.
-    noise : ImageNoise
-        Its noise.
-    is_known : (1, 1, Y, X) Tensor of bool, optional
-        Which of its pixels are known; the others hold a first guess. All are if None.
+    The sharp image is larger by the reach of the PSF, since pixels beyond the border have been
+    blurred into the observed one. Pixels beyond the border, and those that are False in `is_known`,
+    are ignored by the data term, so that no ringing enters from there; they hold a first guess.
     """
 
     def __init__(
@@ -116,14 +99,9 @@ class BlurredImage:
         self._level = noise.level
 
     def solve(self, estimate: Tensor, weight: float) -> Tensor:
-        """The image that agrees best with the observed one, once blurred, and with `estimate`.
+        """The image that best agrees with the observed one, once blurred, and with `estimate`.
 
-        Parameters
-        ----------
-        estimate : (1, 1, Y', X') Tensor
-            Of the size of `start`.
-        weight : float
-            How much a deviation from the estimate counts against one from the observed image.
+        `weight` is that of deviations from the estimate relative to those from the observed image.
         """
         trust = weight / self._relative**2
         inverse = 1 / (self._signal_power + weight)
@@ -138,10 +116,10 @@ class BlurredImage:
         return estimate + conjugate_gradients(apply, downhill, precondition, _ROUNDS)
 
     def told(self, level: float, weight: float) -> Tensor:
-        """What the denoiser is told of the noise in a solution: (1, 3, Y', X').
+        """Told noise (1, 3, Y', X') of a solution, for the denoiser.
 
-        The level of the schedule stands for all that is wrong with the solution, of which the
-        noise is a part: in between lies what serves best.
+        The schedule's level stands for all errors of the solution, of which the noise is a part; a
+        geometric mean of both works best.
         """
         left = self._signal_power / (self._signal_power + weight) ** 2
         covariance = torch.fft.irfft2(left, s=self._padded)
@@ -166,7 +144,7 @@ class BlurredImage:
         return self._filtered(x, self._transfer)
 
     def _back(self, deviation: Tensor) -> Tensor:
-        """Deviations from the observed image, in units of its noise, blurred back."""
+        """Adjoint of the blur, applied to deviations weighted by the inverse noise."""
         counted = self._counts * deviation
         if self._is_grainy:
             counted = self._filtered(counted, 1 / self._noise_power)
@@ -180,18 +158,9 @@ class BlurredImage:
 def conjugate_gradients(
     apply: Operator, right: Tensor, precondition: Operator, rounds: int
 ) -> Tensor:
-    """Solve ``apply(x) = right`` for a symmetric positive operator, nearly, beginning at 0.
+    """Nearly solve ``apply(x) = right``, starting at 0.
 
-    Parameters
-    ----------
-    apply : callable
-        The operator.
-    right : Tensor
-        The right side.
-    precondition : callable
-        Nearly the inverse of the operator, symmetric and positive too.
-    rounds : int
-        How often the operator is applied.
+    `apply` is a symmetric positive operator; `precondition`, too, approximates its inverse.
     """
     x, direction, residual = torch.zeros_like(right), torch.zeros_like(right), right
     before = right.new_tensor(torch.inf)
@@ -207,10 +176,7 @@ def conjugate_gradients(
 
 
 def transfer_function(psf: PointSpread, shape: tuple[int, int]) -> Tensor:
-    """Fourier transform of a PSF on a periodic grid, as `torch.fft.rfft2` has it.
-
-    The point becomes the origin, by a shift of the phase where it lies between pixels.
-    """
+    """Fourier transform of a PSF for `torch.fft.rfft2`, with the point shifted to the origin."""
     placed = np.zeros(shape)
     placed[: psf.values.shape[0], : psf.values.shape[1]] = psf.values
     shifted = np.roll(placed, [-n for n in psf.reach], (0, 1))
@@ -221,14 +187,14 @@ def transfer_function(psf: PointSpread, shape: tuple[int, int]) -> Tensor:
 
 
 def _shift(offset: float, frequencies: np.ndarray) -> np.ndarray:
-    """What moves the point at an offset to the origin."""
+    """Phase factors that move the point at an offset to the origin."""
     phase = np.exp(2j * np.pi * frequencies * offset)
-    # The highest frequency stands for its negative, too: what is left of both is real.
+    # The Nyquist frequency also stands for its negative: the sum of both is real.
     return np.where(np.abs(frequencies) == 0.5, phase.real, phase)
 
 
 def _noise_power(grain: tuple[float, float], shape: tuple[int, int]) -> Tensor:
-    """Power of the noise at each frequency, 1 on average: white noise under a Gaussian filter."""
+    """Power of Gaussian-filtered white noise at each frequency, 1 on average."""
     rows, columns = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
     power = np.exp(-((2 * np.pi * grain[0] * rows) ** 2) - (2 * np.pi * grain[1] * columns) ** 2)
     power /= np.fft.irfft2(power, s=shape)[0, 0]
@@ -243,23 +209,7 @@ def deblur_steps(
     iterations: int = 8,
     is_known: Tensor | None = None,
 ) -> Iterator[Tensor]:
-    """Deblur an image, yielding the estimate after each iteration; the last one is the result.
-
-    Parameters
-    ----------
-    observed : (1, 1, Y, X) Tensor
-        The blurred, noisy image, of a range of about 0 to 1.
-    psf : PointSpread
-        What has blurred it.
-    noise : ImageNoise
-        Its noise.
-    denoise : callable
-        The prior.
-    iterations : int
-        How often to alternate.
-    is_known : (1, 1, Y, X) Tensor of bool, optional
-        As of `BlurredImage`.
-    """
+    """Deblur (1, 1, Y, X) with values of about 0 to 1, yielding the estimate of each iteration."""
     blurred = BlurredImage(observed, psf, noise, is_known)
     x = blurred.start
     for level in levels(noise.level, iterations):
@@ -269,6 +219,6 @@ def deblur_steps(
 
 
 def levels(last: float, iterations: int) -> list[float]:
-    """The levels of noise that the denoiser is asked to remove, down to the last."""
+    """Noise levels for the denoiser, falling geometrically to `last`."""
     first = max(_FIRST_STD, _FIRST_RATIO * last)
     return [float(level) for level in np.geomspace(first, last, iterations)]

@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, and how much memory it has to spare."""
+"""Compute devices, their precisions, and their free memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ _ACCEPTED = "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The torch device for a name.
+    """The torch device for a name; 'auto' takes the first of CUDA, MPS and CPU that exists.
 
-    Parameters
-    ----------
-    device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}
-        'auto' takes the first of CUDA, MPS and CPU that there is.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or this computer has no such device.
+    Raises `ValueError` if the name is unknown or this computer has no such device.
     """
     name = str(device)
     if name == "auto":
@@ -75,10 +67,10 @@ def free_memory(device: torch.device) -> int:
 
 
 def used_memory() -> int:
-    """Bytes of the computer's memory that this process holds and nobody can take back.
+    """Bytes of main memory that this process holds and the system cannot reclaim.
 
     Pages of memory-mapped files are not counted where the system tells them apart: they grow with
-    the image, and the system takes them back when memory is short.
+    the image, and the system reclaims them when memory is short.
     """
     found = psutil.Process().memory_info()
     return int(found.rss - getattr(found, "shared", 0))

@@ -1,4 +1,4 @@
-"""Arrays of any axes as planes, and rows of planes as network inputs and back."""
+"""Arrays with any axes as planes, and conversion between image and network units."""
 
 from __future__ import annotations
 
@@ -19,25 +19,22 @@ _MOST_WINDOWS = 12
 
 @dataclass(frozen=True)
 class PlaneKey:
-    """Where one plane lies in an array.
-
-    `index` has an integer for every axis but the two spatial ones, which have ``slice(None)``.
-    """
+    """Index of one plane: ``slice(None)`` for the two spatial axes, integers for the others."""
 
     index: tuple[int | slice, ...]
     channel: int
 
     def window(self, rows: slice, columns: slice) -> tuple[int | slice, ...]:
-        """Index of a part of the plane."""
+        """Index of a window of the plane."""
         parts = iter((rows, columns))
         return tuple(next(parts) if isinstance(i, slice) else i for i in self.index)
 
 
 @dataclass(frozen=True)
 class PlaneLayout:
-    """Which axes of an array are Y, X and channel; all others count planes.
+    """The roles of an array's axes: Y, X and channel; all others count planes.
 
-    Y and X are the last two axes but for the channel axis.
+    Y and X are the last two axes that are not the channel axis.
     """
 
     shape: tuple[int, ...]
@@ -77,11 +74,11 @@ class PlaneLayout:
 
     @property
     def channel(self) -> int | None:
-        """Position of the channel axis, counted from the first axis."""
+        """Position of the channel axis, counted from the first axis; None if there is none."""
         return None if self.channel_axis is None else self.channel_axis % len(self.shape)
 
     def enlarged(self, scale: int) -> PlaneLayout:
-        """The layout of the same array with larger planes."""
+        """The layout of the array with planes `scale` times larger along Y and X."""
         grown = (n * scale if a in self.spatial_axes else n for a, n in enumerate(self.shape))
         return PlaneLayout(tuple(grown), self.channel_axis)
 
@@ -94,13 +91,7 @@ class PlaneLayout:
             yield PlaneKey(index, 0 if self.channel is None else position[self.channel])
 
     def planes_at(self, place: Sequence[int]) -> tuple[PlaneKey, ...]:
-        """The planes at a place, one of each channel.
-
-        Parameters
-        ----------
-        place : sequence of int
-            An index for each axis but Y, X and channel.
-        """
+        """The planes of all channels at an index of the axes other than Y, X and channel."""
         indices = iter(place)
         index = tuple(
             slice(None) if a in self.spatial_axes else 0 if a == self.channel else next(indices)
@@ -110,7 +101,7 @@ class PlaneLayout:
         return tuple(self._in_channel(first, c) for c in range(self.channels))
 
     def color_planes(self) -> Iterator[tuple[PlaneKey, ...]]:
-        """The planes that share a place in the array, one of each channel."""
+        """The planes of all channels, grouped by their index along the other axes."""
         for key in self.planes():
             if key.channel == 0:
                 yield tuple(self._in_channel(key, c) for c in range(self.channels))
@@ -122,8 +113,8 @@ class PlaneLayout:
     def sample_windows(self, channel: int) -> list[tuple[int | slice, ...]]:
         """Indices of windows that represent a channel, however large the array is.
 
-        Whole planes where they are small; at most 12 windows of at most 512 x 512 pixels, spread
-        evenly over planes and over each plane.
+        These are whole planes if they are small; else at most 12 windows of at most 512 x 512
+        pixels, spread evenly over the planes and over each plane.
         """
         keys = [key for key in self.planes() if key.channel == channel]
         boxes = [(r, c) for r in _spread(self.plane_shape[0]) for c in _spread(self.plane_shape[1])]
@@ -131,7 +122,7 @@ class PlaneLayout:
         per_plane = max(1, _MOST_WINDOWS // max(1, len(planes)))
         chosen = []
         for i, key in enumerate(planes):
-            # Neighbouring planes look at different places.
+            # Sample neighbouring planes at different places.
             turn = [boxes[(i * per_plane + j) % len(boxes)] for j in range(len(boxes))]
             chosen += [key.window(*box) for box in evenly(turn, per_plane)]
         return chosen
@@ -156,10 +147,7 @@ def evenly(items: Sequence[Item], count: int = _MOST_WINDOWS) -> list[Item]:
 def to_network(
     values: npt.NDArray[Any], scale: IntensityRange
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
-    """Normalised values, and where they are finite (None if everywhere).
-
-    Values that are not finite become 0.
-    """
+    """Normalised values (0 where not finite), and the mask of finite ones, None if all are."""
     wide: Any = working_dtype(values.dtype)
     finite = np.isfinite(values) if values.dtype.kind == "f" else None
     if finite is None or finite.all():
@@ -184,9 +172,9 @@ def changed(
     scale: IntensityRange,
     dtype: np.dtype[Any],
 ) -> npt.NDArray[Any]:
-    """An image with something added, in the units of the network; 0 leaves pixels as they are."""
+    """Add `change`, in network units, to an image; pixels with a change of 0 keep their value."""
     wide: Any = working_dtype(image.dtype)
-    with np.errstate(invalid="ignore"):  # infinities stay, whatever is added
+    with np.errstate(invalid="ignore"):  # image and change may be infinite
         added = image.astype(wide) + change.astype(wide) * wide(scale.span)
     return np.where(change == 0, image.astype(dtype), round_to(added, dtype))
 
@@ -197,27 +185,22 @@ def round_to(image: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return np.asarray(image, dtype)
     wide: Any = working_dtype(dtype)
     limits = np.iinfo(dtype)
-    # The largest 64-bit integers are no floats: clip to the nearest float below.
+    # Floats cannot represent the largest 64-bit integers: clip to the nearest float below.
     high = np.nextafter(wide(limits.max), wide(0)) if limits.max > 2**53 else wide(limits.max)
     rounded: npt.NDArray[Any] = np.rint(image).clip(wide(limits.min), high).astype(dtype)
     return rounded
 
 
 def working_dtype(dtype: np.dtype[Any]) -> Any:
-    """The float type that scales values of `dtype` without losing their precision."""
+    """Float type for computing with `dtype` without losing precision."""
     return np.float32 if dtype.itemsize <= 2 else np.float64
 
 
 @dataclass(frozen=True, eq=False)
 class PointSpread:
-    """The image of a point, and where in it the point is.
+    """A point spread function of odd sides and sum 1, and where in it the point is.
 
-    Parameters
-    ----------
-    values : (H, W) ndarray
-        Of odd sides and sum 1.
-    offset : tuple of float
-        The point, in pixels along y and x from the middle pixel; not further than half a pixel.
+    `offset` is the point's position along y and x, at most half a pixel from the middle pixel.
     """
 
     values: npt.NDArray[np.float64]
@@ -225,6 +208,6 @@ class PointSpread:
 
     @property
     def reach(self) -> tuple[int, int]:
-        """Rows and columns on each side of a pixel that light comes from."""
+        """Half sides: rows and columns on each side of a pixel that light comes from."""
         height, width = self.values.shape
         return height // 2, width // 2

@@ -1,4 +1,4 @@
-"""The band loop: a plane in, bands of the restored plane out, one at a time."""
+"""Restore a plane in bands of rows: read, run the network, write, one band at a time."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ from napari_rednet.engine.planes import (
 from napari_rednet.engine.streaming import NetworkRunner, RowStream, add_residual, stream_bytes
 from napari_rednet.errors import DeviceMemoryError, ModelError
 
-# The mean has the colours' range, the differences have the colours' noise; all are orthogonal.
+# Orthogonal rows. The mean has the colours' range, the differences have the colours' noise.
 _MEAN = (1 / 3, 1 / 3, 1 / 3)
 _RED_BLUE = (0.5**0.5, 0.0, -(0.5**0.5))
 _GREEN_OTHERS = (-((1 / 6) ** 0.5), (2 / 3) ** 0.5, -((1 / 6) ** 0.5))
-# Differences are around 0, and gray images around the middle of their range.
+# Shifts differences, which are around 0, to the middle of the range, where gray images are.
 _MIDDLE = (0.0, 0.5, 0.5)
 
 logger = logging.getLogger(__name__)
 
 _MEGABYTE = 2**20
-# What lies in a CPU's cache, and what keeps a GPU busy.
+# Bands that fit into a CPU's cache and keep a GPU busy.
 _BAND_PIXELS = {"cpu": 3 * 2**14, "cuda": 2**22, "mps": 2**21}
-# Small planes come in several bands, too, where that costs little: something is seen of them
-# soon, and cancelling takes effect.
+# Small planes, too, are cut into several bands where that costs little, so that progress shows
+# soon and cancelling takes effect.
 _LEAST_BAND_PIXELS = 3 * 2**13
 _BANDS_OF_A_PLANE = 4
 _CPU_BUDGET = 512 * _MEGABYTE
@@ -75,23 +75,9 @@ _CPU_BUDGET = 512 * _MEGABYTE
 class Restorer:
     """Runs one network, or its ensemble over 8 orientations, over planes.
 
-    Parameters
-    ----------
-    network : RedNet
-        The network.
-    device : torch.device
-        Where to run.
-    ensemble : bool
-        Average over the 8 orientations.
-    tile : int, optional
-        Upper limit for the columns and rows held at once. None chooses from the free memory.
-    memory : int, optional
-        Upper limit, in bytes, for what the process holds of the computer's memory.
-    dtype : torch.dtype, optional
-        Precision; the device's fastest good one if not given.
-    overlap : bool
-        Read the next band and write the last one, in other threads, while one is computed, where
-        this pays: on a GPU, and for planes that do not lie in memory.
+    `tile` limits the columns and rows held at once (None chooses from the free memory), `memory`
+    the bytes of main memory that the process holds. `dtype` None is the device's fastest good
+    precision. `overlap` reads and writes in other threads where this pays: on a GPU, or from files.
     """
 
     network: RedNet
@@ -107,15 +93,11 @@ class Restorer:
         self.runner = NetworkRunner(self.network, self.device, self.ensemble)
 
     def restore(self, plane: Plane) -> Iterator[int]:
-        """Restore one plane, yielding after each band how many of its pixels are finished.
+        """Restore one plane, yielding the number of finished pixels after each band.
 
-        Running out of device memory halves what is held at once and starts the current strip
-        again; a result that is not finite in low precision is computed in float32.
-
-        Raises
-        ------
-        DeviceMemoryError
-            If the smallest tiling does not fit either.
+        When device memory runs out, the tiling is halved and the current strip starts again; a
+        non-finite result in low precision is computed in float32. Raises `DeviceMemoryError` if the
+        smallest tiling does not fit either.
         """
         dtype = self.dtype or fast_dtype(self.device)
         tiling = self._tiling(plane.shape, dtype, max(1, len(plane.colors)))
@@ -140,7 +122,7 @@ class Restorer:
                 start = strip.keep.stop
 
     def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
-        """Restore a part of a plane: what `restore` makes of it, to the rounding."""
+        """Restore a window of a plane as `restore` would, up to rounding."""
         stride = self.network.config.stride
         strips = (
             strip_around(part, length, self.margin, stride)
@@ -150,19 +132,19 @@ class Restorer:
 
     @property
     def margin(self) -> int:
-        """Pixels around a pixel that its result depends on, the noise map's included."""
+        """Radius in pixels of what a result depends on: receptive field and noise map."""
         return self.network.config.receptive_radius + RADIUS
 
     @property
     def row_margin(self) -> int:
-        """Rows that are restored with a segment and thrown away."""
+        """Rows that are restored with a segment and discarded."""
         return self.margin
 
     def _strip_at(self, start: int, width: int, tiling: Tiling) -> Strip:
         stride = self.network.config.stride
         found = cut_into_strips(width, tiling.side, self.margin, stride)
         strip = next(s for s in found if s.keep.stop > start)
-        # After a change of tiling, a strip may begin before what is finished.
+        # After a change of tiling, a strip may begin in front of `start`.
         return Strip(strip.read, slice(start, strip.keep.stop))
 
     def _smaller(self, tiling: Tiling, error: Exception) -> Tiling:
@@ -194,7 +176,7 @@ class Restorer:
         return choose_tiling(shape, pixels * config.stride**2 // colors, self._budget(), size)
 
     def _budget(self) -> int:
-        """Bytes to use: a good part of what is free, but no more than a CPU has any use for."""
+        """Bytes to use: part of the free memory, on a CPU no more than is useful."""
         free = free_memory(self.device)
         if self.device.type != "cpu":
             return free // 2
@@ -204,7 +186,6 @@ class Restorer:
     def _restore_strip(
         self, plane: Plane, strip: Strip, tiling: Tiling, dtype: torch.dtype
     ) -> Iterator[int]:
-        """How many pixels are finished, from band to band."""
         pending = PendingRows()
         put = partial(put_rows, plane, strip, pending)
         bands = read_bands(plane, strip, tiling.band)
@@ -214,7 +195,7 @@ class Restorer:
         return map(put, self._computed(bands, plane, strip, pending, dtype))
 
     def _is_overlap_worth(self, plane: Plane) -> bool:
-        # Otherwise the other threads only take the processor from the network.
+        # Else the other threads would only take processor time from the network.
         return self.overlap and (self.device.type != "cpu" or plane.is_stored)
 
     @torch.inference_mode()
@@ -226,7 +207,6 @@ class Restorer:
         pending: PendingRows,
         dtype: torch.dtype,
     ) -> Iterator[RestoredRows]:
-        """Rows that are final, from band to band."""
         cuts = plane.cuts.within(plane.shape, whole(plane.shape[0]), strip)
         join = limited_residual if plane.is_told_noise else add_residual
         streams = [
@@ -247,9 +227,9 @@ class Restorer:
             yield RestoredRows(rows, Fetching(result))
 
     def _inputs(self, band: Band, plane: Plane) -> Tensor:
-        """What the network sees of a band: the image, and its mask or what is told of its noise.
+        """Network inputs of a band: image, told noise, mask, as far as the network takes them.
 
-        The latter is followed by the amplitude, for `limited_residual` alone.
+        Told noise is followed by the amplitude, which only `limited_residual` uses.
         """
         pads = (0, 0, *band.lacking)
         x = F.pad(self._on_device(band.normalized), pads, mode="replicate")
@@ -277,7 +257,6 @@ class Restorer:
         return torch.cat(parts, 1)
 
     def _on_device(self, values: npt.NDArray[Any]) -> Tensor:
-        """One image, (1, 1, rows, columns), or the three of colours, (3, 1, rows, columns)."""
         tensor = to_device(np.asarray(values, np.float32), self.device)
         return tensor.view(-1, 1, *tensor.shape[-2:])
 
@@ -293,7 +272,7 @@ def _noise_map(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch says that memory ran out, on any device."""
+    """True if an error of torch means that memory ran out, on any device."""
     words = ("out of memory", "not enough memory", "can't allocate memory")
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(word in text for word in words)
@@ -302,22 +281,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 def to_opponent(colors: Tensor) -> Tensor:
     """Mean of the colours, red minus blue, green minus both: (3, ..., Y, X), normalised.
 
-    References
-    ----------
-    .. [1] K. Dabov et al., "Color image denoising via sparse 3D collaborative filtering with
-       grouping constraint in luminance-chrominance space", ICIP 2007.
+    K. Dabov et al., "Color image denoising via sparse 3D collaborative filtering", ICIP 2007.
     """
     return _mixed(_matrix(colors), colors) + _middle(colors)
 
 
 def mix_back(changes: Tensor) -> Tensor:
-    """Changes of the colours from changes of what `to_opponent` makes of them."""
+    """Changes of the colours for changes of their opponent planes; inverse of `to_opponent`."""
     matrix = _matrix(changes)
     return _mixed((matrix / matrix.square().sum(1, keepdim=True)).T, changes)
 
 
 def opponent_std(std: Tensor) -> Tensor:
-    """Standard deviation of the noise of what `to_opponent` makes of colours with such noise."""
+    """Noise standard deviation of opponent planes, from that of the colours."""
     return _mixed(_matrix(std).square(), std.square()).sqrt()
 
 

@@ -1,11 +1,11 @@
 """Fill missing pixels: a smooth guess from coarse to fine, corrected by a network.
 
-Where a hole is wide, the network corrects the guess on coarse levels first: level 2 has means of
-4 x 4 pixels, level 4 of 16 x 16, and so on until nothing is missing. What it sees of a hole
-grows with the hole. Level 0 is streamed; level 2 is held as a whole.
+Level n of an image pyramid has pixels of 2^n x 2^n pixels of the plane. In wide holes, the network
+corrects the guess on coarse levels first: level 2, level 4, and so on until nothing is missing, so
+that its view of the surroundings grows with the hole. Level 0 is streamed; level 2 is held whole.
 
-The first guess: the pixels of level 1 are the means of the known ones among 2 x 2 of level 0,
-those of level 2 of 4 x 4. Unknown pixels of a level are read off the next one, enlarged linearly.
+The first guess: a pixel of a coarser level is the mean of the known ones among 2 x 2 of the level
+below. Unknown pixels of a level are interpolated linearly from the next coarser one.
 """
 
 from __future__ import annotations
@@ -31,19 +31,15 @@ REACH = 8
 _STEP = 4
 _SMALLEST_SIDE = 8
 _BAND_PIXELS = 2**22
-# Pixels around a window that its holes are filled from, and what all levels that matter divide.
+# Pixels around a window that its holes are filled from, and a multiple of the pixel sizes of all
+# relevant levels.
 _SURROUNDINGS, _WHOLE_STEP = 448, 64
 
 
 def fill_holes(image: Tensor, known: Tensor) -> Tensor:
-    """Fill the unknown pixels of images (N, 1, Y, X) smoothly.
+    """Fill the pixels of images (N, 1, Y, X) smoothly where `known` is 0 instead of 1.
 
-    Parameters
-    ----------
-    image : (N, 1, Y, X) Tensor
-        Any finite values; those of unknown pixels do not matter.
-    known : (N, 1, Y, X) Tensor
-        1 where a pixel is known, 0 where not. An image without any known pixel becomes 0.
+    Values must be finite. An image without any known pixel becomes 0.
     """
     if min(image.shape[-2:]) == 1 or bool(known.all()):
         return torch.where(known > 0, image, _mean(image, known))
@@ -57,7 +53,7 @@ def fill_from(image: Tensor, known: Tensor, coarser: Tensor) -> Tensor:
 
 
 def _doubled(x: Tensor) -> Tensor:
-    """Linear enlargement along Y, by operations that give the same in any window."""
+    """Linear enlargement along Y, with operations that give the same result in any window."""
     padded = F.pad(x, (0, 0, 1, 1), mode="replicate")
     before = 0.75 * x + 0.25 * padded[:, :, :-2]
     after = 0.75 * x + 0.25 * padded[:, :, 2:]
@@ -65,7 +61,7 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def halved(image: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """The next coarser level: means of the known pixels, and which pixels that leaves known."""
+    """The next coarser level: means of the known pixels, and its mask of known pixels."""
     pads = (0, image.shape[-1] % 2, 0, image.shape[-2] % 2)
     weight = F.avg_pool2d(F.pad(known, pads), 2)
     total = F.avg_pool2d(F.pad(torch.where(known > 0, image, 0.0), pads), 2)
@@ -78,13 +74,7 @@ def _mean(image: Tensor, known: Tensor) -> Tensor:
 
 
 class Inpainter:
-    """Fills the missing pixels of planes; known ones stay as they are.
-
-    Parameters
-    ----------
-    restorer : Restorer
-        Runs a network whose inputs are a filled image and its mask.
-    """
+    """Fills the missing pixels of planes with a network that takes a filled image and its mask."""
 
     row_margin: ClassVar[int | None] = None
 
@@ -92,7 +82,7 @@ class Inpainter:
         self._restorer = restorer
 
     def restore(self, plane: Plane) -> Iterator[int]:
-        """Fill one plane, yielding after each band how many of its pixels are finished."""
+        """Fill one plane, yielding the number of finished pixels after each band."""
         coarse = self._coarse(plane)
         if coarse is None:
             yield from _copy(plane)
@@ -100,10 +90,9 @@ class Inpainter:
             yield from self._restorer.restore(filled_plane(plane, coarse))
 
     def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
-        """Fill a part of a plane, going by all that lies within `_SURROUNDINGS` of it.
+        """Fill a window of a plane from all that lies within `_SURROUNDINGS` of it.
 
-        That equals what `restore` makes of it in planes that are no larger, and elsewhere unless
-        holes are so wide that they are filled from further away.
+        The result is that of `restore`, unless that fills wide holes from further away.
         """
         strips = [
             strip_around(part, length, _SURROUNDINGS, _WHOLE_STEP)
@@ -130,7 +119,7 @@ class Inpainter:
         return self._filled(*(torch.cat(parts, 2) for parts in zip(*levels, strict=True)))
 
     def _filled(self, values: Tensor, known: Tensor) -> Tensor:
-        """A level without holes: guessed from two levels above, corrected by the network."""
+        """Fill a level: guess from two levels above, corrected by the network."""
         if bool(known.all()):
             return values
         if min(values.shape[2:]) < _SMALLEST_SIDE:
@@ -148,7 +137,6 @@ def _copy(plane: Plane) -> Iterator[int]:
 
 
 def _windows(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Bands of whole rows that begin at whole pixels of level 2."""
     height, width = shape
     band = max(1, _BAND_PIXELS // width // _STEP) * _STEP
     for start in range(0, height, band):
@@ -156,7 +144,6 @@ def _windows(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
 
 
 def _bands(plane: Plane) -> Iterator[tuple[Tensor, Tensor]]:
-    """Bands of a plane, normalised, and where they are known."""
     for window in _windows(plane.shape):
         values, known = _window(plane, *window)
         yield _normalized(values, known, plane.settings.scale), _tensor(known, np.float32)
@@ -191,7 +178,6 @@ def filled_plane(plane: Plane, coarse: Tensor) -> Plane:
 def _window(
     plane: Plane, rows: slice, columns: slice
 ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-    """Values, and where they are known: not masked, and finite."""
     values = np.asarray(plane.read(rows, columns))
     return values, np.isfinite(values) & ~_mask(plane, rows, columns)
 
@@ -203,7 +189,7 @@ def _mask(plane: Plane, rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
 
 
 def _aligned(part: slice, side: int) -> slice:
-    """A part of a line, widened by what filling it depends on, to whole pixels of level 2."""
+    """Widen a range of rows or columns by `REACH`, to whole pixels of level 2."""
     start = max(0, part.start - REACH) // _STEP * _STEP
     return slice(start, min(side, -(-(part.stop + REACH) // _STEP) * _STEP))
 
@@ -219,7 +205,6 @@ def _fill_window(
     scale: IntensityRange,
     coarse: Tensor,
 ) -> npt.NDArray[np.floating]:
-    """Known values as they are, the others from level 2; in image units."""
     wide = working_dtype(values.dtype)
     if known.all():
         return values.astype(wide)

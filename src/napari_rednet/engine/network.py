@@ -19,27 +19,22 @@ class NetworkConfig:
     ----------
     layers : int
         Convolutions and deconvolutions together: 10, 20 or 30 in the paper.
-    features : int
-        Feature maps of every hidden layer.
     in_channels : int
-        Channels of the input. The first `out_channels` of them are the image, the others
-        describe it (a noise standard deviation per pixel, say).
-    out_channels : int
-        Channels of the restored image.
+        The first `out_channels` of them are the image, the others describe it (told noise, a mask).
     stride : {1, 2}
-        2 halves the resolution in the first convolution and restores it in the last
-        deconvolution, which costs a quarter of the operations.
+        2 halves the resolution in the first convolution and restores it in the last deconvolution,
+        which costs a quarter of the operations.
     skips : bool
-        Whether mirrored layers are connected.
+        Connect mirrored layers.
     bias : bool
-        Whether layers add a bias to each feature map. Without, the network scales with its input:
-        ``net(a * x) = a * net(x)`` for every a > 0, to rounding.
+        Without, the network scales with its input: ``net(a * x) = a * net(x)`` for a > 0, to
+        rounding.
 
     References
     ----------
     .. [1] X. Mao, C. Shen, Y. Yang, "Image restoration using very deep convolutional
-       encoder-decoder networks with symmetric skip connections", NIPS 2016.
-    .. [2] The extended version, arXiv:1606.08921, for the strided variant.
+       encoder-decoder networks with symmetric skip connections", NIPS 2016; strided variant:
+       arXiv:1606.08921.
     """
 
     layers: int = 20
@@ -74,7 +69,7 @@ class NetworkConfig:
 
     @property
     def skip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (convolution, deconvolution), counted from 1, that are connected.
+        """Connected pairs (convolution, deconvolution), counted from 1.
 
         Deconvolution i, for odd i but the last layer, receives the output of convolution
         ``half - i``, the one that mirrors it.
@@ -111,9 +106,8 @@ def red30(**options: Any) -> NetworkConfig:
 
 
 class RedNet(nn.Module):
-    """A RED-Net: it predicts what has to be added to its input to restore it.
+    """A RED-Net, which predicts the residual that restores its input, (N, in_channels, Y, X).
 
-    The input is a float tensor (N, in_channels, Y, X), the output (N, out_channels, Y, X).
     With stride 2, odd sizes are extended by one replicated row or column and cut again.
     """
 
@@ -121,10 +115,10 @@ class RedNet(nn.Module):
         super().__init__()
         self.config = config
         n, maps = config.half, config.features
-        # A deconvolution of stride 2 needs an even kernel, or its result is a checkerboard.
+        # With stride 2, only an even kernel avoids checkerboard artefacts in the deconvolution.
         stride, kernel = config.stride, config.stride + 2
         bias = config.bias
-        # torch draws first weights; what others draw from its global state shall not depend on it.
+        # torch draws starting weights: keep that from changing its global random state.
         with torch.random.fork_rng(devices=[]):
             first = nn.Conv2d(config.in_channels, maps, kernel, stride, 1, bias=bias)
             last = nn.ConvTranspose2d(maps, config.out_channels, kernel, stride, 1, bias=bias)
@@ -138,13 +132,7 @@ class RedNet(nn.Module):
 
     @classmethod
     def with_weights(cls, config: NetworkConfig, weights: Mapping[str, Tensor]) -> RedNet:
-        """A network that has these very tensors for weights; no first ones are drawn.
-
-        Raises
-        ------
-        RuntimeError
-            If their names or shapes are not those of the network.
-        """
+        """A network with these tensors as weights; raises `RuntimeError` if they do not fit."""
         with torch.device("meta"):
             network = cls(config)
         network.load_state_dict(weights, assign=True)
@@ -169,7 +157,7 @@ class RedNet(nn.Module):
         for i, layer in enumerate(self.deconv[:last]):
             x = F.relu(deconvolve(x, layer))
             if i in self.skip_into:
-                # The paper's second ReLU, after the sum, has nothing to do: both terms are >= 0.
+                # The paper's second ReLU, after the sum, is not needed: both terms are >= 0.
                 x = x + outputs[self.skip_into[i]]
         return deconvolve(x, self.deconv[last])
 
@@ -183,8 +171,8 @@ class RedNet(nn.Module):
 
         ``net.reoriented(k, m)(image)`` equals mirroring (last axis, if `mirror`) and rotating
         `image` by ``k`` quarter turns, applying ``net``, and undoing both; for stride 2 on even
-        sizes. Kernels are small and images are not, so an ensemble over orientations turns
-        the kernels and reads the image once, in its own order.
+        sizes. Ensembles over orientations turn the small kernels instead of the large image, so
+        that it is read once and in its own order.
         """
         weights = {
             name: (reorient(value, turns, mirror) if value.ndim == 4 else value).clone()
@@ -194,7 +182,7 @@ class RedNet(nn.Module):
 
 
 def deconvolve(x: Tensor, layer: nn.Module) -> Tensor:
-    """Apply a deconvolution; one of stride 1 as the convolution it equals, which is faster."""
+    """Apply a deconvolution; one of stride 1 as the equivalent convolution, which is faster."""
     if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (1, 1):
         return F.conv2d(x, as_convolution(layer.weight), layer.bias, padding=1)
     result: Tensor = layer(x)
@@ -206,8 +194,8 @@ def as_convolution(weight: Tensor) -> Tensor:
     return weight.flip(2, 3).transpose(0, 1)
 
 
-# A result at an even place is made of the inputs before and at its half, one at an odd place of
-# those at and after it. Entries: which of the 4 taps reaches it; 4 stands for none.
+# Output 2i depends on the inputs i - 1 and i, output 2i + 1 on i and i + 1. One row per parity of
+# the output, one column per input from i - 1 to i + 1; entries are kernel taps, 4 stands for none.
 _TAPS = ((3, 1, 4), (4, 2, 0))
 
 
@@ -216,12 +204,8 @@ def as_subpixel_convolution(weight: Tensor) -> Tensor:
 
     A transposed convolution of kernel 4, stride 2 and padding 1 is a convolution of kernel 3 and
     padding 1 with 4 times as many feature maps, one for each pixel of a square of 2 x 2
-    (`torch.nn.functional.pixel_shuffle`). The matrix units of a device are kept busier by it.
-
-    References
-    ----------
-    .. [1] W. Shi et al., "Is the deconvolution layer the same as a convolutional layer?",
-       arXiv:1609.07009.
+    (`torch.nn.functional.pixel_shuffle`). It uses the matrix units of a device better. W. Shi et
+    al., "Is the deconvolution layer the same as a convolutional layer?", arXiv:1609.07009.
     """
     taps = torch.tensor(_TAPS, device=weight.device)
     padded = F.pad(weight, (0, 1, 0, 1))
@@ -251,24 +235,11 @@ INITIALIZATIONS = ("he", "orthogonal")
 
 
 def initialize(network: RedNet, generator: torch.Generator | None = None, kind: str = "he") -> None:
-    """Draw starting weights: of unit gain for the hidden layers, small ones for the last.
+    """Draw starting weights in place: of unit gain for the hidden layers, small ones for the last.
 
-    With a small last layer the network starts as the identity, which it is to correct.
-
-    Parameters
-    ----------
-    network : RedNet
-        It is changed in place.
-    generator : torch.Generator, optional
-        Where the weights come from.
-    kind : {'he', 'orthogonal'}
-        Independent normal weights, or kernels of orthogonal rows, both of the same mean square.
-
-    References
-    ----------
-    .. [1] K. He et al., "Delving deep into rectifiers", ICCV 2015.
-    .. [2] A. Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear
-       neural networks", ICLR 2014.
+    With a small last layer the network starts close to the identity. `kind` is 'he', normal weights
+    (K. He et al., ICCV 2015), or 'orthogonal', orthogonal rows (A. Saxe et al., ICLR 2014), both of
+    the same mean square.
     """
     last = network.deconv[-1]
     for layer in network.layers():

@@ -1,4 +1,4 @@
-"""What networks are told of the noise: its standard deviation at every pixel, and its grain."""
+"""Told noise: the channels that tell networks the noise's standard deviation and grain."""
 
 from __future__ import annotations
 
@@ -19,40 +19,29 @@ def poisson_gaussian_std(
 
 
 def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) -> Tensor:
-    """The channels beside the image that tell a network of the noise: (N, 3, Y, X).
+    """Channels (N, 3, Y, X) that tell a network the noise.
 
-    Correlations are told times the standard deviation, so that all that the network gets scales
-    with the image.
-
-    Parameters
-    ----------
-    std : (N, 1, Y, X) Tensor
-        Standard deviation of the noise.
-    along_y, along_x : float or (N, 1, 1, 1) Tensor
-        Correlation of the noise of neighbours in a column and in a row, 0 to 1.
+    `std` is (N, 1, Y, X). `along_y` and `along_x` are the correlations, 0 to 1, of the noise of
+    neighbours in a column and in a row. They are told times `std`, so that all inputs scale with
+    the image.
     """
     return torch.cat([std, std * along_y, std * along_x], 1)
 
 
 MOST_CHANGE = 6.0
-"""Standard deviations of its noise by which a pixel may be changed."""
+"""Largest change of a pixel, in standard deviations of its noise."""
 OWN_ERROR = 0.003
-"""Error of a network's own, as a fraction of the values around a pixel."""
+"""Error of the network itself, as a fraction of the values around a pixel."""
 
 
 def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
-    """What a network adds to an image, no more than noise can have taken away.
+    """A network's residual, limited to what the noise can explain.
 
-    Where the noise is as weak as the errors that a network makes by itself, only a part of it is
-    added, as Wiener's filter has it for two errors of known variances: an image of hardly any
-    noise does not come out worse. What is not finite stays so, that an overflow is noticed.
+    Where the noise is as weak as the network's own error, only a part of the residual is added,
+    weighted like a Wiener filter for two errors of known variances, so that images with hardly any
+    noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
 
-    Parameters
-    ----------
-    inputs : (N, 1 + 3 + 1, Y, X) Tensor
-        The image, what is told of its noise, and the `amplitude` around each pixel.
-    residual : (N, 1, Y, X) Tensor
-        What the network adds.
+    `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`.
     """
     std = inputs[:, 1:2]
     own = OWN_ERROR * inputs[:, 4:]
@@ -68,10 +57,7 @@ def amplitude(rows: Tensor) -> Tensor:
 
 
 def smooth_signal(image: Tensor) -> Tensor:
-    """Gaussian blur, the estimate of the signal that the noise level is read at.
-
-    Borders are replicated; (N, 1, Y, X) in and out.
-    """
+    """Gaussian blur (N, 1, Y, X), the signal estimate of the noise map; borders are replicated."""
     return _blur(F.pad(image, (RADIUS,) * 4, mode="replicate"))
 
 

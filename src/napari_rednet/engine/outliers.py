@@ -1,10 +1,8 @@
-"""Pixels that neither noise nor optics explain: hot and dead ones, hits of cosmic rays.
+"""Outliers, which neither noise nor optics explain: hot and dead pixels, hits of cosmic rays.
 
-A point that light has made is spread over several pixels by the optics; what a defect or a
-particle has made is not. Whether a pixel is an outlier depends on the 5 x 5 pixels around it and on
-limits for the whole channel, so that it is the same in whatever window it is looked at.
-
-The limits are measured in windows that represent the channel.
+Optics spread the light of a point over several pixels; defects and particles hit single ones.
+Whether a pixel is an outlier depends on the 5 x 5 pixels around it and on limits for the whole
+channel, measured in sample windows, so that it is the same in whatever window it is read.
 """
 
 from __future__ import annotations
@@ -21,18 +19,20 @@ from napari_rednet.engine.channel import IntensityRange, NoiseModel, measure_ran
 from napari_rednet.engine.images import round_to
 
 REACH = 2
-"""Pixels around a pixel that are looked at."""
-# Beyond what noise does in any image of less than a billion pixels; noise of few photons, whose
-# tail is longer, by as many of them.
+"""Pixels around a pixel that decide whether it is an outlier."""
+# In standard deviations of the noise: exceeded in fewer than one of a billion pixels. The second,
+# in photons, is added for the longer tail of few photons.
 _MOST_NOISE, _MOST_PHOTONS = 6.5, 15.0
-# Of its height, how much of it, or of two pixels that touch, may be seen around it. In the image of
-# a point the neighbours have a third even if its standard deviation is half a pixel.
+# Largest signal beside an outlier, or beside two that touch, relative to its height. In the image
+# of a point the neighbours have a third even if its standard deviation is half a pixel.
 _MOST_BESIDE_ONE, _MOST_BESIDE_TWO = 0.2, 0.1
-# Noise may make that more.
+# Noise, in standard deviations, raises these limits up to the second and third number.
 _NOISE_BESIDE, _MOST_NOISY_BESIDE_ONE, _MOST_NOISY_BESIDE_TWO = 3.5, 0.35, 0.25
-# A share of what lies below: contrasts are not judged by the range where a frame is far brighter.
+# Least height relative to the level below: in a frame that is far brighter than the channel's
+# range, the range says little about its contrasts.
 _LEAST_CONTRAST = 0.25
-# In a streak there are always some as bright; it is one only if both of its sides are dark.
+# A pixel of a streak has neighbours as bright as itself; only dark pixels on both sides of the
+# streak tell it from structure.
 _STREAK_CONTRAST, _STREAK_PHOTONS = 1.0, 40.0
 _MOST_BESIDE_STREAK = 0.2
 _FEWEST_NEIGHBOURS = 4
@@ -41,21 +41,22 @@ _OFFSETS = [
     (y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1) if (y, x) != (0, 0)
 ]
 _TOUCHING = [i for i, offset in enumerate(_OFFSETS) if max(map(abs, offset)) == 1]
-# Both sides of a streak of one pixel, and of two, across each of its directions.
+# Pairs of pixels on both sides of a streak, one or two pixels wide, for each direction across it.
 _SIDES = [
     (_OFFSETS.index((-near * y, -near * x)), _OFFSETS.index((far * y, far * x)))
     for y, x in ((0, 1), (1, 0), (1, 1), (1, -1))
     for near, far in ((1, 1), (1, 2), (2, 1))
 ]
-# Integers may be counted photons, whatever noise was measured.
+# Least height in integer images, which may be photon counts whatever noise was measured.
 _MOST_COUNTS = 15.0
-# In ranges of the channel: cosmic rays are far brighter than what is bright in an image of lines.
+# Least height of a streak in ranges of the channel: cosmic rays are far brighter than lines in an
+# image.
 _STREAK = 2.0
-# Few sensors have so many defects. Where there are more points than that, or than a few in the
-# dark, and they are not much brighter than all else, they are photons, grains, sparks.
+# As shares of the pixels: few sensors have so many defects. More points than that (fewer in dark
+# images) that are not much brighter than all else are signal: photons, grains, sparks.
 _MANY, _MANY_IN_DARK, _MANY_IN_STREAKS, _FEWEST = 2.5e-3, 2e-4, 2e-4, 8
 _ALL_ELSE, _TYPICAL = 4.0, 6.0
-# In standard deviations of the noise: the range of an image of few photons, and of its darker half.
+# In standard deviations of the noise: the range of a dark image, and that of its darker half.
 _DARK, _DARKER_HALF = 16.0, 3.3
 
 
@@ -66,18 +67,10 @@ IndexArray = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class OutlierLimits:
-    """What outliers of a channel exceed, in image units.
+    """Thresholds for the outliers of a channel, in image units.
 
-    Parameters
-    ----------
-    noise : NoiseModel
-        What noise does.
-    low : float
-        Level of the darkest places.
-    least : float
-        Outliers differ from their surroundings by more than this.
-    streak : float
-        Pixels of bright streaks do by more than this.
+    `low` is the level of the darkest places, `least` the least difference from the surroundings,
+    and `streak` that of pixels of bright streaks.
     """
 
     noise: NoiseModel = field(default_factory=NoiseModel)
@@ -87,31 +80,22 @@ class OutlierLimits:
 
     @property
     def floor(self) -> float:
-        """What all outliers exceed, wherever they are."""
+        """Lower bound of the height of all outliers, whatever their surroundings."""
         return max(self.least, float(self.beyond_noise(np.array([-math.inf]))[0]))
 
     def beyond_noise(self, level: FloatArray, photons: float = _MOST_PHOTONS) -> FloatArray:
-        """What noise does not do at a level."""
+        """Largest deviation from a level that noise explains."""
         std = self.noise.std(level.astype(np.float64))
         return np.asarray(_MOST_NOISE * std + photons * self.noise.gain)
 
 
 @dataclass(frozen=True)
 class Outliers:
-    """Places in a plane, and what their neighbours make one expect there.
+    """Outliers of a plane, and values to replace them with; all fields are (N,) arrays.
 
-    Parameters
-    ----------
-    rows, columns : (N,) ndarray of int
-        Places.
-    excess : (N,) ndarray
-        How far the pixels lie above their surroundings, or (negative) below.
-    expected : (N,) ndarray
-        Mean of the neighbours that are none of them.
-    level : (N,) ndarray
-        Median of the surroundings: a value that a pixel there has.
-    in_streak : (N,) ndarray of bool
-        Whether only a streak makes them outliers.
+    `excess` is the height above the surroundings, negative below. `expected` is the mean of the
+    neighbours that are not outliers, `level` the median of the surroundings, which is a value that
+    pixels there have. `in_streak` is True for those found only as part of a streak.
     """
 
     rows: IndexArray
@@ -125,7 +109,7 @@ class Outliers:
         return len(self.rows)
 
     def within(self, rows: slice, columns: slice) -> Outliers:
-        """Those in a part of the plane, counted from its first pixel."""
+        """Those in a window of the plane, counted from its first pixel."""
         kept = (self.rows >= rows.start) & (self.rows < rows.stop)
         kept &= (self.columns >= columns.start) & (self.columns < columns.stop)
         return Outliers(
@@ -138,17 +122,17 @@ class Outliers:
         )
 
     def mask(self, shape: tuple[int, int]) -> BoolArray:
-        """Where they are."""
+        """Mask that is True at the outliers."""
         found = np.zeros(shape, bool)
         found[self.rows, self.columns] = True
         return found
 
     def repaired(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The plane with the expected values at their places; itself if there are none."""
+        """The plane with `expected` in place of the outliers; the same array if there are none."""
         return self._put(plane, self.expected)
 
     def levelled(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The plane with values that others have at their places, so that counts stay counts."""
+        """The plane with `level` in place of the outliers, so that counts stay counts."""
         return self._put(plane, self.level)
 
     def _put(self, plane: npt.NDArray[Any], values: FloatArray) -> npt.NDArray[Any]:
@@ -160,19 +144,12 @@ class Outliers:
 
 
 def find_outliers(plane: npt.NDArray[Any], limits: OutlierLimits) -> Outliers:
-    """Pixels of a plane, or of a part of one, that neither noise nor optics explain.
+    """Outliers of a plane (Y, X), or of a window of one.
 
-    Single pixels, two that touch, and the pixels of bright streaks of one or two pixels. Beyond
-    the border of what is given, and where pixels are not finite, nothing is known.
-
-    Parameters
-    ----------
-    plane : (Y, X) ndarray
-        Of any real dtype.
-    limits : OutlierLimits
-        What outliers exceed.
+    These are single pixels, two that touch, and the pixels of bright streaks one or two pixels
+    wide. Pixels beyond the border and non-finite ones are unknown.
     """
-    with np.errstate(invalid="ignore"):  # what is not known is infinite: differences need not be
+    with np.errstate(invalid="ignore"):  # unknown pixels are infinite: their differences may be NaN
         values = _as_float(plane)
         bright, dark = _Seen.of(values), _Seen.of(-values)
         found = [_found(bright, 1, limits), _found(dark, -1, limits)]
@@ -186,7 +163,7 @@ def find_outliers(plane: npt.NDArray[Any], limits: OutlierLimits) -> Outliers:
 
 
 def _as_float(plane: npt.NDArray[Any]) -> FloatArray:
-    """Values that can be subtracted without losing what differs."""
+    """Values in a float type that keeps their differences exact."""
     if plane.dtype.kind == "f" and plane.dtype.itemsize == 4:
         return np.asarray(plane, np.float32)
     return plane.astype(np.float32 if plane.dtype.itemsize <= 2 else np.float64)
@@ -194,7 +171,7 @@ def _as_float(plane: npt.NDArray[Any]) -> FloatArray:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A plane in which outliers are bright, with a margin; infinite where nothing is known."""
+    """A plane in which outliers are bright, padded by `REACH`; infinite where unknown."""
 
     padded: FloatArray
 
@@ -209,12 +186,11 @@ class _Seen:
         return cls(padded)
 
     def shifted(self, y: int, x: int) -> FloatArray:
-        """All pixels' neighbours in a direction."""
         height, width = (n - 2 * REACH for n in self.padded.shape)
         return self.padded[REACH + y : REACH + y + height, REACH + x : REACH + x + width]
 
     def neighbours(self, index: IndexArray) -> FloatArray:
-        """The 24 pixels around some pixels; NaN where nothing is known."""
+        """The 24 pixels around each of some pixels; NaN where unknown."""
         width = self.padded.shape[1]
         rows, columns = np.divmod(index, width - 2 * REACH)
         centre = (rows + REACH) * width + columns + REACH
@@ -224,11 +200,10 @@ class _Seen:
 
 
 _Found = tuple[IndexArray, FloatArray, FloatArray, FloatArray]
-"""Places in the plane, counted row by row; excess; expected values; levels."""
 
 
 def _found(seen: _Seen, sign: int, limits: OutlierLimits, *, streaks: bool = False) -> _Found:
-    """What is bright for no reason, once what is found with little effort is left."""
+    """Bright outliers: a cheap choice of candidates, then the full test."""
     index = _streak_candidates(seen, limits) if streaks else _candidates(seen, sign, limits)
     around = seen.neighbours(index)
     ordered = np.sort(around, axis=1)  # NaN comes last
@@ -250,7 +225,7 @@ def _found(seen: _Seen, sign: int, limits: OutlierLimits, *, streaks: bool = Fal
 
 
 def _candidates(seen: _Seen, sign: int, limits: OutlierLimits) -> IndexArray:
-    """Pixels that stand out from one neighbour each of those beside, and above and below."""
+    """Pixels brighter than a neighbour to the left or right, and one above or below."""
     centre = seen.shifted(0, 0)
     beside = np.minimum(seen.shifted(0, -1), seen.shifted(0, 1))
     level = np.minimum(seen.shifted(-1, 0), seen.shifted(1, 0))
@@ -270,13 +245,12 @@ def _streak_candidates(seen: _Seen, limits: OutlierLimits) -> IndexArray:
     height = np.subtract(centre, level, out=level)
     index = _higher(height, limits.streak)
     above_dark = centre[np.divmod(index, centre.shape[1])] - limits.low
-    # Less cannot have the contrast of a streak.
+    # Below this, the contrast of a streak is out of reach.
     least = (1 - _MOST_BESIDE_STREAK) / (1 + 1 / _STREAK_CONTRAST)
     return index[height.ravel()[index] > least * above_dark]
 
 
 def _higher(height: FloatArray, least: float) -> IndexArray:
-    """Where pixels are known, and higher."""
     index = np.flatnonzero(height > least)
     return index[height.ravel()[index] < np.inf]
 
@@ -292,7 +266,7 @@ def _is_alone(
     excess: FloatArray,
     noise: FloatArray,
 ) -> BoolArray:
-    """Whether nothing of pixels is seen in those around, with or without the brightest of them."""
+    """True if the neighbours show no trace of a pixel, or none but the brightest of them."""
     below = median - ordered[:, 0]
     first, second = (_taken(ordered, known - i) - median for i in (1, 2))
     most_one = np.clip(noise, _MOST_BESIDE_ONE * excess, _MOST_NOISY_BESIDE_ONE * excess)
@@ -302,7 +276,7 @@ def _is_alone(
 
 
 def _stands_out(level: FloatArray, excess: FloatArray, limits: OutlierLimits) -> BoolArray:
-    """Whether pixels differ from a level by more than noise and faint detail do."""
+    """True if the excess is larger than that of noise and faint detail."""
     least = np.maximum(limits.least, _LEAST_CONTRAST * np.abs(level - limits.low))
     result: BoolArray = excess > np.maximum(least, limits.beyond_noise(level))
     return result
@@ -311,7 +285,7 @@ def _stands_out(level: FloatArray, excess: FloatArray, limits: OutlierLimits) ->
 def _is_streak(
     around: FloatArray, level: FloatArray, excess: FloatArray, limits: OutlierLimits
 ) -> BoolArray:
-    """Whether pixels stand out from both sides of a streak through them."""
+    """True if pixels stand out from both sides of a streak through them."""
     beyond_noise = limits.beyond_noise(level, _STREAK_PHOTONS)
     least = np.maximum(limits.streak, _STREAK_CONTRAST * (level - limits.low))
     most = level + _MOST_BESIDE_STREAK * excess
@@ -321,7 +295,7 @@ def _is_streak(
 
 
 def _expected(touching: FloatArray, median: FloatArray, excess: FloatArray) -> FloatArray:
-    """The mean of the neighbours that touch, but for those that stand out as well."""
+    """Mean of the touching neighbours that do not stand out as well; else the median."""
     usual = np.abs(touching - median[:, None]) < _NOT_USUAL * excess[:, None]
     total = np.where(usual, touching, 0).sum(axis=1)
     count = usual.sum(axis=1)
@@ -334,22 +308,15 @@ Windows = Sequence[npt.NDArray[Any]]
 def without_outliers(
     windows: Windows, share: float, scale: IntensityRange | None = None
 ) -> tuple[Windows, OutlierLimits]:
-    """Windows without their outliers, and the limits of these before noise is known.
+    """Windows (Y, X) without their outliers, and the limits used, which do not know the noise yet.
 
-    Parameters
-    ----------
-    windows : sequence of (Y, X) ndarray
-        Windows of a channel, or of several of the same range.
-    share : float
-        Outliers exceed so much of the range.
-    scale : IntensityRange, optional
-        The range of the windows, if it is known.
+    All windows share a range, measured if `scale` is None; outliers exceed `share` of it.
     """
     limits = _limits(windows, scale or measure_range(windows), share)
     found = [find_outliers(window, limits) for window in windows]
     if not any(map(len, found)):
         return windows, limits
-    # They may have widened the range.
+    # The outliers may have widened the range.
     rest = [_without(*pair) for pair in zip(windows, found, strict=True)]
     scale = measure_range(rest)
     limits = _limits(windows, scale, share)
@@ -362,7 +329,6 @@ def without_outliers(
 
 
 def _without(window: npt.NDArray[Any], outliers: Outliers) -> npt.NDArray[np.float64]:
-    """The other pixels, and NaN."""
     return np.where(outliers.mask(window.shape), np.nan, window)
 
 
@@ -375,7 +341,7 @@ def _limits(windows: Windows, scale: IntensityRange, share: float) -> OutlierLim
 def _sparing(
     found: Sequence[Outliers], rest: Windows, limits: OutlierLimits, scale: IntensityRange
 ) -> OutlierLimits:
-    """Limits that spare points and lines of which an image is made."""
+    """Limits that spare points and lines that are part of the image."""
     points = np.concatenate([np.abs(one.excess[~one.in_streak]) for one in found])
     pixels = sum(window.size for window in rest)
     alone = replace(limits, streak=np.inf)
@@ -388,7 +354,7 @@ def _sparing(
 def _are_of_the_image(
     points: npt.NDArray[np.floating], pixels: int, rest: Windows, scale: IntensityRange
 ) -> bool:
-    """Whether points of such heights are what the image shows."""
+    """True if points of such heights are image content rather than defects."""
     if len(points) < _FEWEST:
         return False
     typical = float(np.median(points))
@@ -396,14 +362,13 @@ def _are_of_the_image(
     if 0 < brightest <= typical / _ALL_ELSE:
         return False
     noise = _noise(rest)
-    if noise == 0:  # where all is equal but for points, percentiles say nothing
+    if noise == 0:  # percentiles say nothing of a constant background
         return True
     most = _MANY_IN_DARK if _is_dark(rest, scale, noise) else _MANY
     return len(points) > most * pixels and typical < _ALL_ELSE * scale.span
 
 
 def _is_dark(windows: Windows, scale: IntensityRange, noise: float) -> bool:
-    """Whether there is little but noise in at least half of the pixels."""
     half = float(np.nanmedian(np.concatenate([window.ravel() for window in windows])))
     return scale.span <= _DARK * noise and half - scale.low <= _DARKER_HALF * noise
 

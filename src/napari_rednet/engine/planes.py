@@ -1,4 +1,4 @@
-"""Planes on their way through a network: how they are read, told, cut into tiles and written."""
+"""Planes on their way through a network: reading, settings, cutting into strips, writing."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Strip:
               │  margin       │   result is kept  │   margin      │
               ▼───────────────▼───────────────────▼───────────────▼
 
-    The margin is the receptive field, cut at the borders of the plane, so that strips join
-    without a seam.
+    The margin is the receptive field, cut at the borders of the plane, so that strips join without
+    a seam.
     """
 
     read: slice
@@ -55,13 +55,13 @@ class Strip:
 
 
 def whole(length: int) -> Strip:
-    """All columns, or rows, of a plane."""
+    """The strip of all columns, or rows, of a plane."""
     return Strip(slice(0, length), slice(0, length))
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """Which sides of a part of an image are no borders of the image."""
+    """Sides of a window that lie inside the image rather than on its border."""
 
     top: bool = False
     bottom: bool = False
@@ -69,7 +69,7 @@ class Cuts:
     right: bool = False
 
     def within(self, shape: tuple[int, int], rows: Strip, columns: Strip) -> Cuts:
-        """Those of a part of what has these."""
+        """The cuts of a window of this part."""
         return Cuts(
             self.top or rows.read.start > 0,
             self.bottom or rows.read.stop < shape[0],
@@ -78,7 +78,7 @@ class Cuts:
         )
 
     def margins(self, width: int) -> tuple[int, int, int, int]:
-        """So many pixels at each side that is cut: left, right, top, bottom."""
+        """Margins of `width` pixels at each cut side, 0 elsewhere: left, right, top, bottom."""
         left, right, top, bottom = (
             width * side for side in (self.left, self.right, self.top, self.bottom)
         )
@@ -91,16 +91,8 @@ NOT_CUT = Cuts()
 def cut_into_strips(length: int, side: int, margin: int, stride: int = 1) -> list[Strip]:
     """Cut a plane into strips that keep at most `side` columns, or rows, each.
 
-    Parameters
-    ----------
-    length : int
-        Columns, or rows, of the plane.
-    side : int
-        How many to keep per strip; rounded down to a multiple of `stride`, but at least `stride`.
-    margin : int
-        What to read on both sides of those kept: how far a result depends on its input.
-    stride : int
-        Of the network: a strip has to sample the columns that the whole plane would.
+    `side` is rounded down to a multiple of `stride`, but is at least `stride`: strips have to
+    sample the same columns as the whole plane. `margin` is how far a result depends on its input.
     """
     margin += margin % stride
     step = max(side // stride, 1) * stride
@@ -114,18 +106,9 @@ def cut_into_strips(length: int, side: int, margin: int, stride: int = 1) -> lis
 
 
 def strip_around(keep: slice, length: int, margin: int, step: int) -> Strip:
-    """A strip that keeps some columns, or rows, of a plane and reads whole steps around them.
+    """A strip that keeps some columns, or rows, and reads a margin around them.
 
-    Parameters
-    ----------
-    keep : slice
-        Which to keep.
-    length : int
-        How many the plane has.
-    margin : int
-        What to read on both sides of those kept.
-    step : int
-        What is read begins and ends at multiples of it, or at the border of the plane.
+    What is read begins and ends at multiples of `step`, or at the border of the plane.
     """
     start = max(0, keep.start - margin) // step * step
     return Strip(slice(start, min(length, -(-(keep.stop + margin) // step) * step)), keep)
@@ -133,13 +116,13 @@ def strip_around(keep: slice, length: int, margin: int, step: int) -> Strip:
 
 @dataclass(frozen=True)
 class Tiling:
-    """Columns that each strip adds to the result and rows of a band, in image pixels."""
+    """Columns that a strip adds to the result, and rows of a band, in image pixels."""
 
     side: int
     band: int
 
     def halved(self) -> Tiling:
-        """Half as much at once."""
+        """A tiling of half the size."""
         return Tiling(max(SMALLEST_SIDE, self.side // 2), max(8, self.band // 2))
 
 
@@ -148,16 +131,7 @@ def choose_tiling(
 ) -> Tiling:
     """The widest strips, in bands of about `pixels` each, that need at most `budget` bytes.
 
-    Parameters
-    ----------
-    shape : (rows, columns)
-        Of the plane.
-    pixels : int
-        Pixels of a band that suit the device.
-    budget : int
-        Bytes to stay below.
-    size : callable
-        Bytes that strips of a width in bands of a height need.
+    ``size(side, band)`` returns the bytes that strips of a width in bands of a height need.
     """
     height, side = shape[0], shape[1]
     while True:
@@ -171,19 +145,9 @@ def choose_tiling(
 class ChannelSettings:
     """How the planes of one channel are presented to the network.
 
-    Parameters
-    ----------
-    scale : IntensityRange
-        The values that become 0 and 1.
-    noise : NoiseModel, optional
-        Noise in image units; None for a network that is not told the noise.
-    strength : float
-        Factor on the noise standard deviation.
-    noise_level : float
-        Standard deviation of the noise that is typical of the channel, for what needs a single one.
-    outliers : OutlierLimits, optional
-        What hot and dead pixels exceed, which are repaired before the network sees them; None to
-        leave them as they are.
+    `scale` are the values that become 0 and 1. `noise` is in image units, None for a network that
+    is not told it, and `strength` a factor on its standard deviation. `noise_level` is a typical
+    standard deviation. `outliers` are the limits for repairing outliers first, None to leave them.
     """
 
     scale: IntensityRange
@@ -197,12 +161,11 @@ class ChannelSettings:
 class Plane:
     """A plane to restore: its size and dtype, how to read it and where to write the result.
 
-    `read` and `write` take slices of rows and columns. `write` may be called again for rows that
-    it has had, with final values for them, after a band had to be repeated. `mask`, if there is
-    one, reads which pixels are missing. `is_stored` tells whether reading and writing have to do
-    with files or compression. `colors` is the noise of red, green and blue, in image units, if
-    what is read and written are these three, (3, rows, columns), to be restored together. `cuts`
-    tells which sides are no borders of the image: nothing near to them is kept.
+    `read` and `write` take slices of rows and columns. `write` may be called again for the same
+    rows, with final values, after a band had to be repeated. `mask` reads which pixels are missing.
+    `is_stored` is True if reading or writing involves files or compression. `colors` is the noise
+    of red, green and blue, in image units, if these are restored together; values then are
+    (3, rows, columns). Near sides that are in `cuts`, nothing is kept.
     """
 
     shape: tuple[int, int]
@@ -217,7 +180,7 @@ class Plane:
 
     @property
     def is_told_noise(self) -> bool:
-        """Whether the network is told the noise of the plane, or of its colours."""
+        """True if the network is told the noise of the plane, or of its colours."""
         return bool(self.colors) or self.settings.noise is not None
 
 
@@ -245,7 +208,7 @@ def part_of(plane: Plane, rows: Strip, columns: Strip) -> Plane:
 
 
 def _kept(strip: Strip, part: slice) -> tuple[slice, slice]:
-    """What is kept of a part of what is read: in the plane, and in the part; it may be empty."""
+    """The kept part of a window of a strip, in plane and in window coordinates; may be empty."""
     first = strip.read.start + part.start
     start = max(strip.keep.start, first)
     stop = min(strip.keep.stop, strip.read.start + part.stop)
@@ -253,7 +216,7 @@ def _kept(strip: Strip, part: slice) -> tuple[slice, slice]:
 
 
 def _moved(read: ReadWindow, rows: Strip, columns: Strip) -> ReadWindow:
-    """Reads windows that are counted from the first pixel that strips read."""
+    """Read windows in the coordinates of strips, which count from the first pixel read."""
     y, x = rows.read.start, columns.read.start
 
     def read_moved(rows: slice, columns: slice) -> npt.NDArray[Any]:
@@ -265,14 +228,14 @@ def _moved(read: ReadWindow, rows: Strip, columns: Strip) -> ReadWindow:
 
 
 class PlaneRestorer(Protocol):
-    """Whatever restores planes one by one."""
+    """Restores planes one by one."""
 
     @property
     def row_margin(self) -> int | None:
-        """Rows beyond those kept that their result depends on; None if it needs whole planes."""
+        """Rows beyond the kept ones that the result depends on; None if it needs whole planes."""
 
     def restore(self, plane: Plane) -> Iterator[int]:
-        """Restore a plane, yielding now and then how many of its pixels are finished."""
+        """Restore a plane, yielding now and then the number of finished pixels."""
 
     def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
-        """Restore a part of a plane, reading no more of it than the result depends on."""
+        """Restore a window of a plane, reading no more of it than the result depends on."""

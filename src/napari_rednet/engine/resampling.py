@@ -1,7 +1,7 @@
-"""Bicubic resampling: antialiased when it makes images smaller, as in the super-resolution papers.
+"""Bicubic resampling, antialiased when it makes images smaller.
 
-Along each axis it is a product with a matrix, so that each patch of a batch can have a factor of
-its own. Windows of large planes are enlarged with the same kernel, read band by band.
+Each axis is multiplied by a matrix, so that each patch of a batch can have its own factor. Windows
+of large planes are enlarged with the same kernel, read band by band.
 """
 
 from __future__ import annotations
@@ -26,15 +26,7 @@ REACH = 8
 
 
 def resample(image: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Bicubic resampling (a = -0.5) to another shape, antialiased along axes that shrink.
-
-    Parameters
-    ----------
-    image : (N, C, Y, X) Tensor
-        Of any values.
-    shape : (rows, columns)
-        Of the result.
-    """
+    """Bicubic resampling (a = -0.5) of (N, C, Y, X), antialiased along axes that shrink."""
     rows, columns = (
         torch.from_numpy(bicubic_matrix(old, new)).to(image)
         for old, new in zip(image.shape[-2:], shape, strict=True)
@@ -46,13 +38,9 @@ def resample(image: Tensor, shape: tuple[int, int]) -> Tensor:
 def bicubic_matrix(old: int, new: int) -> npt.NDArray[np.float64]:
     """Weights (new, old) that resample a line of pixels; rows add up to 1.
 
-    Pixels are areas: those of both grids span the same length. Beyond the ends nothing is
-    assumed; the weights of the pixels there are are scaled up.
-
-    References
-    ----------
-    .. [1] R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP
-       1981.
+    Pixels are areas: those of both grids span the same length. Weights of pixels beyond the ends
+    are dropped and the others scaled up. R. Keys, "Cubic convolution interpolation", IEEE TASSP
+    1981.
     """
     ratio = old / new
     width = max(ratio, 1.0)
@@ -73,31 +61,16 @@ def cubic_kernel(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class EnlargementCorruption:
-    """Bicubic enlargements of images made smaller, the input of super-resolution.
+    """Bicubic enlargements of shrunk images, each with one of the factors `scales` at random.
 
-    Each image of a batch gets one of the factors at random.
-
-    Parameters
-    ----------
-    scales : tuple of int
-        Factors.
-    margin : int
-        Pixels at each side of a patch that are cut off: what was beyond them is not known.
+    `margin` pixels at each side of a patch are cut off, since they depend on pixels beyond it.
     """
 
     scales: tuple[int, ...] = (2, 3, 4)
     margin: int = 16
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrupt a batch of square patches.
-
-        Returns
-        -------
-        inputs, targets : (N, 1, Y - 2 margin, X - 2 margin) Tensor
-            The enlargements, and the images as they were.
-        weights : (N, 1, 1, 1) Tensor
-            Larger for small factors, whose errors are small.
-        """
+        """Corrupt square patches: enlargements, originals, weights that favour small factors."""
         there_and_back = torch.stack([self._matrix(clean, s) for s in self.scales])
         chosen = (uniform(clean, generator) * len(self.scales)).long().flatten()
         matrices = there_and_back[chosen].unsqueeze(1)
@@ -125,8 +98,7 @@ def blur(clean: Tensor, psf: Tensor) -> Tensor:
 def enlarge(image: Tensor, scale: int) -> Tensor:
     """Bicubic enlargement (a = -0.5) of images (N, 1, Y, X) by an integer factor.
 
-    It equals `napari_rednet.engine.degradations.resample`, but needs time and memory in proportion
-    to the image. Each pixel becomes `scale` x `scale` pixels, whose weights repeat.
+    It equals `resample`, but needs time and memory in proportion to the image.
     """
     return _enlarge_rows(_enlarge_rows(image, scale).transpose(2, 3), scale).transpose(2, 3)
 
@@ -141,7 +113,7 @@ def _enlarge_rows(image: Tensor, scale: int) -> Tensor:
         terms = [
             (weight, slice(k, k + image.shape[2])) for k, weight in enumerate(weights) if weight
         ]
-        # Beyond the border nothing is assumed: the weights that remain are scaled up.
+        # Weights of pixels beyond the border are dropped and the others scaled up.
         parts.append(_weighted(padded, terms) / _weighted(inside, terms))
     stacked = torch.stack(parts, 3)
     return stacked.reshape(len(image), 1, -1, image.shape[3])
@@ -157,16 +129,16 @@ def _weighted(padded: Tensor, terms: list[tuple[float, slice]]) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _phases(scale: int) -> tuple[tuple[float, ...], ...]:
-    """Weights of a pixel and its four neighbours for each of the pixels that it becomes."""
+    """Weights of a pixel and its four neighbours for each of the `scale` pixels that it becomes."""
     positions = (np.arange(scale) + 0.5) / scale - 0.5
     weights = cubic_kernel(np.arange(-2, 3) - positions[:, None])
     return tuple(tuple(map(float, row)) for row in weights)
 
 
 def read_enlarged(read: ReadWindow, shape: tuple[int, int], scale: int) -> ReadWindow:
-    """A function that reads windows of an enlarged plane; float, in the plane's units.
+    """Make a function that reads windows of an enlarged plane as floats in the plane's units.
 
-    Pixels that are not finite become as many that have their value, and do not spread.
+    A non-finite pixel becomes `scale` x `scale` pixels of its value and does not spread.
     """
 
     def read_window(rows: slice, columns: slice) -> npt.NDArray[np.floating]:
@@ -185,7 +157,6 @@ def read_enlarged(read: ReadWindow, shape: tuple[int, int], scale: int) -> ReadW
 
 
 def _source(part: slice, side: int, scale: int) -> slice:
-    """Pixels of the small plane that a part of the large one is made of."""
     return slice(max(0, part.start // scale - REACH), min(side, -(-part.stop // scale) + REACH))
 
 

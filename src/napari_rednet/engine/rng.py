@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """A standard normal number for every pixel."""
+    """Standard normal numbers of the shape of `like`."""
     return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 

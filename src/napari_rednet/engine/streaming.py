@@ -1,7 +1,7 @@
 """Exact execution of a RED-Net in bands of rows, with memory that does not depend on the height.
 
-Every layer keeps the last rows of its input, so that the next band continues where this one
-ended and each layer emits only rows that are final::
+Every layer keeps the last rows of its input, so that the next band continues where this one ended
+and each layer emits only rows that are final::
 
     rows in        conv 1         conv 2          ...        deconv n      rows out
     ┌──────┐  push ┌──────┐  push ┌──────┐                   ┌──────┐
@@ -10,9 +10,9 @@ ended and each layer emits only rows that are final::
                    └──────┘       └──────┘                   └──────┘
                        └── skip: a queue of rows ──────▶ + ──┘
 
-Zeros around the image are the zero padding of the paper. Nothing is computed twice, and the result
-does not depend on where the bands are cut. Where a part of an image is restored, its sides are no
-borders: every layer makes only what depends on nothing beyond them, which is less and less.
+Images are padded with zeros as in the paper. Nothing is computed twice, and the result does not
+depend on where the bands are cut. At cut sides, which are not image borders, there is no padding:
+every layer's result is smaller than its input, by the pixels that depend on what lies beyond.
 """
 
 from __future__ import annotations
@@ -54,32 +54,27 @@ class Layer:
         return self.weight.shape[-1]
 
     def made_of(self, length: int) -> int:
-        """Rows, or columns, that come of so many with their padding."""
+        """Output length for an input length that includes the padding."""
         return max(0, (length - self.kernel) // self.stride + 1)
 
     def padding(self, is_cut: bool) -> int:
-        """Zeros at a side; at one that is cut, less than none where this keeps to the grid."""
+        """Zeros to pad a side with; at a cut side 0, or -1 (crop one) with stride 2."""
         return 1 - self.stride if is_cut else 1
 
 
 Join = Callable[[Tensor, Tensor], Tensor]
-"""From the inputs of a network and what it adds to the image in them to the restored image."""
+"""Makes the restored image from the network's inputs and its residual."""
 
 
 def add_residual(inputs: Tensor, residual: Tensor) -> Tensor:
-    """The image in the first channels of the inputs, and what a network adds to it."""
+    """Add a network's residual to the image in the first channels of its inputs."""
     return inputs[:, : residual.shape[1]] + residual
 
 
 class StreamableNetwork:
-    """A RED-Net made ready to run in bands; shared by any number of streams.
+    """A RED-Net prepared to run in bands; shared by any number of streams.
 
-    Parameters
-    ----------
-    network : RedNet
-        The network; its weights are copied.
-    device, dtype :
-        Where and in which precision to run. The sum with the input is always float32.
+    Weights are copied to `device` in `dtype`; the sum with the input is always float32.
     """
 
     def __init__(self, network: RedNet, device: torch.device, dtype: torch.dtype) -> None:
@@ -93,10 +88,10 @@ class StreamableNetwork:
         self._can_fuse = _can_fuse(device, dtype)
 
     def convolve(self, x: Tensor, layer: Layer) -> Tensor:
-        """Convolve rows that bring their own padding; ReLU for all layers but the last."""
+        """Convolve rows that include their padding; ReLU for all layers but the last."""
         if layer.stride > 1 and layer.made_of(x.shape[3]) == 1:
-            # Where one column comes out, oneDNN (PyTorch 2.13, bfloat16 on AMX) reads memory that
-            # is not the image's.
+            # For a single output column, oneDNN (PyTorch 2.13, bfloat16 on AMX) reads memory
+            # outside of the image.
             return self.convolve(F.pad(x, (0, layer.stride)), layer)[..., :1]
         is_hidden = layer is not self.layers[-1]
         stride, padding = [layer.stride] * 2, [0, 0]
@@ -113,7 +108,7 @@ class StreamableNetwork:
         weight = layer.weight.detach()
         bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
         if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-            # A fused ReLU would turn what comes of it into zeros, and nobody would notice.
+            # A fused ReLU would turn NaN into zeros, and nobody would notice.
             raise ModelError("the weights are damaged: they hold values that are not finite")
         stride = layer.stride[0]
         if isinstance(layer, nn.ConvTranspose2d):
@@ -128,24 +123,11 @@ class StreamableNetwork:
 
 
 class RowStream:
-    """One pass of a network over the rows of a batch of planes of one width.
+    """One pass of a network over the rows of a batch of planes, `width` columns each.
 
-    Parameters
-    ----------
-    network : StreamableNetwork
-        What to run.
-    width : int
-        Columns of the planes.
-    cuts : Cuts
-        Which of their sides are no borders of the image. The result nearer to these than the
-        receptive field is meaningless, and not computed where this saves work.
-    join : callable
-        Makes the result, from the inputs and what the network adds to the image.
-
-    Examples
-    --------
-    ``torch.cat([stream.push(band) for band in bands] + [stream.finish()], dim=2)`` is the
-    network's result for ``torch.cat(bands, dim=2)``.
+    ``torch.cat([*map(stream.push, bands), stream.finish()], 2)`` is the network's result for
+    ``torch.cat(bands, 2)``. Results closer to the sides in `cuts` than the receptive field are
+    meaningless. `join` makes the result from inputs and residual, by default `add_residual`.
     """
 
     def __init__(
@@ -171,9 +153,10 @@ class RowStream:
         self._rows_in = self._rows_out = 0
 
     def push(self, rows: Tensor, *, is_last: bool = False) -> Tensor:
-        """Add rows (N, in_channels, rows, X), float32; return the output rows final now.
+        """Add rows (N, in_channels, rows, X), float32; return the output rows that are final now.
 
-        Further channels are for `join` alone. `finish` pushes what odd heights are extended by.
+        Additional channels are for `join` alone. `is_last` is for `finish`, which pushes the row
+        that odd heights are extended by.
         """
         if not is_last:
             if rows.shape[2] == 0:
@@ -203,17 +186,16 @@ class RowStream:
         return self.push(extra, is_last=True)
 
     def _extended(self, rows: Tensor) -> Tensor:
-        """Rows with the column that odd widths are extended by; the last one is kept."""
         padded = F.pad(rows, (0, self._extra_column, 0, 0), mode="replicate")
         self._rows_in += rows.shape[2]
         self._last_row = padded[:, :, -1:]
         return padded
 
     def _joined(self, i: int, x: Tensor, is_last: bool) -> Tensor:
-        """What layer `i` sees: the rows it kept, the new ones, and zeros around the image.
+        """Input of layer `i`: the rows it kept, the new ones, and zeros around the image.
 
-        The new ones are what the layer before made, and what a skip connection adds to it. All
-        layers use the same memory in turn: fresh memory for each would cost more than the copies.
+        The new rows are the output of the layer before, plus that of a skip connection. All layers
+        use the same memory in turn: fresh memory for each would cost more than the copies.
         """
         layer, carry = self._network.layers[i], self._carries[i]
         source = self._network.source_of.get(i - 1)
@@ -236,7 +218,7 @@ class RowStream:
         return seen
 
     def _framed(self, residual: Tensor, is_last: bool) -> Tensor:
-        """Zeros where nothing was computed, at the sides that are cut."""
+        """Pad the residual with zeros where cut sides left nothing to compute."""
         if self._cuts == NOT_CUT:
             return residual
         left, right, top, bottom = self._margins
@@ -244,7 +226,7 @@ class RowStream:
         return F.pad(residual, (left, right, top * begins, bottom * is_last))
 
     def _workspace(self, x: Tensor, rows: int, width: int) -> Tensor:
-        """Memory for rows like those of `x`, without gaps between planes, which would be copied."""
+        """Reused memory for rows like those of `x`; gaps between planes would force copies."""
         planes, channels = x.shape[:2]
         count = planes * rows * width * channels
         found = self._workspaces.get(channels)
@@ -253,7 +235,6 @@ class RowStream:
         return found[:count].view(planes, rows, width, channels).permute(0, 3, 1, 2)
 
     def _cut(self, rows: Tensor) -> Tensor:
-        """Remove what odd sizes were extended by."""
         kept = rows[:, : self._network.config.out_channels]
         kept = kept[:, :, : self._rows_in - self._rows_out]
         self._rows_out += kept.shape[2]
@@ -261,17 +242,14 @@ class RowStream:
 
 
 def run_in_bands(network: StreamableNetwork, image: Tensor, band: int) -> Tensor:
-    """Run a network over an image that is there as a whole, in bands for the cache's sake."""
+    """Run a network over a whole image, in bands that fit into the cache."""
     stream = RowStream(network, image.shape[3])
     parts = [stream.push(rows) for rows in torch.split(image, band, 2)]
     return torch.cat([*parts, stream.finish()], 2)
 
 
 class _RowQueue:
-    """Rows that wait for the layers in between to catch up.
-
-    Of these, each makes a row, or a column, less at the sides that are cut.
-    """
+    """Rows of a skip connection, waiting for the layers in between, which crop cut sides."""
 
     def __init__(self, cuts: Cuts = NOT_CUT, layers: int = 0) -> None:
         self._bands: deque[Tensor] = deque()
@@ -284,7 +262,7 @@ class _RowQueue:
             self._bands.append(rows[:, :, unused:, self._left : rows.shape[3] - self._right])
 
     def take(self, count: int, like: Tensor) -> Tensor:
-        """Take so many rows, of the channels of `like`."""
+        """Take `count` rows, with the channels of `like`."""
         taken = [like[:, :, :0]]
         while count > 0:
             band = self._bands.popleft()
@@ -308,7 +286,7 @@ class _RowQueue:
 
 
 def _can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN's convolution with ReLU, which spares a pass over memory, can be called."""
+    """True if oneDNN's convolution with ReLU, which saves a pass over memory, can be called."""
     if device.type != "cpu" or not torch.backends.mkldnn.enabled:
         return False
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
@@ -319,20 +297,11 @@ def _can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _no_rows(seen: Tensor, layer: Layer) -> Tensor:
-    """What a layer makes of too few rows."""
     return seen.new_empty((seen.shape[0], layer.weight.shape[0], 0, layer.made_of(seen.shape[3])))
 
 
 def stream_bytes(config: NetworkConfig, width: int, band: int, item_bytes: int) -> int:
-    """Memory that a stream holds at its peak, in bytes, for one plane.
-
-    Parameters
-    ----------
-    width, band : int
-        Columns of the plane and rows of a band, in image pixels.
-    item_bytes : int
-        Bytes per value: 2 in half precision, 4 in float32.
-    """
+    """Peak memory of a stream in bytes for one plane; `width` and `band` are in image pixels."""
     columns, rows = -(-width // config.stride), -(-band // config.stride)
     carried = 2 * config.layers
     waiting = sum(2 * i + 1 + (config.half - i - 1) * 2 for _, i in config.skip_pairs)
@@ -344,17 +313,7 @@ def stream_bytes(config: NetworkConfig, width: int, band: int, item_bytes: int) 
 
 @dataclass
 class NetworkRunner:
-    """Runs a network over images that are there as a whole, and prepares it for streaming.
-
-    Parameters
-    ----------
-    network : RedNet
-        The network.
-    device : torch.device
-        Where to run.
-    ensemble : bool
-        Average over the 8 orientations.
-    """
+    """Runs a network, or its ensemble over 8 orientations, over whole images."""
 
     network: RedNet
     device: torch.device

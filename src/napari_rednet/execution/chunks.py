@@ -1,4 +1,4 @@
-"""Arrays in compressed chunks, read and written chunk by chunk whatever windows are asked for."""
+"""Arrays in compressed chunks, read and written in whole chunks whatever windows are asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ChunkIndex = tuple[int, ...]
 
 
 def chunks_of(array: Any) -> tuple[int, ...] | None:
-    """The shape of what an array stores as one piece; None if it is not made of such."""
+    """Shape of an array's chunks; None if it is not chunked."""
     chunks = getattr(array, "chunks", None)
     if not isinstance(chunks, tuple) or not all(isinstance(c, int) for c in chunks):
         return None
@@ -27,18 +27,18 @@ def chunks_of(array: Any) -> tuple[int, ...] | None:
 
 
 def written_chunks_of(array: Any) -> tuple[int, ...] | None:
-    """The shape of what can only be written as a whole: shards of chunks, where there are any."""
+    """Shape of the smallest unit that can be written: shards if there are any, else chunks."""
     return getattr(array, "shards", None) or chunks_of(array)
 
 
 def chunks_in(window: Window, chunks: Sequence[int]) -> Iterator[ChunkIndex]:
-    """The chunks that a window lies in."""
+    """Indices of the chunks that a window overlaps."""
     sides = zip(window, chunks, strict=True)
     yield from product(*(range(s.start // c, -(-s.stop // c)) for s, c in sides))
 
 
 def window_of(chunk: ChunkIndex, chunks: Sequence[int], shape: Sequence[int]) -> Window:
-    """The pixels of a chunk."""
+    """Window of the pixels of a chunk."""
     sides = zip(chunk, chunks, shape, strict=True)
     return tuple(slice(i * c, min(n, (i + 1) * c)) for i, c, n in sides)
 
@@ -52,29 +52,21 @@ def as_window(index: Sequence[int | slice], shape: Sequence[int]) -> Window:
 
 
 def shifted(window: Window, origin: Window) -> Window:
-    """A window, counted from the first pixel of another."""
+    """A window in the coordinates of another one."""
     return tuple(
         slice(w.start - o.start, w.stop - o.start) for w, o in zip(window, origin, strict=True)
     )
 
 
 def overlap(one: Window, other: Window) -> Window:
-    """What two windows have in common."""
+    """Intersection of two windows."""
     return tuple(
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
     )
 
 
 class ChunkReader:
-    """Reads windows of an array and keeps the chunks that they came from for the next one.
-
-    Parameters
-    ----------
-    array : array
-        With chunks.
-    capacity : int
-        How many bytes of chunks to keep; those of the last window are kept anyway.
-    """
+    """Reads windows of a chunked array, and keeps `capacity` bytes of chunks for the next ones."""
 
     def __init__(self, array: Any, capacity: int) -> None:
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
@@ -86,7 +78,6 @@ class ChunkReader:
         self._bytes = 0
 
     def __getitem__(self, index: Sequence[int | slice]) -> npt.NDArray[Any]:
-        """The values of a window."""
         window = as_window(index, self.shape)
         values = np.empty([s.stop - s.start for s in window], self.dtype)
         needed = list(chunks_in(window, self._chunks))
@@ -108,7 +99,7 @@ class ChunkReader:
     def _load(self, chunk: ChunkIndex, place: Window) -> npt.NDArray[Any]:
         try:
             return np.asarray(self._array[place])
-        except (OSError, RuntimeError, ValueError) as error:  # as codecs of all kinds raise them
+        except (OSError, RuntimeError, ValueError) as error:  # the errors of all kinds of codecs
             index = ", ".join(map(str, chunk))
             raise ImageFileError(
                 f"chunk ({index}) of the image cannot be read: {error}; copy the file again from "
@@ -123,21 +114,13 @@ class ChunkReader:
 
 @dataclass
 class _Open:
-    """A chunk that is being filled."""
-
     values: npt.NDArray[Any]
     is_known: npt.NDArray[np.bool_]
 
 
 @dataclass
 class ChunkWriter:
-    """Collects windows until a chunk is full, and writes it once.
-
-    Parameters
-    ----------
-    array : array
-        With chunks.
-    """
+    """Collects windows of a chunked array and writes each chunk once, when it is full."""
 
     array: Any
     checksums: dict[ChunkIndex, int] = field(default_factory=dict, init=False)
@@ -145,18 +128,17 @@ class ChunkWriter:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array."""
+        """Shape of the array."""
         return tuple(self.array.shape)
 
     def __setitem__(self, index: Sequence[int | slice], values: npt.NDArray[Any]) -> None:
-        """Put values into a window."""
         window = as_window(index, self.shape)
         block = np.asarray(values).reshape([s.stop - s.start for s in window])
         for chunk in chunks_in(window, self._chunks):
             self._put(chunk, window, block)
 
     def flush(self) -> int:
-        """Write what is there of chunks that are not full; return a checksum of all since."""
+        """Write chunks that are not full; return a checksum of all chunks since the last flush."""
         for chunk, part in list(self._open.items()):
             place = window_of(chunk, self._chunks, self.shape)
             values = np.where(part.is_known, part.values, np.asarray(self.array[place]))
@@ -187,12 +169,12 @@ class ChunkWriter:
 
 
 def checksum_of(chunks: dict[ChunkIndex, int]) -> int:
-    """One number for the checksums of several chunks, whatever order they were written in."""
+    """Checksum of the checksums of several chunks, whatever order they were written in."""
     return zlib.crc32(repr(sorted(chunks.items())).encode())
 
 
 def read_checksum(array: Any, windows: Sequence[Window]) -> int:
-    """The checksum of the chunks in some windows, as they are stored now."""
+    """Checksum of the chunks in some windows, as they are stored now."""
     chunks = written_chunks_of(array) or tuple(array.shape)
     found = {c for window in windows for c in chunks_in(window, chunks)}
     sums = {}

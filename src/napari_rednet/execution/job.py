@@ -1,4 +1,4 @@
-"""What is to be restored, plane by plane, whatever array it lies in; what is masked stays."""
+"""Jobs: how to restore an array of any kind plane by plane; masked pixels stay as they are."""
 
 from __future__ import annotations
 
@@ -29,35 +29,20 @@ if TYPE_CHECKING:
 Index = Any
 
 SettingsOf = Callable[[Samples, int], "ChannelSettings"]
-"""From the sample windows of a channel, and its number, to its settings."""
+"""Maps the sample windows and the number of a channel to its settings."""
 
 MakeRestorer = Callable[..., "PlaneRestorer"]
-"""Makes a runner, on `device` if one is named; called where the work is done, which may be another
-process."""
+"""Makes a `PlaneRestorer`, on `device` if given, maybe in another process than the job's."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """How to restore an array, whatever array it is.
+    """How to restore an array of any kind.
 
-    Parameters
-    ----------
-    layout : PlaneLayout
-        Its axes.
-    make_restorer : callable
-        Makes what restores its planes.
-    settings_of : callable
-        How its channels are presented to the network. Pixels that a mask covers are NaN in the
-        sample windows.
-    scale : int
-        How much larger the planes become.
-    color : ColorMode, optional
-        How the channels, if they are colours, are restored together; None if each by itself.
-    devices : tuple of str
-        Devices to compute on side by side, if there are several.
-    outlier_share : float, optional
-        Hot and dead pixels exceed this share of the range, and are repaired; if it is None, they
-        are left as they are.
+    `settings_of` measures a channel in sample windows, in which masked pixels are NaN. `scale`
+    enlarges the planes. `color` None restores each channel by itself. `devices` are used at the
+    same time. Outliers exceed `outlier_share` of the range and are repaired, None leaves them.
+    `dtype` is that of the result, None for that of the array.
     """
 
     layout: PlaneLayout
@@ -70,11 +55,11 @@ class Job:
     dtype: np.dtype[Any] | None = None
 
     def result_dtype(self, array: Any) -> np.dtype[Any]:
-        """Of what an array is restored to."""
+        """Dtype of the result for an array."""
         return np.dtype(array.dtype) if self.dtype is None else self.dtype
 
     def settings(self, samples: Samples, channel: int) -> ChannelSettings:
-        """How a channel is presented, given samples of it as it is."""
+        """Settings of a channel; `samples` still have their outliers."""
         if self.outlier_share is None:
             return self.settings_of(samples, channel)
         samples = samples.without_outliers(self.outlier_share)
@@ -91,7 +76,7 @@ class Job:
 
     @property
     def is_by_luminance(self) -> bool:
-        """Whether the channels are colours of which the luminance is restored."""
+        """True if the channels are colours of which the luminance is restored."""
         return self.color is ColorMode.LUMINANCE
 
 
@@ -116,10 +101,7 @@ def plane_of(
     mask: Any = None,
     repairs: Repairs | None = None,
 ) -> Plane:
-    """A plane of an array, to be restored into the same place of another.
-
-    What is repaired in it is counted if `repairs` are given.
-    """
+    """A plane of `source`, to be restored into the same place of `target`; counts its repairs."""
     from napari_rednet.engine.planes import Plane
 
     shape = job.layout.enlarged(job.scale).plane_shape
@@ -145,14 +127,14 @@ def plane_of(
 
 
 def is_in_memory(array: Any) -> bool:
-    """Whether neither files nor compression are between us and the values."""
+    """True if reading values needs neither files nor decompression."""
     if isinstance(array, MaskedImage):
         return is_in_memory(array.values)
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
 def _limits(job: Job, key: PlaneKey, settings: Sequence[ChannelSettings]) -> OutlierLimits | None:
-    """What the outliers of a plane exceed; None if they are left as they are."""
+    """Outlier limits of a plane; None to leave outliers."""
     if not job.color:
         return settings[key.channel].outliers
     if key.channel >= COLORS:  # transparency
@@ -168,7 +150,7 @@ def _ends(
     limits: OutlierLimits | None,
     repairs: Repairs | None,
 ) -> tuple[ReadWindow, WriteWindow]:
-    """How a plane of one channel is read, and written."""
+    """Functions that read and write a plane of one channel."""
     from napari_rednet.engine.resampling import read_enlarged
 
     read, write = _window_reader(source, key), _writer(job, source, target, key)
@@ -199,13 +181,13 @@ def _writer(job: Job, source: Any, target: Any, key: PlaneKey) -> WriteWindow:
 
 
 def sample_windows(array: Any, layout: PlaneLayout, channel: int) -> Samples:
-    """Parts of a channel that represent it, in native byte order."""
+    """Windows that represent a channel, in native byte order."""
     source = readable(array)
     return Samples(_native(source[index]) for index in layout.sample_windows(channel))
 
 
 def readable(array: Any, capacity: int = 0) -> Any:
-    """An array to read from: one of chunks keeps some bytes, and names what cannot be read."""
+    """An array to read from; a chunked one with a cache of `capacity` bytes and clear errors."""
     return array if chunks_of(array) is None else ChunkReader(array, capacity)
 
 
@@ -219,7 +201,7 @@ def all_samples(job: Job, array: Any, mask: Any) -> Iterator[Samples]:
 
 
 def sampled_windows(job: Job) -> list[list[tuple[int | slice, ...]]]:
-    """Indices of the sample windows of each channel or colour, or of all colours in one."""
+    """Indices of the sample windows of each channel or colour; in one list if by luminance."""
     channels = [job.layout.sample_windows(c) for c in range(job.layout.channels)]
     if not job.color:
         return channels
@@ -231,7 +213,7 @@ def sampled_windows(job: Job) -> list[list[tuple[int | slice, ...]]]:
 
 
 def as_samples(parts: Sequence[Any], covers: Sequence[Any], *, is_color: bool) -> Samples:
-    """Windows as they are measured: colours as luminance, missing pixels as NaN."""
+    """Windows ready to be measured: colours as luminance, missing pixels as NaN."""
     windows = [_native(part) for part in parts]
     if is_color:
         return Samples(windows, _luminance_of)
@@ -251,19 +233,13 @@ def _native(values: Any) -> npt.NDArray[Any]:
 
 
 def is_dask(array: Any) -> bool:
-    """Whether an array is a dask array, without importing dask."""
+    """True for a dask array; does not import dask."""
     dask_array = sys.modules.get("dask.array")
     return dask_array is not None and isinstance(array, dask_array.Array)
 
 
 class MaskedImage:
-    """A masked array to read from, a part at a time: what is masked is NaN.
-
-    Parameters
-    ----------
-    array : masked array
-        Of any real dtype.
-    """
+    """Read access to a masked array in which masked pixels are NaN."""
 
     def __init__(self, array: ma.MaskedArray[Any, Any]) -> None:
         self.values: npt.NDArray[Any] = ma.getdata(array)
@@ -272,16 +248,16 @@ class MaskedImage:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether there are pixels, and all are masked."""
+        """True if there are pixels and all of them are masked."""
         return bool(self.mask.size) and bool(self.mask.all())
 
     @property
     def working_dtype(self) -> np.dtype[Any]:
-        """A float dtype that its values and NaN fit in."""
+        """A float dtype that holds its values and NaN."""
         return self.dtype if self.dtype.kind == "f" else np.dtype(working_dtype(self.dtype))
 
     def __getitem__(self, index: Index) -> npt.NDArray[Any]:
-        """A part; of the dtype of the array if nothing of it is masked."""
+        """A window; of the dtype of the array if none of its pixels is masked."""
         values, mask = self.values[index], self.mask[index]
         if not mask.any():
             return np.asarray(values)
@@ -290,31 +266,21 @@ class MaskedImage:
         return np.asarray(result)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """The whole; called by numpy."""
         return np.asarray(self[...], dtype)
 
     def finished(
         self, index: tuple[int | slice, ...], spatial: tuple[int, int], scale: int, result: Any
     ) -> npt.NDArray[Any]:
-        """A part of the result in the dtype of the array, with the masked pixels as they were.
+        """A window of the result in the dtype of the array, with masked pixels unchanged.
 
-        Parameters
-        ----------
-        index : tuple of int or slice
-            Which part of the result, which may be enlarged.
-        spatial : (int, int)
-            The axes Y and X.
-        scale : int
-            How many times larger they are in the result.
-        result : array
-            Float; what lies at masked pixels has no meaning.
+        `index` counts in the result, `scale` times larger along the axes `spatial` (Y and X).
         """
         values, mask = (_enlarged(part, index, spatial, scale) for part in (self.values, self.mask))
         known = np.where(mask, 0, result)
         return np.where(mask, values, round_to(known, self.dtype))
 
     def result(self, values: npt.NDArray[Any], spatial: tuple[int, int], scale: int) -> Any:
-        """A result with the mask of the array."""
+        """The result as a masked array with the enlarged mask."""
         mask = self.mask
         for axis in spatial:
             mask = mask.repeat(scale, axis)
@@ -327,7 +293,7 @@ def _enlarged(
     spatial: tuple[int, int],
     scale: int,
 ) -> npt.NDArray[Any]:
-    """A part of an array of which each pixel has become as many."""
+    """A window of the array as if each pixel were repeated `scale` x `scale` times."""
     small: list[int | slice] = []
     inner: list[slice] = []
     for axis, part in enumerate(index):

@@ -1,7 +1,4 @@
-"""Where results go: into an array, chunk by chunk, with a record of what is finished.
-
-Lazy results are stored block by block, on whatever computes dask's graphs.
-"""
+"""Outputs: arrays written chunk by chunk, with a record of the finished parts."""
 
 from __future__ import annotations
 
@@ -35,14 +32,15 @@ if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
     from napari_rednet.execution.samples import Samples
 
-# Blocks that a scheduler of this process is given at once, per processor: few enough to see them
-# come in, enough to leave no processor without work.
+# Blocks submitted at once to a scheduler in this process, per processor: few enough to report
+# progress, enough to keep every processor busy.
 _BLOCKS_AT_ONCE = 4
-# What dask is told where a client decides.
+# Scheduler settings under which a dask client computes.
 _ON_A_CLUSTER = (None, "distributed", "dask.distributed")
 Stored = tuple[int, int]
 """Number of a block, and the checksum of the chunks that it filled."""
-# What is lost are photons if one is about a step, nothing else is noise, and many pixels hold none.
+# Rounding loses photons if one photon is about one gray level, there is no other noise, and many
+# pixels hold none.
 _LEAST_GAIN = 0.75
 _LEAST_SHARE_WITHOUT = 0.3
 
@@ -67,12 +65,12 @@ class ResumableOutput:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array."""
+        """Shape of the array."""
         return tuple(self.array.shape)
 
     @property
     def dtype(self) -> Any:
-        """Of the array."""
+        """Dtype of the array."""
         return self.array.dtype
 
     def __setitem__(self, index: Any, values: Any) -> None:
@@ -82,17 +80,7 @@ class ResumableOutput:
 
 @dataclass(frozen=True)
 class Output:
-    """Where the parts of a job go, and which of them are finished.
-
-    Parameters
-    ----------
-    job : Job
-        The job.
-    array : array
-        What they go into.
-    record : Record, optional
-        What was finished before.
-    """
+    """Destination of the parts of a job; `record` has those that an earlier run finished."""
 
     job: Job
     array: Any
@@ -100,22 +88,22 @@ class Output:
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Of the array."""
+        """Shape of the array's units of writing; None if it is not chunked."""
         return written_chunks_of(self.array)
 
     def target(self) -> Any:
-        """What the windows of a part are written to; it may be used for one part after another."""
+        """An object to write the windows of a part to; it can be reused for the next part."""
         return self.array if self.chunks is None else ChunkWriter(self.array)
 
     def has(self, number: int, part: Part) -> bool:
-        """Whether a part was finished before, and is still what it was then."""
+        """True if a part was finished before and has not changed since."""
         if self.record is None or number not in self.record.finished:
             return False
         windows = [window for keys in part.planes for window in self._windows(keys, part)]
         return read_checksum(self.array, windows) == self.record.finished[number]
 
     def finish(self, number: int, target: Any) -> None:
-        """Write what is left of a part, and take note of it."""
+        """Write the rest of a part, and record it."""
         if not isinstance(target, ChunkWriter):
             return
         checksum = target.flush()
@@ -132,12 +120,8 @@ class Output:
 class Record:
     """A file with a line for each finished part, which survives a killed process.
 
-    Parameters
-    ----------
-    path : Path
-        The file; lines that are cut off are not counted.
-    identity : str
-        The first line; a file of another identity is begun anew.
+    `finished` maps part numbers to checksums. Truncated lines are dropped. `identity` is the first
+    line; a file of another identity is started anew.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -150,7 +134,7 @@ class Record:
         self._begin(identity)
 
     def add(self, number: int, checksum: int) -> None:
-        """Take note of a part."""
+        """Record a part."""
         with self._lock:
             self._append(number, checksum)
 
@@ -162,7 +146,7 @@ class Record:
             os.fsync(file.fileno())
 
     def _begin(self, identity: str) -> None:
-        """Write the file without what was cut off, in one go."""
+        """Rewrite the file without truncated lines, atomically."""
         entries = [json.dumps(entry) for entry in self.finished.items()]
         beside = self._path.with_name(self._path.name + ".part")
         beside.write_text("\n".join([json.dumps(identity), *entries]) + "\n")
@@ -181,24 +165,20 @@ def _entries(lines: list[str]) -> list[tuple[int, int]]:
 
 
 def output_for(job: Job, out: Any) -> Output:
-    """An output for what the user gave, or for a new array."""
+    """An output for the array that the user gave, or for a new one."""
     if not isinstance(out, ResumableOutput):
         return Output(job, out)
-    # Another number of devices makes other parts.
+    # Parts depend on the number of devices.
     cut = [part.rows.keep.stop for part in parts_of(job, written_chunks_of(out.array))]
     identity = f"{out.identity} {zlib.crc32(repr(cut).encode())}"
     return Output(job, out.array, Record(out.record, identity))
 
 
 def store_steps(lazy: Any, out: Any) -> Iterator[int]:
-    """Compute a dask array into an array, yielding how many pixels are there.
+    """Compute a dask array into a chunked array, yielding the number of pixels stored.
 
-    Parameters
-    ----------
-    lazy : dask array
-        No two of its blocks share a chunk of `out`.
-    out : array or ResumableOutput
-        With chunks. What a `ResumableOutput` has already is not computed again.
+    No two blocks of `lazy` may share a chunk of `out`. Blocks that a `ResumableOutput` has already
+    are not computed again.
     """
     from dask.array.core import slices_from_chunks
 
@@ -219,7 +199,7 @@ def store_steps(lazy: Any, out: Any) -> Iterator[int]:
 def _record(lazy: Any, out: Any) -> Record | None:
     if not isinstance(out, ResumableOutput):
         return None
-    # Other blocks are other parts.
+    # A record is only valid for the same blocks.
     return Record(out.record, f"{out.identity} {zlib.crc32(repr(lazy.chunks).encode())}")
 
 
@@ -230,7 +210,6 @@ def _is_there(record: Record | None, number: int, window: Window, target: Any) -
 
 
 def _tasks(lazy: Any, target: Any, windows: list[Window], numbers: list[int]) -> dict[int, Any]:
-    """What computes and stores each block."""
     import dask
 
     blocks = lazy.to_delayed().ravel()
@@ -268,7 +247,7 @@ def _as_they_come(futures: list[Any]) -> Iterator[Stored]:
 
 @contextmanager
 def _futures(client: Any, tasks: list[Any]) -> Iterator[list[Any]]:
-    """Work on a cluster, which ends with whoever waits for it."""
+    """Submit tasks to a cluster; cancel them when the caller stops waiting."""
     futures = client.compute(tasks)
     try:
         yield futures
@@ -277,7 +256,7 @@ def _futures(client: Any, tasks: list[Any]) -> Iterator[list[Any]]:
 
 
 def _client() -> Any:
-    """The cluster that dask computes on; None if it does so in this process."""
+    """The client of the cluster that dask computes on; None if it computes in this process."""
     import dask
 
     distributed = sys.modules.get("distributed")
@@ -290,7 +269,7 @@ def _client() -> Any:
 
 
 def is_too_coarse(dtype: np.dtype[Any], samples: Samples, settings: ChannelSettings) -> bool:
-    """Whether rounding to a dtype takes photons away from a channel, as samples of it show."""
+    """True if rounding to a dtype loses photons of a channel, judged by its samples."""
     noise = settings.noise
     if dtype.kind not in "iu" or noise is None:
         return False

@@ -1,4 +1,4 @@
-"""The parts of a job that are restored one after another, side by side, or when dask asks for them.
+"""The parts of a job, restored one after another, side by side, or when dask asks for them.
 
 A part is some rows of all planes that share chunks of the result::
 
@@ -37,30 +37,22 @@ from napari_rednet.execution.job import (
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings, Strip
 
-# A segment keeps at least so many rows for each row of its margin, and so many pixels of all planes
-# of a part together: more would be held until the chunks that they share are full.
+# Least rows of a segment per row of its margin, and the pixels of a part above which it is split:
+# they are held until the chunks that they share are full.
 _ROWS_PER_MARGIN = 16
 _LEAST_PIXELS = 2**26
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of some planes.
-
-    Parameters
-    ----------
-    planes : tuple of PlaneKeys
-        Which planes.
-    rows : Strip
-        Their rows, counted in the result.
-    """
+    """Rows of some planes; `rows` are counted in the result."""
 
     planes: tuple[PlaneKeys, ...]
     rows: Strip
 
 
 def parts_of(job: Job, chunks: Sequence[int] | None) -> Iterator[Part]:
-    """The parts of a job, given the chunks of the result; whole planes if it has none."""
+    """The parts of a job for the chunks of the result; whole planes if these are None."""
     if chunks is None and len(job.devices) > 1:
         chunks = [1] * len(job.shape)
     if chunks is None:
@@ -78,33 +70,28 @@ def parts_of(job: Job, chunks: Sequence[int] | None) -> Iterator[Part]:
 
 
 def row_segments(job: Job, chunk: int = 1, depth: int = 1) -> list[Strip]:
-    """The rows of the result in segments.
+    """Cut the rows of the result into segments.
 
-    Parameters
-    ----------
-    chunk : int
-        Rows of a chunk; segments end where chunks end.
-    depth : int
-        How many planes share a chunk.
+    Segments end where chunks of `chunk` rows end; `depth` is how many planes share a chunk.
     """
     height, width = job.layout.enlarged(job.scale).plane_shape
     restorer = job.make_restorer()
     if restorer.row_margin is None or not height or not width:
         return [whole(height)]
     margin, step = restorer.row_margin, chunk * (1 + chunk % 2)  # even, for all strides
-    # As few as leave no device without work, as many as can be held.
+    # Enough segments for all devices, and small enough to be held.
     rows = -(-height // max(1, len(job.devices)))
     rows = max(_ROWS_PER_MARGIN * margin, min(rows, -(-_LEAST_PIXELS // (width * depth))))
     return cut_into_strips(height, -(-rows // step) * step, margin, stride=2)
 
 
 def source_rows(job: Job, rows: Strip) -> slice:
-    """Rows of the source that a segment of the result is made of."""
+    """Rows of the source that a segment of the result depends on."""
     from napari_rednet.engine.outliers import REACH as OUTLIERS_REACH
     from napari_rednet.engine.resampling import REACH
 
     margin = 0 if job.scale == 1 else REACH
-    # Even, as rows of a network of stride 2 have to begin.
+    # Stays even: rows for a network of stride 2 have to begin at even rows.
     margin += 0 if job.outlier_share is None else OUTLIERS_REACH
     height = job.layout.plane_shape[0]
     start = max(0, rows.read.start // job.scale - margin)
@@ -112,7 +99,6 @@ def source_rows(job: Job, rows: Strip) -> slice:
 
 
 def _by_chunk(job: Job, chunks: Sequence[int]) -> list[tuple[tuple[int, ...], PlaneKeys]]:
-    """The planes, sorted by the chunks that they lie in."""
     numbered = [(_chunk_of(keys, chunks), keys) for keys in plane_keys(job)]
     return sorted(numbered, key=lambda entry: entry[0])
 
@@ -127,13 +113,13 @@ def _chunk_of(keys: PlaneKeys, chunks: Sequence[int]) -> tuple[int, ...]:
 def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | None = None) -> Any:
     """A dask array whose blocks are segments of the restored planes.
 
-    With `chunks`, those of an array that the result is about to go into, no two blocks share one,
-    and the settings are measured at once, lest this be done for each of the blocks.
+    `chunks` are those of the array that the result will be stored in. Then no two blocks share a
+    chunk, and the settings are measured once, now, rather than for each block.
     """
     import dask
     import dask.array as da
 
-    # Of their own in the graph: they travel to each worker once, not with each block.
+    # A node of the graph of its own is sent to each worker once, not with each block.
     shared = dask.delayed(job, traverse=False)
     settings = _lazy_settings(shared, job, array, mask)
     if chunks is not None:
@@ -174,7 +160,6 @@ def _measured(
 def _restored_segment(
     job: Job, shared: Any, settings: Any, sources: Sequence[Any], rows: Strip
 ) -> Any:
-    """Some rows of all planes: a block for each plane."""
     import dask.array as da
 
     y, x = job.layout.spatial_axes
@@ -206,7 +191,7 @@ def _restore_block(
     rows: Strip,
     block_info: Any = None,
 ) -> npt.NDArray[Any]:
-    """Restore the planes of one block, which brings the margin of its segment."""
+    """Restore the planes of one block, which includes the margin of its segment."""
     position = block_info[0]["array-location"]
     axis = job.layout.channel
     part = replace(job, layout=PlaneLayout(block.shape, axis))

@@ -1,7 +1,7 @@
 """Restorations: an array and how to restore it, as steps that can be watched and cancelled.
 
-Parts are restored one after another, or side by side on several devices. How long that will take
-is measured on a small plane that is made up.
+Parts are restored one after another, or side by side on several devices. The time this takes is
+estimated from a small synthetic plane.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 Steps = Generator[tuple[int, int], None, Any]
 """A run that yields (pixels done, pixels in all) and returns the restored image."""
-# Chunks of the source that are kept for the next band.
+# Cache for chunks of the source that the next band needs, too.
 _READ_BYTES = 2**27
 Numbered = tuple[int, Part]
-# Enough for a device to show what it can do, and for a CPU less than a second's work mostly.
+# Large enough to measure the speed of a device; on a CPU mostly less than a second's work.
 _SIDE, _WARM_UP_ROWS = 256, 32
 _MISSING = 0.02
 
@@ -92,13 +92,8 @@ def restoration_steps(
 ) -> Steps:
     """Restore all planes of `array` into `out`, or into a new array; lazily for dask arrays.
 
-    Parameters
-    ----------
-    find_mask : callable, optional
-        Returns which pixels are missing, as bool of the array's shape. That may take time.
-    repairs : Repairs, optional
-        Counts the pixels that are repaired; not those of dask arrays, which other processes may
-        compute, or nobody.
+    `find_mask`, which may take time, returns the missing pixels as bool of the array's shape.
+    Repairs of dask arrays are not counted, since other processes may make them, or nobody.
     """
     if is_dask(array):
         return _lazy_steps(job, array, out, find_mask)
@@ -132,7 +127,7 @@ def _eager_steps(
 
 
 def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
-    """How the channels are presented, as measured; warns of rounding that takes photons away."""
+    """Measure the settings of the channels; warn if rounding would lose photons."""
     settings, is_coarse = [], False
     for channel, windows in enumerate(all_samples(job, array, mask)):
         settings.append(job.settings(windows, channel))
@@ -159,30 +154,14 @@ def _lazy_steps(job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | N
         da.store(restored_lazily(job, array, mask), out, lock=True)
         yield total, total
         return out
-    # Blocks that end where chunks end are written side by side, by other processes as well.
+    # Blocks that end where chunks end can be written in parallel, even by other processes.
     for done in store_steps(restored_lazily(job, array, mask, chunks), out):
         yield done, total
     return out
 
 
 class PartRun:
-    """Restores one part after another, on one device.
-
-    Parameters
-    ----------
-    job : Job
-        What the parts belong to.
-    array, mask : array
-        Its source, and which pixels are missing, if any.
-    settings : sequence of ChannelSettings
-        How its channels are presented.
-    output : Output
-        Where results go.
-    device : str or None
-        The device; None for that of the job.
-    repairs : Repairs, optional
-        Counts what is repaired.
-    """
+    """Restores one part after another, on one device."""
 
     def __init__(
         self,
@@ -201,7 +180,7 @@ class PartRun:
         self._restorer = job.make_restorer(device=device)
 
     def restore(self, parts: Iterable[Numbered]) -> Iterator[tuple[int, int]]:
-        """Restore parts unless they are finished: yield their numbers, and their pixels done."""
+        """Restore parts unless they are finished; yield (part number, pixels done of it)."""
         for number, part in parts:
             total = self._pixels(part)
             if self._output.has(number, part):
@@ -235,14 +214,14 @@ class PartRun:
 
 
 def side_by_side(runs: Sequence[PartRun], parts: Iterable[Numbered]) -> Iterator[tuple[int, int]]:
-    """Restore parts, each with the run that is free: yield numbers, and their pixels done."""
+    """Give each part to the next free run; yield (part number, pixels done of it)."""
     team = _Team(runs, parts)
     with closing(team):
         yield from team.reports()
 
 
 class _Team:
-    """A thread for each run; an error of one ends all."""
+    """A thread for each run; an error in one ends all."""
 
     def __init__(self, runs: Sequence[PartRun], parts: Iterable[Numbered]) -> None:
         self._waiting: queue.SimpleQueue[Numbered] = queue.SimpleQueue()
@@ -254,7 +233,7 @@ class _Team:
         self._threads = [threading.Thread(target=self._work, args=(run,)) for run in runs]
 
     def reports(self) -> Iterator[tuple[int, int]]:
-        """Numbers of parts, and how many of their pixels are done."""
+        """Yield (part number, pixels done of it)."""
         for thread in self._threads:
             thread.start()
         working = len(self._threads)
@@ -268,7 +247,7 @@ class _Team:
                 yield report
 
     def close(self) -> None:
-        """Let all threads end after the band that they are at."""
+        """Let all threads end after their current band."""
         self._is_closed.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -281,11 +260,10 @@ class _Team:
                     return
                 self._reports.put(report)
             self._reports.put(None)
-        except Exception as error:  # noqa: BLE001 - it is raised where the job was asked for
+        except Exception as error:  # noqa: BLE001 - raised by whoever reads the reports
             self._reports.put(error)
 
     def _next_parts(self) -> Iterator[Numbered]:
-        """Parts that no other run has taken, until none is left."""
         with suppress(queue.Empty):
             while True:
                 yield self._waiting.get_nowait()
@@ -293,17 +271,7 @@ class _Team:
 
 @dataclass(frozen=True)
 class Restoration:
-    """What a verb makes of its arguments once they are checked.
-
-    Parameters
-    ----------
-    job : Job
-        How to restore.
-    array : array
-        What.
-    find_mask : callable, optional
-        Returns which of its pixels are missing, as bool of its shape. That may take time.
-    """
+    """A job, its array, and `find_mask`, which finds the missing pixels and may take time."""
 
     job: Job
     array: Any
@@ -315,11 +283,11 @@ class Restoration:
         return self.job.shape
 
     def mask(self) -> Any:
-        """Which pixels are missing; None if none are."""
+        """The missing pixels; None if there are none."""
         return None if self.find_mask is None else self.find_mask()
 
     def steps(self, out: Any = None, repairs: Repairs | None = None) -> Steps:
-        """Restore everything into `out`, or into a new array; `repairs` count what is repaired."""
+        """Restore everything into `out`, or into a new array; `repairs` counts repaired pixels."""
         if isinstance(self.array, MaskedImage) and self.array.is_unknown:
             warnings.warn("image is masked as a whole; it stays as it is", stacklevel=2)
         return restoration_steps(self.job, self.array, out, self.find_mask, repairs)
@@ -327,21 +295,13 @@ class Restoration:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast jobs of a kind are done.
-
-    Parameters
-    ----------
-    measuring : float
-        Seconds for a pixel of the sample windows.
-    restoring : float
-        Seconds for a pixel of the result.
-    """
+    """Seconds per pixel of the sample windows (`measuring`) and of the result (`restoring`)."""
 
     measuring: float
     restoring: float
 
     def seconds(self, job: Job) -> float:
-        """How long a job of the same kind takes, whatever its size; reading it is not counted."""
+        """Time for a job of the same kind and any size, without reading it."""
         windows = [index for channel in sampled_windows(job) for index in channel]
         sampled = sum(_pixels(index) for index in windows)
         pixels = math.prod(job.layout.enlarged(job.scale).plane_shape)
@@ -350,7 +310,7 @@ class Speed:
 
 
 def speed_steps(restoration: Restoration) -> Steps:
-    """Measure: yield now and then, return the `Speed` of jobs that differ in their size only."""
+    """Measure the `Speed` of jobs that differ only in size; yields now and then, returns it."""
     job, has_mask = restoration.job, restoration.find_mask is not None
     image = np.random.default_rng(0).normal(100, 10, (_SIDE, _SIDE)).astype(np.float32)
     begun = time.perf_counter()
@@ -368,7 +328,6 @@ def speed_steps(restoration: Restoration) -> Steps:
 
 
 def _plane(image: npt.NDArray[np.float32], settings: ChannelSettings, *, has_mask: bool) -> Plane:
-    """A plane whose result is thrown away."""
     from napari_rednet.engine.planes import Plane
 
     missing = np.random.default_rng(1).random(image.shape) < _MISSING

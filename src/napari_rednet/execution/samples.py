@@ -1,7 +1,4 @@
-"""Parts of an array that represent a channel, and what is measured in them.
-
-Planes are read without their outliers, which are counted.
-"""
+"""Sample windows of a channel and what is measured in them; planes read without their outliers."""
 
 from __future__ import annotations
 
@@ -22,20 +19,10 @@ Parts = Sequence[npt.NDArray[Any]]
 
 
 class Samples:
-    """Sample windows of a channel. What is measured in them is measured when it is needed, once.
+    """Sample windows of a channel; each property is measured when it is first needed.
 
-    Parameters
-    ----------
-    parts : iterable of (Y, X) ndarray
-        Parts of the array, in native byte order; what a mask covers is NaN.
-    windows_of : callable
-        Makes windows of the parts, such as the luminance of colours; the parts are the windows if
-        there is none.
-
-    Attributes
-    ----------
-    limits : OutlierLimits or None
-        What outliers exceed, where the windows are without them; nothing is known of noise.
+    `parts` are (Y, X), in native byte order, NaN where masked. `windows_of` makes the windows from
+    them, such as the luminance of colours. `limits` are those of outliers that were removed.
     """
 
     def __init__(
@@ -54,7 +41,7 @@ class Samples:
         return len(self.windows)
 
     def without_outliers(self, share: float) -> Samples:
-        """The same windows, without pixels that exceed this share of the range as outliers do."""
+        """The same windows without the outliers that exceed this share of the range."""
         if share not in self._without:
             scale = self.range if self._windows_of is list else None
             parts, limits = without_outliers(self._parts, share, scale)
@@ -71,62 +58,43 @@ class Samples:
 
     @cached_property
     def range(self) -> IntensityRange:
-        """The robust range of their values."""
+        """Robust range of their values."""
         return measure_range(self.windows)
 
     @cached_property
     def dark(self) -> float:
-        """The level of their darkest places."""
+        """Level of their darkest places."""
         return dark_level(self.windows)
 
     @cached_property
     def noise(self) -> NoiseModel:
-        """Their noise."""
+        """Noise model fitted to them."""
         return fit_noise(self.windows)
 
 
 class Repairs:
-    """Counts the pixels that are repaired, in whatever thread.
-
-    Attributes
-    ----------
-    count : int
-        How many there were so far.
-    """
+    """Thread-safe count of repaired pixels."""
 
     def __init__(self) -> None:
         self.count = 0
         self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
-        """Count some more."""
+        """Add to the count."""
         with self._lock:
             self.count += count
 
     def __str__(self) -> str:
-        """How many, in words."""
         return repaired_words(self.count)
 
 
 def repaired_words(count: int) -> str:
-    """How many pixels were repaired, in words."""
+    """A count of repaired pixels as text."""
     return f"repaired {count} {'pixel' if count == 1 else 'pixels'}"
 
 
 class RepairedPlane:
-    """Reads a plane of a channel without its outliers, and counts those that become final.
-
-    Parameters
-    ----------
-    read : callable
-        Reads the plane.
-    shape : (rows, columns)
-        Of the plane.
-    limits : OutlierLimits
-        What its outliers exceed.
-    count : callable
-        Receives numbers of repaired pixels; no pixel is counted twice.
-    """
+    """Reads a plane without its outliers; `count` receives each repair once, when it is final."""
 
     def __init__(
         self,
@@ -142,7 +110,7 @@ class RepairedPlane:
         self._lock = threading.Lock()
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
-        """A window; it is the same in whatever larger window it is read."""
+        """Read a window; its repairs do not depend on which window they are read in."""
         wide = [
             slice(max(0, part.start - REACH), min(side, part.stop + REACH))
             for part, side in zip((rows, columns), self._shape, strict=True)
@@ -158,7 +126,7 @@ class RepairedPlane:
         return found.repaired(values[inner[0], inner[1]])
 
     def counting(self, write: WriteWindow, scale: int = 1) -> WriteWindow:
-        """Write the result, `scale` times larger, and count what was repaired for it."""
+        """Wrap `write`, for a result `scale` times larger, so that written repairs are counted."""
 
         def write_and_count(rows: slice, columns: slice, values: npt.NDArray[Any]) -> None:
             write(rows, columns, values)

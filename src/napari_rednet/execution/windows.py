@@ -1,4 +1,4 @@
-"""A part of some planes, restored as the whole array would be, without restoring the rest."""
+"""Windows of planes, restored as in the whole result, without restoring the rest."""
 
 from __future__ import annotations
 
@@ -16,40 +16,22 @@ from napari_rednet.execution.samples import Samples
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured in an array as a whole; it takes longer than a window.
-
-    Parameters
-    ----------
-    samples : sequence of Samples
-        Of each channel, or of the luminance of colours.
-    mask : array or None
-        Which pixels are missing.
-    """
+    """Samples and mask of a whole array; samples per channel, or of the luminance of colours."""
 
     samples: Sequence[Samples]
     mask: Any = None
 
 
 def measure(restoration: Restoration) -> Measured:
-    """Take the samples of an array and find its missing pixels.
-
-    The result serves any restoration of the same array with the same mask and colours.
-    """
+    """Measure an array, for any restoration of it with the same mask and colours."""
     mask = restoration.mask()
     return Measured(list(all_samples(restoration.job, restoration.array, mask)), mask)
 
 
 class Windows:
-    """Restores parts of an array as they are in the whole result, to the rounding.
+    """Restores windows of an array as they are in the whole result, up to rounding.
 
-    That does not hold for deblurring, where they are close.
-
-    Parameters
-    ----------
-    restoration : Restoration
-        Of the whole array.
-    measured : Measured
-        In the whole array, whose range and noise the parts are restored under.
+    Deblurred windows are only close to it. Range and noise are those of the whole array.
     """
 
     def __init__(self, restoration: Restoration, measured: Measured) -> None:
@@ -59,24 +41,20 @@ class Windows:
 
     @property
     def margin(self) -> int | None:
-        """Pixels of the result around a part that it depends on; None if on more than a margin."""
+        """Pixels around a window that it depends on, in the result; None if no margin is enough."""
         return self.restorer.row_margin
 
     def at(self, place: Sequence[int], rows: slice, columns: slice) -> Window:
-        """A part that is to be restored.
+        """A window to restore.
 
-        Parameters
-        ----------
-        place : sequence of int
-            Of which planes: an index for each axis but Y, X and channel.
-        rows, columns : slice
-            Which part, counted in the result, with both ends inside of it.
+        `place` has an index for each axis but Y, X and channel; `rows` and `columns` count in the
+        result.
         """
         return Window(self, place, rows, columns)
 
 
 class Window:
-    """A part of the planes at one place; see `Windows.at`."""
+    """A window of the planes at one place; see `Windows.at`."""
 
     def __init__(self, windows: Windows, place: Sequence[int], rows: slice, columns: slice) -> None:
         self._windows, self._place = windows, place
@@ -85,7 +63,7 @@ class Window:
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """The part, (Y, X), with the channel axis where the array has it among these."""
+        """The window, (Y, X), with the channel axis where the array has it among these."""
         return self._target.values
 
     @property
@@ -94,10 +72,7 @@ class Window:
         return self._target.rows_done
 
     def steps(self) -> Steps:
-        """Restore it, reading no more than it depends on.
-
-        Yields (pixels done, pixels in all); returns `values`.
-        """
+        """Restore it; yields (pixels done, pixels in all), returns `values`."""
         whole = self._windows
         keys = whole.job.layout.planes_at(self._place)
         groups = [keys] if whole.job.color else [(key,) for key in keys]
@@ -106,7 +81,7 @@ class Window:
             plane = plane_of(
                 whole.job, group, whole.array, self._target, whole.settings, whole.mask
             )
-            # The target is no array, but it lies in memory.
+            # The target is in memory, but `plane_of` cannot know that.
             plane = replace(plane, is_stored=not is_in_memory(whole.array))
             yield number * size, len(groups) * size
             for _ in whole.restorer.restore_window(plane, self._rows, self._columns):
@@ -115,7 +90,7 @@ class Window:
 
 
 class _Target:
-    """A part of an array, written to as if it were the whole."""
+    """A window of an array, written to with the indices of the whole array."""
 
     def __init__(self, job: Job, rows: slice, columns: slice, dtype: np.dtype[Any]) -> None:
         y, x = job.layout.spatial_axes
@@ -148,6 +123,6 @@ class _Target:
         self._note(channel, *(part for part in place if isinstance(part, slice)))
 
     def _note(self, channel: int, rows: slice, columns: slice) -> None:
-        # Strips of columns come one after the other; rows are complete with the last of them.
+        # Strips of columns are written in order; rows are complete with the last strip.
         if columns.stop == self._columns and rows.start <= self._done[channel]:
             self._done[channel] = max(self._done[channel], rows.stop)

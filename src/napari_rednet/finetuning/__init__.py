@@ -1,4 +1,4 @@
-"""Adapt a model to one's own images: what is learnt from decides how."""
+"""Adapt a model to one's own images; the kind of images decides on the method."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def fine_tune(
     overwrite: bool = False,
     progress: bool | Progress = False,
 ) -> Model:
-    """Adapt a model to images like one's own.
+    """Adapt a model to your own kind of images.
 
-    What is given decides what is learnt from. For denoising:
+    The arguments decide on the method. For denoising:
 
     - `images` and `targets`, noisy and clean images of the same scenes: from the pairs;
     - `targets` alone: from clean images, to which noise is added;
     - `images` alone: from noisy images, without any clean one.
 
-    For super-resolution, deblocking and inpainting, `images` are good images; bad ones are made
-    of them. (Deblocking also takes pairs.)
+    For super-resolution, deblocking and inpainting, `images` are good images, which are degraded
+    for training. (Deblocking also takes pairs.)
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def fine_tune(
         folders of them. Targets have the shapes of the images. Their intensities may differ
         by a gain and an offset, which are fitted for every stack and channel.
     task : {'denoise', 'super_resolve', 'deblock', 'inpaint'}
-        What the model is for.
+        Task of the model.
     model : {'fast', 'best'}, name, path or Model
         The model to start from.
     minutes, steps : float, int
@@ -75,9 +75,9 @@ def fine_tune(
         Noise of noisy images, in their units, if it is known; it is estimated otherwise. With
         targets alone: the noise to add, in units of the targets. If None, noise of many levels.
     method : {'paired', 'clean', 'pseudo-clean'}, optional
-        Another way to learn than the one chosen. 'clean', with both given: `images` need not show
-        the scenes of `targets`, they only tell the noise. 'pseudo-clean' (Restore from restored
-        [1]_), the one for noisy images alone, learns from what the base model makes of them.
+        Another method than the default. 'clean', with both given: `images` need not show the
+        scenes of `targets`; only their noise is measured. 'pseudo-clean' (Restore from restored
+        [1]_), the method for noisy images alone, learns from results of the base model.
     batch : int, optional
         Patches of a batch; 8 if not given.
     patch : int
@@ -91,9 +91,9 @@ def fine_tune(
     name : str, optional
         Name of the new model.
     folder : path, optional
-        Where checkpoint, log, best and last model are kept, so that the training can be resumed.
+        Folder for checkpoint, log, best and last model, so that the training can be resumed.
     resume : bool
-        Go on from the checkpoint in `folder`.
+        Continue from the checkpoint in `folder`.
     overwrite : bool
         Start anew although `folder` holds a training, which is lost when this one begins.
     progress : bool or callable
@@ -177,7 +177,7 @@ def prepare_fine_tuning(
     resume: bool = False,
     overwrite: bool = False,
 ) -> FineTuning:
-    """`fine_tune`, step by step: arguments are checked and images read, nothing is learnt yet.
+    """`fine_tune`, step by step: check the arguments and read the images, but do not train yet.
 
     Returns
     -------
@@ -211,7 +211,6 @@ def prepare_fine_tuning(
 
 
 def _as_steps(tuning: FineTuning) -> Steps:
-    """The training as steps that say how much of it is done."""
     for status in tuning.run():
         yield round(_PER_MILLE * status.fraction), _PER_MILLE
 
@@ -257,13 +256,7 @@ def _check_folder(
 
 
 def choose_method(task: str, method: str | None, *, images: bool, targets: bool) -> str:
-    """The way to learn for what is given.
-
-    Raises
-    ------
-    ValueError
-        If the method is unknown, or does not go with what is given.
-    """
+    """The method for what is given; raises `ValueError` if `method` is unknown or does not fit."""
     if method is not None and method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if not images and not targets:

@@ -1,4 +1,4 @@
-"""Planes as a network learns from them: normalised, registered, split for training and checks."""
+"""Training examples: planes normalised, registered, and split for training and checks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from napari_rednet.finetuning.stacks import Stack, Window, windows
 FloatArray = npt.NDArray[np.float32]
 Rows = dict[str, npt.NDArray[np.floating]]
 SettingsOf = Callable[[Stack, int], ChannelSettings]
-"""How a channel of a stack is presented to the network."""
+"""Returns the settings of a channel of a stack."""
 
 _HELD_OUT = 0.15
 _ENOUGH_PLANES = 8
 _FEWEST_FINITE = 0.1
 _WEAKEST_CORRELATION = 0.05
-# In medians of the deviation. Photon noise reaches 31 of them (72 frames of W2S).
+# In medians of the absolute deviation. Photon noise reaches 31 of them (72 frames of W2S).
 _OUTLIER = 50.0
 
 
@@ -32,16 +32,9 @@ _OUTLIER = 50.0
 class Example:
     """A part of a plane to learn from.
 
-    Parameters
-    ----------
-    rows : mapping of str to (Y, X) ndarray
-        What methods ask for, in the network's units: 'image', its noise map 'std', this times
-        the correlations along y and x 'std_y' and 'std_x', the clean 'target', what the base
-        model has 'restored', and the 'weight' in the loss.
-    window : Window
-        Where it lies.
-    stack : int
-        Number of its stack.
+    `rows` are (Y, X) arrays in network units: 'image', its noise map 'std', the same times the
+    correlations, 'std_y' and 'std_x', the clean 'target', the base model's result 'restored', and
+    the loss weight 'weight'.
     """
 
     rows: Mapping[str, npt.NDArray[np.floating]]
@@ -66,15 +59,7 @@ def read_examples(
     *,
     targets: Sequence[Stack] | None = None,
 ) -> list[Example]:
-    """Read and normalise what is learnt from.
-
-    Parameters
-    ----------
-    settings_of : callable
-        How channels are presented to the network.
-    targets : sequence of Stack, optional
-        Clean stacks of the same shapes.
-    """
+    """Read and normalise training examples; `targets` are clean stacks of the same shapes."""
     found = []
     for number, (stack, chosen) in enumerate(zip(stacks, windows(stacks), strict=True)):
         settings = [settings_of(stack, c) for c in range(stack.layout.channels)]
@@ -95,7 +80,7 @@ def read_examples(
 
 
 def _rows(stack: Stack, window: Window, setting: ChannelSettings) -> Rows | None:
-    """The image, its noise map and its weights; None if there is nothing to learn from it."""
+    """Image, told noise and weights; None if there is nothing to learn from it."""
     values = stack.read(window)
     finite = np.isfinite(values)
     if finite.mean() < _FEWEST_FINITE or np.ptp(values[finite]) == 0:
@@ -114,7 +99,7 @@ def _rows(stack: Stack, window: Window, setting: ChannelSettings) -> Rows | None
 def _presented(
     values: npt.NDArray[np.float64], finite: npt.NDArray[np.bool_], setting: ChannelSettings
 ) -> tuple[FloatArray, FloatArray]:
-    """A plane in the network's units, 0 where it is not finite, and its noise map."""
+    """A plane in network units, 0 where it is not finite, and its noise map."""
     scale = setting.scale
     normal = (np.where(finite, values, scale.low) - scale.low) / scale.span
     image = normal.astype(np.float32)
@@ -128,8 +113,8 @@ def _presented(
 def _registered(examples: list[Example]) -> list[Example]:
     """Give the targets of each stack and channel the intensities of the images.
 
-    Real pairs differ in gain and offset: exposure, averaging, background. The fit is of the noisy
-    image to the clean one, whose errors are the smaller ones.
+    Real pairs differ in gain and offset: exposure, averaging, background. The noisy image is fitted
+    as a function of the clean one, whose errors are smaller.
     """
     return [fitted for group in by_channel(examples) for fitted in _fitted(group)]
 
@@ -143,7 +128,7 @@ def by_channel(examples: Sequence[Example]) -> list[list[Example]]:
 
 
 def _fitted(group: Sequence[Example]) -> Iterator[Example]:
-    # In double precision: a large offset would leave little of it.
+    # In double precision, since a large offset costs digits.
     targets = np.concatenate([e.rows["target"].ravel() for e in group])
     images = np.concatenate([e.rows["image"].ravel() for e in group]).astype(np.float64)
     weights = np.concatenate([e.rows["weight"].ravel() for e in group])
@@ -165,7 +150,7 @@ def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float
     spread_x = float(x.std()) if len(x) else 0.0
     if spread_x == 0:
         raise TrainingError("a target is constant: there is nothing to learn from it")
-    # Hot pixels would be most of the variance of a dim image.
+    # Hot pixels would dominate the variance of a dim image.
     clipped = y.clip(*np.percentile(y, (0.1, 99.9)))
     gain, offset, correlation = _least_squares(x, clipped)
     if correlation < _WEAKEST_CORRELATION:
@@ -181,7 +166,6 @@ def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float
 def _least_squares(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """Gain, offset and correlation of y over x."""
     covariance = float(((x - x.mean()) * (y - y.mean())).mean())
     spread_x, spread_y = float(x.std()), float(y.std())
     if not spread_x * spread_y:
@@ -191,10 +175,10 @@ def _least_squares(
 
 
 def split(examples: Sequence[Example], patch: int) -> tuple[list[Example], list[Example]]:
-    """Examples to train on, and those that measure the progress.
+    """Split examples into those for training and held-out ones for checks.
 
-    Of many planes some are held out, of few the last rows of each. Where that leaves too little,
-    progress is measured on what is trained on.
+    Of many planes some are held out, of few the last rows of each. If that leaves too little,
+    checks use the training examples.
     """
     fitting = [e for e in examples if min(e.shape) >= patch]
     if not fitting:

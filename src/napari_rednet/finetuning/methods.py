@@ -1,9 +1,8 @@
-"""What a network is asked to learn: batches from patches of what the user has, in several ways.
+"""Fine-tuning methods, which make training batches from patches of the user's images.
 
 References
 ----------
-.. [1] S. Lee et al., "Restore from restored: single image denoising with pseudo clean image",
-   arXiv:2003.04721.
+.. [1] S. Lee et al., "Restore from restored", arXiv:2003.04721.
 .. [2] M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 """
 
@@ -19,28 +18,20 @@ from torch import Tensor
 from napari_rednet.engine.rng import normal
 from napari_rednet.training.loop import Batch
 
-"""The ways to learn; see `fine_tune`."""
 Patches = Mapping[str, Tensor]
 """Rows of examples by name, (N, 1, Y, X) each."""
 Corruption = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
-"""From clean images to inputs, targets and, perhaps, weights in the loss."""
+"""Maps clean images to inputs, targets and, perhaps, loss weights."""
 TOLD = ("std", "std_y", "std_x")
-"""Rows that a denoiser is told of the noise: see `engine.noise_map.told_noise`."""
+"""Rows with the told noise of a denoiser: see `engine.noise_map.told_noise`."""
 _MAP_ERROR = 0.1
 _LEAST_NOISE = 0.02
 
 
 class Method(Protocol):
-    """Makes batches from patches.
+    """Makes batches from patches of the `rows` of examples.
 
-    Attributes
-    ----------
-    rows : tuple of str
-        Which rows of the examples it needs.
-    reach : float
-        How far the result goes from the base (0) to what was learnt (1).
-    margin : int
-        Pixels at each side of a patch that it cuts off.
+    `reach` is where the resulting weights lie between the base (0) and the learnt ones (1).
     """
 
     rows: ClassVar[tuple[str, ...]]
@@ -51,12 +42,12 @@ class Method(Protocol):
         """Pixels at each side of a patch that are cut off."""
 
     def __call__(self, patches: Patches, generator: torch.Generator) -> Batch:
-        """Network inputs, targets, and weights in the loss."""
+        """Network inputs, targets, and loss weights."""
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Noisy images and the clean ones of the same scene; `is_told_noise` for denoisers."""
+    """Noisy and clean images of the same scene; `is_told_noise` for denoisers."""
 
     is_told_noise: bool = True
     rows: ClassVar[tuple[str, ...]] = ("image", *TOLD, "target", "weight")
@@ -74,7 +65,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Clean images, corrupted as the task has it."""
+    """Clean images, corrupted for the task."""
 
     corruption: Corruption
     margin: int = 0
@@ -91,10 +82,10 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class PseudoClean:
-    """Restore from restored [1]: the base's own results, under the noise of the images.
+    """Restore from restored [1]: the base's own results with added noise like that of the images.
 
-    Real noise is never seen. Half-way between the base and what was learnt [2] most of the gain
-    is left, and little of what made single images worse.
+    The network never sees real noise. Weights half-way between the base and the learnt ones [2]
+    keep most of the gain and lose little on images that would otherwise get worse.
     """
 
     corruption: Corruption
@@ -109,11 +100,11 @@ class PseudoClean:
 
 
 def _uncertain(patches: Patches, generator: torch.Generator) -> Tensor:
-    """What is told of the noise, with an error, since in use it comes from an estimate."""
+    """The told noise with a random error, since in use it is an estimate."""
     told = torch.cat([patches[name] for name in TOLD], 1)
     return told * torch.exp(_MAP_ERROR * normal(told[:, :1, :1, :1], generator))
 
 
 def _balance(std: Tensor) -> Tensor:
-    """Weights of patches: strong noise has large errors, and its gradients are noisy."""
+    """Loss weights that are small for strong noise, whose errors are large and gradients noisy."""
     return (0.1 / (std.mean((1, 2, 3), keepdim=True) + _LEAST_NOISE)).square()

@@ -1,4 +1,4 @@
-"""From what a user gives to the plan of a fine-tuning."""
+"""Make the plan of a fine-tuning from what the user gives."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CHECK_INTERVAL = 500
 def with_restored(
     examples: Sequence[Example], network: RedNet, device: torch.device
 ) -> list[Example]:
-    """Add what a denoiser makes of each example, as 'restored'; its range is 0 to 1."""
+    """Add the denoiser's result for each example as 'restored', normalised to 0 to 1."""
     runner = NetworkRunner(network, device)
     return [found for group in by_channel(examples) for found in _with_restored(group, runner)]
 
@@ -71,7 +71,7 @@ def _restored(example: Example, runner: NetworkRunner) -> FloatArray:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how to train."""
+    """Length and settings of the training."""
 
     minutes: float
     steps: int | None
@@ -99,7 +99,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Given:
-    """What the user gives: images, clean targets, what is known of the noise, and a device."""
+    """The user's images, clean targets, known noise, and device."""
 
     images: Sequence[Stack] | None
     targets: Sequence[Stack] | None
@@ -119,7 +119,7 @@ class Given:
         return (self.images or self.targets or [])[0]
 
     def check_pairs(self) -> None:
-        """Raise unless images and targets match in number and shapes."""
+        """Raise `ValueError` unless images and targets match in number and shapes."""
         images, targets = self.images or [], self.targets or []
         if len(images) != len(targets):
             raise ValueError(
@@ -133,20 +133,20 @@ class Given:
                 )
 
     def as_noisy(self, stack: Stack, channel: int) -> ChannelSettings:
-        """How `denoise` presents a noisy image."""
+        """Settings of a noisy image, as `denoise` measures them."""
         return self._measure(stack, channel)[0]
 
     def cameras(self) -> list[NoiseModel]:
-        """The noise of all channels of which it is known, where their range is 0 to 1."""
+        """Noise models of all channels whose noise is known, in units of their normalised range."""
         if self.images is None and self.noise is None:
             return []
-        # Clean targets are to get the noise that is given.
+        # With targets alone, the given noise is the one to add to them.
         stacks = self.images or self.targets or []
         measured = [self._measure(s, c) for s in stacks for c in range(s.layout.channels)]
         return [s.noise.normalized(r.low, r.span) for s, r in measured if s.noise]
 
     def _measure(self, stack: Stack, channel: int) -> tuple[ChannelSettings, IntensityRange]:
-        """How a channel is presented, and its range; measured once, since that takes time."""
+        """Settings and range of a channel; cached, since measuring takes time."""
         key = stack, channel
         if key not in self._measured:
             known = noise_per_channel(self.noise, stack.layout.channels)
@@ -157,7 +157,7 @@ class Given:
 
 
 def make_plan(given: Given, method: str, base: Model, schedule: Schedule, name: str) -> Plan:
-    """Read the images and plan what to learn from them."""
+    """Read the images and plan the training."""
     _check_patch(base.task, schedule.patch)
     examples, taught = _METHODS[method](given, base)
     side = schedule.patch + 2 * taught.margin
@@ -178,7 +178,7 @@ def make_plan(given: Given, method: str, base: Model, schedule: Schedule, name: 
 
 
 def _check_patch(task: str, patch: int) -> None:
-    """Raise unless patches can be made smaller by all factors of super-resolution."""
+    """Raise unless all factors of super-resolution divide the patch with its margins."""
     corruption = EnlargementCorruption()
     side = patch + 2 * corruption.margin
     if task == "super_resolve" and any(side % scale for scale in corruption.scales):
@@ -206,18 +206,17 @@ def _clean(given: Given, base: Model) -> tuple[list[Example], Method]:
         corruption = CORRUPTIONS[base.task]()
         return examples, Corrupted(corruption, corruption.margin)
     cameras = given.cameras()
-    # Noise of many levels, for cameras that nothing is known of.
+    # Unknown cameras get noise of many levels.
     return examples, Corrupted(CameraNoise(cameras) if cameras else NoiseCorruption(margin=0))
 
 
 def as_clean(task: str, stack: Stack, channel: int) -> ChannelSettings:
-    """How a good image is presented: as the function of the task presents bad ones."""
+    """Settings of a good image, measured as the task's function measures degraded ones."""
     is_coded = task == "deblock" and stack.array.dtype == np.uint8
     return (as_coded if is_coded else by_range)(stack.samples(channel), channel)
 
 
 def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, Any]:
-    """What the model file says of where the model comes from."""
     info: dict[str, Any] = {
         "base": base.name,
         "version": version("napari-rednet"),

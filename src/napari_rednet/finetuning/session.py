@@ -1,4 +1,4 @@
-"""A fine-tuning being carried out: it can be watched, paused, stopped and resumed."""
+"""A running fine-tuning, which can be watched, paused, stopped and resumed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from napari_rednet.training import TrainingConfig
 from napari_rednet.training.batches import PatchSampler
 from napari_rednet.training.loop import Batch, Trainer
 
-# They come with scikit-image, so that nothing has to be downloaded.
+# Included in scikit-image, so that nothing has to be downloaded.
 _PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel")
-# Share of a batch. Without, a network fine-tuned on 72 pairs lost 2.5 dB on photographs.
+# Share of a batch. Without it, a network fine-tuned on 72 pairs lost 2.5 dB on photographs.
 _REHEARSED = 0.25
 
 
@@ -53,30 +53,30 @@ class Rehearsal:
 
 
 def _at_least(image: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
-    """An image, continued by its mirror image where it is smaller than a patch."""
+    """The image, mirrored at its end where it is smaller than a patch."""
     return np.pad(image, [(0, max(0, side - length)) for length in image.shape], "symmetric")
 
 
 @dataclass(frozen=True)
 class FineTuningStatus:
-    """How far a fine-tuning is.
+    """Progress of a fine-tuning.
 
     Parameters
     ----------
     step : int
         Steps done.
     minutes, remaining_minutes : float
-        Time spent in steps, and the time that is left at this speed.
+        Time spent, and the time left at this speed.
     fraction : float
-        How much is done, 0 to 1.
+        Fraction done, 0 to 1.
     loss : float
-        Mean of the steps since the last status.
+        Mean over the steps since the last status.
     gain : float
-        How much better than the base model, in dB, on what was held out; NaN between checks.
+        Gain over the base model on the held-out parts, in dB; NaN between checks.
     best_gain : float
-        The best of the checks so far; 0 is the base model itself.
+        Best gain so far; 0 is the base model itself.
     samples_per_second : float
-        Patches learnt from.
+        Training patches per second.
     """
 
     step: int
@@ -90,34 +90,16 @@ class FineTuningStatus:
 
     @property
     def is_check(self) -> bool:
-        """Whether the network was just measured."""
+        """True if the network was just validated."""
         return math.isfinite(self.gain)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fine-tuning needs.
+    """Everything a fine-tuning needs.
 
-    Parameters
-    ----------
-    name : str
-        Name of the model that is made.
-    base : Model
-        Where it starts.
-    method : Method
-        What is learnt.
-    method_name : str
-        What messages and the model file call it.
-    training, held_out : sequence of Example
-        What is learnt from, and what measures the progress.
-    config : TrainingConfig
-        Length, rate, seed.
-    batch, patch : int
-        Patches of a batch, and their side in pixels.
-    rehearses : bool
-        Whether photographs are learnt along.
-    info : mapping
-        What the model file is to say besides: normalisation, noise model, data.
+    `held_out` examples are for checks. `patch` is in pixels, without the margin of `method`.
+    `rehearses` mixes photographs into the batches. `info` are further entries of the model file.
     """
 
     name: str
@@ -134,19 +116,19 @@ class Plan:
 
 
 class FineTuning:
-    """A fine-tuning being carried out: iterate over `run`, then take the `model`.
+    """A running fine-tuning: iterate over `run`, then take the `model`.
 
-    Between two statuses it rests, so that whoever iterates can pause it, and stop it by not going
-    on. What has been learnt until then is kept.
+    It only works while it is iterated over: pause between two statuses, or stop by not going on.
+    What has been learnt until then is kept.
 
     Parameters
     ----------
     plan : Plan
-        What to learn, from what, for how long.
+        Base model, examples, method and schedule.
     device : str
         Where to compute.
     folder : Path, optional
-        Where checkpoint, log, best and last model are kept.
+        Folder for checkpoint, log, best and last model.
     """
 
     def __init__(self, plan: Plan, device: str = "auto", folder: Path | None = None) -> None:
@@ -192,11 +174,11 @@ class FineTuning:
             )
 
     def model(self) -> Model:
-        """The best model so far, on what was held out; the base's weights if none was better."""
+        """The best model so far on the held-out parts; the base's weights if none was better."""
         return self._as_model(self.trainer.best)
 
     def last_model(self) -> Model:
-        """The model as it is now."""
+        """The current model."""
         return self._as_model(self.trainer.average.state_dict())
 
     def preview(self) -> Preview:
@@ -209,11 +191,11 @@ class FineTuning:
         return Model(self.plan.name, self.plan.base.task, network, info)
 
     def _kept(self, weights: Mapping[str, torch.Tensor]) -> RedNet:
-        """What is made of the weights that were learnt: as far from the base as the method goes."""
+        """The network between the base and the learnt weights, at the `reach` of the method."""
         network = _copy(self._base).to(self.device)
         reach = self.plan.method.reach
         for name, value in network.state_dict().items():
-            # The whole way exactly: base + 1 * (learnt - base) may round to something else.
+            # Copy for a reach of 1: base + 1 * (learnt - base) may round to something else.
             value.copy_(weights[name] if reach == 1 else value.lerp(weights[name], reach))
         return network
 
@@ -270,14 +252,14 @@ def _batches(plan: Plan, device: torch.device) -> Callable[[torch.Generator], Ba
 
 
 def _rehearsed(plan: Plan) -> int:
-    """How many patches of a batch are photographs: some, unless there is only one."""
+    """Number of photograph patches in a batch; 0 if the batch has only one patch."""
     if not plan.rehearses or plan.batch == 1:
         return 0
     return max(1, round(_REHEARSED * plan.batch))
 
 
 def _identity(plan: Plan) -> str:
-    """What a checkpoint has to agree with to be continued: all but the length."""
+    """Identity that a checkpoint must match to be resumed: everything but the length."""
     config = plan.config
     return (
         f"{plan.method_name} for {plan.base.task} from {plan.base.name}, images and weights "
@@ -287,10 +269,10 @@ def _identity(plan: Plan) -> str:
 
 
 def _fingerprint(plan: Plan) -> str:
-    """Of all that is learnt from, and of the weights that the training starts from."""
+    """Hash of all examples, and of the weights that the training starts from."""
     digest = hashlib.sha256()
     for example in plan.training:
-        # What the base restored follows from the rest, and differs a little between devices.
+        # 'restored' follows from the rest, and differs slightly between devices.
         for name in sorted(example.rows.keys() - {"restored"}):
             digest.update(np.ascontiguousarray(example.rows[name]).data)
     for value in plan.base.network.state_dict().values():

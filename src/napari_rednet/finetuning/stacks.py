@@ -1,4 +1,4 @@
-"""What users train on: arrays, lists of them, files and folders, as stacks of planes."""
+"""Training images given as arrays, lists of them, files or folders, as stacks of planes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_rednet.engine.images import PlaneKey, PlaneLayout
 from napari_rednet.errors import ImageFileError
 from napari_rednet.execution import Samples, sample_windows
 
-# Enough to learn one kind of image from; as half-precision numbers they fit into any memory.
+# Enough pixels of one kind of image; in half precision they fit into any memory.
 _MOST_PIXELS = 2**25
 _BOX = 512
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -25,17 +25,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 @dataclass(frozen=True, eq=False)  # a key of dictionaries, and arrays do not compare
 class Stack:
-    """An array to learn from and its axes.
-
-    Parameters
-    ----------
-    array : (..., Y, X) array
-        numpy, dask, zarr or memory-mapped.
-    layout : PlaneLayout
-        Its axes.
-    name : str
-        What messages call it.
-    """
+    """An array (..., Y, X) to learn from and its axes; `name` is for messages."""
 
     array: Any
     layout: PlaneLayout
@@ -67,25 +57,14 @@ class Window:
 
 
 NumberedWindow = tuple[int, Window]
-"""A window and the number of its stack."""
+"""The number of a stack, and a window of it."""
 
 
 def as_stacks(name: str, images: Any, channel_axis: int | None) -> list[Stack]:
-    """Check what an argument holds and return its stacks.
+    """Check an argument called `name` and return its stacks.
 
-    Parameters
-    ----------
-    name : str
-        Name of the argument.
-    images : array, path, or a list of them
-        A path leads to an image file or to a folder of them.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there is nothing in it, or something that is no image.
-    ImageFileError
-        If a file cannot be read.
+    `images` is an array, the path of a file or folder, or a list of these. Raises `TypeError` or
+    `ValueError` if there is no image, and `ImageFileError` if a file cannot be read.
     """
     given = list(images) if _is_list(images) else [images]
     stacks = [stack for item in given for stack in _stacks_of(name, item, channel_axis)]
@@ -144,12 +123,16 @@ def _read_picture(path: Path) -> npt.NDArray[Any]:
 
     try:
         return np.asarray(imread(path))
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow's word for some damaged files
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+    ) as error:  # SyntaxError: from Pillow, for damaged files
         raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
 
 
 def windows(stacks: Sequence[Stack]) -> list[list[Window]]:
-    """What is learnt from of each stack: whole planes, or parts if there are too many pixels."""
+    """Windows to learn from, per stack: whole planes, or parts if there are too many pixels."""
     whole = [[_whole(stack, key) for key in stack.layout.planes()] for stack in stacks]
     pixels = sum(window.size for part in whole for window in part)
     if pixels <= _MOST_PIXELS:
@@ -162,7 +145,7 @@ def windows(stacks: Sequence[Stack]) -> list[list[Window]]:
 
 
 def _one_of_every(count: int, boxes: Sequence[NumberedWindow]) -> Iterator[NumberedWindow]:
-    """One of every `count` boxes, at random: a fixed step would meet the same places of planes."""
+    """One of every `count` boxes, at random: a fixed step would hit the same places of planes."""
     random = np.random.default_rng(0)
     for start in range(0, len(boxes), count):
         group = boxes[start : start + count]
@@ -181,6 +164,5 @@ def _boxes(window: Window) -> Iterator[Window]:
 
 
 def _parts(length: int) -> list[slice]:
-    """An axis in equal parts of about the side of a box."""
     edges = np.linspace(0, length, max(1, round(length / _BOX)) + 1).astype(int)
     return [slice(int(a), int(b)) for a, b in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Is the network better than the one it started from? Measured on what was held out."""
+"""Validation on held-out parts: the gain of a network over the one it started from."""
 
 from __future__ import annotations
 
@@ -29,14 +29,10 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Preview:
-    """A held-out part of an image: (Y, X) arrays in the network's units.
+    """A held-out part of an image: (Y, X) arrays in network units.
 
-    Parameters
-    ----------
-    before, base, now : (Y, X) ndarray
-        What the network sees, and what the base model and the present one make of it.
-    target : (Y, X) ndarray, optional
-        The clean image, if there is one.
+    `before` is the network's input; `base` and `now` are the results of the base and the current
+    model.
     """
 
     before: npt.NDArray[np.float32]
@@ -46,7 +42,7 @@ class Preview:
 
 
 class Validation:
-    """Compares networks with a base on held-out examples, always under the same draws."""
+    """Compares networks with a base on held-out examples, always with the same corruptions."""
 
     def __init__(
         self,
@@ -74,7 +70,7 @@ class Validation:
         return float(np.mean(-10 * np.log10(np.maximum(ratios, 1e-3))))
 
     def preview(self, network: RedNet) -> Preview:
-        """What there is to see of the case with most structure."""
+        """Preview of the case with most structure."""
         inputs, targets = self._shown
         images = [inputs[:, :1], self._restore(self._base, inputs), self._restore(network, inputs)]
         before, base, now = (image[0, 0].cpu().numpy() for image in images)
@@ -90,7 +86,6 @@ class Validation:
         return restored.float().cpu()
 
     def _errors(self, network: RedNet) -> FloatArray:
-        """Mean squared error of every case."""
         return np.array([self._error(network, *case) for case in self._cases])
 
     def _error(self, network: RedNet, inputs: Tensor, targets: Tensor, weights: Tensor) -> float:
@@ -100,7 +95,7 @@ class Validation:
 
 
 def _shown(square: Example, case: Batch, method: Method) -> tuple[Tensor, Tensor | None]:
-    """What the user gets to see: a case, or the user's own image where that made the case."""
+    """Inputs and target for the preview; the user's own noisy image for `PseudoClean`."""
     if isinstance(method, PseudoClean):
         return _noisy_inputs(square), None
     inputs, targets, _ = case
@@ -113,7 +108,7 @@ def _noisy_inputs(square: Example) -> Tensor:
 
 
 def _squares(example: Example, margin: int) -> list[Example]:
-    """Squares of an example that networks and corruptions of all tasks can take."""
+    """Square crops that the networks and corruptions of all tasks can take."""
     side = min(_SIDE, *example.shape)
     if side >= _MULTIPLE + 2 * margin:
         side -= side % _MULTIPLE
@@ -126,5 +121,4 @@ def _squares(example: Example, margin: int) -> list[Example]:
 
 
 def _as_patches(example: Example, method: Method) -> dict[str, Tensor]:
-    """Rows as a batch of one."""
     return {name: torch.from_numpy(example.rows[name])[None, None].float() for name in method.rows}

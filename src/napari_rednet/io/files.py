@@ -1,4 +1,4 @@
-"""Image files of any format that the package knows, told apart by their names."""
+"""Image files of all supported formats, distinguished by their names."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from napari_rednet.io.tiff import TiffImage
 TIFF_SUFFIXES = tiff.SUFFIXES
 ZARR_SUFFIX = ".zarr"
 NAMES = ".tif, .tiff or .zarr"
-"""How image files end, for messages."""
+"""Suffixes of image files, for messages."""
 Plane = npt.NDArray[Any]
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _MOST_PLANES = 24
 
 
 class OpenImage(Protocol):
-    """What an image file of any format has to say."""
+    """An open image file of any format."""
 
     @property
     def data(self) -> Any:
-        """The pixels: an array, or what is indexed like one."""
+        """The pixels: an array, or an object indexed like one."""
 
     @property
     def axes(self) -> str:
-        """One letter an axis."""
+        """One letter per axis."""
 
     @property
     def channel_axis(self) -> int | None:
-        """Position of the colours, or else of the channels."""
+        """Position of the colour axis, or else of the channel axis."""
 
     @property
     def is_rgb(self) -> bool:
-        """Whether the channels are colours."""
+        """True if the channels are colours."""
 
 
 def has_image_name(path: Path, *, is_folder: bool) -> bool:
-    """Whether a file is called like a TIFF file, or a folder like a Zarr."""
+    """True if a file is named like a TIFF file, or a folder like a Zarr."""
     suffixes = (ZARR_SUFFIX,) if is_folder else TIFF_SUFFIXES
     return path.suffix.lower() in suffixes
 
 
 def names_image(path: Path) -> bool:
-    """Whether a path has the suffix of an image, whatever lies there."""
+    """True if a path has the suffix of an image, whether or not it exists."""
     return path.suffix.lower() in (*TIFF_SUFFIXES, ZARR_SUFFIX)
 
 
 def is_image(path: Path) -> bool:
-    """Whether there is a TIFF file or a Zarr folder, which has the suffix or its metadata."""
+    """True for an existing TIFF file or Zarr folder, which has the suffix or zarr metadata."""
     if path.is_dir():
         return _is_zarr(path)
     return path.is_file() and has_image_name(path, is_folder=False)
@@ -68,24 +68,18 @@ def _is_zarr(path: Path) -> bool:
 
 
 def can_be_continued(path: Path) -> bool:
-    """Whether a file that was left unfinished can be written on."""
+    """True if an unfinished file of this format can be continued."""
     return path.suffix.lower() == ZARR_SUFFIX
 
 
 def check_output_name(path: Path) -> None:
-    """Raise if the suffix of a file to write is that of no format."""
+    """Raise `ImageFileError` if a file to write has an unknown suffix."""
     if not names_image(path):
         raise ImageFileError(f"the output must be a {NAMES} file, got {path.name}")
 
 
 def read_image(path: Path) -> OpenImage:
-    """Open an image, in full resolution.
-
-    Raises
-    ------
-    ImageFileError
-        If the file is missing, damaged, or of another format.
-    """
+    """Open an image in full resolution; raises `ImageFileError` if it cannot be read."""
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff.read_tiff(path)
     if _is_zarr(path):
@@ -98,12 +92,9 @@ def read_image(path: Path) -> OpenImage:
 
 
 def described_for(path: Path, image: OpenImage) -> OpenImage:
-    """The image as the format of a file to write describes it, its axes in another order perhaps.
+    """The image described for the format of `path`, maybe with reordered axes.
 
-    Raises
-    ------
-    ImageFileError
-        If the format has no place for what is in the image.
+    Raises `ImageFileError` if the format cannot represent the image.
     """
     from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
 
@@ -117,7 +108,7 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
 
 
 def with_dtype(image: OpenImage, dtype: str) -> OpenImage:
-    """A description of a file like an image but for its dtype, without pixels."""
+    """Describe a file that is like an image except for its dtype, without pixels."""
     described: Any = image
     data = np.broadcast_to(np.zeros((), dtype), image.data.shape)
     other: OpenImage = replace(described, data=data)
@@ -127,24 +118,11 @@ def with_dtype(image: OpenImage, dtype: str) -> OpenImage:
 def image_writer(
     path: Path, like: OpenImage, scale: int = 1, *, keep_unfinished: bool = False
 ) -> AbstractContextManager[Any]:
-    """Give an array to fill, which becomes the file `path` when all went well.
+    """Give an array to fill, which becomes the file `path` if there is no error.
 
-    Parameters
-    ----------
-    path : Path
-        Its suffix says the format.
-    like : OpenImage
-        The image whose dtype, axes and metadata the file gets. If it has another format, the array
-        has the axes of `described_for`.
-    scale : int
-        How many times longer Y and X are.
-    keep_unfinished : bool
-        For Zarr: leave what is written when the work ends early, and go on with it the next time.
-
-    Raises
-    ------
-    ImageFileError
-        If the file cannot be written.
+    Dtype, axes and metadata are those of `like`, as `described_for` the format of `path`; Y and X
+    are `scale` times longer. With `keep_unfinished`, an interrupted Zarr is continued the next
+    time. Raises `ImageFileError` if the file cannot be written.
     """
     from napari_rednet.io.ome_zarr import zarr_writer
 
@@ -155,14 +133,14 @@ def image_writer(
 
 
 def check_places(source: Path, target: Path) -> None:
-    """Make sure that writing one file does not touch the other, or raise `ImageFileError`."""
+    """Raise `ImageFileError` if writing one file would touch the other."""
     from napari_rednet.io.ome_zarr import check_places as check
 
     check(source, target)
 
 
 def remark_on(image: OpenImage) -> str:
-    """What users should know of an image that can be read, or nothing."""
+    """A remark for users on an image that can be read; empty if there is none."""
     from napari_rednet.io.ome_zarr import ZarrImage, missing_chunks
 
     if not isinstance(image, ZarrImage):
@@ -174,15 +152,7 @@ def remark_on(image: OpenImage) -> str:
 
 
 def read_planes(path: Path) -> list[Plane]:
-    """Gray planes of an image file of any kind; colour becomes luminance (BT.601).
-
-    Of a long stack, 24 evenly spaced planes are taken.
-
-    Returns
-    -------
-    planes : list of (Y, X) ndarray
-        In the file's own dtype and units.
-    """
+    """At most 24 evenly spaced gray planes of a file; colour becomes luminance (BT.601)."""
     image, is_colour = _read(path)
     if is_colour:
         gray = image[..., :3] @ _LUMINANCE
@@ -194,7 +164,6 @@ def read_planes(path: Path) -> list[Plane]:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], bool]:
-    """The image and whether its last axis is colour."""
     if path.suffix.lower() in (".tif", ".tiff"):
         import tifffile
 

@@ -21,26 +21,20 @@ import tifffile
 from napari_rednet.errors import ImageFileError
 
 SUFFIXES = (".tif", ".tiff")
-# Bytes up to which compressed images are decoded at once.
+# Compressed images up to this size in bytes are decoded at once.
 _MOST_DECODED = 2**28
 _CALIBRATION = ("PhysicalSize", "TimeIncrement")
-# What ImageJ counts itself, or what described only the file that was read.
+# Entries that ImageJ writes itself, or that only describe the file that was read.
 _IMAGEJ_COUNTS = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack", "Properties")
 
 
 @dataclass(frozen=True)
 class TiffImage:
-    """The image of a TIFF file, and what else the file says about it.
+    """The image of a TIFF file, and its metadata.
 
-    Parameters
-    ----------
-    data : array
-        Memory-mapped where the file allows it; a zarr array that decodes what is asked for, if
-        there is much to decode and zarr is installed.
-    axes : str
-        One letter an axis, as tifffile names them: T, Z, C, Y, X, S (colour samples), Q...
-    options : mapping
-        Arguments of tifffile's writer that give a new file the same description.
+    `data` is memory-mapped where possible; large compressed images are a zarr array that decodes on
+    access, if zarr is installed. `axes` has tifffile's letters: T, Z, C, Y, X, S (colour samples),
+    Q. `options` are arguments of tifffile's writer that give a new file the same description.
     """
 
     data: Any
@@ -57,11 +51,11 @@ class TiffImage:
 
     @property
     def is_rgb(self) -> bool:
-        """Whether the channels are colours."""
+        """True if the channels are colours."""
         return "S" in self.axes
 
     def enlarged(self, scale: int) -> TiffDescription:
-        """Shape and options of the file with `scale` times more pixels along Y and X."""
+        """Description of the file with `scale` times more pixels along Y and X."""
         shape = (
             n * scale if a in "YX" else n for a, n in zip(self.axes, self.data.shape, strict=True)
         )
@@ -80,10 +74,7 @@ class TiffDescription:
 def read_tiff(path: Path) -> TiffImage:
     """Read the first image series of a TIFF file, in full resolution.
 
-    Raises
-    ------
-    ImageFileError
-        If the file is missing, damaged, or holds no image with Y and X as last axes.
+    Raises `ImageFileError` if the file is missing, damaged, or its last axes are not Y and X.
     """
     try:
         with _all_pages_or_error(), tifffile.TiffFile(path) as file:
@@ -101,7 +92,7 @@ def read_tiff(path: Path) -> TiffImage:
 
 @contextmanager
 def _all_pages_or_error() -> Iterator[None]:
-    """Raise where tifffile only logs: at a file that ends before its last page."""
+    """Raise for truncated files, which tifffile only logs."""
     handler = _LostPages()
     tifffile.logger().addHandler(handler)
     try:
@@ -113,7 +104,7 @@ def _all_pages_or_error() -> Iterator[None]:
 
 
 class _LostPages(logging.Handler):
-    """Collects what tifffile says of pages that it cannot find."""
+    """Collects tifffile's messages on missing pages."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -136,7 +127,7 @@ def _data(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
 
 
 def _decoded(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
-    """Compressed or tiled pixels: now, or where they are too many for that, when they are read."""
+    """Compressed or tiled pixels: decoded now, or on access if they are many."""
     if series.size * series.dtype.itemsize > _MOST_DECODED:
         with suppress(ImportError):
             import zarr
@@ -178,7 +169,7 @@ def _imagej_metadata(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -
 
 
 def _ome_metadata(xml: str, series: tifffile.TiffPageSeries) -> dict[str, Any]:
-    """Calibration and channel names of the OME description; tifffile writes the rest anew."""
+    """Calibration and channel names of the OME description; tifffile rewrites the rest."""
     metadata: dict[str, Any] = {"axes": series.axes}
     pixels = ET.fromstring(xml).find(".//{*}Pixels")  # noqa: S314 (tifffile has parsed it already)
     if pixels is None:
@@ -193,7 +184,7 @@ def _ome_metadata(xml: str, series: tifffile.TiffPageSeries) -> dict[str, Any]:
 
 
 def _finer(options: Mapping[str, Any], scale: int) -> dict[str, Any]:
-    """The options of a file with `scale` times more pixels along Y and X for the same length."""
+    """Options of a file with `scale` times more pixels along Y and X for the same length."""
     if scale == 1:
         return dict(options)
     finer = dict(options)
@@ -210,17 +201,11 @@ def _finer(options: Mapping[str, Any], scale: int) -> dict[str, Any]:
 
 @contextmanager
 def tiff_writer(path: Path, like: TiffImage, scale: int = 1) -> Iterator[npt.NDArray[Any]]:
-    """Give a memory-mapped array to fill, which becomes the file `path` when all went well.
+    """Give a memory-mapped array to fill, which becomes the file `path` if there is no error.
 
-    The file has the dtype, axes and metadata of `like`, and its shape, but for Y and X, which are
-    `scale` times longer. It is written beside `path` and
-    renamed at the end, so that `path` is whole or untouched. Its space is reserved first: a disk
-    that is too small is known before any work.
-
-    Raises
-    ------
-    ImageFileError
-        If the file cannot be written.
+    Dtype, axes, metadata and shape are those of `like`, with Y and X `scale` times longer. The file
+    is renamed from beside `path`, which is whole or untouched; its space is reserved first, so that
+    a full disk is noticed before any work. Raises `ImageFileError` if it cannot be written.
     """
     beside = path.with_name(f".{path.name}.part")
     try:
@@ -243,7 +228,7 @@ def _create(path: Path, like: TiffDescription) -> np.memmap[Any, Any]:
     target = tifffile.memmap(
         path, shape=like.shape, dtype=like.dtype.newbyteorder("="), **like.options
     )
-    # A memory map of a file with holes would kill the process when the disk fills up.
+    # Writing to a memory map of a sparse file would kill the process on a full disk.
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

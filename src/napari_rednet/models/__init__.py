@@ -1,4 +1,4 @@
-"""Which models exist, and the files that hold them."""
+"""The available models, and the files that hold them."""
 
 from napari_rednet.models.model import Model, read_model
 from napari_rednet.models.registry import (

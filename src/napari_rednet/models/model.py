@@ -28,18 +28,18 @@ _FORMAT = 2
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network with its weights and all that is known about it.
+    """A network with its weights, and what is known of it.
 
     Parameters
     ----------
     name : str
-        What lists and result layers call it.
+        Name in lists and of result layers.
     task : str
-        What it was trained for.
+        Task that it was trained for, such as 'denoise'.
     network : RedNet
         The network, on the CPU in float32.
     info : dict
-        Where it comes from: training data, steps, figures. Plain JSON values.
+        Provenance: training data, steps, figures. Plain JSON values.
     """
 
     name: str
@@ -115,15 +115,15 @@ class Model:
             noise. If None, the one in ``info["noise_model"]``, which fine-tuned models have.
         sample : (Y, X) array, optional
             Image whose middle 128 x 128 pixels become the example; at least 64 x 64. To be
-            denoised or deblocked it is taken as it is; to be super-resolved or inpainted it is made
-            smaller or gets holes first. If None, scikit-image's camera with such damage.
+            denoised or deblocked it is taken as it is; to be super-resolved or inpainted it is
+            shrunk or gets holes first. If None, scikit-image's camera, degraded for the task.
         authors : sequence of str
-            Names of who made the model. If none, nobody is named.
+            Names of the authors. If empty, no author is named.
         license : str
-            SPDX identifier. The default, that of the weights that come with the package, is taken
-            for models of your own as well; say so if theirs is another one.
+            SPDX identifier. The default is that of the weights that come with the package; give
+            another one if your own model has another licence.
         description : str, optional
-            A sentence on the model; one is made if not given.
+            A sentence on the model; written automatically if not given.
         tags : sequence of str
             In addition to those of the task.
 
@@ -150,13 +150,7 @@ class Model:
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
-    """Read a model file and check that it is whole and unaltered.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged, altered, or not a model of this project.
-    """
+    """Read a model file; raises `ModelError` if it is missing, damaged, or fails its checksum."""
     source = Path(path)
     header, weights = _read_file(source, _all_tensors)
     contract = _contract(source, header)
@@ -169,7 +163,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
 
 def read_contract(path: Path) -> dict[str, Any]:
-    """What a model file says of itself, without its weights: name, task, network, info."""
+    """Header of a model file, without the weights: name, task, network, info."""
     return _contract(path, _read_file(path, lambda _: None)[0])
 
 
@@ -179,7 +173,6 @@ def _all_tensors(file: Any) -> dict[str, Tensor]:
 
 
 def _read_file(path: Path, take: Callable[[Any], Taken]) -> tuple[dict[str, str], Taken]:
-    """The header of a file, and what `take` makes of the open file."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, take(file)

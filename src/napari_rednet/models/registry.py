@@ -1,4 +1,4 @@
-"""The models that can be used, by name and by task: installed ones, and the user's."""
+"""The available models, by name and by task: installed ones, and the user's."""
 
 from __future__ import annotations
 
@@ -31,11 +31,7 @@ def installed_models_folder() -> Path:
 
 
 def user_models_folder() -> Path:
-    """The folder of the user's models; it need not exist.
-
-    The environment variable ``NAPARI_REDNET_MODELS`` puts it elsewhere, for instance where all
-    nodes of a cluster see it.
-    """
+    """The folder of the user's models, or that in ``NAPARI_REDNET_MODELS``; it need not exist."""
     elsewhere = os.environ.get(_VARIABLE)
     if elsewhere:
         return Path(elsewhere).expanduser()
@@ -44,7 +40,7 @@ def user_models_folder() -> Path:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model without loading its weights."""
+    """Description of a model, read without its weights."""
 
     name: str
     task: str
@@ -56,21 +52,21 @@ class ModelInfo:
 
     @property
     def variant(self) -> str:
-        """The short name within its task: 'fast' for 'denoise-fast'; the user's have none."""
+        """Name within its task: 'fast' for 'denoise-fast', the full name for the user's models."""
         if self.origin == "user":
             return self.name
         return self.name.removeprefix(f"{TASKS[self.task].prefix}-")
 
 
 def list_models(task: str | None = None) -> list[ModelInfo]:
-    """The models that can be used: those that are installed, then the user's.
+    """The available models: those that are installed, then the user's.
 
-    Files in the user's folder that are no models are left out, with a warning.
+    Files in the user's folder that are not models are left out, with a warning.
 
     Parameters
     ----------
     task : str, optional
-        Only the models of one task.
+        List only the models of one task.
 
     Raises
     ------
@@ -95,7 +91,7 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
     name_or_path : str or path
         With `task`, also 'fast' or 'best', as the functions that restore take it.
     task : str, optional
-        What the model must have been made for.
+        Task that the model must have been made for.
 
     Raises
     ------
@@ -109,14 +105,9 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
 
 
 def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
-    """The model to use for a task: 'fast', 'best', a full name, a path or a `Model`.
+    """The model for a task: 'fast', 'best', a full name, a path or a `Model`; raises `ModelError`.
 
-    A file is read once, unless it changes: nobody may change the weights.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model, or it was made for another task.
+    Files are read once, unless they change, so callers must not change the weights.
     """
     if isinstance(model, Model):
         found = model
@@ -131,7 +122,6 @@ def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
 def _load(
     name_or_path: str | os.PathLike[str], task: str | None, read: Callable[[Path], Model]
 ) -> Model:
-    """A model by its name, its variant within a task, or its file."""
     if str(name_or_path).endswith(".safetensors"):
         found = read(Path(name_or_path))
     else:
@@ -144,7 +134,7 @@ def _load(
                 f"known: {', '.join(known)}, or the path of a .safetensors file"
             )
         found = read(known[name])
-        if found.name != name:  # a file that was renamed by hand still says its old name
+        if found.name != name:  # a file renamed by hand still holds its old name
             found = replace(found, name=name)
     if task is not None:
         _check_task(found, task)
@@ -161,7 +151,7 @@ def _check_task(model: Model, task: str) -> None:
 
 
 def _read_once(path: Path) -> Model:
-    """As `read_model`; what has been read before is not read again, unless the file changed."""
+    """As `read_model`, but cached until the file changes."""
     try:
         state = path.stat()
     except OSError:
@@ -175,19 +165,16 @@ def _read_unchanged(path: Path, *_: int) -> Model:
 
 
 def reserved_names() -> set[str]:
-    """Names and variants of installed models, in lower case: the user's cannot have them."""
+    """Names and variants of installed models, in lower case, which the user's cannot have."""
     installed = _installed_models()
     names = {name for info in installed for name in (info.name, info.variant)}
     return {name.casefold() for name in names.union(VARIANTS)}
 
 
 def describe(path: Path, origin: Origin) -> ModelInfo:
-    """What the header of a model file says; the user's models are called as their files are.
+    """Description of a model file from its header; the user's models are named after their files.
 
-    Raises
-    ------
-    ModelError
-        If it is no model file that this version understands.
+    Raises `ModelError` if it is not a model file that this version understands.
     """
     try:
         state = path.stat()
@@ -198,7 +185,7 @@ def describe(path: Path, origin: Origin) -> ModelInfo:
 
 @lru_cache(maxsize=_MOST_DESCRIBED)
 def _described(path: Path, origin: Origin, *_: int) -> ModelInfo:
-    """Headers are read once, not at every call of a verb."""
+    """Cached, so that headers are not read at every call of a verb."""
     try:
         contract = read_contract(path)
         config = NetworkConfig(**contract["network"])
@@ -226,7 +213,7 @@ def _user_models() -> list[ModelInfo]:
 
 
 def _describe_unless_odd(path: Path, reserved: set[str]) -> ModelInfo | None:
-    """None, with a warning, for a file that cannot be used; the others are not to suffer."""
+    """None, with a warning, for a file that cannot be used, so that the others still can."""
     if path.stem.casefold() in reserved:
         _warn_once(path, f"{path} has the name of an installed model; rename the file")
         return None

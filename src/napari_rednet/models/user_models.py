@@ -1,4 +1,4 @@
-"""The user's own models: added to their folder, renamed, removed."""
+"""The user's own models: add, rename and remove them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_rednet.models.model import Model, read_model
 from napari_rednet.models.registry import ModelInfo, describe, reserved_names, user_models_folder
 from napari_rednet.tasks import TASKS
 
-# Not first: "-" looks like an option, "." hides the file.
+# A leading "-" looks like an option, a leading "." hides the file.
 _NAME = re.compile(r"\w([\w. -]*[\w.-])?")
 _LONGEST = 60
 
@@ -30,9 +30,9 @@ def add_model(
     model : Model or path
         The model, or its ``.safetensors`` file, which is copied.
     name : str, optional
-        What it is called from now on; by default what it is called already.
+        Its new name; by default it keeps its name.
     overwrite : bool
-        Replace a model of the user's that has this name.
+        Replace a user's model that has this name.
 
     Raises
     ------
@@ -60,8 +60,7 @@ def rename_model(name: str, new_name: str) -> ModelInfo:
     ValueError
         If the new name cannot be used.
     ModelError
-        If it is no model of the user's, there is one of the new name, or the folder cannot be
-        written.
+        If there is no such user's model, the new name is taken, or the folder cannot be written.
     """
     old = user_model_file(name)
     _refuse_taken(check_name(new_name))
@@ -72,25 +71,19 @@ def rename_model(name: str, new_name: str) -> ModelInfo:
 
 
 def remove_model(name: str) -> None:
-    """Delete one of the user's models, or a damaged file of that name in their folder.
+    """Delete one of the user's models, or a damaged file of that name in the folder.
 
     Raises
     ------
     ModelError
-        If it is no model of the user's, or its file cannot be deleted.
+        If there is no such user's model, or its file cannot be deleted.
     """
     _delete(user_model_file(name))
     _tell()
 
 
 def user_model_file(name: str) -> Path:
-    """The file of one of the user's models.
-
-    Raises
-    ------
-    ModelError
-        If it is installed with the package, or there is none of that name.
-    """
+    """The file of one of the user's models; raises `ModelError` if there is none."""
     own = _files()
     if name in own:
         return own[name]
@@ -101,13 +94,7 @@ def user_model_file(name: str) -> Path:
 
 
 def check_name(name: str) -> str:
-    """The name, if the user's models can have it.
-
-    Raises
-    ------
-    ValueError
-        In words for the user, if not.
-    """
+    """Return the name if the user's models can have it; raise `ValueError` if not."""
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise ValueError(
             "the name of a model must have 1 to 60 letters, digits, '_', '-', '.' or spaces, "
@@ -123,7 +110,7 @@ def check_name(name: str) -> str:
 def on_change(listener: Callable[[], None]) -> None:
     """Call a function whenever models have been added, renamed or removed in this process.
 
-    It is called in the thread that has done so. Saying so twice is the same as once.
+    It is called in the thread that changed the models. Adding a function twice has no effect.
     """
     _listeners.add(listener)
 
@@ -138,13 +125,13 @@ def _files() -> dict[str, Path]:
 
 
 def _read(path: Path) -> Model:
-    # Reading trusts the header to make sense; describing it tells in words if it does not.
+    # `read_model` trusts the header; `describe` has clear errors for invalid ones.
     describe(path, "user")
     return read_model(path)
 
 
 def _refuse_taken(name: str) -> None:
-    # Some file systems take small and capital letters for the same.
+    # Some file systems ignore case.
     for taken in _files():
         if taken.casefold() == name.casefold():
             raise ModelError(f"there is a model {taken!r} already; choose another name")

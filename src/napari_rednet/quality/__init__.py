@@ -1,4 +1,4 @@
-"""How good a restored image is: against a reference, by the noise, by what was taken out."""
+"""Quality of a restored image: against a reference, from the noise alone, or by its residual."""
 
 from napari_rednet.quality.error import ErrorEstimate, estimate_error, estimate_error_steps
 from napari_rednet.quality.residuals import ResidualReport, residual, residual_report

@@ -1,4 +1,4 @@
-"""How far a denoised image is from the clean one, without the clean one."""
+"""Estimate the error of a denoised image without the clean one."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from napari_rednet.execution import Steps, drain
 
 FloatArray = npt.NDArray[np.float64]
 
-# Small beside the noise, yet large beside what low precision rounds off.
+# Step in units of the noise: small beside the noise, yet large beside rounding in low precision.
 _STEP = 0.3
-# The parabola through the covariances at 1, 2 and 3 pixels, at 0.
+# Extrapolates the parabola through the covariances at 1, 2 and 3 pixels to 0.
 _EXTRAPOLATION = (3.0, -3.0, 1.0)
 _LEAST = 1e-4
 
 
 @dataclass(frozen=True)
 class ErrorEstimate:
-    """What is estimated of the error of a denoised image.
+    """Estimated error of a denoised image.
 
     Parameters
     ----------
     noise : float
-        Root mean square of the noise before, in image units.
+        Root mean square of the noise before denoising, in image units.
     error : float
-        Root mean square of the error that is left, noise and lost structure together.
+        Root mean square of the remaining error, noise and lost structure together.
     """
 
     noise: float
@@ -41,7 +41,7 @@ class ErrorEstimate:
 
     @property
     def gain(self) -> float:
-        """By how many dB the PSNR has grown."""
+        """Gain in PSNR, in dB; NaN without noise or error."""
         if not self.error or not self.noise:
             return math.nan
         return 20 * math.log10(self.noise / self.error)
@@ -58,9 +58,9 @@ def estimate_error(
 ) -> ErrorEstimate:
     """Estimate the remaining error of a denoised image by Stein's formula [1]_.
 
-    The image is restored once more, with a little more noise. How much of that comes back
-    tells how much of the noise was let through; what the residual has beyond that, or lacks, is
-    lost structure.
+    The image is restored once more, with a little more noise. The part of this noise that remains
+    tells how much of the image's own noise was let through. What the residual has beyond that, or
+    lacks, is lost structure.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def estimate_error(
     channel_axis : int, optional
         Axis of the channels.
     seed : int
-        Of the noise that is added.
+        Seed of the added noise.
 
     Returns
     -------
@@ -87,9 +87,9 @@ def estimate_error(
     -----
     Ten of scikit-image's images under three noises each, estimated and removed by `denoise` at
     strength 1 and 2: the error was estimated as 0.74 to 1.21 of the true one. The gain is as good
-    as the noise model besides: it was wrong by less than 0.8 dB in half of the 60 cases, and by 2
-    to 7 dB where weak noise in grass or between coins had been overestimated. Blur that was there
-    before the noise is no part of the error.
+    as the noise model: it was wrong by less than 0.8 dB in half of the 60 cases, and by 2 to 7 dB
+    where weak noise in grass or between coins had been overestimated. Blur that was there before
+    the noise is not a part of the error.
 
     Raises
     ------
@@ -187,8 +187,8 @@ def _covariances(
 ) -> FloatArray:
     """Variance of the noise; covariance of the error with itself and at 1, 2 and 3 pixels.
 
-    That of two pixels is that of the residual, and twice what passes from the noise of one
-    into the result at the other, less that of the noise.
+    The covariance of the errors of two pixels is that of the residual, plus twice the response of
+    one result to the noise of the other pixel, minus that of the noise.
     """
     known = np.isfinite(residual) & np.isfinite(change)
     residual, change, probe = (np.where(known, a, 0) for a in (residual, change, std * signs))
@@ -202,7 +202,6 @@ def _covariances(
 
 
 def _at_distance(one: FloatArray, other: FloatArray, distance: int) -> float:
-    """Mean product of pixels of two planes that lie some pixels apart in a row or column."""
     products = [
         a[:-distance] * b[distance:]
         for a, b in ((one, other), (other, one), (one.T, other.T), (other.T, one.T))

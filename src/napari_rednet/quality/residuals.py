@@ -1,4 +1,4 @@
-"""What was taken out of an image: noise alone, or structure as well."""
+"""The residual of a restoration: noise alone, or structure as well."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ _HOT = 12.0
 _ALONE = 3.0
 _NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
 _PATCH = 4.0
-# Correlation and power that have to be met together: a noise model may be wrong by a factor, images
-# may be full of texture.
+# Pairs of limits of correlation and power, to be met together: a noise model may be wrong by a
+# factor, and images may be full of texture.
 _NOISE_LEFT = ((-0.2, 0.5), (-0.1, 0.3))
 
 
 @dataclass(frozen=True)
 class ResidualReport:
-    """What a residual, the image minus its restored copy, is made of.
+    """What a residual, the image minus its restored copy, consists of.
 
     Parameters
     ----------
     correlation : float
         Of neighbouring pixels of the residual; about 0 for white noise.
     significance : float
-        How far the correlation of near pixels is above 0, in standard errors.
+        Correlation of near pixels in standard errors; the larger one of 2 and of 6 neighbours.
     power : float
         Mean square of the residual in units of the noise variance; NaN without a noise model.
     verdict : {'noise', 'correlated noise', 'structure', 'noise left', 'outliers'}
-        Whether nothing but noise was removed, which neighbours may share, structure as well, or
-        only part of the noise; or whether the surroundings of hot pixels were changed.
+        Only noise was removed, which may be correlated; or structure, too; or only a part of the
+        noise; or the surroundings of hot pixels were changed.
     """
 
     correlation: float
@@ -63,7 +63,7 @@ class ResidualReport:
 
     @property
     def is_fine(self) -> bool:
-        """Whether there is nothing to do."""
+        """True if there is nothing to do."""
         return self.verdict in ("noise", "correlated noise")
 
 
@@ -81,7 +81,7 @@ _TEXTS: dict[Verdict, str] = {
 def residual(
     image: npt.NDArray[Any], restored: npt.NDArray[Any], noise: NoiseModel | None = None
 ) -> FloatArray:
-    """What was taken out of an image.
+    """What was removed from an image.
 
     Parameters
     ----------
@@ -113,25 +113,24 @@ def residual_report(
     noise: Noise | Sequence[Noise] | None = None,
     channel_axis: int | None = None,
 ) -> ResidualReport:
-    """Judge a denoised image by what was taken out.
+    """Judge a denoised image by what was removed from it.
 
-    For white noise, the errors of the best estimate are what its residual lacks: the covariance
-    of two residual pixels is minus that of their errors, which are alike in neighbours. So where
-    nothing but noise is removed, neighbours in the residual are slightly anticorrelated. If they
-    are alike, structure has been removed; and if much noise is left, they are strongly
-    anticorrelated, as the residual is only the roughest part of the noise. Neither depends
-    on the level of the noise.
+    For the best estimate under white noise, the covariance of two residual pixels is minus that of
+    their errors, and errors of neighbours are similar. So where nothing but noise is removed,
+    neighbours in the residual are slightly anticorrelated. If they are positively correlated,
+    structure has been removed. If much noise is left, they are strongly anticorrelated, as the
+    residual is only the roughest part of the noise. Neither depends on the level of the noise.
 
-    Noise that is alike in neighbours itself, as after interpolation, is alike where the image is
-    flat, too: what correlation the noise model tells, or flat places show, is no structure.
+    Noise may be correlated itself, as after interpolation. Correlation that the noise model has, or
+    that flat places show, does not count as structure.
 
     Parameters
     ----------
     image, restored : (..., Y, X) array
-        Before and after, of the same shape. Of large stacks, windows that represent them are used.
+        Before and after, of the same shape. Large stacks are represented by windows.
     noise : float, NoiseModel, or a sequence of one of them per channel, optional
-        Of the image. With it, pixels of all brightnesses count alike, and noise that
-        is left can be told.
+        Noise of the image. With it, pixels of all brightnesses count alike, and remaining noise
+        can be detected.
     channel_axis : int, optional
         Axis of the channels.
 
@@ -141,8 +140,8 @@ def residual_report(
         The mean correlation with 2 or with 6 near neighbours counts as structure if it is
         above 0 by more than 4 standard errors and by more than 0.004. Noise is left if that of the
         2 nearest is below -0.2 and the residual has less than half of the noise's variance, or
-        below -0.1 and less than 0.3 of it. Around single pixels of twelve times the usual residual,
-        outliers are reported where its mean square is four times that further away.
+        below -0.1 and less than 0.3 of it. Outliers are reported if the mean square of the residual
+        around single pixels of twelve times its usual size is four times that further away.
 
     Notes
     -----
@@ -150,8 +149,8 @@ def residual_report(
     removed by `denoise`: at strength 1, none of the 50 was flagged; at strength 2, 38 were said to
     lack structure (most of the others had lost less than 1 dB against strength 1), at strength
     3 all 50; at strength 0.5, noise was said to be left in all 50. With the true noise instead of
-    an estimate, 2 of 50, pictures of grass, were said to hold too much noise, with which a higher
-    strength would have taken the texture. On 24 real micrographs, strength 1 was never flagged,
+    an estimate, 2 of 50, pictures of grass, were said to hold too much noise, although a higher
+    strength would have removed texture. On 24 real micrographs, strength 1 was never flagged,
     0.5 always, 2 and 3 in 6 and 12 cases (`benchmarks.without_reference`). A Gaussian blur is
     flagged where it costs structure, and not where there is none.
 
@@ -209,7 +208,7 @@ class _Sums:
         self.planes.append(plane)
         self.power += float(np.square(known).sum())
         self.count += known.size
-        # Hot pixels and the like must not decide.
+        # Hot pixels and the like must not dominate.
         limit = _OUTLIER * 1.4826 * float(np.median(np.abs(known))) if known.size else 0.0
         clipped = np.where(np.isfinite(plane), plane.clip(-limit, limit), 0) if limit else plane
         self.power_clipped += float(np.square(np.nan_to_num(clipped)).sum())
@@ -255,7 +254,7 @@ class _Sums:
 
 
 def _has_patches(plane: FloatArray) -> bool:
-    """Whether the residual is larger around single pixels of a very large one than further away."""
+    """True if the residual is larger close to single very large values than further away."""
     values = np.nan_to_num(plane)
     size = np.abs(values)
     limit = _HOT * 1.4826 * float(np.median(size))
@@ -269,14 +268,12 @@ def _has_patches(plane: FloatArray) -> bool:
 
 
 def _ring(places: npt.NDArray[np.bool_], inner: int, outer: int) -> npt.NDArray[np.bool_]:
-    """What lies around places, between two squares."""
     wide = ndimage.binary_dilation(places, np.ones((outer, outer)))
     ring: npt.NDArray[np.bool_] = wide & ~ndimage.binary_dilation(places, np.ones((inner, inner)))
     return ring
 
 
 def _product(plane: FloatArray, down: int, right: int) -> FloatArray:
-    """Products of pixels with those some rows down and columns to the right."""
     rows, columns = plane.shape
     first = plane[: rows - down, max(0, -right) : columns - max(0, right)]
     second = plane[down:, max(0, right) : columns - max(0, -right)]

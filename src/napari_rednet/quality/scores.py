@@ -1,4 +1,4 @@
-"""How close an image comes to a reference."""
+"""Similarity of an image to a reference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BYTE_RANGE = 255.0
 
 @dataclass(frozen=True)
 class Scores:
-    """How close an image comes to a reference.
+    """Similarity of an image to a reference.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Scores:
     invariant_psnr : float
         PSNR in dB after the factor and offset that bring the image closest to the reference.
     data_range : float
-        What the ratios relate to, in units of the reference.
+        Range of values that the PSNRs relate to, in units of the reference.
     """
 
     psnr: float
@@ -58,8 +58,8 @@ def score(
     channel_axis : int, optional
         Axis of the channels, which count alike.
     data_range : float, optional
-        Largest minus smallest possible value. If None, 255 for a reference in uint8, else what
-        the reference spans.
+        Largest minus smallest possible value. If None, 255 for a reference in uint8, else the
+        largest minus the smallest value of the reference.
 
     Returns
     -------
@@ -139,14 +139,14 @@ def _steps(
 
 @dataclass(frozen=True)
 class _Rows:
-    """Some rows of a plane: where they are read, and how many pixels they stand for."""
+    """Index of some rows of a plane to read, and the number of pixels that they stand for."""
 
     index: tuple[int | slice, ...]
     pixels: int
 
 
 def _bands(layout: PlaneLayout, margin: int) -> Iterator[_Rows]:
-    """All rows of all planes, few at a time; with a margin, those of a window fully within."""
+    """Bands of rows of all planes; with a margin, whose windows are used only where complete."""
     height, width = layout.plane_shape
     step = max(_LEAST_ROWS, _BAND_PIXELS // max(width, 1))
     for key in layout.planes():
@@ -157,7 +157,7 @@ def _bands(layout: PlaneLayout, margin: int) -> Iterator[_Rows]:
 
 
 def _pair(array: Any, wanted: Any, rows: _Rows) -> tuple[FloatArray, FloatArray]:
-    """Some rows of both; what is not finite in one is 0 in the first, NaN in the second."""
+    """Some rows of both; where one is not finite, 0 in the image and NaN in the reference."""
     image, reference = (np.asarray(a[rows.index], np.float64) for a in (array, wanted))
     known = np.isfinite(image) & np.isfinite(reference)
     return np.where(known, image, 0), np.where(known, reference, np.nan)
@@ -167,7 +167,7 @@ def _pair(array: Any, wanted: Any, rows: _Rows) -> tuple[FloatArray, FloatArray]
 class _Sums:
     """Moments of an image and its reference, from which both errors follow.
 
-    They are taken about the first values, so that nothing is lost by cancellation.
+    They are relative to the first band's means, to avoid cancellation.
     """
 
     count: float = 0.0
@@ -194,7 +194,7 @@ class _Sums:
 
     @property
     def span(self) -> float:
-        """What the reference spans."""
+        """Largest minus smallest value of the reference."""
         return max(float(self.high - self.low), 0.0)
 
     @property

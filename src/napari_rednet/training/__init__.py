@@ -1,4 +1,4 @@
-"""How to train, by which error of a pixel, and how far a training is."""
+"""Training configuration, losses per pixel, and training status."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ OPTIMIZERS = ("adamw", "muon")
 
 
 def charbonnier(difference: Tensor) -> Tensor:
-    """The absolute difference, rounded off at 0.
-
-    References
-    ----------
-    .. [1] P. Charbonnier et al., "Two deterministic half-quadratic regularization algorithms for
-       computed imaging", ICIP 1994.
-    """
+    """The absolute difference, smooth at 0: P. Charbonnier et al., ICIP 1994."""
     return torch.sqrt(difference.square() + _SOFTNESS**2)
 
 
@@ -32,38 +26,24 @@ LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train.
+    """How to train; exactly one of `steps` and `minutes` is set.
 
     Parameters
     ----------
-    steps, minutes : int, float
-        Length of the training; exactly one of the two is set.
-    loss : {'squared', 'absolute', 'charbonnier'}
-        The error of a pixel, see `LOSSES`.
     squared_from : float
-        Share of the training, 0 to 1, after which the error is the squared one.
-    optimizer : {'adamw', 'muon'}
-        What learns the kernels of the hidden layers, see `engine.optimizers`.
-    rate : float
-        Peak learning rate of AdamW, reached after `warm_up` steps; it falls to zero on a cosine.
-    muon_rate : float
-        The same of Muon.
+        Share of the training, 0 to 1, after which the loss is the squared one.
+    rate, muon_rate : float
+        Peak learning rates of AdamW and Muon, reached after `warm_up` steps; they fall to zero on a
+        cosine.
     ema : float
         Decay of the moving average of the weights, which is the result.
-    clip : float
-        Largest norm of the gradient.
-    interval : int
-        Steps between reports.
-    pulse : float
-        Seconds after which there is a report though the interval is not over.
-    check_interval : int
-        Steps between checks, which validate and write a checkpoint; every report is one if 0.
-    checks : int
-        At least so many checks, evenly spread over the length of the training.
+    interval, pulse : int, float
+        Steps, and seconds, after which a report comes.
+    check_interval, checks : int
+        Steps between checks, which validate and write a checkpoint, and their least number. With an
+        interval of 0, every report is a check.
     patience : int
-        Checks in a row without a better one after which the training ends; 0 for none.
-    seed : int
-        Seed of the patches, the corruptions and the starting weights.
+        Consecutive checks without improvement after which the training ends; 0 for no limit.
     """
 
     steps: int | None = None
@@ -98,18 +78,18 @@ class TrainingConfig:
             )
 
     def loss_at(self, fraction: float) -> str:
-        """The error that counts when so much of the training is done."""
+        """Name of the loss when this fraction of the training is done."""
         return self.loss if fraction < self.squared_from else "squared"
 
     def height_at(self, step: int, fraction: float) -> float:
-        """Share of the peak rates after so many steps, with so much of the training done."""
+        """Learning rate relative to its peak, after some steps and a fraction of the training."""
         warm = min(1.0, (step + 1) / self.warm_up)
         return warm * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """One row of the training log; `score` is what the validation found, NaN between checks."""
+    """One row of the training log; `score` is that of the validation, NaN between checks."""
 
     step: int
     minutes: float

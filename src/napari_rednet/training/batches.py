@@ -1,4 +1,4 @@
-"""Training batches of a recipe: patches of the images of its folders, corrupted as it asks."""
+"""Training batches of a recipe: patches from its image folders, with its corruption."""
 
 from __future__ import annotations
 
@@ -25,19 +25,11 @@ Corruption = Callable[[Tensor, torch.Generator], Batch]
 
 
 class PatchSampler:
-    """Draws augmented square patches.
+    """Draws augmented square patches from images (C, Y, X), `patch` pixels wide.
 
-    All images lie behind each other in one half-precision tensor on the device, so that a batch
-    is one gather, wherever its patches come from and however they are mirrored and rotated.
-
-    Parameters
-    ----------
-    images : sequence of (C, Y, X) float ndarray
-        Images of any sizes, all with the same channels, of a range of about 0 to 1.
-    patch : int
-        Side of the patches in pixels.
-    weights : sequence of float, optional
-        How often each image is drawn; by its number of pixels if not given.
+    All images lie one after the other in a half-precision tensor on the device, so that a batch is
+    one gather, wherever its patches come from and however they are mirrored and rotated. By
+    default, images are drawn in proportion to their pixels.
     """
 
     def __init__(
@@ -91,11 +83,10 @@ class PatchSampler:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Clean images for training: where they lie and which share of the patches they give.
+    """A folder of clean training images; `share` is its share of the patches.
 
-    `scales` adds smaller versions of every image: other textures, and less of the noise that
-    clean micrographs still have. Every `held_out`-th file, if that is not 0, is not trained on
-    but measures the progress.
+    `scales` adds shrunk versions of every image: other textures, and less of the noise that clean
+    micrographs still have. Every `held_out`-th file, unless 0, is kept for validation.
     """
 
     folder: str
@@ -106,7 +97,7 @@ class ImageFolder:
 
 @dataclass(frozen=True)
 class PairFolders:
-    """Real noisy images and the clean images of the same name that belong to them."""
+    """Folders of real noisy images and of their clean counterparts, which have the same names."""
 
     noisy: str
     clean: str
@@ -115,15 +106,10 @@ class PairFolders:
 
 @dataclass(frozen=True)
 class PatchShape:
-    """Patches of a batch: how many, and their side in pixels.
+    """Patches per batch, and their side in pixels.
 
-    After the share `late_from` of the training, they have a side of `late_patch` and are so many
-    fewer that a batch has as many pixels as before.
-
-    Raises
-    ------
-    ValueError
-        If no whole number of late patches has as many pixels.
+    After the share `late_from` of the training, patches have the side `late_patch`, and batches as
+    many pixels as before. Raises `ValueError` if that is not a whole number of patches.
     """
 
     batch: int = 8
@@ -211,7 +197,7 @@ class DenoisingBatches:
 
 
 def vary_contrast(clean: Tensor, generator: torch.Generator) -> Tensor:
-    """Random contrast and brightness: users' images do not fill the range as photographs do."""
+    """Draw contrast and brightness: users' images do not fill the range as photographs do."""
     shape = (len(clean), 1, 1, 1)
     draw = torch.rand((2, *shape), generator=generator, device=clean.device)
     contrast = 1 - 0.5 * draw[0] ** 2
@@ -221,7 +207,7 @@ def vary_contrast(clean: Tensor, generator: torch.Generator) -> Tensor:
 def _sampler(
     folders: Sequence[ImageFolder], data: Path, side: int, device: torch.device
 ) -> PatchSampler:
-    """Patches from all clean images, (1, Y, X) each, drawn as often as their folders say."""
+    """A sampler for all clean images, (1, Y, X) each, weighted by the shares of their folders."""
     images, weights = [], []
     for entry in folders:
         found = [
@@ -244,18 +230,12 @@ def training_files(entry: ImageFolder, data: Path) -> list[Path]:
 
 
 def held_out_files(entry: ImageFolder, data: Path) -> list[Path]:
-    """The files of a folder that are kept for measuring the progress."""
+    """The files of a folder that are kept for validation."""
     return image_files(data / entry.folder)[:: entry.held_out] if entry.held_out else []
 
 
 def image_files(folder: Path) -> list[Path]:
-    """All files of a folder and its subfolders.
-
-    Raises
-    ------
-    TrainingError
-        If there are none.
-    """
+    """All files of a folder and its subfolders; raises `TrainingError` if there are none."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     if not paths:
         raise TrainingError(f"there are no images in {folder}")
@@ -263,7 +243,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def normalized_planes(path: Path) -> Iterator[FloatArray]:
-    """The planes of a file, their range brought to about 0 to 1."""
+    """The planes of a file, normalised to about 0 to 1."""
     for plane in read_planes(path):
         if plane.dtype == np.uint8:
             yield (plane / 255).astype(np.float32)

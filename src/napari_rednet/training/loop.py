@@ -1,7 +1,4 @@
-"""The training loop, as a generator that can be watched, stopped, killed and resumed.
-
-Its folder has the checkpoint that it goes on from, and the log of its progress.
-"""
+"""The training loop, as a generator that can be watched, stopped, killed and resumed."""
 
 from __future__ import annotations
 
@@ -32,28 +29,17 @@ _MOST_SKIPPED = 0.04
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Network inputs, targets, and weights in the loss that broadcast against the targets."""
+"""Network inputs, targets, and loss weights that broadcast against the targets."""
 Weights = dict[str, Tensor]
 
 
 class Trainer:
-    """Trains a network on batches that a function makes.
+    """Trains a network, in place, on batches that `make_batch` draws with a seeded generator.
 
-    A step whose gradient is not finite is not taken. If there are many, or if the loss has suddenly
-    grown by a multiple, the weights go back to the last good ones and the rate is halved.
-
-    Parameters
-    ----------
-    network : RedNet
-        The network; it is trained in place.
-    make_batch : callable
-        Takes a `torch.Generator` of the device and returns inputs, targets and weights.
-    validate : callable, optional
-        Takes a network and returns its PSNR, or another score that is better when larger.
-    folder : Path, optional
-        Where ``checkpoint.pt`` and ``log.csv`` are kept.
-    identity : str
-        What the training is; a checkpoint of another one is not continued.
+    A step with a non-finite gradient is skipped. After many of them, or a sudden multiple increase
+    of the loss, the weights go back to the last good ones and the rate is halved. `validate`
+    returns a score, larger is better. `folder` holds ``checkpoint.pt`` and ``log.csv``; a
+    checkpoint of another `identity` is not resumed.
     """
 
     def __init__(
@@ -94,14 +80,14 @@ class Trainer:
 
     @property
     def fraction(self) -> float:
-        """How much of the training is done, 0 to 1."""
+        """Fraction of the training that is done, 0 to 1."""
         if self.config.steps is not None:
             return min(1.0, self.step / self.config.steps)
         return min(1.0, self.seconds / (60.0 * (self.config.minutes or 1.0)))
 
     @property
     def is_done(self) -> bool:
-        """Whether the length or the patience of the training is at its end."""
+        """True if the length or the patience of the training is exhausted."""
         patience = self.config.patience
         return self.fraction >= 1.0 or 0 < patience <= self._checks_without_gain
 
@@ -119,9 +105,9 @@ class Trainer:
                 yield status
 
     def _run_interval(self) -> TrainingStatus | None:
-        """Train for an interval; None if it had to be taken back."""
+        """Train for an interval; None if it was undone."""
         begun, kind = self.seconds, self.config.loss_at(self.fraction)
-        # What passes between intervals does not count.
+        # Time between intervals does not count.
         self._clock_start = time.perf_counter() - begun
         samples, loss, norm = self._train_interval()
         speed = samples / (self._seconds_by_now() - begun)
@@ -135,7 +121,7 @@ class Trainer:
         score = self._score() if is_check and self._validate else math.nan
         status = TrainingStatus(
             step=self.step,
-            # Checks take time that the user waits for.
+            # Includes the time of checks, which the user waits for.
             minutes=self._seconds_by_now() / 60,
             fraction=self.fraction,
             loss=loss,
@@ -149,7 +135,7 @@ class Trainer:
         return status
 
     def _train_interval(self) -> tuple[int, float, float]:
-        """Take steps until a report is due: samples, mean loss, mean norm of the gradient."""
+        """Train until a report is due: samples, mean loss, mean gradient norm."""
         begun, samples = self.seconds, 0
         losses: list[Tensor] = []
         norms: list[Tensor] = []
@@ -160,7 +146,7 @@ class Trainer:
             samples += count
             self.step += 1
             self._seconds_by_now()
-        # Taking the numbers off a device waits for its work, which the clock has to cover.
+        # Reading the numbers waits for the device's work, which the clock has to include.
         return samples, *_usual_means(torch.stack(losses), torch.stack(norms))
 
     def _seconds_by_now(self) -> float:
@@ -189,18 +175,18 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # The average of the first steps forgets fast, or it would keep the starting weights.
+        # A smaller decay at first, or the average would keep the starting weights for long.
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
         for mean, value in pairs:
             mean.lerp_(value, 1 - decay)
 
     def _is_sound(self) -> bool:
-        """Whether all weights are finite; the loss tells only of those before the last step."""
+        """True if all weights are finite; the loss only shows those before the last step."""
         return all(bool(torch.isfinite(p).all()) for p in self.network.parameters())
 
     def _restart(self) -> None:
-        """Go back to the last good state with half the rate; the patches are drawn on."""
+        """Go back to the last good state with half the rate; the patches that follow are new."""
         self._restarts += 1
         if self._restarts > _MOST_RESTARTS:
             raise TrainingError(
@@ -217,7 +203,7 @@ class Trainer:
         return self.step % self.config.interval == 0 or seconds >= self.config.pulse
 
     def _is_check_due(self) -> bool:
-        # Not between the intervals, whose number of steps does not depend on the clock.
+        # Only at the ends of intervals: their number of steps does not depend on the clock.
         if self.step % self.config.interval and self.fraction < 1.0:
             return False
         since = self.step - self._checked
@@ -242,15 +228,14 @@ class Trainer:
         if self._folder is None:
             return
         try:
-            # The log first: rows that no checkpoint covers are dropped on resuming.
+            # The log first: rows after the checkpoint are dropped on resuming.
             append_row(self._folder / LOG, asdict(status))
             write_checkpoint(self._folder / CHECKPOINT, self._state())
         except (OSError, TrainingError) as error:
-            # Hours of training are worth more than the file; the last whole one stays.
+            # Hours of training are worth more than the file; the previous checkpoint stays.
             warnings.warn(f"{error}; the training goes on, without it", stacklevel=2)
 
     def _state(self) -> dict[str, Any]:
-        """All that is needed to go on."""
         return {
             "identity": self._identity,
             "step": self.step,
@@ -269,25 +254,19 @@ class Trainer:
     def _restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        # The optimiser would go on in the very tensors that it is given.
+        # A copy, since the optimiser would change these tensors in place.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._generator.set_state(state["generator"].cpu())
         self.best, self.best_score = state["best"], state["best_score"]
         self.step, self.seconds = state["step"], state["seconds"]
         self._checked = state["checked"]
-        # Counted anew: the length may have been changed since.
+        # Recomputed: the length may have changed since.
         self._spread_checks = math.floor(self.fraction * self.config.checks)
         self._checks_without_gain = state["checks_without_gain"]
         self._rate_factor = state["rate_factor"]
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint; return whether there was one.
-
-        Raises
-        ------
-        TrainingError
-            If the checkpoint cannot be read or belongs to another training.
-        """
+        """Continue from the folder's checkpoint, if there is one; raises `TrainingError`."""
         path = self._folder / CHECKPOINT if self._folder else None
         if path is None or not path.exists():
             return False
@@ -302,7 +281,7 @@ class Trainer:
 
 
 def _usual_means(losses: Tensor, norms: Tensor) -> tuple[float, float]:
-    """Mean loss and norm of the steps that were taken; NaN if many were not."""
+    """Mean loss and norm of the steps that were not skipped; NaN if many were."""
     taken = torch.isfinite(norms)
     if float(taken.float().mean()) < 1 - _MOST_SKIPPED:
         return math.nan, math.nan
@@ -310,8 +289,8 @@ def _usual_means(losses: Tensor, norms: Tensor) -> tuple[float, float]:
 
 
 def _has_diverged(loss: float, usual: float, samples: int) -> bool:
-    # At a rate that is too high, the error grows by ten to thirty times within some hundred steps
-    # and stays there, finite. Between intervals of many samples it differs by far less.
+    # If the rate is too high, the loss grows by ten to thirty times within some hundred steps and
+    # stays there, finite. Between intervals of many samples it varies by far less.
     return not math.isfinite(loss) or (samples >= _MANY_SAMPLES and loss > _DIVERGED * usual)
 
 
@@ -320,13 +299,7 @@ def _copied(network: RedNet) -> Weights:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder of a training, and see that files can be written there.
-
-    Raises
-    ------
-    TrainingError
-        If it cannot be made or written to.
-    """
+    """Make a training folder and check that it is writable; raises `TrainingError` if it is not."""
     probe = folder / ".probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -337,29 +310,17 @@ def prepare_folder(folder: Path) -> None:
 
 
 def start_anew(folder: Path) -> None:
-    """Remove what an earlier training in the folder would be resumed from.
-
-    Raises
-    ------
-    TrainingError
-        If it cannot be removed.
-    """
+    """Delete checkpoint and log of an earlier training; raises `TrainingError` if that fails."""
     try:
         (folder / CHECKPOINT).unlink(missing_ok=True)
     except OSError as error:
         raise TrainingError(f"the training in {folder} cannot be replaced: {error}") from error
-    with suppress(OSError):  # a log that cannot be written is told of when it is
+    with suppress(OSError):  # if the log cannot be written, that is reported later
         (folder / LOG).unlink(missing_ok=True)
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint beside `path` and rename it, so that `path` is whole or the one before.
-
-    Raises
-    ------
-    TrainingError
-        If it cannot be written, as on a full disk.
-    """
+    """Write a checkpoint atomically; raises `TrainingError` if that fails, as on a full disk."""
     beside = path.with_name(path.name + ".part")
     try:
         torch.save(dict(state), beside)
@@ -370,13 +331,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path, device: torch.device, identity: str = "") -> dict[str, Any]:
-    """Read a checkpoint; only tensors and plain values are accepted.
-
-    Raises
-    ------
-    TrainingError
-        If it cannot be read, or belongs to a training of another identity.
-    """
+    """Read a checkpoint; raises `TrainingError` if it is damaged or has another identity."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
@@ -409,7 +364,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 
 
 def drop_rows_after(path: Path, step: int) -> None:
-    """Remove the rows of a log that lie after `step`."""
+    """Remove the rows of a log that come after `step`."""
     kept = [row for row in read_rows(path) if row["step"] <= step]
     path.unlink(missing_ok=True)
     for row in kept:

@@ -11,38 +11,34 @@ from torch import Tensor
 from napari_rednet.engine.network import RedNet
 from napari_rednet.training import TrainingConfig
 
-# A quintic that drives all singular values of a matrix of norm 1 to about 1; see Muon's text.
+# A quintic that drives all singular values of a matrix of norm 1 to about 1; see `Muon`.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _NOTHING = 1e-12
 
 
 class Optimizer(Protocol):
-    """What the training loop needs of an optimiser."""
+    """The part of an optimiser that the training loop uses."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Where the rates are set; the first ones, ``lr``, are those of the schedule's height."""
+        """Groups whose ``lr`` the loop sets; their initial ``lr`` are the peak rates."""
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
 
     def step(self) -> Any:
-        """Take a step along the gradients."""
+        """Take a step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on."""
+        """Everything needed to resume."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
 
 
 def make_optimizer(network: RedNet, config: TrainingConfig) -> Optimizer:
-    """The optimiser that a training asks for.
-
-    With ``optimizer = "muon"``, the first and the last layer, whose kernels lead from and to
-    images, and biases are left to AdamW.
-    """
+    """The optimiser of a training; Muon leaves biases and the first and last layer to AdamW."""
     if config.optimizer == "muon":
         return MuonWithAdamW(network, config)
     return _adamw(list(network.parameters()), config)
@@ -67,48 +63,35 @@ class MuonWithAdamW:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Where the rates are set."""
+        """The groups of both optimisers."""
         return [*self._muon.param_groups, *self._adamw.param_groups]
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         self._muon.zero_grad()
         self._adamw.zero_grad()
 
     def step(self) -> None:
-        """Take a step along the gradients."""
+        """Take a step."""
         self._muon.step()
         self._adamw.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on."""
+        """Everything needed to resume."""
         return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self._muon.load_state_dict(state["muon"])
         self._adamw.load_state_dict(state["adamw"])
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose step on each kernel is made orthogonal: all of its directions count alike.
+    """Nesterov momentum with orthogonalised steps, so that all directions of a kernel count alike.
 
-    A kernel (a, b, H, W) is taken as a matrix a x (b H W); the equal sizes of hidden layers make
-    no difference between convolutions and transposed ones.
-
-    Parameters
-    ----------
-    kernels : sequence of (A, B, H, W) Tensor
-        Kernels of hidden layers.
-    lr : float
-        Rate: about the root mean square of the singular values of a step.
-    momentum : float
-        Of Nesterov's kind.
-
-    References
-    ----------
-    .. [1] K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024,
-       https://kellerjordan.github.io/posts/muon.
+    A kernel (A, B, H, W) counts as a matrix A x (B H W); since hidden layers have as many inputs as
+    outputs, this suits convolutions and transposed ones. `lr` is about the root mean square of the
+    singular values of a step. K. Jordan et al., 2024, https://kellerjordan.github.io/posts/muon.
     """
 
     def __init__(self, kernels: Sequence[Tensor], lr: float, momentum: float = 0.95) -> None:
@@ -116,14 +99,13 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # without torch's closure
-        """Take a step along the gradients."""
+        """Take a step."""
         for group in self.param_groups:
             kernels = [p for p in group["params"] if p.grad is not None]
             for shape in dict.fromkeys(p.shape for p in kernels):
                 self._step_alike([p for p in kernels if p.shape == shape], group)
 
     def _step_alike(self, kernels: Sequence[Tensor], group: dict[str, Any]) -> None:
-        """Step all kernels of one shape at once."""
         gradients = torch.stack([_gradient(p) for p in kernels])
         buffers = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in kernels]
         momentum = torch.stack(buffers).lerp_(gradients, 1 - group["momentum"])
@@ -141,13 +123,13 @@ def _gradient(kernel: Tensor) -> Tensor:
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Matrices (N, A, B) of the same singular vectors whose singular values are near 1.
+    """Matrices (N, A, B) with the same singular vectors and singular values near 1.
 
-    Five Newton-Schulz iterations bring the large ones to 0.7 to 1.2; matrices of nearly 0 stay so.
+    Five Newton-Schulz iterations bring large ones to 0.7 to 1.2; matrices of nearly 0 stay so.
     """
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if is_tall else matrices
-    # What decays towards 0, as the momentum of a kernel behind dead units, takes no step.
+    # Momentum that has decayed to 0, as behind dead units, makes no step.
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=_NOTHING)
     a, b, c = _QUINTIC
     for _ in range(_ITERATIONS):

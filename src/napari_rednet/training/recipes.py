@@ -1,8 +1,4 @@
-"""Train a model as its recipe, a TOML file, says.
-
-The recipe is the record of a model: network, data, corruption and schedule. The weights in
-``weights/`` lie beside the recipes that made them.
-"""
+"""Train a model from its recipe, a TOML file with network, data, corruption and schedule."""
 
 from __future__ import annotations
 
@@ -39,7 +35,7 @@ from napari_rednet.training.batches import (
 from napari_rednet.training.loop import Batch, Trainer
 from napari_rednet.training.revival import revive
 
-# What a file that is no recipe leads to; errors of TOML are a kind of ValueError.
+# Errors that invalid recipes raise; those of TOML are a kind of ValueError.
 _WRONG = (OSError, KeyError, TypeError, AttributeError, ValueError)
 # A multiple of every scale of super-resolution.
 _VALIDATION_SIDE = 240
@@ -52,9 +48,9 @@ _PATCH_KEYS = [field.name for field in fields(PatchShape)]
 class Start:
     """A trained model whose weights a training starts from.
 
-    Without `noise`, it is one for the same task. With it, it is a denoiser: its second input, the
-    noise map, becomes the second input of a network that has one, scaled by `noise`; what else it
-    is told of the noise is left out. With `revive`, feature maps that are always 0 learn again.
+    Without `noise`, the model is one for the same task. With `noise`, it is a denoiser: its second
+    input, the noise map, is scaled by `noise` and becomes the second input of a network that has
+    one; its other told noise is dropped. `revive` makes feature maps that are always 0 learn again.
     """
 
     model: str
@@ -62,14 +58,10 @@ class Start:
     revive: bool = False
 
     def copy_into(self, network: RedNet, task: str) -> None:
-        """Give a network for a task the weights of the model.
+        """Copy the model's weights into a network for a task.
 
-        Raises
-        ------
-        ModelError
-            If there is no such model.
-        TrainingError
-            If their shapes differ in anything but the noise map.
+        Raises `ModelError` if there is no such model, and `TrainingError` if shapes differ in
+        anything but the noise map.
         """
         if self.noise is None:
             state = load_model_for(task, self.model).network.state_dict()
@@ -83,14 +75,13 @@ class Start:
 
 
 def _revive(network: RedNet, batches: Callable[[torch.Generator], Batch], seed: int) -> None:
-    """Revive what is always 0 in some batches."""
     generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
     inputs = [batches(generator)[0] for _ in range(_REVIVAL_BATCHES)]
     revive(network, torch.cat(inputs), generator)
 
 
 def _adapt_first_layer(state: dict[str, Tensor], noise: float, channels: int) -> None:
-    """Let a denoiser's first layer see, for what it is told of the noise, one map or nothing."""
+    """Cut a denoiser's first layer down to the image and, for 2 channels, one scaled noise map."""
     first = state["conv.0.weight"]
     parts = [first[:, :1], noise * first[:, 1:2]]
     state["conv.0.weight"] = torch.cat(parts[:channels], 1)
@@ -98,7 +89,7 @@ def _adapt_first_layer(state: dict[str, Tensor], noise: float, channels: int) ->
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe file says; see ``weights/README.md`` for its keys."""
+    """The contents of a recipe file; see ``weights/README.md`` for its keys."""
 
     name: str
     task: str
@@ -114,13 +105,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe.
-
-    Raises
-    ------
-    TrainingError
-        If the file is missing, is no TOML, or has unknown or wrong keys.
-    """
+    """Read a recipe; raises `TrainingError` if the file cannot be used."""
     try:
         return as_recipe(tomllib.loads(path.read_text(encoding="utf-8")))
     except _WRONG as error:
@@ -128,13 +113,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def as_recipe(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from the keys of its file.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        If a key is missing, unknown or wrong.
-    """
+    """A recipe from its keys; raises `KeyError`, `TypeError` or `ValueError` for wrong ones."""
     task = values["task"]
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -180,18 +159,10 @@ def with_length(recipe: Recipe, minutes: float | None, steps: int | None) -> Rec
 
 
 class RecipeTraining:
-    """A recipe being carried out: iterate over `run`, then take the `model`.
+    """The training of a recipe: iterate over `run`, then take the `model`.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        What to train and how.
-    data : Path
-        The folder that the recipe's folders are relative to.
-    folder : Path
-        Where checkpoint and log are kept.
-    validation : Path, optional
-        A folder of clean images to measure the PSNR on, in place of the recipe's held-out ones.
+    The recipe's folders are relative to `data`; `folder` holds checkpoint and log. Images in the
+    folder `validation` replace the held-out ones.
     """
 
     def __init__(
@@ -235,7 +206,7 @@ class RecipeTraining:
         return self._batches(generator)
 
     def operations_per_patch(self) -> int:
-        """Useful floating-point operations of a step for each patch that it has now.
+        """Useful floating-point operations of a training step per patch, at the current patch size.
 
         The gradients of the feature maps and of the weights take as many as the restoration each.
         """
@@ -245,7 +216,7 @@ class RecipeTraining:
         return 3 * self.recipe.network.operations_per_pixel() * side**2
 
     def model(self) -> Model:
-        """The model as it is now: the moving average of the weights."""
+        """The current model: the moving average of the weights."""
         network = RedNet(self.recipe.network)
         network.load_state_dict({k: v.cpu() for k, v in self.trainer.average.state_dict().items()})
         info = {
@@ -278,7 +249,7 @@ def _validation_files(recipe: Recipe, data: Path, folder: Path | None) -> list[P
 def _validator(
     recipe: Recipe, files: list[Path], device: torch.device
 ) -> Callable[[RedNet], float] | None:
-    """Mean PSNR over images under corruptions of seed 0; None if there are no images for it."""
+    """Mean PSNR over images under corruptions of seed 0; None without validation images."""
     planes = [plane for path in files for plane in normalized_planes(path)]
     if isinstance(recipe.corruption, NoiseCorruption):
         cases = _noisy_cases(planes, recipe.validation_stds)
@@ -309,7 +280,7 @@ def _noisy_cases(planes: list[FloatArray], stds: tuple[float, ...]) -> list[Batc
 
 
 def _corrupted_cases(planes: list[FloatArray], corruption: Corruption) -> list[Batch]:
-    """Square parts of the planes that are large enough, under several draws of the corruption."""
+    """Square crops of the planes that are large enough, under several draws of the corruption."""
     generator = torch.Generator().manual_seed(0)
     side = _VALIDATION_SIDE
     return [
@@ -321,6 +292,6 @@ def _corrupted_cases(planes: list[FloatArray], corruption: Corruption) -> list[B
 
 
 def _psnr(restored: Tensor, clean: Tensor, weights: Tensor) -> float:
-    """PSNR over the pixels of any weight; known pixels of an image with holes have none."""
+    """PSNR over pixels of positive weight; known pixels of images with holes have weight 0."""
     counted = (weights > 0).expand_as(clean)
     return float(-10 * torch.log10((restored.float() - clean)[counted].square().mean()))

@@ -1,6 +1,6 @@
-"""Feature maps of a network that are always 0, made to learn again.
+"""Revive dead feature maps of a network, which are always 0.
 
-Behind a ReLU that never opens there is no gradient: what feeds it, and it alone, stays as it is.
+A ReLU that never opens has no gradient, so that layers that feed only it never learn.
 """
 
 from __future__ import annotations
@@ -16,17 +16,13 @@ _SMALL = 0.05
 
 @torch.no_grad()
 def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
-    """Give random kernels to feature maps that are 0 for all of `inputs`; return how many.
+    """Give random kernels to feature maps that are 0 for all of `inputs`; return their number.
 
-    They become so weak that the results of the network hardly change: a twentieth of the other maps
-    of their layer or, if there are none, of those that are added to them. Where a whole layer
-    is 0, all that feeds nothing but it has learnt nothing: it begins anew as well, and each layer
-    keeps the level of the one before.
-
-    Parameters
-    ----------
-    inputs : (N, in_channels, Y, X) Tensor
-        Examples of what the network sees.
+    The new maps are weak, so that the results of the network hardly change: a twentieth of the
+    other maps of their layer or, if there are none, of the maps of the skip connection. If a whole
+    layer is 0, all layers that feed only it have learnt nothing: they are drawn anew as well, each
+    with the level of the layer before. `inputs`, (N, in_channels, Y, X), are examples of the
+    network's inputs.
     """
     layers, outputs = list(network.layers())[:-1], _outputs(network, inputs)
     convolutions = len(network.conv)
@@ -57,7 +53,6 @@ def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
 def _level(
     found: Tensor, x: Tensor, added: Tensor | None, which: Tensor, *, is_fresh: bool
 ) -> Tensor:
-    """Root mean square that new maps are to have."""
     if is_fresh:
         like, share = (x, 1.0) if added is None else (added, _SMALL)
     elif which.all():
@@ -68,7 +63,7 @@ def _level(
 
 
 def _outputs(network: RedNet, x: Tensor) -> list[Tensor]:
-    """What each layer but the last gives, before anything is added."""
+    """Outputs of all layers but the last, before skip connections are added."""
     outputs: list[Tensor] = []
     for i, layer in enumerate(list(network.layers())[:-1]):
         outputs.append(_output(layer, x))
@@ -86,12 +81,11 @@ def _is_dead(maps: Tensor) -> Tensor:
 
 
 def _sizes(maps: Tensor) -> Tensor:
-    """Root mean square of each map."""
     return maps.square().mean((0, 2, 3)).sqrt()
 
 
 def _kernels(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    """A view of a layer's kernels whose first axis is that of its outputs."""
+    """A view of a layer's kernels with the outputs as first axis."""
     weight = layer.weight
     return weight if isinstance(layer, nn.Conv2d) else weight.transpose(0, 1)
 

@@ -1,8 +1,8 @@
 """Corruptions of clean images as batched, seeded torch code that runs on any device.
 
-Images are float tensors (N, 1, Y, X) whose values are of the order of 1. Whatever is random takes
-a `torch.Generator` of the same device, so that a seed gives the same corruption every time.
-Training, sample data, tests and benchmarks share them.
+Images are float tensors (N, 1, Y, X) with values of the order of 1. Random corruptions take a
+`torch.Generator` of the same device, so that a seed gives the same corruption every time. Training,
+sample data, tests and benchmarks share them.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ CORRUPTIONS: Mapping[str, type[AnyCorruption]] = MappingProxyType(
         "inpaint": HoleCorruption,
     }
 )
-"""What the models of the tasks besides denoising learn to undo."""
+"""The corruption that the models of each task besides denoising learn to undo."""
 
 __all__ = [
     "CORRUPTIONS",

@@ -1,7 +1,4 @@
-"""Masks of missing pixels: random ones, text, scratches, dead pixels and lines, blobs.
-
-A mask is a bool tensor (N, 1, Y, X), true where a pixel is missing.
-"""
+"""Masks of missing pixels: bool tensors (N, 1, Y, X), random, text, scratches, dead or blobs."""
 
 from __future__ import annotations
 
@@ -28,14 +25,9 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class HoleCorruption:
-    """Missing pixels of several kinds, filled smoothly.
+    """Missing pixels, filled smoothly; `shares` is how often each kind of mask is drawn.
 
-    Parameters
-    ----------
-    shares : mapping of str to float
-        How often each kind of mask is drawn (`napari_rednet.engine.degradations.MASKS`).
-    margin : int
-        Pixels at each side of a patch that are filled with it and cut off.
+    `margin` pixels at each side of a patch are filled with it and cut off.
     """
 
     shares: Mapping[str, float] = field(
@@ -57,14 +49,8 @@ class HoleCorruption:
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Corrupt a batch.
 
-        Returns
-        -------
-        inputs : (N, 2, Y, X) Tensor
-            The images with their holes filled, and 1 where pixels were missing.
-        targets : (N, 1, Y, X) Tensor
-            The images as they were.
-        weights : (N, 1, Y, X) Tensor
-            0 for known pixels, and larger for images that miss fewer, lest they count for nothing.
+        Returns filled images and masks (N, 2, Y, X), clean images, and weights: 0 for known pixels,
+        and larger for images with fewer missing pixels, which would hardly count otherwise.
         """
         missing = self._mask(clean, generator)
         filled = fill_holes(clean, 1 - missing)
@@ -92,18 +78,11 @@ DrawMask = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 def draw_mask(
     kind: str, like: Tensor, generator: torch.Generator, amount: Tensor | float = 0.5
 ) -> Tensor:
-    """Draw a mask for each image of a batch.
+    """Draw a mask of a kind of `MASKS` for each image of a batch.
 
-    Parameters
-    ----------
-    kind : str
-        One of `MASKS`.
-    like : (N, 1, Y, X) Tensor
-        Images to cover; only shape, dtype and device are used.
-    amount : float or (N, 1, 1, 1) Tensor
-        How much to cover, from 0 to 1 within what is usual for the kind: random pixels go
-        from 10 % to 90 % of the image, dead ones from 0.1 % to 2 %. Text covers about as much in
-        any size of its type, which grows instead.
+    `amount`, a float or (N, 1, 1, 1), is how much to cover, from 0 to 1 within the usual range of
+    the kind: random pixels go from 10 % to 90 % of the image, dead ones from 0.1 % to 2 %. Text
+    covers about the same share at any amount; its type grows instead.
     """
     amounts = torch.as_tensor(amount, device=like.device, dtype=like.dtype)
     return MASKS[kind](like, amounts.expand(len(like), 1, 1, 1), generator)
@@ -126,7 +105,7 @@ def _dead_pixels(like: Tensor, amount: Tensor, generator: torch.Generator) -> Te
 
 
 def _scratches(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Bent lines of 1 to 5 pixels' width, more of them the larger the image."""
+    """Bent lines 1 to 5 pixels wide; their number grows with the image."""
     height, width = like.shape[-2:]
     grid = _grid(like)
     mask = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
@@ -146,7 +125,7 @@ def _scratches(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tens
 
 
 def _blobs(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Smooth regions of about 8 to 24 pixels, 5 % to 40 % of the image."""
+    """Smooth regions of about 8 to 24 pixels, covering 5 % to 40 % of the image."""
     spacing = 8 + 16 * float(torch.rand(1, generator=generator, device=like.device))
     knots = tuple(max(2, round(side / spacing)) for side in like.shape[-2:])
     field = normal(like.new_empty((len(like), 1, *knots)), generator)
@@ -158,7 +137,6 @@ def _blobs(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _text(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Parts of a page of text, of three sizes of type."""
     height, width = like.shape[-2:]
     draws = torch.rand((len(like), 3), generator=generator, device=like.device).tolist()
     pages = _pages()
@@ -173,7 +151,6 @@ def _text(like: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _pages() -> tuple[Tensor, ...]:
-    """Pages full of text, in small, medium and large type."""
     return tuple(_page(size) for size in (10, 14, 20))
 
 
@@ -191,7 +168,6 @@ def _page(size: int) -> Tensor:
 
 
 def _grid(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column of every pixel."""
     rows, columns = (
         torch.arange(side, device=like.device, dtype=like.dtype) for side in like.shape[-2:]
     )
@@ -207,4 +183,3 @@ MASKS: Mapping[str, DrawMask] = MappingProxyType(
         "blobs": _blobs,
     }
 )
-"""The kinds of masks."""

@@ -1,9 +1,6 @@
-"""JPEG coding of luminance, as far as it loses anything: transform, quantisation and rounding.
+"""The lossy steps of JPEG coding of luminance: transform, quantisation and rounding.
 
-References
-----------
-.. [1] ITU-T Recommendation T.81 (1992), "Digital compression and coding of continuous-tone still
-   images", annexes A.3 and K.1.
+ITU-T Recommendation T.81 (1992), annexes A.3 and K.1.
 """
 
 from __future__ import annotations
@@ -33,19 +30,9 @@ _LUMINANCE_STEPS = (
 
 
 def code_jpeg(image: Tensor, quality: Tensor | float) -> Tensor:
-    """What is left of gray images after JPEG coding and decoding.
+    """Code gray images (N, 1, Y, X) from 0 to 1 as JPEG and decode them, as 8-bit values / 255.
 
-    Parameters
-    ----------
-    image : (N, 1, Y, X) Tensor
-        Gray values, 0 to 1; they are rounded to 8 bits as the coder does.
-    quality : float or (N, 1, 1, 1) Tensor
-        Quality of each image on libjpeg's scale, 1 to 100.
-
-    Returns
-    -------
-    decoded : (N, 1, Y, X) Tensor
-        8-bit gray values divided by 255.
+    `quality`, a float or (N, 1, 1, 1), is on libjpeg's scale, 1 to 100.
     """
     height, width = image.shape[-2:]
     padded = F.pad(image, (0, -width % _BLOCK, 0, -height % _BLOCK), mode="replicate")
@@ -54,7 +41,7 @@ def code_jpeg(image: Tensor, quality: Tensor | float) -> Tensor:
     blocks = levels.view(-1, rows, _BLOCK, columns, _BLOCK).transpose(2, 3)
     cosines = _cosines().to(image)
     steps = _steps(torch.as_tensor(quality, device=image.device, dtype=image.dtype))
-    # libjpeg's transform keeps two binary digits between rows and columns and gives eighths;
+    # libjpeg's transform keeps two binary digits between rows and columns and outputs eighths;
     # halves of a step are rounded away from 0. Steps often divide eighths exactly, so it matters.
     by_rows = torch.floor(blocks @ cosines.T * (4 * _ROOT) + 0.5)
     eighths = torch.floor(cosines @ by_rows * (_ROOT / 4) + 0.5)
@@ -81,14 +68,10 @@ def _steps(quality: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class JpegCorruption:
-    """JPEG coding of a random quality, seen through a window that ignores the block grid.
+    """JPEG coding of random quality, cropped at random to hide where the 8 x 8 blocks lie.
 
-    Parameters
-    ----------
-    lowest, highest : int
-        Range of the quality. Low ones are drawn more often: they have more to restore.
-    margin : int
-        Pixels at each side of a patch that are coded with it and cut off.
+    Qualities from `lowest` to `highest`; low ones, with more to restore, are drawn more often.
+    `margin` pixels at each side of a patch are coded with it and cut off.
     """
 
     lowest: int = 5
@@ -96,15 +79,7 @@ class JpegCorruption:
     margin: int = 8
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrupt a batch.
-
-        Returns
-        -------
-        inputs, targets : (N, 1, Y - 2 margin, X - 2 margin) Tensor
-            The decoded images, and the 8-bit images that were coded.
-        weights : (N, 1, 1, 1) Tensor
-            Larger for high qualities, whose errors are small.
-        """
+        """Corrupt a batch: decoded images, 8-bit originals, weights that favour high qualities."""
         chance = uniform(clean, generator)
         quality = torch.round(self.lowest + (self.highest - self.lowest) * chance**2)
         coded = code_jpeg(clean, quality)

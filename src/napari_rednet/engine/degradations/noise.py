@@ -25,54 +25,47 @@ def add_noise(clean: Tensor, std: Tensor | float, generator: torch.Generator) ->
 
 
 def evened_weights(std: Tensor) -> Tensor:
-    """Weights in the loss that make up for strong noise having large errors: (N, 1, 1, 1)."""
+    """Loss weights (N, 1, 1, 1) that make up for the large errors of strong noise."""
     return 0.1 / (std.mean((1, 2, 3), keepdim=True) + _SMALLEST_MEAN_NOISE).sqrt()
 
 
 _SMALLEST_MEAN_NOISE = 0.02
-# Of the variance of photon noise, by multiplication in many stages: M. Robbins, B. Hadwen, "The
+# Factor on the photon variance from multiplication in many stages: M. Robbins, B. Hadwen, "The
 # noise performance of electron multiplying charge-coupled devices", IEEE TED 2003.
 _EMCCD_EXCESS = 2.0
 _LEAST_STD = 1e-6
 _FAINTEST = 1e-3
 _MOST_CORRELATION = 0.98
-# Of the range: 16 million photons at its upper end, whose noise cannot be seen.
+# 16 million photons at the upper end of the range, whose noise is invisible.
 _LEAST_GAIN = 2.0**-24
 
 
 @dataclass(frozen=True)
 class NoiseCorruption:
-    """Noise for training a denoiser that is told the level of every pixel, and the grain.
+    """Noise for training a denoiser that is told the noise level of every pixel and the grain.
 
-    Each image of a batch gets, at random, Gaussian noise of one level or of a level that varies
-    smoothly over the image, or photons are counted, with read noise or by an EMCCD. Then some are
-    processed (see `processing`), clipped at black or white, or rounded to few gray levels.
+    Each image gets Gaussian noise, uniform or smoothly varying, or counted photons with read noise
+    or EMCCD multiplication. Some are then processed (see `processing`), clipped at black or white,
+    or rounded to few gray levels.
 
     Parameters
     ----------
     max_std : float
         Largest Gaussian standard deviation, as a fraction of the image range.
-    poisson_share, emccd_share, varying_share : float
-        Probabilities of photon counting with read noise, of an EMCCD, and of a smoothly varying
-        level; the rest is Gaussian noise of one level.
     few_photons_share : float
-        Share of the images of counted photons that have 0.2 to 20 of them at a value of 1.
+        Share of the photon images with only 0.2 to 20 photons at a value of 1.
     processes : mapping of str to float
         Probabilities of the processes that make noise correlated.
     cut_share : float
         Probability of each: clipping at black, saturation, few gray levels.
-    dark_share : float
-        Share of the images that are made mostly dark, as fluorescence is.
     map_error, grain_error : float
-        Standard deviations of the error of what the network is told, which comes from an estimate
-        in practice: of the noise map of photon or processed noise, in log units, and of the
-        correlation of neighbours.
+        Standard deviations of the error of what the network is told, which is an estimate in
+        practice: of the noise map of photon or processed noise, in log units, and of the
+        correlation.
     level_power : float
-        Power of the evenly drawn level: above 1, weak noise is drawn more often.
+        Exponent of the uniformly drawn level: above 1, weak noise is drawn more often.
     faint_share : float
-        Share of the images whose level is drawn evenly in log units, down to a thousandth.
-    margin : int
-        Pixels at each side of a patch that are processed with it and cut off.
+        Share of the images whose level is log-uniform, down to a thousandth of the largest.
     """
 
     max_std: float = 75 / 255
@@ -97,16 +90,10 @@ class NoiseCorruption:
             )
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrupt a batch.
+        """Corrupt a batch; the results lack its margin.
 
-        Returns
-        -------
-        inputs : (N, 4, Y - 2 margin, X - 2 margin) Tensor
-            The noisy images, and what the network is told of their noise.
-        targets : (N, 1, Y - 2 margin, X - 2 margin) Tensor
-            The images without noise.
-        weights : (N, 1, 1, 1) Tensor
-            They make up for strong noise having large errors.
+        Returns noisy images and told noise (N, 4, ...), clean images, and weights (N, 1, 1, 1) that
+        make up for the large errors of strong noise.
         """
         is_dark = uniform(clean, generator) < self.dark_share
         power = 1 + 5 * uniform(clean, generator)
@@ -125,12 +112,12 @@ class NoiseCorruption:
         shift = std.mean((1, 2, 3), keepdim=True) * (3.5 * uniform(clean, generator) - 1)
         rows, columns = (slice(self.margin, n - self.margin) for n in clean.shape[-2:])
         inner = (..., rows, columns)
-        # The dark level that is subtracted from an image is known as well as the noise allows.
+        # The estimated dark level has an error of the order of the noise.
         inputs = torch.cat([noisy + shift, told], 1)[inner]
         return inputs, (clean + shift)[inner], evened_weights(std[inner])
 
     def _draw_processes(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Which process each image goes through, -1 for none: (N,)."""
+        """Index (N,) of the process that each image goes through, -1 for none."""
         shares = torch.tensor([0.0, *self.processes.values()], device=clean.device)
         chance = uniform(clean, generator).flatten()
         which = torch.searchsorted(shares.cumsum(0), chance.float(), right=True) - 1
@@ -139,7 +126,7 @@ class NoiseCorruption:
     def _draw_source(
         self, clean: Tensor, is_processed: Tensor, generator: torch.Generator
     ) -> NoiseSource:
-        """The noise of the detector; more of it where it is smoothed afterwards."""
+        """Draw the detector noise; it is stronger where a process will smooth it."""
         strongest = self.max_std * torch.where(is_processed, 1.5, 1.0).view(-1, 1, 1, 1)
         level = strongest * uniform(clean, generator) ** self.level_power
         faint = strongest * _FAINTEST ** uniform(clean, generator)
@@ -162,7 +149,6 @@ class NoiseCorruption:
     def _cut(
         self, noisy: Tensor, clean: Tensor, source: NoiseSource, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Clip some at black, saturate some, round some to few gray levels."""
         is_black, is_white, is_coarse = (
             uniform(clean, generator) < self.cut_share for _ in range(3)
         )
@@ -183,12 +169,11 @@ class NoiseCorruption:
         is_processed: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """The noise map, and all that the network is told."""
-        # A microscopist's map is read at the smoothed noisy image, with estimated parameters.
+        # As in use: the map comes from the smoothed noisy image, with estimated parameters.
         std = source.std(smooth_signal(noisy))
         factor = (error.square().mean((1, 2, 3), keepdim=True) / _mean_square(std)).sqrt()
         is_processed = is_processed.view(-1, 1, 1, 1)
-        # Where no photon was counted, there may be neither signal nor noise.
+        # Without any photon there may be neither signal nor noise.
         std = (torch.where(is_processed, factor, 1.0) * std).clamp(min=_LEAST_STD)
         is_estimated = is_processed | (source.gain > 0)
         wrong = torch.exp(self.map_error * normal(factor, generator))
@@ -204,22 +189,17 @@ class NoiseCorruption:
         products = noise.narrow(axis, 0, count) * noise.narrow(axis, 1, count)
         found = products.mean((1, 2, 3), keepdim=True) / _mean_square(noise)
         found = (found + self.grain_error * normal(found, generator)).clamp(max=_MOST_CORRELATION)
-        # What is weaker cannot be told from white noise.
+        # Weaker correlations cannot be told from white noise.
         return torch.where(found < LEAST_CORRELATION, 0.0, found)
 
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """The noise of a detector, for each image of a batch.
+    """Detector noise of each image of a batch.
 
-    Parameters
-    ----------
-    gain : (N, 1, 1, 1) Tensor
-        Image units per photon; 0 where photons are too many to be counted.
-    level : (N, 1, Y, X) or (N, 1, 1, 1) Tensor
-        Standard deviation of the Gaussian noise.
-    is_emccd : (N, 1, 1, 1) Tensor of bool
-        Whether photoelectrons are multiplied at random.
+    `gain`, (N, 1, 1, 1), is in image units per photon, 0 for Gaussian noise alone; `level` is the
+    standard deviation of the latter; `is_emccd` is True where photoelectrons are multiplied at
+    random.
     """
 
     gain: Tensor
@@ -227,7 +207,7 @@ class NoiseSource:
     is_emccd: Tensor
 
     def apply(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """The noisy images."""
+        """Add the noise to clean images."""
         noisy = add_noise(clean, self.level, generator)
         counted = (self.gain.flatten() > 0).nonzero().flatten()
         light = clean[counted].clamp(min=0)
@@ -250,31 +230,17 @@ def _mean_square(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CameraNoise:
-    """The noise of certain cameras, for training a denoiser for them.
+    """The noise of certain cameras, over a random part of their range, for training a denoiser.
 
-    Each image of a batch gets the noise of one of the models, over a random part of their range.
-
-    Parameters
-    ----------
-    models : sequence of NoiseModel
-        In the units of the normalised noisy images.
-    map_error : float
-        Standard deviation of the error of the noise map, in log units.
+    `models` are in units of the normalised images; `map_error` is the standard deviation of the
+    error of the noise map in log units.
     """
 
     models: Sequence[NoiseModel]
     map_error: float = 0.1
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Corrupt a batch.
-
-        Returns
-        -------
-        inputs : (N, 4, Y, X) Tensor
-            The noisy images, and what the network is told of their noise.
-        targets : (N, 1, Y, X) Tensor
-            The images without noise, in the range that they have in the noisy ones.
-        """
+        """Corrupt a batch: noisy images with told noise (N, 4, Y, X), and clean ones."""
         parameters = [(m.gain, m.offset, m.read_noise, *m.correlation) for m in self.models]
         values = torch.tensor(parameters).to(clean)
         drawn = (uniform(clean, generator).flatten() * len(values)).long()
@@ -282,7 +248,7 @@ class CameraNoise:
         # The range of a noisy image is wider than that of its signal.
         brightest = 1 - 0.5 * uniform(clean, generator) ** 2
         signal = offset + clean * (brightest - offset).clamp(min=0.1)
-        # Photons are counted: their noise is skewed, and a network notices.
+        # Poisson rather than Gaussian noise: its skewness matters to a network.
         photon = gain.clamp(min=_LEAST_GAIN)
         light = photon * torch.poisson((signal - offset).clamp(min=0) / photon, generator)
         noise = add_noise(offset + light, read_noise, generator) - signal

@@ -1,9 +1,9 @@
-"""What happens to noisy images on their way from the detector to the file.
+"""Processing that noisy images undergo between the detector and the file.
 
-Most of it makes neighbouring pixels share noise. Each process gets a batch of noisy images and the
-same images without noise, (N, 1, Y, X) both, draws what is random about it for each image, and
-returns both as they come out; what comes out of the clean one is what can be restored. Up to
-`MARGIN` pixels at the borders are not as they would be inside of a larger image.
+Most of it correlates the noise of neighbouring pixels. Each process takes a batch of noisy images
+and their clean versions, both (N, 1, Y, X), draws its random parameters for each image, and returns
+both as processed; the processed clean image is what can be restored. Up to `MARGIN` pixels at the
+borders differ from what they would be inside a larger image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Process = Callable[[Tensor, Tensor, torch.Generator], Pair]
 MARGIN = 16
 _RADIUS = 6
 _MOST_RATIO = 10.0
-_FLOOR = 1e-3  # Richardson and Lucy divide by what they have
+_FLOOR = 1e-3  # Richardson-Lucy divides by the estimate
 
 
 def resample_pair(noisy: Tensor, clean: Tensor, generator: torch.Generator) -> Pair:
@@ -65,7 +65,7 @@ def median_pair(noisy: Tensor, clean: Tensor, _generator: torch.Generator) -> Pa
 
 
 def demosaic_pair(noisy: Tensor, clean: Tensor, generator: torch.Generator) -> Pair:
-    """Keep every second pixel, or a quarter of them, as behind a Bayer mask; interpolate linearly.
+    """Keep the pixels of one colour of a Bayer mask, a half or a quarter; interpolate linearly.
 
     Half of the results are a colour, half the luminance of three that share the structure.
     """
@@ -112,7 +112,7 @@ def add_line_noise(noisy: Tensor, clean: Tensor, generator: torch.Generator) -> 
 
 
 def deconvolve_pair(noisy: Tensor, clean: Tensor, generator: torch.Generator) -> Pair:
-    """Blur the image, without its noise, and undo that by Richardson-Lucy iterations."""
+    """Blur the image, add its noise, and deblur it by Richardson-Lucy iterations."""
     kernel = gaussian_kernels(0.8 + 1.2 * uniform(clean, generator).flatten())
     sharp = clean.clamp(min=_FLOOR)
     blurred = separably_filtered(sharp, kernel, kernel)
@@ -133,7 +133,6 @@ PROCESSES: Mapping[str, Process] = MappingProxyType(
         "deconvolved": deconvolve_pair,
     }
 )
-"""By the names that recipes use."""
 
 
 def gaussian_kernels(sigma: Tensor) -> Tensor:
@@ -144,16 +143,12 @@ def gaussian_kernels(sigma: Tensor) -> Tensor:
 
 
 def grainy_kernels(along: Tensor) -> Tensor:
-    """Kernels (N, 2 R + 1) that give white noise a correlation of neighbours and keep its variance.
-
-    The noise becomes that of a Gaussian filter, and neighbours exactly so alike, which they would
-    not be under a small Gaussian that is only sampled.
-    """
+    """Kernels (N, 2 R + 1) that correlate white noise exactly so much, and keep its variance."""
     offsets = torch.arange(-_RADIUS, _RADIUS + 1, device=along.device, dtype=along.dtype)
     correlations = along[:, None] ** offsets.square()
     spectrum = torch.fft.rfft(torch.fft.ifftshift(correlations, 1)).real.clamp(min=0)
     kernels = torch.fft.fftshift(torch.fft.irfft(spectrum.sqrt(), 2 * _RADIUS + 1), 1)
-    # Of large grain, what lies beyond the radius lacks.
+    # The radius truncates large grain: restore the variance.
     filters: Tensor = kernels / kernels.square().sum(1, keepdim=True).sqrt()
     return filters
 
@@ -175,25 +170,20 @@ def median_filtered(images: Tensor) -> Tensor:
 
 
 def richardson_lucy(images: Tensor, kernel: Tensor, count: int) -> Tensor:
-    """Iterations of Richardson and Lucy with a separable symmetric PSF; the input is the start.
+    """Richardson-Lucy iterations with a separable symmetric PSF, starting at the input.
 
-    References
-    ----------
-    .. [1] W. H. Richardson, "Bayesian-based iterative method of image restoration", JOSA 1972.
-    .. [2] L. B. Lucy, "An iterative technique for the rectification of observed distributions",
-       Astronomical Journal 1974.
+    W. H. Richardson, JOSA 1972; L. B. Lucy, Astronomical Journal 1974.
     """
     estimate = images
     for _ in range(count):
         seen = separably_filtered(estimate, kernel, kernel).clamp(min=_FLOOR)
-        # Next to nothing, a photon would be multiplied without bounds.
+        # Next to 0, a photon would be amplified without bounds.
         ratio = (images / seen).clamp(max=_MOST_RATIO)
         estimate = estimate * separably_filtered(ratio, kernel, kernel)
     return estimate
 
 
 def _bayer_masks(like: Tensor, color: str) -> Tensor:
-    """1 where a pixel of the mosaic has the colour, 0 elsewhere: (1, 1, Y, X)."""
     rows = torch.arange(like.shape[-2], device=like.device).view(-1, 1) % 2
     columns = torch.arange(like.shape[-1], device=like.device) % 2
     found = {
@@ -205,7 +195,6 @@ def _bayer_masks(like: Tensor, color: str) -> Tensor:
 
 
 def _interpolated(image: Tensor, mask: Tensor) -> Tensor:
-    """The image where the mask is 1, its linear interpolation elsewhere."""
     tent = torch.tensor([1.0, 2.0, 1.0], device=image.device, dtype=image.dtype)
     kernel = (tent[:, None] * tent)[None, None]
 

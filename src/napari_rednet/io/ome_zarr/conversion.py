@@ -1,4 +1,4 @@
-"""From the description of a TIFF file to that of OME-Zarr, and back."""
+"""Convert descriptions of images between TIFF and OME-Zarr."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _ORDER = "TCZYX"
 _TYPES = {"T": "time", "C": "channel"}
 _CHUNK = 512
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
-# TIFF tags give the resolution per inch or per centimetre, which nobody uses in a microscope.
+# TIFF tags give the resolution per inch or per centimetre: convert to micrometres.
 _MICROMETERS = {2: 25400.0, 3: 10000.0}
-_PIXEL = "pixel"  # how OME-TIFF calls lengths of no known unit
+_PIXEL = "pixel"  # OME-TIFF's unit for lengths without a known unit
 _OME_TIFF_DTYPES = (
     "int8", "int16", "int32", "uint8", "uint16", "uint32",
     "float32", "float64", "complex64", "complex128",
@@ -47,7 +47,7 @@ _OME_TIFF_DTYPES = (
 
 
 def unit_name(unit: str | None) -> str | None:
-    """The name of a unit in OME-Zarr, or None if it is none of length or time."""
+    """The name of a unit in OME-Zarr, or None if it is not one of length or time."""
     return _NAMES.get((unit or "").strip())
 
 
@@ -57,14 +57,9 @@ def unit_symbol(unit: str | None) -> str | None:
 
 
 def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
-    """What is needed to write an image as OME-Zarr.
+    """Describe an image for OME-Zarr; raises `ImageFileError` if it has no place for an axis.
 
-    Of a TIFF file, `data` is a view with the axes in the order of OME-Zarr, colours as channels.
-
-    Raises
-    ------
-    ImageFileError
-        If OME-Zarr has no place for an axis of the file.
+    For a TIFF file, `data` is a view with the axes in the order of OME-Zarr, colours as channels.
     """
     if isinstance(like, ZarrImage):
         return like
@@ -89,7 +84,6 @@ def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
 
 
 def _letters(like: TiffImage) -> str:
-    """The axes of a TIFF file, as far as OME-Zarr has names for them."""
     if "S" in like.axes and ("C" in like.axes or like.data.shape[like.axes.index("S")] != 3):
         raise ImageFileError(
             "colours with transparency, or with channels besides, cannot become OME-Zarr; "
@@ -111,7 +105,6 @@ def _axis(letter: str, unit: str | None) -> dict[str, str]:
 
 
 def _calibration(options: Mapping[str, Any]) -> dict[str, tuple[float, str | None]]:
-    """Pixel sizes of a TIFF file and their units, for the axes where it has them."""
     metadata = options.get("metadata") or {}
     found = _valid(_other_calibration(options, metadata))
     return {**found, **_valid(_ome_calibration(metadata))} if options.get("ome") else found
@@ -137,7 +130,7 @@ def _ome_calibration(metadata: Mapping[str, Any]) -> dict[str, tuple[Any, str | 
 def _other_calibration(
     options: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> dict[str, tuple[Any, str | None]]:
-    """By ImageJ's metadata, and by the tags of the resolution: pixels per unit, as fractions."""
+    """Pixel sizes from ImageJ's metadata and from resolution tags (fractions, pixels per unit)."""
     unit, length = unit_name(metadata.get("unit")), 1.0
     if unit is None and options.get("resolutionunit") in _MICROMETERS:
         unit, length = "micrometer", _MICROMETERS[options["resolutionunit"]]
@@ -150,7 +143,7 @@ def _other_calibration(
 
 
 def _omero(like: TiffImage) -> dict[str, Any] | None:
-    """Names of channels; colours are shown over the whole range of the dtype, as TIFF does."""
+    """Channel names; colours get the whole range of the dtype as window, as in TIFF."""
     if like.is_rgb:
         top = float(np.iinfo(like.data.dtype).max) if like.data.dtype.kind in "iu" else 1.0
         window = {"min": 0.0, "max": top, "start": 0.0, "end": top}
@@ -162,14 +155,9 @@ def _omero(like: TiffImage) -> dict[str, Any] | None:
 
 
 def as_tiff_description(image: ZarrImage) -> TiffImage:
-    """What is needed to write an image as TIFF: as OME-TIFF, if its axes and dtype allow it.
+    """Describe an image for TIFF (OME-TIFF, if axes and dtype allow it); the translation is lost.
 
-    Pixel sizes, the time between frames, and names are kept; the translation is not.
-
-    Raises
-    ------
-    ImageFileError
-        If the pixels are not numbers.
+    Raises `ImageFileError` if the pixels are not numbers.
     """
     if image.data.dtype.kind not in "iufc":
         raise ImageFileError(f"pixels of the type {image.data.dtype} cannot become TIFF here")
@@ -183,7 +171,7 @@ def _ome_metadata(image: ZarrImage) -> dict[str, Any]:
     metadata: dict[str, Any] = {"axes": image.axes}
     for axis, scale, unit in zip(image.axes, image.scale, image.units, strict=True):
         key = {"T": "TimeIncrement", "C": None}.get(axis, f"PhysicalSize{axis}")
-        # Without a unit, OME-TIFF would take them for micrometres and seconds.
+        # Without a unit, OME-TIFF would assume micrometres and seconds.
         symbol = unit_symbol(unit) or (None if axis == "T" else _PIXEL)
         if key and symbol and (symbol != _PIXEL or scale != 1):
             metadata |= {key: scale, f"{key}Unit": symbol}

@@ -1,4 +1,4 @@
-"""An OME-Zarr image as it is described by its metadata, whatever file it comes from."""
+"""An OME-Zarr image as its metadata describe it, whatever file it comes from."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of one resolution: how many there are, and where their centres lie.
+    """The pixels of one resolution: their number and positions along each axis.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Number of pixels along each axis.
-    scale : tuple of float
-        Distance of their centres, in the unit of the axis.
-    translation : tuple of float
-        Where the centre of the first one lies.
+    `scale` is the distance of pixel centres and `translation` the position of the first one.
     """
 
     shape: tuple[int, ...]
@@ -33,7 +26,7 @@ class Grid:
         return self._with(shape, (s / f for s, f in zip(self.scale, factors, strict=True)))
 
     def coarser(self, factors: Sequence[int]) -> Grid:
-        """The grid of means of blocks; the last block of an axis may be cut off."""
+        """The grid of means of blocks; the last block of an axis may be smaller."""
         shape = (-(-n // f) for n, f in zip(self.shape, factors, strict=True))
         return self._with(shape, (s * f for s, f in zip(self.scale, factors, strict=True)))
 
@@ -49,35 +42,26 @@ class Grid:
 
 @dataclass(frozen=True)
 class ZarrImage:
-    """An image in OME-Zarr, or one that is to become OME-Zarr, and what is known of it.
+    """An image in, or for, OME-Zarr, and its metadata.
 
     Parameters
     ----------
     data : array
-        Its highest resolution: a zarr array, not read into memory; or the array of another file.
+        The highest resolution: a zarr array, not read into memory, or the array of another file.
     axes : str
-        One letter an axis: T, C, Z, Y, X, or Q for any other.
+        One letter per axis: T, C, Z, Y, X, or Q for any other.
     scale, translation : tuple of float
-        Distance of pixel centres along each axis, and the place of the first, in its unit.
+        Distance of pixel centres, and position of the first, along each axis in its unit.
     axes_metadata : tuple of mapping
-        Name, type and unit of each axis as OME-Zarr has them; empty for a bare array.
+        Name, type and unit of each axis as in OME-Zarr; empty for a bare array.
     version : str or None
-        Of OME-Zarr; None for a bare array.
-    zarr_format, chunks, shards
-        How the array is stored.
+        Version of OME-Zarr; None for a bare array.
     storage : mapping
-        What else `zarr.create_array` needs for an array like this one: compressors, filters...
+        Further arguments of `zarr.create_array`, such as compressors.
     factors : tuple of tuple of int
-        For each level of the pyramid below the highest resolution, how many pixels of the level
-        before, along each axis, became one.
-    omero : mapping or None
-        Channels with names, colours and windows.
-    name : str or None
-        Of the image.
-    attributes : mapping
-        What others have noted in the file.
+        For each lower level of the pyramid, how many pixels of the level before become one.
     is_rgb : bool
-        Whether the channels are colours. Files do not tell; TIFF files that are converted do.
+        True if the channels are colours, which only converted TIFF files tell.
     """
 
     data: Any
@@ -103,7 +87,7 @@ class ZarrImage:
 
     @property
     def units(self) -> tuple[str | None, ...]:
-        """The unit of each axis, in the words of OME-Zarr."""
+        """The unit of each axis, as OME-Zarr names it."""
         return tuple(axis.get("unit") for axis in self.axes_metadata) or (None,) * len(self.axes)
 
     @property
@@ -113,22 +97,22 @@ class ZarrImage:
 
     @property
     def compressors(self) -> tuple[Any, ...]:
-        """What compresses the chunks; empty if nothing does, or if zarr is to choose."""
+        """Compressors of the chunks; empty for none, or for zarr's default."""
         return tuple(self.storage.get("compressors") or ())
 
     @property
     def channels(self) -> list[dict[str, Any]]:
-        """What is known of each channel."""
+        """Metadata of each channel."""
         return list((self.omero or {}).get("channels", ()))
 
     @property
     def channel_names(self) -> list[str | None]:
-        """Names of the channels, as far as the file tells."""
+        """Names of the channels, None where unknown."""
         return [channel.get("label") for channel in self.channels]
 
     @property
     def channel_colors(self) -> list[str | None]:
-        """Colours of the channels, as RRGGBB."""
+        """Colours of the channels as RRGGBB, None where unknown."""
         return [channel.get("color") for channel in self.channels]
 
     @property
@@ -138,10 +122,10 @@ class ZarrImage:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels in the file; zarr v3 has a codec for the order of their bytes."""
+        """Dtype of the pixels in the file; in zarr v3, a codec defines the byte order."""
         dtype: np.dtype[Any] = np.dtype(self.data.dtype)
         return dtype if self.zarr_format == 2 else dtype.newbyteorder("=")
 
     def enlarged(self, scale: int) -> Grid:
-        """The pixels of an image with `scale` times more of them along Y and X."""
+        """The grid with `scale` times more pixels along Y and X."""
         return self.grid.finer([scale if axis in "YX" else 1 for axis in self.axes])

@@ -1,4 +1,4 @@
-"""The metadata of OME-Zarr: what is kept of a source, what is written, and how groups say it."""
+"""OME-Zarr metadata: which are kept of a source, which are written, and where groups keep them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_rednet.errors import ImageFileError
 from napari_rednet.io.ome_zarr.image import Grid, ZarrImage
 
 _WINDOW = ("min", "max", "start", "end")
-# For channels whose colours are not known; one alone is white.
+# Defaults for channels without a colour; a single one is white.
 _COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "0000FF", "FFFF00")
 _MISSING = "OME-Zarr needs more packages: pip install 'napari-rednet[zarr]'"
 _KINDS = {
@@ -26,7 +26,7 @@ _MOST_NAMED = 5
 
 
 def channels_to_keep(omero: Any) -> dict[str, Any] | None:
-    """What is valid of the description of channels; one fault costs nothing else."""
+    """The valid parts of a channel description; invalid entries are dropped one by one."""
     if not isinstance(omero, Mapping) or not isinstance(omero.get("channels"), list):
         return None
     channels = [_valid(c) for c in omero["channels"] if isinstance(c, Mapping)]
@@ -75,7 +75,7 @@ def _dataset(level: int, grid: Grid) -> dict[str, Any]:
 
 
 def _completed(image: ZarrImage, coarsest: Any) -> Iterator[dict[str, Any]]:
-    """The channels with the colours and windows that the specification asks for."""
+    """The channels with the colours and windows that the specification requires."""
     colors = cycle(_COLORS if len(image.channels) > 1 else ("FFFFFF",))
     for number, (channel, color) in enumerate(zip(image.channels, colors, strict=False)):
         known = {"color": color, **channel}
@@ -85,7 +85,7 @@ def _completed(image: ZarrImage, coarsest: Any) -> Iterator[dict[str, Any]]:
 
 
 def _planes(image: ZarrImage, array: Any, channel: int) -> Iterator[Any]:
-    """The planes of a channel; those of all if there is no such channel."""
+    """The planes of a channel; all planes if there is no such channel."""
     axis = image.channel_axis
     for index in np.ndindex(array.shape[:-2]):
         if axis is None or channel >= array.shape[axis] or index[axis] == channel:
@@ -93,7 +93,7 @@ def _planes(image: ZarrImage, array: Any, channel: int) -> Iterator[Any]:
 
 
 def _window(planes: Iterator[Any]) -> dict[str, float]:
-    """The range of finite values, and never an empty one, which viewers refuse."""
+    """The range of finite values; never empty, which viewers refuse."""
     finite = (plane[np.isfinite(plane)] for plane in planes)
     extremes = [(float(p.min()), float(p.max())) for p in finite if p.size]
     low = min((low for low, _ in extremes), default=0.0)
@@ -103,13 +103,7 @@ def _window(planes: Iterator[Any]) -> dict[str, float]:
 
 
 def zarr_package() -> Any:
-    """The package zarr, once it is sure that ome_zarr is there as well.
-
-    Raises
-    ------
-    ImageFileError
-        If one of them is missing, or too old for zarr v3.
-    """
+    """The package zarr; raises `ImageFileError` if it or ome_zarr is missing or too old."""
     try:
         import ome_zarr  # noqa: F401
         import zarr
@@ -121,14 +115,14 @@ def zarr_package() -> Any:
 
 
 def ome_attributes(group: Any) -> Mapping[str, Any]:
-    """The metadata of OME in a group, wherever its version keeps them."""
+    """OME metadata of a group of any version."""
     attributes = dict(group.attrs)
     inner = attributes.get("ome")
     return inner if isinstance(inner, Mapping) else attributes
 
 
 def describe_contents(path: Path, group: Any) -> str:
-    """Why a group cannot be restored, and which of its parts can."""
+    """Message on why a group cannot be restored, and which of its parts can."""
     attributes = ome_attributes(group)
     kind = next((_KINDS[key] for key in _KINDS if key in attributes), "is a group without an image")
     found = list(islice(_images(group), _MOST_NAMED + 1)) or sorted(n for n, _ in group.arrays())

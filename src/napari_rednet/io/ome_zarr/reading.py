@@ -1,4 +1,4 @@
-"""OME-Zarr files read: checked, described, and not loaded."""
+"""Read OME-Zarr files: check and describe them, without loading pixels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from napari_rednet.io.ome_zarr.metadata import (
 SUFFIX = ".zarr"
 _MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _LETTERS = {"time": "T", "channel": "C"}
-# What is written anew, or is true of the file that was read only.
+# Attributes that are rewritten, or that only describe the file that was read.
 _OF_OME = {"ome", "multiscales", "omero", "labels", "image-label", "bioformats2raw.layout"}
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a path is that of zarr: by its name, or because a folder there is one."""
+    """True if a path has the suffix of zarr, or is a folder with zarr metadata."""
     return path.suffix.lower() == SUFFIX or _has_metadata(path)
 
 
@@ -38,11 +38,8 @@ def _has_metadata(path: Path) -> bool:
 def read_ome_zarr(path: Path) -> ZarrImage:
     """Read the description of an OME-Zarr image, or of a zarr array; no pixels are read.
 
-    Raises
-    ------
-    ImageFileError
-        If it is missing, damaged, of an unknown version, or holds no image with Y and X as last
-        axes.
+    Raises `ImageFileError` if it is missing, damaged, of an unknown version, or its last axes are
+    not Y and X.
     """
     zarr = zarr_package()
     if not path.is_dir():
@@ -62,18 +59,18 @@ def read_ome_zarr(path: Path) -> ZarrImage:
 
 
 def missing_chunks(image: ZarrImage) -> tuple[int, int]:
-    """How many chunks (shards, where there are any) are not stored, of how many.
+    """Number of chunks (or shards) that are not stored, and of all of them.
 
-    They read as the fill value. Writers leave out chunks that hold nothing else, but a chunk may
-    also be missing since it was never copied.
+    Missing chunks read as the fill value. Writers leave out chunks that hold nothing else, but a
+    chunk may also be missing because it was never copied.
     """
     array = image.data
     if not hasattr(array, "store"):
-        return 0, 0  # of a TIFF file that is to become OME-Zarr
+        return 0, 0  # the array of a TIFF file
     units = zip(array.shape, image.shards or image.chunks, strict=True)
     counts = tuple(-(-n // unit) for n, unit in units)
     folder = Path(array.store.root) / array.path
-    # zarr's own count takes hours for a million chunks: it looks each up in a list.
+    # zarr's own count takes hours for a million chunks: it searches a list for each of them.
     found = (folder / array.metadata.encode_chunk_key(i) for i in np.ndindex(counts))
     return sum(not chunk.is_file() for chunk in found), math.prod(counts)
 
@@ -115,7 +112,7 @@ def _described(path: Path, group: Any) -> ZarrImage:
         "".join(_letter(axis) for axis in axes),
         *places[0],
         axes_metadata=tuple(axes),
-        # What is older than 0.4 is written as 0.4.
+        # Older versions are written as 0.4.
         version="0.4" if array.metadata.zarr_format == 2 else "0.5",
         **_stored(array, names),
         factors=_factors([a.shape for a in arrays], [scale for scale, _ in places]),
@@ -131,7 +128,7 @@ def _version(group: Any, ome: Mapping[str, Any], multiscale: Mapping[str, Any]) 
 
 
 def _checked(multiscale: Mapping[str, Any], version: str) -> tuple[list[Any], list[list[Any]]]:
-    """Axes, and the transformations of each level, as far as they obey the specification."""
+    """Axes, and the transformations of each level, validated against the specification."""
     from ome_zarr.axes import Axes
     from ome_zarr.format import format_from_version
 
@@ -150,7 +147,7 @@ def _checked(multiscale: Mapping[str, Any], version: str) -> tuple[list[Any], li
 def _combined(
     transformations: Sequence[Mapping[str, Any]], ndim: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """One scale and one translation that do the same as all, one after the other."""
+    """The scale and translation that equal all transformations, applied one after the other."""
     scale, translation = [1.0] * ndim, [0.0] * ndim
     for step in transformations:
         if step["type"] == "scale":
@@ -180,13 +177,12 @@ def _factors(
 
 def _factor(before: int, after: int, fine: float, coarse: float) -> int:
     told = max(1, round(coarse / fine))
-    # Some programs leave out a last block that is not full.
+    # Some programs drop a last block that is not full.
     fits = after in (-(-before // told), before // told)
     return told if fits else max(1, round(before / after))
 
 
 def _stored(array: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
-    """How an array is stored, and with `names` as names of its dimensions, if it has none."""
     storage = {
         "filters": array.filters or None,
         "compressors": array.compressors or None,

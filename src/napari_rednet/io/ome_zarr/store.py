@@ -1,4 +1,4 @@
-"""A folder of zarr that can be closed. Imports zarr: to be imported where a file is written."""
+"""A zarr folder that can be closed; imports zarr, so import this only where a file is written."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LONGEST_WAIT = 60.0  # seconds
 
 
 class ClosableStore(LocalStore):
-    """A folder that nothing is written to any more once it is shut.
+    """A zarr folder that refuses writes after `shut`.
 
-    After an error or an interruption, zarr goes on writing the other chunks in its own threads,
-    and would make a folder again that has just been removed.
+    After an error or an interruption, zarr goes on writing the other chunks in its own threads, and
+    would recreate a folder that has just been removed.
     """
 
     def __init__(self, root: Path, *, read_only: bool = False) -> None:
@@ -27,13 +27,13 @@ class ClosableStore(LocalStore):
         self._changed = threading.Condition()
 
     def shut(self) -> None:
-        """Refuse to write from now on, and wait for what is being written."""
+        """Refuse further writes, and wait for those in progress."""
         with self._changed:
             self._is_shut = True
             self._changed.wait_for(lambda: not self._writing, _LONGEST_WAIT)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To other processes it is a plain folder: they end with what they are asked for."""
+        """Pickle as a plain folder: other processes finish the writes that they were asked for."""
         return LocalStore, (self.root,)
 
     @contextmanager

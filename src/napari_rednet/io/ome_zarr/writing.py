@@ -1,4 +1,4 @@
-"""OME-Zarr written: beside its place, with its pyramid, and renamed when it is whole."""
+"""Write OME-Zarr with its pyramid, beside its place, and rename it when it is complete."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from napari_rednet.io.ome_zarr.metadata import ome_attributes, write_metadata, z
 from napari_rednet.io.tiff import TiffImage
 
 _LARGEST_TOP = 512
-# Small chunks are taken together up to this number of pixels, since each access takes its time.
+# Small chunks are processed together up to this number of pixels, since each access is slow.
 _PIXELS_AT_ONCE = 2**20
 _PIXELS_IN_64_BITS = 2**18
 
 
 def pyramid(image: ZarrImage, scale: int) -> tuple[list[Grid], list[tuple[int, ...]]]:
-    """The levels of a result, and by which factors each is coarser than the one before.
+    """The levels of a result, and the factors between them.
 
-    They are those of the source, or else Y and X are halved until the larger is at most 512.
+    The factors are those of the source, or else Y and X are halved down to at most 512.
     """
     grids, steps = [image.enlarged(scale)], list(image.factors)
     factors: list[tuple[int, ...]] = []
     while steps or (not image.factors and max(grids[-1].shape[-2:]) > _LARGEST_TOP):
         wanted = steps.pop(0) if steps else (1,) * (len(image.axes) - 2) + (2, 2)
-        # A block is not longer than its axis, so that its mean lies in its middle.
+        # A block must not be longer than its axis, so that its mean lies in its middle.
         factors.append(tuple(map(min, wanted, grids[-1].shape)))
         grids.append(grids[-1].coarser(factors[-1]))
     return grids, factors
@@ -48,7 +48,6 @@ def write_level(source: Any, target: Any, factors: Sequence[int]) -> None:
 
 
 def _tiles(shape: Sequence[int], unit: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Parts of an array that begin and end with what is stored as one."""
     several = max(1, math.isqrt(_PIXELS_AT_ONCE // math.prod(unit)))
     sides = (*unit[:-2], *(several * n for n in unit[-2:]))
     axes = [range(0, n, side) for n, side in zip(shape, sides, strict=True)]
@@ -58,9 +57,9 @@ def _tiles(shape: Sequence[int], unit: Sequence[int]) -> Iterator[tuple[slice, .
 
 
 def block_means(values: npt.NDArray[Any], factors: Sequence[int]) -> npt.NDArray[Any]:
-    """Means of blocks of `factors` pixels, integers rounded; the last of an axis may be smaller.
+    """Means of blocks of `factors` pixels, in the dtype of `values`, integers rounded.
 
-    The result has the dtype of `values`.
+    The last block of an axis may be smaller.
     """
     shape = [-(-n // f) for n, f in zip(values.shape, factors, strict=True)]
     means = np.empty(shape, values.dtype)
@@ -74,7 +73,6 @@ def block_means(values: npt.NDArray[Any], factors: Sequence[int]) -> npt.NDArray
 
 
 def _means(planes: npt.NDArray[Any], rows: int, columns: int) -> Any:
-    """The means of blocks that reach through all planes."""
     starts = [np.arange(0, n, f) for n, f in zip(planes.shape[1:], (rows, columns), strict=True)]
     sides = [np.diff(s, append=n) for s, n in zip(starts, planes.shape[1:], strict=True)]
     if planes.dtype.kind not in "biu":
@@ -83,7 +81,7 @@ def _means(planes: npt.NDArray[Any], rows: int, columns: int) -> Any:
             return _sums(planes.astype(wide), starts) / (len(planes) * np.outer(*sides))
     wide = np.dtype(np.int64 if planes.dtype.kind == "i" else np.uint64)
     count = (len(planes) * np.outer(*sides)).astype(wide)
-    # Divided before they are summed, so that no sum is too large for 64 bits.
+    # Divide before summing, so that no sum overflows 64 bits.
     whole, rest = np.divmod(planes, count.repeat(sides[0], 0).repeat(sides[1], 1))
     return _sums(whole, starts) + (2 * _sums(rest, starts) + count) // (2 * count)
 
@@ -93,18 +91,12 @@ def _sums(planes: npt.NDArray[Any], starts: Sequence[npt.NDArray[Any]]) -> Any:
 
 
 def unfinished_path(path: Path) -> Path:
-    """Where `zarr_writer` keeps what is to become `path`."""
+    """The path where `zarr_writer` keeps an unfinished `path`."""
     return path.with_name(f".{path.name}.part")
 
 
 def check_places(source: Path, target: Path) -> None:
-    """Make sure that writing one file does not touch the other.
-
-    Raises
-    ------
-    ImageFileError
-        If they are the same, or one lies in the other.
-    """
+    """Raise `ImageFileError` if two paths are the same, or one lies in the other."""
     read, written = source.resolve(), target.resolve()
     if read == written or (source.exists() and target.exists() and source.samefile(target)):
         raise ImageFileError("the output must be another file than the input")
@@ -119,23 +111,12 @@ def check_places(source: Path, target: Path) -> None:
 def zarr_writer(
     path: Path, like: ZarrImage | TiffImage, scale: int = 1, *, keep_unfinished: bool = False
 ) -> Iterator[Any]:
-    """Give a zarr array to fill, which becomes the OME-Zarr file `path` when all went well.
+    """Give a zarr array to fill, which becomes the OME-Zarr file `path` if there is no error.
 
-    The file is stored as `like` is and has its metadata, and its shape, but for Y and X, which are
-    `scale` times longer. Its pyramid is computed at the end. It is written beside `path` and
-    renamed then, so that `path` is whole or untouched.
-
-    Parameters
-    ----------
-    like : ZarrImage or TiffImage
-        The axes of a TIFF file are put in the order of OME-Zarr, as in `as_zarr_description`.
-    keep_unfinished : bool
-        Leave what is written when the work ends early, and go on with it the next time.
-
-    Raises
-    ------
-    ImageFileError
-        If the file cannot be written.
+    Storage, metadata and shape are those of `like` (`as_zarr_description`), with Y and X `scale`
+    times longer. At the end, the pyramid is added and the file renamed from beside `path`, which is
+    whole or untouched. With `keep_unfinished`, an interrupted file is continued the next time.
+    Raises `ImageFileError` if it cannot be written.
     """
     image = as_zarr_description(like)
     grids, factors = pyramid(image, scale)
@@ -168,7 +149,7 @@ def _is_image(path: Path) -> bool:
 
 @contextmanager
 def _store(beside: Path, *, keep: bool) -> Iterator[Any]:
-    """A folder to write to, which is removed at the end unless it is to be kept or was renamed."""
+    """A folder to write to, removed at the end unless it is to be kept or was renamed."""
     from napari_rednet.io.ome_zarr.store import ClosableStore
 
     if not keep:
@@ -183,7 +164,7 @@ def _store(beside: Path, *, keep: bool) -> Iterator[Any]:
 
 
 def _rehearse(image: ZarrImage, grids: list[Grid]) -> None:
-    """Write the metadata to nowhere: what is wrong with them shows before any work."""
+    """Write the metadata to memory, so that invalid ones are noticed before any work."""
     if image.version is None:
         return
     zarr = zarr_package()
@@ -195,7 +176,7 @@ def _rehearse(image: ZarrImage, grids: list[Grid]) -> None:
 
 
 def _opened(store: Any, image: ZarrImage, grid: Grid) -> Any:
-    """The array of an unfinished file that fits, or a new one."""
+    """The array of a matching unfinished file, or a new one."""
     name = "" if image.version is None else "0"
     array = _unfinished(store, name)
     if array is not None and _stored(array) == _wanted(image, grid):
@@ -240,7 +221,6 @@ def _create(
 def _finish(
     store: Any, image: ZarrImage, grids: list[Grid], factors: list[tuple[int, ...]], name: str
 ) -> None:
-    """Add the pyramid and the metadata; a bare array has neither."""
     if image.version is None:
         return
     group = zarr_package().open_group(store, mode="r+", zarr_format=image.zarr_format)
@@ -252,7 +232,7 @@ def _finish(
 
 
 def _put_in_place(beside: Path, path: Path) -> None:
-    """Rename a folder over another: what was there is removed only after that."""
+    """Replace a folder by another; the old one is removed last."""
     before = path.with_name(f".{path.name}.old")
     if path.exists():
         _remove(before)

@@ -1,4 +1,4 @@
-"""Models for other programs: a bare ONNX graph, or a package for bioimage.io."""
+"""Export models for other programs: as an ONNX graph, or as a package for bioimage.io."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def export_model(
     description: str | None,
     tags: Sequence[str],
 ) -> None:
-    """`Model.export`, which documents it."""
+    """Implementation of `Model.export`, which documents it."""
     target = Path(path)
     if target.suffix not in _WRITERS:
         raise ValueError(f"path must end in {' or '.join(_WRITERS)}, got {target.name!r}")
@@ -71,7 +71,7 @@ def _check_channels(model: AnyModel) -> None:
 
 
 def _noise_of(model: AnyModel, noise: float | NoiseModel | None) -> NoiseModel | None:
-    """The noise of normalised images: what was given, or what the model was made for."""
+    """Noise model for normalised images: the given one, or that of the model."""
     if model.task != "denoise":
         if noise is not None:
             raise ValueError(f"noise is for denoising; {model.name!r} is for {model.task}")

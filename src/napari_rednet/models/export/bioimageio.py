@@ -16,25 +16,19 @@ from napari_rednet.models.export.contents import CITATION, DOI, Contents
 from napari_rednet.models.export.onnx import OPSET, onnx_bytes, optional_package, write_whole
 from napari_rednet.models.export.sample import EPSILON, IMAGE, MASK, RESTORED, SMALLEST_SIDE, Array
 
-# The format wants an author; none is made up.
+# The format requires an author; do not make one up.
 _NO_AUTHOR = "author not named, made with napari-rednet"
 _LONGEST_NAME = 64
 
 
 def write_bioimageio(contents: Contents, target: Path) -> None:
-    """Write a package of format 0.5.
-
-    Raises
-    ------
-    ModelError
-        If the format refuses something that the user has given, or the file cannot be written.
-    """
+    """Write a package of format 0.5; raises `ModelError` if the format refuses an entry."""
     spec = optional_package("bioimageio.spec")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _write_parts(contents, folder)
         try:
-            # Nothing in the description is an address that would be looked up.
+            # The description has no URL, so that validation stays offline.
             with spec.ValidationContext(root=folder, log_warnings=False, progressbar=False):
                 made = spec.save_bioimageio_package(
                     _description(contents), output_path=folder / "package.zip"
@@ -60,7 +54,6 @@ def _planes(contents: Contents) -> dict[str, Array]:
 
 
 def _cover(contents: Contents) -> Any:
-    """Before and after, side by side, each pixel as 2 x 2."""
     from PIL import Image
 
     before = contents.sample.normalized[IMAGE]
@@ -96,7 +89,6 @@ def _description(contents: Contents) -> Any:
 
 
 def _name(name: str) -> str:
-    """A name of the characters that the format allows."""
     return re.sub(r"[^A-Za-z0-9_+\-() ]", "-", f"RED-Net {name}")[:_LONGEST_NAME]
 
 

@@ -1,4 +1,4 @@
-"""What every exported file tells about its model, its documentation among it."""
+"""The contents of exported files: model, sample, metadata and documentation."""
 
 from __future__ import annotations
 
@@ -33,20 +33,10 @@ it does not tell how well it suits your images."""
 
 @dataclass(frozen=True)
 class Contents:
-    """A model and all that goes into an exported file with it.
+    """A model and everything that goes into an exported file with it.
 
-    Parameters
-    ----------
-    model : AnyModel
-        The model.
-    noise : NoiseModel or None
-        Noise of normalised images, for denoising.
-    sample : Sample
-        An example of what the model does.
-    authors, tags : tuple of str
-        As for `Model.export`, with the tags of the task.
-    license, description : str
-        As for `Model.export`.
+    `noise` is that of normalised images, None for other tasks than denoising. `tags` include those
+    of the task.
     """
 
     model: AnyModel
@@ -59,7 +49,7 @@ class Contents:
 
     @property
     def interface(self) -> Interface:
-        """What the graph takes and gives."""
+        """The inputs and the output of the graph."""
         return INTERFACES[self.model.task]
 
     @property
@@ -89,7 +79,7 @@ class Contents:
 
 
 def described(model: AnyModel, noise: NoiseModel | None) -> str:
-    """What is said of a model in a sentence, if the user says nothing."""
+    """Default description of a model, in a sentence."""
     interface = INTERFACES[model.task]
     level = "" if noise is None else f" The noise model inside is {noise_words(noise)}."
     return f"{model.name}: a RED-Net (Mao et al. 2016) that {interface.purpose}.{level}"

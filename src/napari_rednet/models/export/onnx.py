@@ -1,7 +1,7 @@
 """A RED-Net as an ONNX file, with the noise map of a denoiser computed inside.
 
-The graph is written node by node: PyTorch's older exporter is about to go, and its newer one takes
-twenty times as long and works differently in each version. Sizes are free, odd ones included.
+The graph is written node by node: PyTorch's older exporter is about to be removed, and its newer
+one is twenty times slower and differs between versions. Any image size is allowed.
 """
 
 from __future__ import annotations
@@ -25,26 +25,15 @@ from napari_rednet.models.export.contents import Contents
 from napari_rednet.models.export.sample import IMAGE, MASK, RESTORED
 
 OPSET = 17
-# What belongs to the opset; runtimes refuse files of a newer one than they know.
+# The version that belongs to the opset; runtimes refuse files of newer versions.
 _IR_VERSION = 8
 
 
 def onnx_model(network: RedNet, noise: NoiseModel | None, has_mask: bool) -> Any:
-    """The graph from normalised images to normalised results.
+    """The graph from normalised images to normalised results, float32 of shape (batch, 1, y, x).
 
-    Parameters
-    ----------
-    network : RedNet
-        The network.
-    noise : NoiseModel, optional
-        Noise of normalised images, for a network that is told the noise.
-    has_mask : bool
-        Whether the network's second channel is a second input.
-
-    Returns
-    -------
-    model : onnx.ModelProto
-        Inputs and outputs are float32 of shape (batch, 1, y, x).
+    `noise` is that of normalised images, None for a network that is not told it. `has_mask` makes
+    the network's second channel a second input.
     """
     onnx = optional_package("onnx")
     graph = _Graph(onnx.helper, onnx.numpy_helper)
@@ -63,21 +52,19 @@ def _plane(onnx: Any, name: str) -> Any:
 
 @dataclass
 class _Graph:
-    """Nodes and weights so far."""
-
     helper: Any
     numpy_helper: Any
     nodes: list[Any] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
 
     def add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """Add a node; the name of its output."""
+        """Add a node; return the name of its output."""
         output = name or f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(self.helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
     def constant(self, value: Any, dtype: type = np.float32) -> str:
-        """Add a constant or a weight; its name."""
+        """Add a constant or a weight; return its name."""
         name = f"value_{len(self.weights)}"
         self.weights.append(self.numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
@@ -102,7 +89,6 @@ def _connect(graph: _Graph, network: RedNet, noise: NoiseModel | None, has_mask:
 
 
 def _limited(graph: _Graph, residual: str, std: str) -> str:
-    """What `engine.noise_map.limited_residual` leaves of what the network adds."""
     most = graph.add("Mul", std, graph.constant(MOST_CHANGE))
     limited = graph.add("Max", graph.add("Min", residual, most), graph.add("Neg", most))
     side = 2 * RADIUS + 1
@@ -116,13 +102,12 @@ def _limited(graph: _Graph, residual: str, std: str) -> str:
 
 
 def _told_noise(graph: _Graph, noise: NoiseModel, std: str) -> str:
-    """What `engine.noise_map.told_noise` makes of the noise map."""
     grainy = [graph.add("Mul", std, graph.constant(along)) for along in noise.correlation]
     return graph.add("Concat", std, *grainy, axis=1)
 
 
 def _noise_map(graph: _Graph, noise: NoiseModel) -> str:
-    """What `engine.noise_map` computes, for the smoothed image as the signal."""
+    """The noise map as nodes, with the smoothed image as the signal."""
     if noise.gain == 0:
         read_noise = graph.constant(np.full((1, 1, 1, 1), noise.read_noise))
         return graph.add("Expand", read_noise, graph.add("Shape", IMAGE))
@@ -142,14 +127,13 @@ def _smoothed(graph: _Graph, x: str) -> str:
 
 
 def _extended(graph: _Graph, x: str, size: str) -> str:
-    """One more row or column where their number is odd."""
+    """Add a replicated row or column where their number is odd."""
     odd = graph.add("Mod", size, graph.constant([2], np.int64))
     sides = graph.add("Concat", graph.constant([0] * 6, np.int64), odd, axis=0)
     return graph.add("Pad", x, sides, mode="edge")
 
 
 def _residual(graph: _Graph, network: RedNet, x: str) -> str:
-    """The layers, connected as in `RedNet`."""
     half, layers, outputs = network.config.half, list(network.layers()), []
     for layer in layers[:half]:
         x = graph.add("Relu", _layer(graph, layer, x))
@@ -177,13 +161,7 @@ def _layer(graph: _Graph, layer: nn.Conv2d | nn.ConvTranspose2d, x: str) -> str:
 
 
 def optional_package(name: str) -> Any:
-    """A package that only exporting needs.
-
-    Raises
-    ------
-    ModelError
-        If it is not installed.
-    """
+    """Import a package that only exporting needs; raises `ModelError` if it is not installed."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -194,13 +172,7 @@ def optional_package(name: str) -> Any:
 
 
 def write_whole(files: Mapping[Path, bytes]) -> None:
-    """Write files beside their places and rename them when all are written.
-
-    Raises
-    ------
-    ModelError
-        If one of them cannot be written.
-    """
+    """Write several files and rename them when all are written; raises `ModelError`."""
     beside = {target: target.with_name(target.name + ".part") for target in files}
     try:
         for target, content in files.items():
@@ -232,7 +204,6 @@ def onnx_bytes(contents: Contents) -> bytes:
 
 
 def _sample_bytes(contents: Contents) -> bytes:
-    """Inputs and output as the graph takes and gives them, by its names."""
     planes: dict[str, Any] = contents.sample.normalized | {RESTORED: contents.sample.restored}
     file = io.BytesIO()
     np.savez_compressed(file, **{name: plane[None, None] for name, plane in planes.items()})

@@ -1,4 +1,4 @@
-"""What the exported graph of each task takes and gives, and an example to test it on."""
+"""The exported graph's inputs and output for each task, and an example to test it on."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ Array = npt.NDArray[np.float32]
 IMAGE, MASK, RESTORED = "image", "mask", "restored"
 """Names of the inputs and of the output."""
 EPSILON = 1e-6
-"""What bioimage.io adds to a range, against division by 0."""
+"""Added by bioimage.io to a range, to avoid division by 0."""
 _SIDE = 128
 SMALLEST_SIDE = 64
-"""Rows and columns that a sample must have."""
+"""Least number of rows and columns of a sample."""
 _QUALITY = 10
 _ENLARGEMENT = 2
 _UNKNOWN = 0.5
 
 
 class AnyModel(Protocol):
-    """What is exported of a model; models export themselves, so that nothing here imports them."""
+    """The part of `Model` that exporting uses; avoids a circular import."""
 
     @property
     def name(self) -> str:
@@ -61,25 +61,15 @@ class AnyModel(Protocol):
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """Where it comes from."""
+        """Its provenance."""
 
 
 @dataclass(frozen=True)
 class Interface:
-    """How other programs see the models of a task.
+    """The models of a task as other programs see them.
 
-    Parameters
-    ----------
-    purpose : str
-        What the models do, in words that follow "RED-Net that".
-    image : str
-        What the input image holds.
-    tag : str
-        The usual word for the task.
-    is_8_bit : bool
-        Whether 0 and 255 become 0 and 1, instead of two percentiles.
-    has_mask : bool
-        Whether a second input tells which pixels are unknown.
+    `purpose` completes "a RED-Net that ...". `is_8_bit` maps 0 and 255 to 0 and 1, instead of two
+    percentiles. `has_mask` adds an input for the unknown pixels.
     """
 
     purpose: str
@@ -90,12 +80,12 @@ class Interface:
 
     @property
     def inputs(self) -> dict[str, str]:
-        """Names of the inputs, and what they hold."""
+        """Names and descriptions of the inputs."""
         mask = {MASK: "1 where a pixel is unknown, 0 where it is known"}
         return {IMAGE: self.image} | (mask if self.has_mask else {})
 
     def normalized(self, image: Array) -> Array:
-        """An image as the graph takes it."""
+        """An image normalised for the graph."""
         if self.is_8_bit:
             return image * np.float32(1 / 255)
         low, high = np.percentile(image, PERCENTILES)
@@ -124,21 +114,14 @@ INTERFACES = MappingProxyType(
         ),
     }
 )
-"""The tasks, as other programs see them."""
+"""The interface of each task."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An example of what a model does.
+    """An example of a model's inputs and output, as (Y, X) arrays.
 
-    Parameters
-    ----------
-    inputs : dict
-        (Y, X) arrays by the names of the graph's inputs, the image in its own units.
-    normalized : dict
-        The same as the graph takes them.
-    restored : (Y, X) ndarray
-        What the graph gives, as PyTorch computes it.
+    `inputs` are in image units, `normalized` as the graph takes them; `restored` is its output.
     """
 
     inputs: dict[str, Array]
@@ -147,13 +130,7 @@ class Sample:
 
 
 def make_sample(model: AnyModel, noise: NoiseModel | None, given: Any = None) -> Sample:
-    """A sample from an image as users of the model have it, or from scikit-image's camera.
-
-    Raises
-    ------
-    ValueError
-        If the given image cannot be used.
-    """
+    """A sample from a user's image, or from scikit-image's camera; raises `ValueError`."""
     image = _camera(model.task, noise) if given is None else _checked(given)
     inputs = _PREPARE.get(model.task, _as_it_is)(image)
     interface = INTERFACES[model.task]
@@ -183,7 +160,6 @@ def _told_noise(image: Tensor, noise: NoiseModel) -> Tensor:
 
 
 def _checked(given: Any) -> Array:
-    """The middle of an image."""
     image = np.asarray(given)
     if image.ndim != 2 or min(image.shape) < SMALLEST_SIDE or image.dtype.kind not in "iufb":
         raise ValueError(
@@ -223,7 +199,7 @@ def _as_it_is(image: Array) -> dict[str, Array]:
 
 
 def _enlarged(image: Array) -> dict[str, Array]:
-    """The image as if it had been taken with pixels twice as large, and enlarged again."""
+    """The image shrunk by half and enlarged again."""
     rows, columns = (n // _ENLARGEMENT for n in image.shape)
     small = resample(_tensor(image), (rows, columns))
     return {IMAGE: enlarge(small, _ENLARGEMENT)[0, 0].numpy()}
