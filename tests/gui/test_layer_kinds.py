@@ -384,3 +384,11 @@ def test_other_layers_are_never_offered(viewer, dock, noisy):
     assert widget.common.image.choices == ()
     assert widget.extent.layers() == []
     assert not widget.run.enabled
+
+
+def test_stored_arrays_are_read_in_their_own_chunks():
+    """Joined ones would be read as a whole for each plane that is shown."""
+    stored = zarr.zeros((20, 96, 64), chunks=(1, 32, 64), dtype="u2")
+    lazy = shared_layers.as_lazy(stored)
+    assert lazy.chunksize == stored.chunks
+    assert shared_layers.as_lazy(lazy) is lazy

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_rednet.arguments import as_image
+from napari_rednet.arguments import CHECKS, as_image, check_options, noise_per_channel
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.batch.record import Figures, State, state_of
 from napari_rednet.engine.channel import NoiseModel
@@ -33,9 +33,7 @@ from napari_rednet.tasks import VERBS
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Noise
-    from napari_rednet.engine.channel import NoiseModel
     from napari_rednet.execution import Steps
-    from napari_rednet.io.files import OpenImage
     from napari_rednet.models import Model
 
 # Arguments that do not change a result, or that follow from the image.
@@ -177,7 +175,6 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     One `noise` is for all channels of all files, None estimates it per file; one `mask` is for all
     files, None finds dead and hot pixels in each.
     """
-    from napari_rednet.arguments import CHECKS, check_options
     from napari_rednet.restoration import find_defects
 
     row = VERBS[verb]
@@ -220,7 +217,6 @@ def _recorded(value: Any) -> Any:
 
 def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
     """One noise model per channel: the given one, or else estimated."""
-    from napari_rednet.arguments import as_image, noise_per_channel
     from napari_rednet.restoration import estimate_noise
 
     _, layout = as_image(image.data, image.channel_axis)

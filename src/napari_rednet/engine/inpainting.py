@@ -103,7 +103,7 @@ class Inpainter:
         inner = (strips[0].inner, strips[1].inner)
         if coarse is None:
             seen.write(*inner, np.asarray(seen.read(*inner)))
-            yield rows.stop - rows.start
+            yield (rows.stop - rows.start) * (columns.stop - columns.start)
         else:
             yield from self._restorer.restore_window(filled_plane(seen, coarse), *inner)
 

@@ -35,7 +35,7 @@ from napari_rednet.execution.job import (
 )
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.planes import ChannelSettings, Strip
+    from napari_rednet.engine.planes import ChannelSettings
 
 # Least rows of a segment per row of its margin, and the pixels of a part above which it is split:
 # they are held until the chunks that they share are full.

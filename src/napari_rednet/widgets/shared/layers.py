@@ -13,6 +13,7 @@ from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
 from napari_rednet.execution import is_dask
+from napari_rednet.execution.chunks import chunks_of
 from napari_rednet.provenance import Origin, find_origin
 
 # Transform and looks of a layer; those that an older napari does not know are left out.
@@ -222,10 +223,13 @@ def is_in_memory(array: Any) -> bool:
 
 
 def as_lazy(array: Any) -> Any:
-    """A stored array as a dask array; dask arrays stay as they are."""
+    """A stored array as a dask array of the same chunks; dask arrays stay as they are."""
     import dask.array as da
 
-    return array if is_dask(array) else da.from_array(array, name=False)
+    if is_dask(array):
+        return array
+    # By itself dask joins chunks: all of them would be read for each plane that is shown.
+    return da.from_array(array, chunks=chunks_of(array) or "auto", name=False)
 
 
 class PlanesOnDemand:
