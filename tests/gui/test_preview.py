@@ -11,15 +11,13 @@ import napari_rednet as nr
 from napari_rednet.widgets.restore import preview_run
 from napari_rednet.widgets.shared.layers import TEMPORARY, check_restorable
 
-pytestmark = pytest.mark.window
-
 LONG = 60_000
 WIDGETS = ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"]
 
 
 @pytest.fixture
 def is_shown():
-    """What is seen is known once it has been drawn."""
+    """What is seen in a window is known once it has been drawn; without one, it is all."""
     return True
 
 
@@ -77,6 +75,7 @@ def assert_close(previewed, result, most=2):
     np.testing.assert_allclose(previewed.astype(float), result.astype(float), rtol=0, atol=most)
 
 
+@pytest.mark.window
 def test_it_is_the_result_where_it_is_seen(viewer, dock, run, switched_on, settled, qtbot):
     image = (data.camera() * 8.0 + np.random.default_rng(0).normal(0, 100, (512, 512))).clip(0)
     source = viewer.add_image(image.astype(np.uint16), contrast_limits=(0, 2000), colormap="magma")
@@ -115,6 +114,7 @@ def test_it_follows_parameters_view_and_slice(viewer, dock, switched_on, settled
     assert_close(preview.data[0], nr.denoise(stack, strength=2)[1][part_of_scaled(preview)])
 
 
+@pytest.mark.window
 def test_what_it_shows_already_is_not_restored_again(viewer, dock, switched_on, settled, qtbot):
     source = viewer.add_image(data.camera())
     widget = dock()
@@ -159,6 +159,7 @@ def part_of_scaled(preview):
     return tuple(slice(f, f + n) for f, n in zip(first, preview.data.shape[-2:], strict=True))
 
 
+@pytest.mark.window
 def test_it_follows_the_size_of_the_canvas(viewer, dock, switched_on, settled, qtbot):
     viewer.add_image(data.camera())
     widget = dock()
@@ -174,6 +175,7 @@ def test_it_follows_the_size_of_the_canvas(viewer, dock, switched_on, settled, q
     assert part(preview)[1].stop > small[1].stop
 
 
+@pytest.mark.window
 def test_a_mouse_that_drags_moves_it(viewer, dock, switched_on, settled, qtbot):
     viewer.add_image(data.camera())
     widget = dock()
@@ -244,6 +246,7 @@ def test_colours_with_transparency(viewer, dock, run, switched_on, noisy_colours
     assert (preview.data[..., 3] == 200).all()
 
 
+@pytest.mark.window
 def test_rotated_multiscale_and_lazy_layers(viewer, dock, switched_on, qtbot):
     image = np.uint8(data.camera())
     source = viewer.add_image(
@@ -285,6 +288,7 @@ def test_it_goes(viewer, dock, switched_on, wait, noisy, end):
     wait(widget)
 
 
+@pytest.mark.window
 def test_it_goes_with_the_window(viewer, dock, switched_on, noisy):
     viewer.add_image(noisy)
     widget = dock()
@@ -413,6 +417,7 @@ def restored(monkeypatch):
     return noted
 
 
+@pytest.mark.window
 def test_only_what_comes_into_view_is_restored(
     viewer, dock, run, switched_on, settled, qtbot, restored
 ):
