@@ -1,6 +1,7 @@
 """The layers: widgets, cli -> batch -> verbs -> models -> engine, and nothing the other way."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import napari_rednet
@@ -79,6 +80,24 @@ def test_layers_import_what_the_table_says_and_need_all_of_it():
         assert others <= BELOW[own], f"{path} imports {others - BELOW[own]}"
         found[own] |= others
     assert found == BELOW
+
+
+def module_name(path):
+    parts = ["napari_rednet", *path.relative_to(ROOT).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not even inside functions, which would only put it off."""
+    modules = {module_name(path): path for path in MODULES}
+    graph = {}
+    for name, path in modules.items():
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+        named = [(f"{node.module}.{a.name}", node.module) for node in froms for a in node.names]
+        found = {own if own in modules else of for own, of in named}
+        graph[name] = (found & modules.keys()) - {name, "napari_rednet"}
+    TopologicalSorter(graph).prepare()
 
 
 def test_only_widgets_know_a_gui():
