@@ -150,7 +150,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
                 ("float32", None),
             ),
         ),
-        "model": Option("fast, best, a model's name or a .safetensors file.", str),
+        "model": Option("fast, a model's name (napari-rednet models) or a .safetensors file.", str),
         "ensemble": Option(
             "Mean over 8 orientations.",
             bool,

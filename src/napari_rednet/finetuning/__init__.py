@@ -65,8 +65,8 @@ def fine_tune(
         by a gain and an offset, which are fitted for every stack and channel.
     task : {'denoise', 'super_resolve', 'deblock', 'inpaint'}
         Task of the model.
-    model : {'fast', 'best'}, name, path or Model
-        The model to start from.
+    model : str, path or Model
+        The model to start from: 'fast', a name that `list_models` tells, or a file.
     minutes, steps : float, int
         How long to train; `steps`, if given, decides.
     channel_axis : int, optional

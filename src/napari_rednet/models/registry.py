@@ -89,7 +89,7 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
     Parameters
     ----------
     name_or_path : str or path
-        With `task`, also 'fast' or 'best', as the functions that restore take it.
+        With `task`, also 'fast', as the functions that restore take it.
     task : str, optional
         Task that the model must have been made for.
 
@@ -105,7 +105,7 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
 
 
 def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
-    """The model for a task: 'fast', 'best', a full name, a path or a `Model`; raises `ModelError`.
+    """The model for a task: 'fast', a full name, a path or a `Model`; raises `ModelError`.
 
     Files are read once, unless they change, so callers must not change the weights.
     """

@@ -72,7 +72,7 @@ def deblur(
         more.
     iterations : int
         How often the data term and the prior, a denoiser, are applied in turn.
-    model : {'fast', 'best'}, path or Model
+    model : str, path or Model
         The denoising model that is the prior.
     channel_axis, defects, ensemble, memory, device, progress, dtype, out :
         As for `denoise`.

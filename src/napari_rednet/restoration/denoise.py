@@ -58,8 +58,8 @@ def denoise(
         is estimated from the image (`estimate_noise`).
     strength : float
         Factor on the standard deviation of the noise: above 1 smooths more, below 1 less.
-    model : {'fast', 'best'}, path or Model
-        'fast' is a RED20 of stride 2, 'best' a RED30. `list_models` tells which there are.
+    model : str, path or Model
+        'fast', a RED20 of stride 2, or another model that `list_models` tells; or a file.
     channel_axis : int, optional
         Axis of the channels (or colours), which may have different ranges and noise.
     rgb : bool

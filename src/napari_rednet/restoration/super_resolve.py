@@ -49,8 +49,8 @@ def super_resolve(
         channel.
     scale : {2, 3, 4}
         How many pixels a pixel becomes along Y and along X. One model does all three.
-    model : {'fast', 'best'}, path or Model
-        'fast' is a RED20 of stride 2, 'best' a RED30. `list_models` tells which there are.
+    model : str, path or Model
+        'fast', a RED20 of stride 2, or another model that `list_models` tells; or a file.
     channel_axis : int, optional
         Axis of the channels, each of which is enlarged by itself.
     rgb : bool
