@@ -51,7 +51,9 @@ def learnt(way):
     return tuned(*DENOISING[way], method=way)
 
 
-@pytest.mark.parametrize("way", [*DENOISING, "clean of other scenes"])
+@pytest.mark.parametrize(
+    "way", [*DENOISING, pytest.param("clean of other scenes", marks=pytest.mark.slow)]
+)
 def test_every_way_to_learn_denoises_better(way):
     model = learnt(way)
     assert model.info["training"]["method"] == way.split()[0]
@@ -88,7 +90,10 @@ def as_jpeg(clean, quality):
     return corruption(image, seeded())[0][0, 0].numpy() * 255
 
 
-@pytest.mark.parametrize("task", RESTORING)
+@pytest.mark.parametrize(
+    "task",
+    ["super_resolve", "inpaint", pytest.param("deblock", marks=pytest.mark.slow)],  # see its pairs
+)
 def test_every_task_is_learnt_from_clean_images(task):
     clean = CLEAN.astype(np.uint8)
     model = tuned(clean, task=task, steps=150, patch=64 if task == "super_resolve" else 32)

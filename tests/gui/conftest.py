@@ -48,6 +48,7 @@ def viewer(request, qtbot, is_shown):
 
     The others drive the widgets on what is behind such a window, the layers and the dims.
     """
+    before = set(QApplication.topLevelWidgets())
     if request.node.get_closest_marker("window"):
         viewer = request.getfixturevalue("make_napari_viewer")(show=is_shown)
     else:
@@ -58,6 +59,8 @@ def viewer(request, qtbot, is_shown):
         worker.quit()
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
     free_closed_windows(qtbot)
+    if not hasattr(viewer, "window"):  # of which napari looks for what is left
+        assert set(QApplication.topLevelWidgets()) <= before
 
 
 def free_closed_windows(qtbot):
