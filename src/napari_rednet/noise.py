@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from napari_rednet.photons import Counts, count_photons
 
 __all__ = ["NoiseLevels", "NoiseModel", "fit_noise", "measure_noise"]
 
+Done = TypeVar("Done")
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -245,9 +247,15 @@ def _prepared_images(
     regions: Sequence[BoolArray | None],
     limits: tuple[float, float],
 ) -> list[_Prepared]:
-    # The filters release Python's lock.
+    return _side_by_side(partial(_prepared, limits=limits), images, regions)
+
+
+def _side_by_side(work: Callable[..., Done], *arguments: Sequence[Any]) -> list[Done]:
+    """`map` in threads: the filters release Python's lock; a single image needs none."""
+    if len(arguments[0]) == 1:
+        return [work(*one) for one in zip(*arguments, strict=True)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(partial(_prepared, limits=limits), images, regions))
+        return list(pool.map(work, *arguments))
 
 
 def black_noise(images: Sequence[FloatArray], black: float) -> float:
@@ -284,8 +292,7 @@ def _step(values: Sequence[FloatArray]) -> float:
 
 
 def _usable_pixels(prepared: Sequence[_Prepared], step: int = 1) -> _Pixels:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return _Pixels.joined(list(pool.map(lambda one: one.pixels(step), prepared)))
+    return _Pixels.joined(_side_by_side(lambda one: one.pixels(step), prepared))
 
 
 def _prepared(

@@ -174,6 +174,8 @@ class RedNet(nn.Module):
         sizes. Ensembles over orientations turn the small kernels instead of the large image, so
         that it is read once and in its own order.
         """
+        if (turns, mirror) == (0, False):
+            return self
         weights = {
             name: (reorient(value, turns, mirror) if value.ndim == 4 else value).clone()
             for name, value in self.state_dict().items()
