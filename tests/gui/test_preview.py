@@ -210,13 +210,32 @@ def test_it_is_nobodys_input_and_never_active(viewer, dock, switched_on, noisy):
 
 
 def test_it_looks_as_its_source_does_later(viewer, dock, switched_on, noisy):
-    source = viewer.add_image(noisy, blending="additive")
+    source = viewer.add_image(noisy)
     preview = switched_on(viewer, dock())
     source.contrast_limits = (100, 900)
     source.gamma = 0.5
     assert (list(preview.contrast_limits), preview.gamma) == ([100, 900], 0.5)
-    # Added to what lies below it would be twice as bright.
-    assert preview.blending != "additive"
+    assert (preview.blending, source.opacity) == (source.blending, 1)
+
+
+@pytest.mark.parametrize("look", [{"blending": "additive"}, {"opacity": 0.6}], ids=str)
+def test_a_layer_that_is_seen_through_is_not_seen_twice(
+    viewer, dock, run, switched_on, noisy, look
+):
+    """Nor are other channels covered: what is seen after a run is what the preview has shown."""
+    viewer.add_image(noisy, name="other channel", **look)
+    source = viewer.add_image(noisy, name="channel", **look)
+    widget = dock()
+    preview = switched_on(viewer, widget)
+    as_before = (preview.blending, preview.opacity)
+    assert as_before == (look.get("blending", source.blending), look.get("opacity", 1))
+    assert source.opacity == 0
+    widget.preview.toggle.native.click()
+    assert (source.opacity, source.visible) == (as_before[1], True)
+    run(widget)
+    result = viewer.layers[-1]
+    assert (result.blending, result.opacity) == as_before
+    assert [layer.visible for layer in viewer.layers] == [True, False, True]
 
 
 @pytest.mark.parametrize("name", WIDGETS)

@@ -38,6 +38,7 @@ from napari_rednet.widgets.shared.layers import (
     check_restorable,
     image_layers,
     insert_quietly,
+    is_seen_through,
     layer_image,
     layer_options,
 )
@@ -355,6 +356,8 @@ class LayerRuns:
             **widget.result_options(source, result.record),
         )
         self._repaired += result.record.get("repaired", 0)
+        if is_seen_through(source):
+            source.visible = False  # or both would be seen at once, twice as bright
         if selected:
             widget.viewer.add_layer(layer)
         else:

@@ -16,6 +16,7 @@ from napari_rednet.widgets.shared.layers import (
     LayerImage,
     finer_grid,
     insert_quietly,
+    is_seen_through,
     layer_image,
     layer_options,
 )
@@ -238,6 +239,7 @@ class PreviewLayer:
     def __init__(self, viewer: Viewer, source: Image) -> None:
         self._viewer, self.source = viewer, source
         self._layer: Image | None = None
+        self._opacity: float | None = None  # of the source, while it is seen through
         for name in _LOOK:
             getattr(source.events, name).connect(self._copy_look)
 
@@ -258,6 +260,9 @@ class PreviewLayer:
         layer, self._layer = self._layer, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
+        if self._opacity is not None and self.source.opacity == 0:
+            self.source.opacity = self._opacity
+        self._opacity = None
 
     def close(self) -> None:
         """Remove the layer for good."""
@@ -270,14 +275,17 @@ class PreviewLayer:
         return layer is not None and layer is self._layer
 
     def _add(self, data: Any, place: dict[str, Any]) -> Image:
-        # Opaque, as the layer below would shine through.
-        opaque = {"blending": "translucent_no_depth", "opacity": 1.0}
+        look = layer_options(self.source)
+        if is_seen_through(self.source):
+            # The preview is, too, as other channels have to be seen; both would be twice as bright.
+            # The source is not hidden, since hidden layers have no view.
+            self._opacity, self.source.opacity = self.source.opacity, 0.0
         layer = Image(
             data,
             name=f"{self.source.name} (preview)",
             metadata={TEMPORARY: True},
             multiscale=False,
-            **{**layer_options(self.source), **opaque, **place},
+            **{**look, **place},
         )
         insert_quietly(self._viewer, len(self._viewer.layers), layer)
         return layer

@@ -17,6 +17,7 @@ from napari_rednet.execution.chunks import chunks_of
 from napari_rednet.provenance import Origin, find_origin
 
 # Transform and looks of a layer; those that an older napari does not know are left out.
+_COVERING = ("opaque", "translucent", "translucent_no_depth")
 _KEPT = (
     *("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels"),
     *("contrast_limits", "colormap", "gamma", "blending", "opacity"),
@@ -189,6 +190,11 @@ def layer_options(layer: Image, plane: Sequence[int] | None = None) -> dict[str,
     state = layer.as_layer_data_tuple()[1]
     options = {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
     return options if plane is None else options | finer_grid(layer, 1, (*plane, 0, 0))
+
+
+def is_seen_through(layer: Image) -> bool:
+    """True if what lies below a layer is seen through it, as below additive channels."""
+    return layer.blending not in _COVERING or layer.opacity < 1
 
 
 def finer_grid(layer: Image, factor: int, first: Sequence[float] | None = None) -> dict[str, Any]:
