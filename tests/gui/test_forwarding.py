@@ -120,5 +120,37 @@ def test_a_batch_has_presets(dock, tmp_path, monkeypatch):
     assert "source" not in kept
 
 
+@pytest.mark.window
+def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notifications):
+    viewer.add_image(np.ones((24, 20)))
+    changed = {"strength": 1.4, "iterations": 3, "scale": 4, "ensemble": True, "repair": False}
+    for verb in VERBS:
+        widget = dock(VERBS[verb].label)
+        for control in widget.remembered():
+            if control.name in changed:
+                control.value = changed[control.name]
+        if verb in ("denoise", "deblur"):
+            widget.noise.type_models([nr.NoiseModel(2.0, 100.0, 5.0, 0.0, 1.5)])
+        if verb == "deblur":
+            widget.psf.kind.value = "disk (out of focus)"
+        action(widget.menu, "Apply to files…").trigger()
+        controls = dock("Batch").controls
+        controls.source.value = controls.results.value = tmp_path
+        order, arguments = controls.order(), widget.arguments()
+        assert order.verb == verb
+        if verb == "deblur":
+            psf = order.arguments.pop("psf")
+            np.testing.assert_array_equal(psf, arguments.pop("psf").array)
+        if "noise" in arguments:
+            (arguments["noise"],) = arguments["noise"]
+        assert order.arguments == arguments
+    assert notifications() == []
+    # Files have no outline in common.
+    widget.mask.value = viewer.add_shapes(name="outline")
+    action(widget.menu, "Apply to files…").trigger()
+    assert notifications() == ["the mask of all files may be a Labels layer; 'outline' is none"]
+    assert controls.mask.value == "dead and hot pixels"
+
+
 def action(menu, text):
     return next(action for action in menu.menu.actions() if action.text() == text)

@@ -156,6 +156,28 @@ class BatchControls(Container):
         """Give the controls their values back."""
         write_controls(self.remembered(), parameters)
 
+    def adopt(self, verb: str, parameters: Parameters) -> None:
+        """Take over the settings of a window that restores layers.
+
+        Raises
+        ------
+        ValueError
+            In words for the user, if there are some that hold for single layers alone; all others
+            are taken over.
+        """
+        noise = parameters.get("noise")
+        self.task.value = verb
+        write_controls(self.remembered(), {n: v for n, v in parameters.items() if n != "noise"})
+        self._models.want(parameters)
+        self.noise.value = TYPED if noise else MEASURED
+        for name, value in (noise or [{}])[0].items():
+            self.noise_fields[name].value = f"{value:.6g}"
+        mask = parameters.get("mask")
+        if noise and any(one != noise[0] for one in noise):
+            raise ValueError("Batch takes one noise for all channels; that of the first is typed")
+        if mask is not None and mask != self.mask.current_choice:
+            raise ValueError(f"the mask of all files may be a Labels layer; {mask!r} is none")
+
     def offer(self, choices: Choices, model: str | None = None) -> None:
         """Show what there is to choose from, and choose a model if one is named."""
         self._models.offer(choices, model)

@@ -108,6 +108,7 @@ class ParameterMenu(PresetMenu):
         super().__init__(widget, "Defaults, presets, and code that does the same.")
         self._present_call, self._viewer = present_call, viewer
         self.menu.addSeparator()
+        self._add("Apply to files…", "Open Batch with these settings.", self._apply_to_files)
         self._add_copies("Copy as {}", "Code that does what Run would do now.", self._copy_present)
         self.menu.addSeparator()
         self.result_copies = self._add_copies("", "Code that made this layer.", self._copy_result)
@@ -123,6 +124,12 @@ class ParameterMenu(PresetMenu):
 
     def _add_copies(self, text: str, tooltip: str, act: Callable[..., None]) -> list[QAction]:
         return [self._add(text.format(form), tooltip, partial(act, form)) for form in _COPIES]
+
+    def _apply_to_files(self) -> None:
+        with shown_errors():
+            parameters = self._widget.parameters()
+            _, batch = self._viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
+            batch.controls.adopt(self._widget.verb, parameters)
 
     def _copy_present(self, form: str, *_: Any) -> None:
         with shown_errors():
