@@ -45,6 +45,7 @@ def own(viewer, name, noisy):
         image = viewer.add_image(noisy, name="own")
         if name == "Deblur":
             return image, viewer.add_image(noisy[:9, :9], name="own bead")
+        viewer.add_labels(noisy > 2000, name="cells")  # or there would be no choice
         return image, viewer.add_labels(noisy > 1000, name="own mask")
 
     return add

@@ -281,3 +281,30 @@ def test_shapes_on_colours(colours):
     image = Image(colours, rgb=True)
     shapes = Shapes([RECTANGLE], shape_type="polygon")
     np.testing.assert_array_equal(layer_mask(shapes, image).missing, marked((64, 64), HIT) != 0)
+
+
+def test_the_only_labels_are_the_mask_and_what_was_filled_is_told(viewer, widget, run, image):
+    stack = np.stack([image] * 3)
+    viewer.add_image(stack)
+    assert widget.mask.value == FOUND
+    labels = viewer.add_labels(marked(stack.shape, (0, *HIT), (2, *HIT)))
+    assert widget.mask.value is labels
+    run(widget)
+    check_filled(viewer.layers[-1], stack, labels.data > 0)
+    assert widget.status.value.startswith("Done in a second. Filled 240 pixels in 2 planes.")
+    record = record_of(viewer.layers[-1])
+    assert (record["filled"], record["filled_planes"]) == (240, 2)
+
+
+@pytest.mark.parametrize("others", ["another size", "more labels", "more images"])
+def test_labels_of_something_else_are_no_mask(viewer, widget, image, others):
+    viewer.add_image(image)
+    if others == "more images":
+        viewer.add_image(image)
+    shape = (20, 30) if others == "another size" else image.shape
+    viewer.add_labels(marked(shape, (3, 4)))
+    if others == "more labels":
+        viewer.add_labels(marked(shape, (3, 4)))
+        widget.mask.value = FOUND
+        viewer.add_labels(marked(shape, (3, 4)))
+    assert widget.mask.value == FOUND

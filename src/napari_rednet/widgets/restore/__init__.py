@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
 from napari_rednet.widgets.restore.noise_aware import NoiseAwareWidget
-from napari_rednet.widgets.restore.paired_layers import FOUND, Companion, LayerMask, layer_mask
+from napari_rednet.widgets.restore.paired_layers import (
+    FOUND,
+    Companion,
+    LayerMask,
+    layer_mask,
+    only_labels,
+)
 from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.layers import LayerImage, finer_grid
+from napari_rednet.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
@@ -121,7 +130,13 @@ class InpaintWidget(RestoreWidget):
         self._watched: Labels | Shapes | None = None
         self.mask.changed.connect(self._watch_mask)
         self.companion = Companion(
-            MASK, self.common.image, self.mask, [self.mask], self.mask.get_value, self._choose
+            MASK,
+            self.common.image,
+            self.mask,
+            [self.mask],
+            self.mask.get_value,
+            self._choose,
+            lambda image: only_labels(image, self.viewer.layers),
         )
         return [self.mask]
 
@@ -148,6 +163,23 @@ class InpaintWidget(RestoreWidget):
 
         missing = None if mask is None else mask.of_plane(image.plane)
         return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)
+
+    def steps(self, image: LayerImage, **arguments: Any) -> Steps:
+        """Fill, and count what is filled; not in lazy masks, which are not computed for that."""
+        counts: dict[str, Any] = {}
+        restoration = self.prepare(image, **arguments)
+        find, axes = restoration.find_mask, restoration.job.layout.spatial_axes
+
+        def find_and_count() -> Any:
+            mask = None if find is None else find()
+            if isinstance(mask, np.ndarray):
+                seen = mask[..., :1] if image.rgb else mask  # once for all colours
+                counts["filled"] = int(seen.sum())
+                counts["filled_planes"] = int(seen.any(axes).sum())
+            return mask
+
+        restored = yield from replace(restoration, find_mask=find_and_count).steps()
+        return image.with_alpha(restored), counts
 
     def _choose(self, layer: Layer | None) -> None:
         self.mask.value = FOUND if layer is None else layer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +22,7 @@ from napari_rednet.widgets.restore.paired_layers import Companion
 from napari_rednet.widgets.restore.parameter_menu import ExtentControls, ParameterMenu
 from napari_rednet.widgets.restore.preview import Preview
 from napari_rednet.widgets.restore.preview_run import Previewer
-from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate
+from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate, in_words
 from napari_rednet.widgets.shared import model_chosen, models_changed, persistence
 from napari_rednet.widgets.shared.controls import (
     Choices,
@@ -290,12 +290,31 @@ class RestoreWidget(Container):
             self.runs.stop()
 
 
+def done_words(records: Sequence[Mapping[str, Any]]) -> str:
+    """What a run has done, by the records of its results; empty if it has computed none yet."""
+    done = [record for record in records if not record["is_lazy"]]
+    if not done:
+        return ""
+    words = [f"Done in {in_words(sum(record['seconds'] for record in done))}."]
+    repaired, filled = (sum(r.get(name, 0) for r in done) for name in ("repaired", "filled"))
+    if repaired:
+        words.append(f"{repaired_words(repaired).capitalize()}.")
+    if filled:
+        planes = sum(record["filled_planes"] for record in done)
+        words.append(f"Filled {_counted(filled, 'pixel')} in {_counted(planes, 'plane')}.")
+    return " ".join(words)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 class LayerRuns:
     """Restores the chosen layers of a window in one run."""
 
     def __init__(self, widget: RestoreWidget) -> None:
         self._widget = widget
-        self._repaired = 0
+        self._records: list[dict[str, Any]] = []
 
     def present_call(self) -> Call | None:
         """The call that a run would make now for the selected layer; None without one."""
@@ -314,7 +333,7 @@ class LayerRuns:
             return
         widget.preview.switch_off()
         persistence.remember(widget.verb, widget.parameters())
-        self._repaired = 0
+        self._records = []
         others = f" {len(todo) - 1} other layers and" if len(todo) > 1 else ""
         run = jobs.JobsRun(todo, self._restore)
         show = partial(self._show, run)
@@ -344,8 +363,8 @@ class LayerRuns:
             elif outcome.layer in self._widget.viewer.layers:
                 self._add_result(outcome, selected=run.is_over)
             self._widget.runs.let_go_of(outcome.layer)
-        if run.is_over and self._repaired:
-            self._widget.runs.tell_result(repaired_words(self._repaired).capitalize() + ".")
+        if run.is_over:
+            self._widget.runs.tell_result(done_words(self._records))
 
     def _add_result(self, result: jobs.Restored, *, selected: bool) -> None:
         widget, source = self._widget, result.layer
@@ -355,7 +374,7 @@ class LayerRuns:
             metadata={**source.metadata, "napari_rednet": result.record},
             **widget.result_options(source, result.record),
         )
-        self._repaired += result.record.get("repaired", 0)
+        self._records.append(result.record)
         if is_seen_through(source):
             source.visible = False  # or both would be seen at once, twice as bright
         if selected:

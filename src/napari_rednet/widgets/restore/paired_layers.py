@@ -42,7 +42,8 @@ class Companion:
 
     `role` is that of the layer in the metadata of samples; `layers` offers such layers. The user
     chooses with `controls`, and `chosen` returns the layer that they say, if any. `choose` sets a
-    layer, or reverts the choice if it is None. `layer` is what was chosen automatically.
+    layer, or reverts the choice if it is None. `otherwise` finds a layer for images that come from
+    no sample. `layer` is what was chosen automatically.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Companion:
         controls: Sequence[ValueWidget],
         chosen: Callable[[], Any],
         choose: Callable[[Layer | None], None],
+        otherwise: Callable[[Image | None], Layer | None] = lambda _: None,
     ) -> None:
+        self._otherwise = otherwise
         self._role, self._image, self._layers = role, image, layers
         self._controls, self._chosen, self._choose = controls, chosen, choose
         self._known: Any = None
@@ -70,7 +73,8 @@ class Companion:
 
     def update(self) -> None:
         """Choose what fits now; to be called when layers were added or removed."""
-        found = find_companion(self._image.value, self._role, self._layers.choices)
+        image = self._image.value
+        found = find_companion(image, self._role, self._layers.choices) or self._otherwise(image)
         if self._is_free and found is not self.layer:
             self._choose(found)
             self.layer, self._known, self._is_free = found, self._chosen(), True
@@ -95,6 +99,17 @@ def find_companion(image: Image | None, role: str, layers: Iterable[Any]) -> Lay
     layers = (layer for layer in layers if isinstance(layer, Layer) and layer is not image)
     wanted = {SAMPLE: sample, ROLE: role}.items()
     return next((layer for layer in layers if wanted <= layer.metadata.items()), None)
+
+
+def only_labels(image: Image | None, layers: Iterable[Layer]) -> Labels | None:
+    """The one Labels layer of the size of an image, if there are no other images or labels."""
+    images = [layer for layer in layers if isinstance(layer, Image)]
+    labels = [layer for layer in layers if isinstance(layer, Labels)]
+    if image is None or len(images) != 1 or len(labels) != 1:
+        return None
+    shape, planes = labels[0].data.shape, layer_image(image)
+    fits = shape in (planes.plane_shape, tuple(image.data.shape[: image.ndim]))
+    return labels[0] if fits else None
 
 
 @dataclass(frozen=True)
