@@ -47,6 +47,7 @@ def a_zarr(stack):
     return zarr.array(stack, chunks=(1, 1, 1, 16, 16))
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("name", VERBS)
 def test_five_axes_are_restored_as_the_function_does(viewer, dock, run, stack, name):
     viewer.add_image(stack, **PLACED)
