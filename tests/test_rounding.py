@@ -48,6 +48,7 @@ def test_the_dtype_is_the_one_asked_for(dtype):
     np.testing.assert_allclose(found, plain.clip(lowest), atol=0.51 if is_integer else 1e-3)
 
 
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
 def test_files_have_it_and_keep_what_describes_them(tmp_path, name):
     image = counts(60)

@@ -106,8 +106,13 @@ def photograph(name):
     return image if image.ndim == 2 else image[..., 1]
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.float32])
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def photographs():
+    """Each as integers or as floats, and slow ones as the other."""
+    for (n, name), (k, kind) in product(enumerate(PHOTOGRAPHS), enumerate([np.uint8, np.float32])):
+        yield pytest.param(name, kind, marks=() if (n + k) % 2 == 0 else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "kind"), list(photographs()))
 def test_photographs_have_next_to_none(name, kind):
     assert_next_to_none(photograph(name)[-640:, -640:].astype(kind))
 

@@ -1,4 +1,4 @@
-"""The Batch widget in a real viewer, on real folders: runs, their table, results as layers."""
+"""The Batch widget, on real folders: runs, their table, results as layers."""
 
 import csv
 import gc

@@ -1,4 +1,4 @@
-"""The Compare widget in a real viewer: figures, and the residual with its verdict."""
+"""The Compare widget: figures, and the residual with its verdict."""
 
 import dask.array as da
 import numpy as np

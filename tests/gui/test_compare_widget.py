@@ -1,4 +1,4 @@
-"""The Compare widget in a real viewer: before and after, seen in three ways, and put back."""
+"""The Compare widget: before and after, seen in three ways, and put back."""
 
 import dask.array as da
 import numpy as np

@@ -1,4 +1,4 @@
-"""The Deblock widget in a real viewer."""
+"""The Deblock widget."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The Deblur widget in a real viewer."""
+"""The Deblur widget."""
 
 import numpy as np
 import pytest
@@ -35,6 +35,7 @@ def shown(widget):
     ]
 
 
+@pytest.mark.window
 def test_a_generated_psf_is_used(viewer, widget, run, blurred):
     layer = viewer.add_image(blurred, name="cell", scale=(0.2, 0.3))
     widget.psf.kind.value = "disk (out of focus)"

@@ -1,4 +1,4 @@
-"""The Denoise widget in a real viewer: what it computes and what it adds."""
+"""The Denoise widget: what it computes and what it adds."""
 
 import json
 
@@ -289,6 +289,7 @@ def test_only_images_are_offered(viewer, dock, noisy):
     assert all(isinstance(layer, Image) for layer in widget.common.image.choices)
 
 
+@pytest.mark.window
 def test_choices_outlive_changes_of_the_layers(viewer, dock, noisy):
     viewer.add_image(noisy, name="a")
     chosen = viewer.add_image(noisy, name="b")

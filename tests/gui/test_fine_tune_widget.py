@@ -1,4 +1,4 @@
-"""The Fine-tune widget in a real viewer: runs, what is shown of them, what becomes of the model."""
+"""The Fine-tune widget: runs, what is shown of them, what becomes of the model."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The Inpaint widget in a real viewer: what is filled, and where masks come from."""
+"""The Inpaint widget: what is filled, and where masks come from."""
 
 from itertools import pairwise
 

@@ -48,6 +48,7 @@ def a_zarr(stack):
     return zarr.array(stack, chunks=(1, 1, 1, 16, 16))
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("name", VERBS)
 def test_five_axes_are_restored_as_the_function_does(viewer, dock, run, stack, name):
     viewer.add_image(stack, **PLACED)
@@ -137,8 +138,19 @@ def test_only_stacks_and_what_is_not_in_memory_bring_a_choice(
         assert [control.visible for control in widget.extent.widgets] == [bool(s) for s in shown]
 
 
-@pytest.mark.parametrize("name", VERBS)
-@pytest.mark.parametrize("kind", ["dask", "zarr"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Denoise", "zarr"),
+        ("Super-resolve", "dask"),
+        ("Deblock", "zarr"),
+        ("Inpaint", "dask"),
+        *(
+            pytest.param(name, kind, marks=pytest.mark.slow)
+            for name, kind in zip(VERBS, ("dask", "zarr", "dask", "zarr"), strict=True)
+        ),
+    ],
+)
 def test_what_is_not_in_memory_becomes_lazy_or_is_computed(
     viewer, dock, run, stack, a_zarr, name, kind
 ):

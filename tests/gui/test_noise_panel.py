@@ -1,4 +1,4 @@
-"""The noise controls in a real viewer: the plot, typing, where noise is measured."""
+"""The noise controls: the plot, typing, where noise is measured."""
 
 import numpy as np
 import pytest

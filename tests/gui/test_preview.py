@@ -1,4 +1,4 @@
-"""The live preview in a real viewer: it is the result, follows all changes, and leaves no trace."""
+"""The live preview: it is the result, follows all changes, and leaves no trace."""
 
 import dask.array as da
 import numpy as np

@@ -1,4 +1,4 @@
-"""The Super-resolve widget in a real viewer: above all, where its result lies."""
+"""The Super-resolve widget: above all, where its result lies."""
 
 import dask.array as da
 import numpy as np

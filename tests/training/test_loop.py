@@ -17,6 +17,7 @@ from napari_rednet.training.loop import Trainer, _has_diverged
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(steps=60, interval=20, rate=2e-3, warm_up=5)
 OPTIMIZERS = {"adamw": CONFIG, "muon": replace(CONFIG, optimizer="muon", muon_rate=0.02)}
+BY_DEFAULT_ONE = ["muon", pytest.param("adamw", marks=pytest.mark.slow)]
 
 # A run in a process of its own: it is killed at some step, as by a power cut.
 SCRIPT = """
@@ -77,7 +78,7 @@ def test_rates_warm_up_and_fall_to_nothing(optimizer):
         assert next_used == pytest.approx([told / config.rate * peak for peak in peaks])
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", BY_DEFAULT_ONE)
 def test_squared_errors_count_from_a_share_of_the_training_on(optimizer):
     """Until there, it is the same training as one of the other error."""
     config = replace(OPTIMIZERS[optimizer], loss="absolute")
@@ -119,7 +120,7 @@ def test_resumed_training_ends_where_the_uninterrupted_one_does(optimizer, tmp_p
     ]
 
 
-@pytest.mark.parametrize("optimizer", ["muon", pytest.param("adamw", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("optimizer", BY_DEFAULT_ONE)
 def test_a_killed_process_is_resumed_to_the_same_end(optimizer, tmp_path):
     whole = make_trainer(OPTIMIZERS[optimizer], tmp_path / "whole")
     list(whole.run())
@@ -364,7 +365,7 @@ def exploding_trainer(calls, config, samples=ENOUGH):
     return trainer
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", BY_DEFAULT_ONE)
 def test_a_loss_that_has_grown_by_a_multiple_is_taken_back(optimizer):
     config = replace(OPTIMIZERS[optimizer], steps=80)
     trainer = exploding_trainer({30, 31}, config)
