@@ -1,5 +1,7 @@
 """What the widget looks like and how it opens."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from magicgui.widgets import Container
@@ -17,8 +19,8 @@ MANAGING = ["Compare", "Models", "Fine-tune", "Batch"]
 
 
 def all_controls(widget):
-    """Controls of a widget, those in rows of buttons included."""
-    for control in widget:
+    """Controls of a widget, those that scroll and those in rows of buttons included."""
+    for control in [*getattr(widget, "controls", ()), *widget]:
         yield from all_controls(control) if isinstance(control, Container) else [control]
 
 
@@ -127,3 +129,47 @@ def test_fields_that_do_not_matter_are_hidden(make_napari_viewer, qtbot, noisy):
     colours = viewer.add_image(np.zeros((32, 32, 3), np.uint8), rgb=True)
     widget.common.image.value = colours
     assert widget.noise.channel.visible
+
+
+SCREEN = (1366, 768)
+
+
+@pytest.fixture
+def laptop(make_napari_viewer, noisy):
+    """A viewer as high as the screens of small laptops."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(*SCREEN)
+    viewer.add_image(np.stack([noisy, noisy]))
+    return viewer
+
+
+def open_with_plot(viewer, name):
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
+    if hasattr(widget, "noise") and not widget.noise.panel.is_open:
+        widget.noise.panel.button.native.click()
+    return dock
+
+
+@pytest.mark.parametrize("size", [9, pytest.param(LARGE, marks=pytest.mark.slow)])
+def test_all_windows_together_are_no_higher_than_a_small_screen(laptop, qtbot, size):
+    set_font_size(laptop, size)
+    for name in [*WIDGETS, *MANAGING]:
+        open_with_plot(laptop, name)
+        qtbot.wait(100)
+        window = laptop.window._qt_window
+        assert max(window.height(), window.minimumSizeHint().height()) <= SCREEN[1], name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("size", [9, LARGE])
+def test_no_two_windows_are_higher_than_a_small_screen(laptop, qtbot, size, theme):
+    laptop.theme = theme
+    set_font_size(laptop, size)
+    for pair in permutations([*WIDGETS, *MANAGING], 2):
+        docks = [open_with_plot(laptop, name) for name in pair]
+        qtbot.wait(50)
+        window = laptop.window._qt_window
+        assert max(window.height(), window.minimumSizeHint().height()) <= SCREEN[1], pair
+        for dock in docks:
+            laptop.window.remove_dock_widget(dock)

@@ -95,7 +95,7 @@ def test_it_is_closed_at_first_and_needs_no_matplotlib(make_napari_viewer, qtbot
     until_measured(qtbot, widget)
     assert noise.panel.box.visible
     assert noise.place.visible
-    assert noise.panel.plot.width() > 0.9 * widget.native.width()
+    assert noise.panel.plot.width() > 0.9 * widget.controls.native.width()
     assert widget.native.minimumSizeHint().width() <= NARROW
     qtbot.keyClick(noise.panel.button.native, Qt.Key.Key_Space)
     assert not noise.panel.box.visible

@@ -14,7 +14,7 @@ from napari_rednet.widgets.batch.run import BatchRun
 _COLUMNS = ("File", "Status")
 _STATUS = 1
 _WIDEST_STATUS, _SPARE = "running 100 %", 16
-_LOWEST = 5
+_LOWEST = 3
 
 
 class _Files(QAbstractTableModel):

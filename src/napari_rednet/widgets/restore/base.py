@@ -31,7 +31,7 @@ from napari_rednet.widgets.shared.controls import (
     find_choices,
     widen_unlabelled,
 )
-from napari_rednet.widgets.shared.docks import TabIfCrowded
+from napari_rednet.widgets.shared.docks import Scrolling, TabIfCrowded
 from napari_rednet.widgets.shared.layers import (
     LayerImage,
     as_shown,
@@ -55,6 +55,9 @@ from napari_rednet.widgets.shared.worker import Steps, compute_in_background
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
+
+
+_MARGIN = 4  # narrow, as scroll bars take their part of narrow docks
 
 
 class RestoreWidget(Container):
@@ -104,6 +107,7 @@ class RestoreWidget(Container):
     def reset_choices(self, *_: Any) -> None:
         """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
         super().reset_choices()
+        self.controls.reset_choices()
         if self.companion is not None:
             self.companion.update()
 
@@ -213,9 +217,20 @@ class RestoreWidget(Container):
         for control in parameters:
             control.changed.connect(self.preview.parameters_changed)
             control.changed.connect(self.estimate.request)
-        self.extend([*parameters, *self.preview.widgets, *self.runs.widgets])
-        widen_unlabelled(self)
-        self.native.layout().insertWidget(0, self.hint)
+        # Buttons are reached however low the window is.
+        self.controls = Container(widgets=parameters, labels=True)
+        self.controls.margins = (0, 0, 0, 0)
+        self.margins = (_MARGIN,) * 4
+        layout, above = self.native.layout(), [self.hint, Scrolling(self.controls.native)]
+        for part in above:  # Tab goes through the parts in the order in which they are added
+            layout.addWidget(part)
+        self.extend([*self.preview.widgets, *self.runs.widgets])
+        for place, part in enumerate(above):  # magicgui has put its own before them
+            layout.removeWidget(part)
+            layout.insertWidget(place, part)
+        layout.addStretch()
+        for rows in (self.controls, self):
+            widen_unlabelled(rows)
         TabIfCrowded(self.native)
         add_shortcut(self.native, self.run.native, RUN_KEYS)
         add_shortcut(self.native, self.cancel.native, CANCEL_KEYS)

@@ -12,6 +12,8 @@ from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
     QDockWidget,
     QFileDialog,
     QFrame,
@@ -263,8 +265,13 @@ class Scrolling(QScrollArea):
         self.setWidget(native)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Tab goes to its controls
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        for kind in (QComboBox, QAbstractSpinBox):
+            for control in native.findChildren(kind):
+                control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                control.installEventFilter(self)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As high as the controls, within limits."""
@@ -276,7 +283,15 @@ class Scrolling(QScrollArea):
         return QSize(inner.width(), min(inner.height(), _LOWEST))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Update the size when controls appear or vanish; called by Qt."""
+        """Update the size when controls appear or vanish; called by Qt.
+
+        The wheel scrolls, and changes no value that happens to lie under the mouse.
+        """
+        if isinstance(watched, (QComboBox, QAbstractSpinBox)):
+            is_stray = event.type() == QEvent.Type.Wheel and not watched.hasFocus()
+            if is_stray:
+                event.ignore()  # so that the area gets it
+            return is_stray
         if event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
