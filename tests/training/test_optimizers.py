@@ -126,7 +126,7 @@ def test_momentum_goes_on_where_gradients_pointed():
         kernel.grad = gradient.clone()
         optimizer.step()
     before = kernel.detach().clone()
-    kernel.grad = torch.zeros_like(kernel)
+    kernel.grad = 1e-3 * torch.randn(kernel.shape, generator=seeded(1))
     optimizer.step()
     assert float(((kernel.detach() - before) * gradient).sum()) < 0
 
@@ -187,3 +187,18 @@ def test_what_has_decayed_to_nothing_takes_no_step(level):
     steps = orthogonalized(level * torch.randn((2, 8, 72), generator=seeded()))
     assert torch.isfinite(steps).all()
     assert steps.abs().max() < 0.1
+
+
+def test_kernels_without_a_gradient_stay_where_they_are():
+    """Momentum would be brought to full size at each step, until it is gone."""
+    alive, dead = (torch.nn.Parameter(torch.ones(4, 4, 3, 3)) for _ in range(2))
+    muon = Muon([alive, dead], 0.01)
+    for kernel in (alive, dead):
+        kernel.grad = torch.randn(kernel.shape, generator=seeded())
+    muon.step()
+    before = alive.detach().clone(), dead.detach().clone()
+    dead.grad.zero_()
+    for _ in range(3):
+        muon.step()
+    assert not torch.equal(alive, before[0])
+    assert torch.equal(dead, before[1])

@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from tests.conftest import random_network, seeded
 
 from napari_rednet.engine.network import NetworkConfig
-from napari_rednet.training.revival import revive
+from napari_rednet.training.revival import _outputs, revive
 
 
 def network(bias):
@@ -48,3 +50,15 @@ def test_a_network_that_lives_is_left_alone():
     before = {name: value.clone() for name, value in net.state_dict().items()}
     assert revive(net, inputs, seeded()) == 0
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_dead_layer_hands_on_what_it_gets():
+    """What is known already does no harm, where random maps are closed again."""
+    net, inputs = network(False), torch.rand((4, 1, 32, 32), generator=seeded())
+    kill(net, ("deconv", 2))
+    revive(net, inputs, seeded(1))
+    maps = _outputs(net, inputs)
+    # It is the seventh layer, to which the first is added: those between feed nothing else.
+    for before, after in pairwise(maps[:7]):
+        pair = torch.stack([before.flatten(), after.flatten()])
+        assert torch.corrcoef(pair)[0, 1] > 0.9

@@ -186,9 +186,9 @@ def train(
         training = RecipeTraining(plan, data, folder, validation=validation, device=device)
         if resume and training.trainer.resume():
             say(f"resumed at step {training.trainer.step}")
-        operations = training.operations_per_patch()
         for status in training.run():
             speed = status.samples_per_second
+            operations = training.operations_per_patch()
             console.print(
                 f"step {status.step:7d}  {status.minutes:6.1f} min  {status.fraction:4.0%}  "
                 f"loss {status.loss:.6f}  PSNR {status.score:.3f} dB  "

@@ -39,7 +39,7 @@ class Trainer:
     A step with a non-finite gradient is skipped. After many of them, or a sudden multiple increase
     of the loss, the weights go back to the last good ones and the rate is halved. `validate`
     returns a score, larger is better. `folder` holds ``checkpoint.pt`` and ``log.csv``; a
-    checkpoint of another `identity` is not resumed.
+    checkpoint of another `identity` is not resumed. `tend` may change the network at each check.
     """
 
     def __init__(
@@ -52,7 +52,9 @@ class Trainer:
         validate: Callable[[RedNet], float] | None = None,
         folder: Path | None = None,
         identity: str = "",
+        tend: Callable[[RedNet], object] | None = None,
     ) -> None:
+        self._tend = tend
         self.network = network.to(device).train()
         self.average = RedNet(network.config).to(device).eval()
         self.average.load_state_dict(network.state_dict())
@@ -119,6 +121,8 @@ class Trainer:
         if samples >= _MANY_SAMPLES and kind == self.config.loss_at(self.fraction):
             self._usual_losses[kind] = min(usual, loss)
         score = self._score() if is_check and self._validate else math.nan
+        if is_check and self._tend:
+            self._tend(self.network)
         status = TrainingStatus(
             step=self.step,
             # Includes the time of checks, which the user waits for.

@@ -111,6 +111,9 @@ class Muon(torch.optim.Optimizer):
         momentum = torch.stack(buffers).lerp_(gradients, 1 - group["momentum"])
         ahead = gradients.lerp(momentum, group["momentum"])
         steps = orthogonalized(ahead.flatten(2)).view_as(ahead)
+        # Behind dead units there is no gradient. What is left of momentum would be brought to full
+        # size at each step, and would carry kernels far away before it is gone.
+        steps[~gradients.flatten(1).any(1)] = 0
         rows, columns = ahead.flatten(2).shape[1:]
         rate = group["lr"] * max(1.0, rows / columns) ** 0.5
         for kernel, buffer, value, step in zip(kernels, buffers, momentum, steps, strict=True):

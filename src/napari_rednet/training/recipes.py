@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ class Start:
 
     Without `noise`, the model is one for the same task. With `noise`, it is a denoiser: its second
     input, the noise map, is scaled by `noise` and becomes the second input of a network that has
-    one; its other told noise is dropped. `revive` makes feature maps that are always 0 learn again.
+    one; its other told noise is dropped. `revive` makes feature maps that are always 0 learn again,
+    now and whenever they are found so.
     """
 
     model: str
@@ -185,8 +187,10 @@ class RecipeTraining:
         late = recipe.patches.late()
         self._batches = batches
         self._late_batches = _batches(recipe, late, data, self.device) if late else None
+        tend = None
         if recipe.start is not None and recipe.start.revive:
-            _revive(network.to(self.device), batches, recipe.training.seed)
+            tend = partial(_revive, batches=batches, seed=recipe.training.seed)
+            tend(network.to(self.device))
         self.trainer = Trainer(
             network,
             self._make_batch,
@@ -194,6 +198,7 @@ class RecipeTraining:
             self.device,
             validate=_validator(recipe, _validation_files(recipe, data, validation), self.device),
             folder=folder,
+            tend=tend,
         )
 
     def run(self) -> Iterator[TrainingStatus]:

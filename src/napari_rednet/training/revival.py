@@ -12,17 +12,19 @@ from torch import Tensor, nn
 from napari_rednet.engine.network import RedNet, deconvolve
 
 _SMALL = 0.05
+_RANDOM = 0.1
 
 
 @torch.no_grad()
 def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
-    """Give random kernels to feature maps that are 0 for all of `inputs`; return their number.
+    """Give new kernels to feature maps that are 0 for all of `inputs`; return their number.
 
     The new maps are weak, so that the results of the network hardly change: a twentieth of the
     other maps of their layer or, if there are none, of the maps of the skip connection. If a whole
-    layer is 0, all layers that feed only it have learnt nothing: they are drawn anew as well, each
-    with the level of the layer before. `inputs`, (N, in_channels, Y, X), are examples of the
-    network's inputs.
+    layer is 0, all layers that feed only it have learnt nothing: they begin anew as well, as nearly
+    the identity. Random ones were dead again after some thousand steps: what they add is of no use
+    at first, and the quickest way to get rid of it is to close the ReLU. What is known already
+    does no harm. `inputs`, (N, in_channels, Y, X), are examples of the network's inputs.
     """
     layers, outputs = list(network.layers())[:-1], _outputs(network, inputs)
     convolutions = len(network.conv)
@@ -41,9 +43,14 @@ def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
         found = _output(layer, x)
         which = torch.ones_like(dead[i]) if i in fresh else _is_dead(found)
         if which.any():
-            _randomize(layer, which, generator)
             level = _level(found, x, added, which, is_fresh=i in fresh)
-            _scale(layer, which, level / _sizes(_output(layer, x)).clamp(min=1e-12))
+            if which.all() and _kernels(layer).shape[0] == _kernels(layer).shape[1]:
+                _make_identity(layer, generator)
+                sizes = _output(layer, x).square().mean().sqrt().expand(len(which))
+            else:
+                _randomize(layer, which, generator)
+                sizes = _sizes(_output(layer, x))
+            _scale(layer, which, level / sizes.clamp(min=1e-12))
             found = _output(layer, x)
         done.append(found)
         x = found if added is None else found + added
@@ -88,6 +95,17 @@ def _kernels(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     """A view of a layer's kernels with the outputs as first axis."""
     weight = layer.weight
     return weight if isinstance(layer, nn.Conv2d) else weight.transpose(0, 1)
+
+
+def _make_identity(layer: nn.Conv2d | nn.ConvTranspose2d, generator: torch.Generator) -> None:
+    """Let a layer hand on its input, which is never negative, with a little that is random."""
+    kernels = _kernels(layer)
+    drawn = torch.randn(kernels.shape, generator=generator, device=kernels.device)
+    kernels.copy_(drawn * (_RANDOM / kernels[0].numel() ** 0.5))
+    rows, columns = (n // 2 for n in kernels.shape[2:])
+    kernels[:, :, rows, columns] += torch.eye(len(kernels), device=kernels.device)
+    if layer.bias is not None:
+        layer.bias.zero_()
 
 
 def _randomize(
