@@ -56,7 +56,7 @@ def test_automatic_noise_is_shown_and_is_what_the_function_finds(viewer, dock, r
     run(widget)
     found = nr.estimate_noise(noisy)
     shown = {name: float(field.value) for name, field in widget.noise.fields.items()}
-    assert shown == pytest.approx(vars(found), rel=1e-5)
+    assert shown == pytest.approx(vars(found), rel=5e-3)
     assert record_of(viewer.layers[-1])["noise"] == [vars(found)]
     np.testing.assert_array_equal(viewer.layers[-1].data, nr.denoise(noisy))
 
@@ -206,7 +206,7 @@ def test_colours_have_their_own_noise(viewer, dock, run, noisy_colours):
     found = nr.estimate_noise(noisy_colours, channel_axis=-1)
     for channel, model in zip(("red", "green", "blue"), found, strict=True):
         widget.noise.channel.value = channel
-        assert float(widget.noise.fields["offset"].value) == pytest.approx(model.offset, rel=1e-5)
+        assert float(widget.noise.fields["offset"].value) == pytest.approx(model.offset, rel=5e-3)
 
 
 def test_typed_noise_of_each_colour(viewer, dock, run, noisy_colours):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ _WHEN_EMPTY = {"gain": 0.0, "offset": 0.0, "grain_y": 0.0, "grain_x": 0.0}
 class NoiseControls:
     """Noise models, estimated or typed; typing a value chooses manual.
 
-    Six digits of an estimate are shown, but it stays exact until it is edited. `places` returns
+    Three digits of an estimate are shown, but it stays exact until it is edited. `places` returns
     (label, value) of where noise can be measured.
     """
 
@@ -256,7 +257,11 @@ def _is_typed(values: Values) -> bool:
 
 
 def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}"
+    """Typed text as it is; a number with three digits, since no more are known of noise."""
+    if isinstance(value, str):
+        return value
+    digits = 0 if value == 0 else math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, 2 - digits)}f}" if value else "0"
 
 
 def _model(channel: str, values: dict[str, float | str]) -> NoiseModel:
