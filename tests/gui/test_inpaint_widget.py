@@ -294,6 +294,7 @@ def test_the_only_labels_are_the_mask_and_what_was_filled_is_told(viewer, widget
     assert widget.status.value.startswith("Done in a second. Filled 240 pixels in 2 planes.")
     record = record_of(viewer.layers[-1])
     assert (record["filled"], record["filled_planes"]) == (240, 2)
+    assert widget.mask.value is labels  # though there are two images now
 
 
 @pytest.mark.parametrize("others", ["another size", "more labels", "more images"])

@@ -18,6 +18,7 @@ from napari_rednet.provenance import Origin, read_array
 from napari_rednet.sample_data import ROLE, SAMPLE
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.layers import (
+    TEMPORARY,
     LayerImage,
     LayerSource,
     layer_image,
@@ -102,10 +103,14 @@ def find_companion(image: Image | None, role: str, layers: Iterable[Any]) -> Lay
 
 
 def only_labels(image: Image | None, layers: Iterable[Layer]) -> Labels | None:
-    """The one Labels layer of the size of an image, if there are no other images or labels."""
+    """The one Labels layer of the size of an image; None if there are other images or labels.
+
+    Previews and results are not counted: they come of the image.
+    """
+    layers = [layer for layer in layers if not {TEMPORARY, "napari_rednet"} & layer.metadata.keys()]
     images = [layer for layer in layers if isinstance(layer, Image)]
     labels = [layer for layer in layers if isinstance(layer, Labels)]
-    if image is None or len(images) != 1 or len(labels) != 1:
+    if image is None or len(images) > 1 or len(labels) != 1:
         return None
     shape, planes = labels[0].data.shape, layer_image(image)
     fits = shape in (planes.plane_shape, tuple(image.data.shape[: image.ndim]))
