@@ -16,6 +16,8 @@ from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
 ZARR_SUFFIX = ".zarr"
+Missing = tiff.Missing
+"""What to do about planes that a file declares and does not hold."""
 NAMES = ".tif, .tiff or .zarr"
 """Suffixes of image files, for messages."""
 Plane = npt.NDArray[Any]
@@ -78,17 +80,29 @@ def check_output_name(path: Path) -> None:
         raise ImageFileError(f"the output must be a {NAMES} file, got {path.name}")
 
 
-def read_image(path: Path) -> OpenImage:
-    """Open an image in full resolution; raises `ImageFileError` if it cannot be read."""
+def read_image(path: Path, series: int = 0, missing: Missing = "error") -> OpenImage:
+    """Open an image in full resolution.
+
+    `series` is which of a TIFF file's images, counted from 0. `missing` says what to do if the file
+    declares planes that it does not hold: fail ('error'), or leave them out ('skip'). Raises
+    `ImageFileError` if the image cannot be read.
+    """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return tiff.read_tiff(path)
+        return tiff.read_tiff(path, series, missing)
     if _is_zarr(path):
+        if series:
+            raise ImageFileError(f"{path} has one image, number 0; name others by their own paths")
         from napari_rednet.io.ome_zarr import read_ome_zarr
 
         return read_ome_zarr(path)
     if not path.exists():
         raise ImageFileError(f"there is no file {path}")
     raise ImageFileError(f"{path} is no image that can be read: it must be a {NAMES} file")
+
+
+def count_images(path: Path) -> int:
+    """Number of images in a file; raises `ImageFileError` if it cannot be read."""
+    return tiff.count_images(path) if path.suffix.lower() in TIFF_SUFFIXES else 1
 
 
 def described_for(path: Path, image: OpenImage) -> OpenImage:
@@ -143,6 +157,8 @@ def remark_on(image: OpenImage) -> str:
     """A remark for users on an image that can be read; empty if there is none."""
     from napari_rednet.io.ome_zarr import ZarrImage, missing_chunks
 
+    if isinstance(image, TiffImage):
+        return "; ".join(image.remarks)
     if not isinstance(image, ZarrImage):
         return ""
     missing, chunks = missing_chunks(image)

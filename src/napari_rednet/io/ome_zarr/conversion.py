@@ -65,7 +65,7 @@ def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
         return like
     letters = _letters(like)
     axes = "".join(sorted(letters, key=_ORDER.index))
-    data = np.transpose(like.data, [letters.index(axis) for axis in axes])
+    data = np.transpose(upright(like), [letters.index(axis) for axis in axes])
     calibration = _calibration(like.options)
     pixels = [calibration.get(axis, (1.0, None)) for axis in axes]
     return ZarrImage(
@@ -84,7 +84,10 @@ def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
 
 
 def _letters(like: TiffImage) -> str:
-    if "S" in like.axes and ("C" in like.axes or like.data.shape[like.axes.index("S")] != 3):
+    if like.options.get("photometric") == "miniswhite":
+        raise ImageFileError("OME-Zarr cannot say that zero is white; write a .tif file")
+    is_alpha = like.is_rgb and like.data.shape[like.axes.index("S")] != 3
+    if is_alpha or {*"SC"} <= {*like.axes}:
         raise ImageFileError(
             "colours with transparency, or with channels besides, cannot become OME-Zarr; "
             "write a .tif file"
@@ -97,6 +100,30 @@ def _letters(like: TiffImage) -> str:
             f"axes {like.axes}; write a .tif file, or name its axes first, for instance in Fiji"
         )
     return letters
+
+
+# Of each value of TIFF's orientation: are Y and X exchanged, then which of them are reversed?
+_TURNS = {
+    1: (False, ""), 2: (False, "X"), 3: (False, "YX"), 4: (False, "Y"),
+    5: (True, ""), 6: (True, "X"), 7: (True, "YX"), 8: (True, "Y"),
+}  # fmt: skip
+
+
+def upright(image: TiffImage) -> Any:
+    """A view of the pixels with rows and columns as they are to be shown.
+
+    Raises `ImageFileError` if pixels are decoded on access, of which there is no such view.
+    """
+    exchanged, reverse = _TURNS[image.orientation]
+    if (exchanged or reverse) and not isinstance(image.data, np.ndarray):
+        raise ImageFileError(
+            "a large compressed TIFF file that is turned by its orientation tag cannot become "
+            "OME-Zarr here; write a .tif file"
+        )
+    y, x = image.axes.index("Y"), image.axes.index("X")
+    data = np.swapaxes(image.data, y, x) if exchanged else image.data
+    axes = tuple(image.axes.index(letter) for letter in reverse)
+    return np.flip(data, axes) if axes else data
 
 
 def _axis(letter: str, unit: str | None) -> dict[str, str]:

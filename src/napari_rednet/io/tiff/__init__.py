@@ -1,0 +1,19 @@
+"""TIFF and OME-TIFF in and out, with axes, resolution and metadata."""
+
+from napari_rednet.io.tiff.image import TiffDescription, TiffImage
+from napari_rednet.io.tiff.planes import Missing
+from napari_rednet.io.tiff.reading import count_images, read_tiff
+from napari_rednet.io.tiff.writing import tiff_writer
+
+__all__ = [
+    "SUFFIXES",
+    "Missing",
+    "TiffDescription",
+    "TiffImage",
+    "count_images",
+    "read_tiff",
+    "tiff_writer",
+]
+
+SUFFIXES = (".tif", ".tiff")
+"""Suffixes of TIFF files."""

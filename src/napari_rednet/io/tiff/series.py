@@ -1,0 +1,47 @@
+"""Which images a TIFF file has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from xml.etree import ElementTree as ET
+
+import tifffile
+
+# Pictures that scanners of slides store beside the image.
+_BESIDE = ("Thumbnail", "Label", "Macro", "Map", "Overview")
+# More planes than this are not believed: tifffile makes a list of those an OME description counts.
+_MOST_PLANES = 2**24
+
+
+def images_of(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """Images of a file in full resolution, without masks and small copies.
+
+    A file that has nothing else, such as a camera's raw file, has its image in a SubIFD. Raises
+    `ValueError` if the file has no image.
+    """
+    most = max(_plane_counts(file.ome_metadata or ""), default=0)
+    if most > _MOST_PLANES:
+        raise ValueError(f"it declares {most} planes, which it cannot hold")
+    if not file.series:
+        raise ValueError("it has no image")
+    full = [series for series in file.series if not _is_beside(series)]
+    own = [series for series in full if not series.keyframe.is_subifd]
+    return own or full or list(file.series)
+
+
+def _is_beside(series: tifffile.TiffPageSeries) -> bool:
+    page = series.keyframe
+    return page.is_reduced or page.is_mask or series.name in _BESIDE
+
+
+def _plane_counts(xml: str) -> Iterator[int]:
+    """How many planes each part of an OME description declares."""
+    try:
+        root = ET.fromstring(xml)  # noqa: S314 (tifffile parses it as well)
+    except ET.ParseError:
+        return
+    for pixels in root.findall("{*}Image/{*}Pixels"):
+        yield math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT")
+        for data in pixels.findall("{*}TiffData"):
+            yield int(data.get("PlaneCount") or data.get("NumPlanes") or 1)
