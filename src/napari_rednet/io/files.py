@@ -20,6 +20,7 @@ Missing = tiff.Missing
 """What to do about planes that a file declares and does not hold."""
 NAMES = ".tif, .tiff or .zarr"
 """Suffixes of image files, for messages."""
+_OME_SUFFIXES = tuple(f".ome{suffix}" for suffix in TIFF_SUFFIXES)
 Plane = npt.NDArray[Any]
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _MOST_PLANES = 24
@@ -110,15 +111,20 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
 
     Raises `ImageFileError` if the format cannot represent the image.
     """
-    from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
+    from napari_rednet.io.ome_zarr import (
+        ZarrImage,
+        as_ome_tiff,
+        as_tiff_description,
+        as_zarr_description,
+    )
 
     check_output_name(path)
-    is_zarr = path.suffix.lower() == ZARR_SUFFIX
-    if is_zarr and isinstance(image, TiffImage):
-        return as_zarr_description(image)
-    if not is_zarr and isinstance(image, ZarrImage):
-        return as_tiff_description(image)
-    return image
+    if path.suffix.lower() == ZARR_SUFFIX:
+        return as_zarr_description(image) if isinstance(image, TiffImage) else image
+    if isinstance(image, ZarrImage):
+        image = as_tiff_description(image)
+    is_ome = path.name.lower().endswith(_OME_SUFFIXES)
+    return as_ome_tiff(image) if is_ome and isinstance(image, TiffImage) else image
 
 
 def with_dtype(image: OpenImage, dtype: str) -> OpenImage:

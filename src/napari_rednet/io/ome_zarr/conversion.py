@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ _NAMES = {
     **_SPELLINGS,
 }
 _ORDER = "TCZYX"
+# Letters for axes without a label, the likeliest first.
+_LIKELY = "ZTC"
 _TYPES = {"T": "time", "C": "channel"}
 _CHUNK = 512
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
@@ -54,6 +57,43 @@ def unit_name(unit: str | None) -> str | None:
 def unit_symbol(unit: str | None) -> str | None:
     """The symbol of a unit in OME-TIFF, or None if it has none."""
     return _SYMBOLS.get(unit_name(unit) or "")
+
+
+def likely_letters(found: Sequence[str]) -> list[str]:
+    """Letters of the axes before Y and X, "" where there is no label: those that are likely.
+
+    One axis is Z, two are T and Z, three T, C and Z, in the order of OME-Zarr. Raises
+    `ImageFileError` if OME has no place for so many.
+    """
+    free = [letter for letter in _LIKELY if letter not in found][: list(found).count("")]
+    if len(free) < list(found).count(""):
+        raise ImageFileError("OME has time, channels, Z, Y and X; the image has more axes")
+    free.sort(key=_ORDER.index)
+    return [letter or free.pop(0) for letter in found]
+
+
+def as_ome_tiff(image: TiffImage) -> TiffImage:
+    """Describe an image for OME-TIFF, with its pixel sizes and its description.
+
+    Axes without a letter of OME get likely ones. Raises `ImageFileError` if OME has no place for
+    the pixels or the axes.
+    """
+    if image.data.dtype.name not in _OME_TIFF_DTYPES:
+        raise ImageFileError(
+            f"OME-TIFF has no pixels of the type {image.data.dtype}; write a .tif or .zarr file"
+        )
+    if image.options.get("ome"):
+        return image
+    own = [axis if axis in f"{_ORDER}S" else "" for axis in image.axes]
+    plane = min(image.axes.index(axis) for axis in "YXS" if axis in image.axes)
+    axes = "".join([*likely_letters(own[:plane]), *own[plane:]])
+    metadata: dict[str, Any] = {"axes": axes}
+    for axis, (size, unit) in _calibration(image.options).items():
+        metadata |= _size_in_ome(axis, size, unit) if axis in axes else {}
+    options = {k: v for k, v in image.options.items() if k not in ("imagej", "description")}
+    if "description" in image.options:
+        metadata["Description"] = image.options["description"].decode(errors="replace")
+    return replace(image, axes=axes, options={**options, "ome": True, "metadata": metadata})
 
 
 def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
@@ -194,14 +234,20 @@ def as_tiff_description(image: ZarrImage) -> TiffImage:
     return TiffImage(image.data, image.axes, options)
 
 
+def _size_in_ome(axis: str, scale: float, unit: str | None) -> dict[str, Any]:
+    """Attributes of OME-XML for the size of pixels along an axis, none if it is not positive."""
+    key = {"T": "TimeIncrement", "C": None}.get(axis, f"PhysicalSize{axis}")
+    # Without a unit, OME-TIFF would assume micrometres and seconds.
+    symbol = unit_symbol(unit) or (None if axis == "T" else _PIXEL)
+    if key and symbol and _is_size(scale) and (symbol != _PIXEL or scale != 1):
+        return {key: scale, f"{key}Unit": symbol}
+    return {}
+
+
 def _ome_metadata(image: ZarrImage) -> dict[str, Any]:
     metadata: dict[str, Any] = {"axes": image.axes}
     for axis, scale, unit in zip(image.axes, image.scale, image.units, strict=True):
-        key = {"T": "TimeIncrement", "C": None}.get(axis, f"PhysicalSize{axis}")
-        # Without a unit, OME-TIFF would assume micrometres and seconds.
-        symbol = unit_symbol(unit) or (None if axis == "T" else _PIXEL)
-        if key and symbol and (symbol != _PIXEL or scale != 1):
-            metadata |= {key: scale, f"{key}Unit": symbol}
+        metadata |= _size_in_ome(axis, scale, unit)
     axis_c = image.channel_axis
     if axis_c is not None and len(image.channels) == image.data.shape[axis_c]:
         metadata["Channel"] = {"Name": [n or f"{i}" for i, n in enumerate(image.channel_names)]}

@@ -15,6 +15,8 @@ _CALIBRATION = ("PhysicalSize", "TimeIncrement")
 _IMAGEJ_COUNTS = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack", "Properties")
 # Entries with a part for each plane or each channel.
 _IMAGEJ_PARTS = ("Labels", "Ranges", "LUTs")
+# Entries that do not stand in the header, but in a tag of their own.
+_IMAGEJ_UNICODE = ("Info", "Labels")
 _DESCRIPTION = 270
 
 
@@ -47,8 +49,9 @@ def writer_options(
             "ome": True,
             "metadata": {"axes": axes, **_ome_metadata(file, series, kept)},
         }
-    if page.description and not (file.shaped_metadata or file.is_imagej or file.is_ome):
-        return {**options, "description": _raw_description(file, page), "metadata": None}
+    told = _raw_description(file, page)
+    if told and not (file.shaped_metadata or file.is_imagej or file.is_ome):
+        return {**options, "description": told, "metadata": None}
     return {**options, "metadata": {"axes": axes}}
 
 
@@ -63,14 +66,24 @@ def _fits_imagej(series: tifffile.TiffPageSeries, axes: str, options: Mapping[st
 
 def _raw_description(file: tifffile.TiffFile, page: tifffile.TiffPage) -> bytes:
     """The bytes of a description, since they need not be valid text."""
-    tag = page.tags[_DESCRIPTION]
+    tag = page.tags.get(_DESCRIPTION)
+    if tag is None:
+        return b""
     file.filehandle.seek(tag.valueoffset)
     return bytes(file.filehandle.read(tag.count)).rstrip(b"\0")
 
 
 def _imagej_metadata(file: tifffile.TiffFile, kept: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     left_out = (*_IMAGEJ_COUNTS, *(_IMAGEJ_PARTS if kept else ()))
-    return {k: v for k, v in (file.imagej_metadata or {}).items() if k not in left_out}
+    found = {k: v for k, v in (file.imagej_metadata or {}).items() if k not in left_out}
+    return {k: v if k in _IMAGEJ_UNICODE else _escaped(v) for k, v in found.items()}
+
+
+def _escaped(value: Any) -> Any:
+    r"""Text of an ImageJ header in ASCII, as ImageJ does it: \u00B5 for the micro sign."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isascii() else f"\\u{ord(c):04X}" for c in value)
 
 
 def _ome_metadata(

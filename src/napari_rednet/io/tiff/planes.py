@@ -15,10 +15,13 @@ import tifffile
 
 Missing = Literal["error", "skip"]
 """What to do about planes that a file declares and does not hold: fail, or leave them out."""
-# More pixels per byte than this are not believed, unless the image is small.
-_MOST_COMPRESSED = 2**16
-_SMALL = 2**28
+# How many bytes one byte can stand for: as bits, by deflate, LZW and PackBits, and by others.
+_MOST_COMPRESSED = {1: 8, 8: 1100, 32946: 1100, 5: 2800, 32773: 64}
+_MOST_BY_OTHERS = 2**16
+_FEW, _MANY = 2**16, 2**28
 _MOST_NAMED = 3
+# More planes than this are not believed if a file does not hold them.
+_MOST_PLANES = 2**20
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def _declared(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> _Stac
     pages = list(_pages(series))
     if len(pages) > math.prod(shape):  # the description does not add up
         axes, shape = "Z" if file.is_imagej else "I", (len(pages),)
+    check_count(math.prod(shape))
     pages += [None] * (math.prod(shape) - len(pages))
     return _Stack(axes, shape, page, pages)
 
@@ -130,10 +134,19 @@ def _present(stack: _Stack) -> npt.NDArray[np.bool_]:
     """True for planes whose bytes lie within the file."""
     if stack.offset is not None:
         held = (stack.page.parent.filehandle.size - stack.offset) // max(stack.page.nbytes, 1)
+        if held >= math.prod(stack.shape):
+            return np.broadcast_to(np.True_, stack.shape)
+        check_count(math.prod(stack.shape))
         found = np.arange(math.prod(stack.shape)) < held
     else:
         found = np.array([_is_held(page) for page in stack.pages], bool)
     return found.reshape(stack.shape)
+
+
+def check_count(planes: int) -> None:
+    """Raise `ValueError` for absurd numbers of planes, which would take memory to count."""
+    if planes > _MOST_PLANES:
+        raise ValueError(f"it declares {planes} planes, and does not hold them")
 
 
 def _is_held(page: Any) -> bool:
@@ -152,7 +165,11 @@ def _is_held(page: Any) -> bool:
 def _check_size(series: tifffile.TiffPageSeries, stack: _Stack) -> None:
     """Raise if so few bytes cannot be decoded to so many pixels."""
     held = sum(sum(page.databytecounts) for page in stack.pages)
-    if stack.pages and series.nbytes > max(_SMALL, _MOST_COMPRESSED * held):
+    if stack.page.compression in _MOST_COMPRESSED:
+        most = max(_FEW, _MOST_COMPRESSED[stack.page.compression] * held)
+    else:
+        most = max(_MANY, _MOST_BY_OTHERS * held)
+    if stack.pages and series.nbytes > most:
         raise ValueError(f"it declares {series.nbytes} bytes of pixels, and holds {held}")
 
 

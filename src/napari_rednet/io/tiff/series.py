@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 
 import tifffile
 
+from napari_rednet.io.tiff.planes import check_count
+
 # Pictures that scanners of slides store beside the image.
 _BESIDE = ("Thumbnail", "Label", "Macro", "Map", "Overview")
-# More planes than this are not believed: tifffile makes a list of those an OME description counts.
-_MOST_PLANES = 2**24
 
 
 def images_of(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
@@ -20,9 +20,8 @@ def images_of(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
     A file that has nothing else, such as a camera's raw file, has its image in a SubIFD. Raises
     `ValueError` if the file has no image.
     """
-    most = max(_plane_counts(file.ome_metadata or ""), default=0)
-    if most > _MOST_PLANES:
-        raise ValueError(f"it declares {most} planes, which it cannot hold")
+    # tifffile makes a list of all planes that an OME description counts.
+    check_count(max(_plane_counts(file.ome_metadata or ""), default=0))
     if not file.series:
         raise ValueError("it has no image")
     full = [series for series in file.series if not _is_beside(series)]
