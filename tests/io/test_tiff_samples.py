@@ -10,7 +10,8 @@ from tests.io.foreign import copied, seen
 from tests.test_cli import call
 
 import napari_rednet as nr
-from napari_rednet.io.files import read_image
+from napari_rednet.io.files import read_image, read_planes
+from napari_rednet.provenance.sources import find_origin
 
 LIKELY = data.camera()[:80, :96]
 
@@ -129,3 +130,22 @@ def test_samples_become_channels_of_a_zarr(tmp_path, planar, count):
     stored = read_image(tmp_path / "b.zarr")
     assert stored.axes == "CYX"
     np.testing.assert_array_equal(stored.data[...], np.moveaxis(values, -1, 0))
+
+
+@pytest.mark.parametrize("planar", [False, True], ids=["interleaved", "planar"])
+@pytest.mark.parametrize(
+    ("photometric", "count"), [("minisblack", 2), ("minisblack", 4), ("rgb", 3)]
+)
+def test_code_to_copy_and_training_take_them_as_commands_do(tmp_path, planar, photometric, count):
+    path = tmp_path / "in.tif"
+    written(path, bands(count), planar=planar, photometric=photometric)
+    image = read_image(path)
+    origin = find_origin("layer", str(path), image.data.shape, image.data.dtype)
+    assert origin.taken_as == ("colours" if image.is_rgb else "channels")
+    planes = read_planes(path)
+    if image.is_rgb:
+        assert len(planes) == 1
+        gray = Image.fromarray(bands(3)).convert("L")
+        assert abs(planes[0].astype(int) - np.asarray(gray)).max() <= 1
+    else:
+        np.testing.assert_array_equal(planes, np.moveaxis(bands(count), -1, 0))

@@ -186,12 +186,12 @@ def read_planes(path: Path) -> list[Plane]:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], bool]:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            return series.asarray(), series.axes.endswith("S")
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        found = tiff.read_tiff(path)
+        data = np.asarray(found.data)
+        if "S" in found.axes:
+            data = np.moveaxis(data, found.axes.index("S"), -1 if found.is_rgb else 0)
+        return data, found.is_rgb
     from skimage.io import imread
 
     image = imread(path)

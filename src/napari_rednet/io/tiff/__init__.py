@@ -1,5 +1,6 @@
 """TIFF and OME-TIFF in and out, with axes, resolution and metadata."""
 
+from napari_rednet.io.tiff.colours import colour_options
 from napari_rednet.io.tiff.image import TiffDescription, TiffImage
 from napari_rednet.io.tiff.planes import Missing
 from napari_rednet.io.tiff.reading import count_images, read_tiff
@@ -10,6 +11,7 @@ __all__ = [
     "Missing",
     "TiffDescription",
     "TiffImage",
+    "colour_options",
     "count_images",
     "read_tiff",
     "tiff_writer",
