@@ -97,7 +97,8 @@ def test_each_of_several_images_can_be_chosen(tmp_path, kind, compression):
     assert count_images(path) == len(expected)
     for number, values in enumerate(expected):
         image = copied(path, tmp_path / "out.tif", series=number)
-        assert remark_on(image) == f"image {number} of {len(expected)}, counted from 0"
+        told = f"image {number} of {len(expected)}, counted from 0; --series takes others"
+        assert remark_on(image) == told
         with tifffile.TiffFile(tmp_path / "out.tif") as file:
             assert len(file.series) == 1
             assert file.asarray().dtype == values.dtype
@@ -119,6 +120,13 @@ def test_each_image_has_its_own_description(tmp_path):
     copied(tmp_path / "in.tif", tmp_path / "out.tif", series=1)
     with Image.open(tmp_path / "out.tif") as file:
         assert file.tag_v2[282] == 5
+
+
+@pytest.mark.parametrize("name", ["Label", "Thumbnail"])
+def test_an_ome_image_may_have_any_name(tmp_path, name):
+    parts = [(OTHER, {"metadata": {"Name": name}}), (FULL, {"metadata": {"Name": "cells"}})]
+    write(tmp_path / "in.ome.tif", parts, ome=True)
+    assert count_images(tmp_path / "in.ome.tif") == 2
 
 
 @pytest.fixture

@@ -51,7 +51,8 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
         options = writer_options(file, images[series], planes.series.axes, planes.kept)
         remarks = planes.remarks
         if len(images) > 1:
-            remarks = (f"image {series} of {len(images)}, counted from 0", *remarks)
+            told = f"image {series} of {len(images)}, counted from 0; --series takes others"
+            remarks = (told, *remarks)
         image = TiffImage(_data(planes.series, files), planes.series.axes, options, remarks)
     spatial = image.axes.replace("S", "").replace("C", "")
     if not spatial.endswith("YX"):

@@ -40,7 +40,8 @@ def _begins_in(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool
 
 def _is_beside(series: tifffile.TiffPageSeries) -> bool:
     page = series.keyframe
-    return page.is_reduced or page.is_mask or series.name in _BESIDE
+    is_picture = series.kind != "ome" and series.name in _BESIDE
+    return page.is_reduced or page.is_mask or is_picture
 
 
 def _plane_counts(xml: str) -> Iterator[int]:
