@@ -160,6 +160,7 @@ def test_places_behind_the_end(tmp_path, offset, place):
 @example(form="zlib", changes={256: 2**14, 257: 2**14})
 @example(form="tile", changes={322: 2**31 - 16, 323: 2**31 - 16})
 @example(form="zlib", changes={256: 0, 257: 0})
+@example(form="zlib", changes={256: 1, 322: 2**24 + 7, 323: 64})
 def test_no_tag_costs_time_or_memory(tmp_path_factory, form, changes):
     """Any value of any tag: an image, or an error that names the file, both at once."""
     path = tmp_path_factory.mktemp("tags") / "in.tif"
@@ -175,7 +176,8 @@ def test_no_tag_costs_time_or_memory(tmp_path_factory, form, changes):
         tracemalloc.stop()
     assert not told or str(path) in told
     assert time.process_time() - started < 5
-    assert peak < 2**30
+    # Images that are believed are small, or else as large as 256 MB; some decoders copy that once.
+    assert peak < 2**28 * 3
 
 
 def test_a_batch_goes_on_after_it(tmp_path):

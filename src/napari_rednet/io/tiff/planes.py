@@ -169,8 +169,11 @@ def _check_size(series: tifffile.TiffPageSeries, stack: _Stack) -> None:
         most = max(_FEW, _MOST_COMPRESSED[stack.page.compression] * held)
     else:
         most = max(_MANY, _MOST_BY_OTHERS * held)
-    if stack.pages and series.nbytes > most:
-        raise ValueError(f"it declares {series.nbytes} bytes of pixels, and holds {held}")
+    # Tiles may be larger than the image, and are decoded whole.
+    parts = math.prod(stack.page.chunked) * math.prod(stack.page.chunks)
+    declared = max(series.nbytes, len(stack.pages) * parts * series.dtype.itemsize)
+    if stack.pages and declared > most:
+        raise ValueError(f"it declares {declared} bytes of pixels, and holds {held}")
 
 
 def _empty_parts(stack: _Stack) -> tuple[str, ...]:
