@@ -64,9 +64,9 @@ def test_denoise(mixed):
 def test_deblur_reads_its_psf_once(mixed, monkeypatch):
     read, names = tiff.read_tiff, []
 
-    def counting(path):
+    def counting(path, *others):
         names.append(path.name)
-        return read(path)
+        return read(path, *others)
 
     monkeypatch.setattr(tiff, "read_tiff", counting)
     tifffile.imwrite(mixed / "psf.tif", nr.psf.disk(2).astype(np.float32))

@@ -1,5 +1,8 @@
 """Layers saved from napari: files that keep pixels, sizes, units, axes and place."""
 
+import itertools
+from xml.etree import ElementTree as ET
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from napari_rednet.errors import ImageFileError
 from napari_rednet.widgets.batch.controls import read_layer_image
 
 SUFFIXES = [".ome.tif", ".ome.zarr"]
+BITS = (8, 16, 32, 64)
 PLUGIN = "napari-rednet"
 
 
@@ -40,14 +44,39 @@ def test_a_stack_comes_back_as_it_was(viewer, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", "int64", "float16"])
+@pytest.mark.parametrize(
+    "dtype",
+    [f"{kind}{bits}" for kind in ("int", "uint") for bits in BITS]
+    + ["float16", "float32", "float64"],
+)
 def test_any_dtype_and_sizes_without_a_unit(viewer, tmp_path, suffix, dtype):
     layer = Image(np.arange(60).reshape(3, 4, 5).astype(dtype), scale=(2, 0.5, 0.5))
+    if suffix == ".ome.tif" and dtype in ("int64", "uint64", "float16"):
+        with pytest.raises(ImageFileError, match=f"OME-TIFF has no pixels of the type {dtype}"):
+            saved(layer, tmp_path, suffix)
+        assert not list(tmp_path.iterdir())
+        return
     found = saved(layer, tmp_path, suffix)
     assert found.data.dtype == dtype
     np.testing.assert_array_equal(found.data, layer.data)
-    if suffix == ".ome.zarr" or dtype not in ("int64", "float16"):  # for which there is no OME-TIFF
-        assert found.options["scale"] == (2, 0.5, 0.5)
+    assert found.options["scale"] == (2, 0.5, 0.5)
+    if suffix == ".ome.tif":
+        assert_valid_ome(tmp_path / "saved.ome.tif")
+
+
+def assert_valid_ome(path):
+    """The parts of OME's schema that depend on a layer: types, and sizes above zero."""
+    with tifffile.TiffFile(path) as file:
+        (pixels,) = ET.fromstring(file.ome_metadata).iterfind("{*}Image/{*}Pixels")
+    types = ["int8", "int16", "int32", "uint8", "uint16", "uint32", "float", "double"]
+    assert pixels.get("Type") in types
+    sizes = {
+        k: v
+        for k, v in pixels.attrib.items()
+        if k.startswith("PhysicalSize") and not k.endswith("Unit")
+    }
+    assert all(float(size) > 0 for size in sizes.values())
+    return pixels.attrib
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -102,6 +131,85 @@ def test_axes_go_by_their_labels_or_are_likely_ones(viewer, tmp_path, labels, ax
         assert file.series[0].axes == axes
         np.testing.assert_array_equal(file.asarray(), values)
         assert 'TimeIncrement="7.0"' in file.ome_metadata
+
+
+LABELS = ("t", "c", "z", "")
+ALL_LABELS = [
+    labels
+    for count in (1, 2, 3)
+    for labels in itertools.product(LABELS, repeat=count)
+    if all(labels.count(letter) < 2 for letter in "tcz")
+]
+
+
+@pytest.mark.parametrize("labels", ALL_LABELS, ids="-".join)
+def test_labels_are_kept_and_others_keep_the_order_of_ome(viewer, tmp_path, labels):
+    """Without a label: Z, T and Z, or T, C and Z, and no axis in the place of another."""
+    values = np.random.default_rng(0).integers(0, 99, (*(5, 4, 3)[: len(labels)], 8, 9), np.uint8)
+    shown = [label or f"axis {i}" for i, label in enumerate(labels)]
+    layer = Image(values, axis_labels=(*shown, "y", "x"))
+    layer.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
+    assert_valid_ome(tmp_path / "a.ome.tif")
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        axes = file.series[0].axes
+        lengths = dict(zip(axes, file.series[0].shape, strict=True))
+    free = [letter for letter in "ZTC" if letter.lower() not in labels][: labels.count("")]
+    free.sort(key="TCZ".index)
+    letters = [label.upper() or free.pop(0) for label in labels]
+    assert lengths == dict(zip([*letters, "Y", "X"], values.shape, strict=True))
+    back = np.transpose(
+        tifffile.imread(tmp_path / "a.ome.tif"),
+        [axes.index(a) for a in letters] + [len(axes) - 2, len(axes) - 1],
+    )
+    np.testing.assert_array_equal(back, values)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("signs", list(itertools.product([1, -1], repeat=3)))
+@pytest.mark.parametrize("lazy", [False, True])
+def test_what_a_negative_scale_mirrors_is_mirrored(viewer, tmp_path, suffix, signs, lazy):
+    values = np.random.default_rng(0).integers(0, 99, (3, 8, 9), np.uint8)
+    scale = np.multiply(signs, (2, 0.5, 0.25))
+    layer = Image(da.from_array(values) if lazy else values, scale=scale, translate=(1, 2, 3))
+    found = saved(layer, tmp_path, suffix)
+    steps = tuple(slice(None, None, sign) for sign in signs)
+    np.testing.assert_array_equal(found.data, values[steps])
+    assert found.options["scale"] == (2, 0.5, 0.25)
+    if suffix == ".ome.tif":
+        assert_valid_ome(tmp_path / "saved.ome.tif")
+        return
+    # The pixel that was at a place is there again.
+    first = [n - 1 if sign < 0 else 0 for n, sign in zip(values.shape, signs, strict=True)]
+    np.testing.assert_allclose(found.options["translate"], layer.data_to_world(first))
+
+
+TURNS = {
+    "rotate": {"rotate": 30},
+    "quarter": {"rotate": 90},
+    "a little": {"rotate": 0.01},
+    "shear": {"shear": [0.2]},
+    "affine": {"affine": [[1, 0.1, 0], [0, 1, 0], [0, 0, 1]]},
+    "affine turn": {"affine": [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]},
+}
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("turn", TURNS)
+def test_rotated_and_sheared_layers_are_not_saved_straight(viewer, tmp_path, suffix, turn, rgb):
+    layer = Image(data.astronaut() if rgb else data.camera(), **TURNS[turn])
+    with pytest.raises(ImageFileError, match="rotated or sheared"):
+        saved(layer, tmp_path, suffix)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_half_a_turn_and_an_affine_scale_are_kept(viewer, tmp_path, suffix):
+    values = data.camera()[:40, :60]
+    place = {"affine": np.diag([3, 2, 1]), "scale": (0.5, 0.25), "units": ("um", "um")}
+    found = saved(Image(values, rotate=180, **place), tmp_path, suffix)
+    np.testing.assert_array_equal(found.data, values[::-1, ::-1])
+    np.testing.assert_allclose(found.options["scale"], (1.5, 0.5))
 
 
 def test_what_the_formats_have_no_place_for_is_refused_in_words(viewer, tmp_path):

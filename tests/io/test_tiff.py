@@ -8,8 +8,7 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io import tiff
-from napari_rednet.io.tiff import read_tiff, tiff_writer
+from napari_rednet.io.tiff import read_tiff, tiff_writer, writing
 
 STACK = np.arange(2 * 3 * 20 * 24, dtype=np.uint16).reshape(2, 3, 20, 24)
 
@@ -151,7 +150,7 @@ def test_a_full_disk_is_known_before_the_work(tmp_path, monkeypatch):
     tifffile.imwrite(path, STACK, photometric="minisblack")
     image = read_tiff(path)
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(tiff.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: usage)
     with (
         pytest.raises(ImageFileError, match="bytes are needed, 100 are free"),
         tiff_writer(tmp_path / "out.tif", image),
@@ -166,7 +165,7 @@ def test_a_disk_that_fills_up_meanwhile_is_an_error(tmp_path, monkeypatch):
 
     path = tmp_path / "in.tif"
     tifffile.imwrite(path, STACK, photometric="minisblack")
-    monkeypatch.setattr(tiff.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(writing.os, "posix_fallocate", full, raising=False)
     with (
         pytest.raises(ImageFileError, match="No space left"),
         tiff_writer(tmp_path / "out.tif", read_tiff(path)),
@@ -190,7 +189,7 @@ def test_much_to_decode_is_decoded_when_it_is_asked_for(options, order, tmp_path
     )
     at_once = read_tiff(path)
     assert isinstance(at_once.data, np.ndarray)
-    monkeypatch.setattr("napari_rednet.io.tiff._MOST_DECODED", 0)
+    monkeypatch.setattr("napari_rednet.io.tiff.reading._MOST_DECODED", 0)
     later = read_tiff(path)
     assert isinstance(later.data, zarr.Array)
     assert (later.axes, later.options) == (at_once.axes, at_once.options)
@@ -206,5 +205,5 @@ def test_of_a_pyramid_the_finest_level_is_read(tmp_path, monkeypatch):
         file.write(fine, subifds=1, tile=(64, 64))
         file.write(fine[::2, ::2], subfiletype=1, tile=(64, 64))
     for most in (2**28, 0):
-        monkeypatch.setattr("napari_rednet.io.tiff._MOST_DECODED", most)
+        monkeypatch.setattr("napari_rednet.io.tiff.reading._MOST_DECODED", most)
         np.testing.assert_array_equal(read_tiff(path).data[:], fine)

@@ -10,32 +10,54 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import NAMES, ZARR_SUFFIX, has_image_name, is_image
+from napari_rednet.io.files import (
+    NAMES,
+    ZARR_SUFFIX,
+    Missing,
+    count_images,
+    first_file,
+    has_image_name,
+    is_image,
+)
 
 _MAGIC = set("*?[")
 
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A file to restore; `name` is the result's path, with ``/``, in the folder of the results."""
+    """A file to restore; `name` is the result's path, with ``/``, in the folder of the results.
+
+    `series` is which of the file's images, counted from 0; `missing` says what to do about planes
+    that the file declares and does not hold, as in `read_image`.
+    """
 
     source: Path
     result: Path
     name: str
+    series: int = 0
+    missing: Missing = "error"
 
 
-def plan_batch(sources: Sequence[Path], out: Path) -> list[BatchFile]:
+def plan_batch(
+    sources: Sequence[Path], out: Path, series: int | None = 0, missing: Missing = "error"
+) -> list[BatchFile]:
     """Find the files to restore and the paths of their results; nothing is written.
 
     Parameters
     ----------
     sources : sequence of Path
-        Images; folders, for all images below them; and patterns such as ``folder/**/*.tif``, where
-        ``**`` is any number of folders. Hidden files and folders, whose names begin with a dot,
-        are left out, and so is the folder of the results.
+        Images, of which the files of one OME-TIFF image are one; folders, for all images below
+        them; and patterns such as ``folder/**/*.tif``, where ``**`` is any number of folders.
+        Hidden files and folders, whose names begin with a dot, are left out, and so is the folder
+        of the results.
     out : Path
         The folder of the results. Results keep their path below the given folder, or below the
         fixed part of the pattern; a single file keeps its name.
+    series : int or None
+        Which image of each file, counted from 0. None: all, those of a file with several into
+        results whose names end in their numbers, such as ``cells-0.tif``.
+    missing : {'error', 'skip'}
+        What to do about planes that a file declares and does not hold.
 
     Raises
     ------
@@ -43,14 +65,45 @@ def plan_batch(sources: Sequence[Path], out: Path) -> list[BatchFile]:
         If there is nothing to restore, if two results would be the same file, or if one would
         overwrite a source.
     """
+    images = [image for source in sources for image in _images_of(source.expanduser(), out)]
+    places = {_place(path) for path, _ in images}
     found = {}
-    for source in sources:
-        for path, name in _images_of(source.expanduser(), out):
-            found[_place(path), name] = BatchFile(path, out / name, name)
+    for path, name in images:
+        if _is_part(path, places):
+            continue
+        for number, own in _numbers_and_names(path, name, series):
+            found[_place(path), own] = BatchFile(path, out / own, own, number, missing)
     files = list(found.values())
     _refuse_clashes(files)
     _refuse_overwriting(files)
     return files
+
+
+def _is_part(path: Path, places: set[Path]) -> bool:
+    """True for a file of an image that is restored from its first file, which reads the others."""
+    first = first_file(path)
+    return first.name != path.name and _place(first) in places
+
+
+def _numbers_and_names(path: Path, name: str, series: int | None) -> list[tuple[int, str]]:
+    """Which images of a file to restore, and the names of the results."""
+    if series is not None:
+        return [(series, name)]
+    try:
+        count = count_images(path)
+    except ImageFileError:  # which its restoration will tell
+        count = 1
+    return [(number, numbered(name, number, count)) for number in range(count)]
+
+
+def numbered(name: str, number: int, count: int) -> str:
+    """Name of the result of one of several images: its number comes before the suffix."""
+    if count == 1:
+        return name
+    stem, _, _ = name.rpartition(".")
+    if stem.lower().endswith(".ome"):
+        stem = stem[: -len(".ome")]
+    return f"{stem}-{number}{name[len(stem) :]}"
 
 
 def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:

@@ -85,7 +85,7 @@ class BatchRecord:
         line = _line(
             result=file.name,
             finished=True,
-            source=_path_of(file),
+            source=identity_of(file),
             source_state=source,
             result_state=state_of(file.result),
             **self._task,
@@ -103,7 +103,7 @@ class BatchRecord:
         if not entry.get("finished") or not file.result.exists():
             return False
         now = {
-            "source": _path_of(file),
+            "source": identity_of(file),
             "source_state": list(state_of(file.source)),
             "result_state": list(state_of(file.result)),
             **self._task,
@@ -159,8 +159,9 @@ def _last_byte(file: BinaryIO) -> bytes:
     return file.read(1)
 
 
-def _path_of(file: BatchFile) -> str:
-    return str(file.source.resolve())
+def identity_of(file: BatchFile) -> list[Any]:
+    """What a result is made from: the file, and what is taken of it."""
+    return [str(file.source.resolve()), file.series, file.missing]
 
 
 def _line(**entry: Any) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_rednet.arguments import CHECKS, as_image, check_options, noise_per_channel
 from napari_rednet.batch.planning import BatchFile
-from napari_rednet.batch.record import Figures, State, state_of
+from napari_rednet.batch.record import Figures, State, identity_of, state_of
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ImageFileError
 from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
@@ -101,7 +101,7 @@ def restore_file(
     meanwhile.
     """
     before = state_of(file.source)
-    source = read_image(file.source)
+    source = read_image(file.source, file.series, file.missing)
     if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
     remark = remark_on(source)
@@ -136,7 +136,7 @@ def _target(
     record = file.result.with_name(f".{file.result.name}.record")
     if not resume:
         record.unlink(missing_ok=True)
-    identity = json.dumps({**work.task, "source": [str(file.source.resolve()), source]})
+    identity = json.dumps({**work.task, "source": [*identity_of(file), source]})
     with image_writer(file.result, like, work.scale, keep_unfinished=True) as array:
         yield ResumableOutput(array, record, identity)
     record.unlink(missing_ok=True)

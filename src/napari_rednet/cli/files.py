@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast, get_args
 
 import typer
 from rich.markup import escape
@@ -29,7 +29,7 @@ from napari_rednet.console import console, run_with_bar, say
 from napari_rednet.engine.channel import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
-from napari_rednet.io.files import names_image
+from napari_rednet.io.files import Missing, names_image
 
 if TYPE_CHECKING:
     from napari_rednet.batch import BatchStatus, Existing, Figures, Prepared, Work
@@ -111,6 +111,7 @@ class Places:
 
     `paths` are IN and OUT, or all inputs if `out` is given, the folder for the results of a batch.
     `report` is None for a table in that folder. `scheduler` is the address of a dask scheduler.
+    `series` is the number of an image in each file, or 'all'; `missing` is 'error' or 'skip'.
     """
 
     paths: list[Path]
@@ -121,11 +122,29 @@ class Places:
     resume: bool
     quiet: bool
     scheduler: str | None = None
+    series: str = "0"
+    missing: str = "error"
 
     @property
     def is_lazy(self) -> bool:
         """True if dask computes."""
         return self.scheduler is not None
+
+    @property
+    def numbers(self) -> int | None:
+        """Which image of each file; None for all of them."""
+        if self.series == "all":
+            return None
+        if not self.series.isdecimal():
+            raise ValueError(f"--series must be a number from 0 on, or all, got {self.series}")
+        return int(self.series)
+
+    @property
+    def about_missing(self) -> Missing:
+        """What to do about missing planes."""
+        if self.missing not in get_args(Missing):
+            raise ValueError(f"--missing must be error or skip, got {self.missing}")
+        return cast("Missing", self.missing)
 
     @property
     def existing(self) -> Existing:
@@ -147,7 +166,8 @@ def restore(places: Places, work: Work) -> None:
             return
         if places.skip or places.report is not None:
             raise ValueError("--skip and --report are for several images, with --out FOLDER")
-        _restore_single(*_in_and_out(places.paths), work, places)
+        for file in _files_of(*_in_and_out(places.paths), places):
+            _restore_single(file, work, places)
 
 
 @contextmanager
@@ -178,15 +198,29 @@ def _in_and_out(paths: list[Path]) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-def _restore_single(source: Path, target: Path, work: Work, places: Places) -> None:
-    _check_single(source, target, places)
+def _files_of(source: Path, target: Path, places: Places) -> list[BatchFile]:
+    """The image of a file, or all its images; checks the paths before any work."""
+    from napari_rednet.batch.planning import numbered
+    from napari_rednet.io.files import count_images
 
+    _check_source(source)
+    number, missing = places.numbers, places.about_missing
+    count = 1 if number is not None else count_images(source)
+    files = []
+    for series in range(count) if number is None else [number]:
+        place = target.with_name(numbered(target.name, series, count))
+        _check_single(source, place, places)
+        files.append(BatchFile(source, place, place.name, series, missing))
+    return files
+
+
+def _restore_single(file: BatchFile, work: Work, places: Places) -> None:
     def prepare(image: OpenImage) -> Prepared:
         prepared = work.prepare(image)
         _tell(prepared, quiet=places.quiet)
         return prepared
 
-    file = BatchFile(source, target, target.name)
+    source, target = file.source, file.result
     steps = restore_file(
         replace(work, prepare=prepare), file, resume=places.resume, lazy=places.is_lazy
     )
@@ -216,10 +250,6 @@ def _check_single(source: Path, target: Path, places: Places) -> None:
     from napari_rednet.io.files import can_be_continued, check_output_name, check_places
 
     check_output_name(target)
-    if _stands_for_several(source):
-        raise ImageFileError(
-            f"{source} stands for several images; add --out FOLDER for the results"
-        )
     if not target.parent.is_dir():
         raise ImageFileError(f"there is no folder {target.parent} to write to")
     check_places(source, target)
@@ -227,6 +257,13 @@ def _check_single(source: Path, target: Path, places: Places) -> None:
         raise ValueError("--resume goes on with a .zarr file, or with several images (--out)")
     if target.exists() and not places.force:
         raise ImageFileError(f"{target} exists; add --force to overwrite it")
+
+
+def _check_source(source: Path) -> None:
+    if _stands_for_several(source):
+        raise ImageFileError(
+            f"{source} stands for several images; add --out FOLDER for the results"
+        )
 
 
 def _stands_for_several(source: Path) -> bool:
@@ -253,7 +290,7 @@ def restore_batch(places: Places, out: Path, work: Work) -> None:
     """Restore all named files into a folder; exits with 1 if one failed, with 130 after Ctrl+C."""
     report = places.report or out / REPORT
     _check_names(out, report)
-    files = plan_batch(places.paths, out)
+    files = plan_batch(places.paths, out, places.numbers, places.about_missing)
     outcomes: Outcomes = []
     try:
         _run(files, BatchRecord(out, work.task), work, places, outcomes)

@@ -72,6 +72,22 @@ Scheduler = Annotated[
         "for .zarr files that all of them can open.",
     ),
 ]
+Series = Annotated[
+    str,
+    typer.Option(
+        metavar="N|all",
+        help="Which image of a file that has several, counted from 0; thumbnails and lower "
+        "resolutions do not count. all: a result for each, such as cells-0.tif.",
+    ),
+]
+MissingPlanes = Annotated[
+    str,
+    typer.Option(
+        metavar="error|skip",
+        help="What to do about planes that a file declares and does not hold, as of an acquisition "
+        "that was aborted, or if other files of the image are missing: fail, or leave them out.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
@@ -99,6 +115,8 @@ FILE_OPTIONS: Mapping[str, FileOption] = MappingProxyType(
         "paths": FileOption(Paths),
         "force": FileOption(Force, default=False),
         "quiet": FileOption(Quiet, default=False),
+        "series": FileOption(Series, default="0"),
+        "missing": FileOption(MissingPlanes, default="error"),
         "out": FileOption(Out),
         "skip": FileOption(Skip, default=False),
         "resume": FileOption(Resume, default=False),

@@ -16,8 +16,11 @@ from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
 ZARR_SUFFIX = ".zarr"
+Missing = tiff.Missing
+"""What to do about planes that a file declares and does not hold."""
 NAMES = ".tif, .tiff or .zarr"
 """Suffixes of image files, for messages."""
+_OME_SUFFIXES = tuple(f".ome{suffix}" for suffix in TIFF_SUFFIXES)
 Plane = npt.NDArray[Any]
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _MOST_PLANES = 24
@@ -78,11 +81,18 @@ def check_output_name(path: Path) -> None:
         raise ImageFileError(f"the output must be a {NAMES} file, got {path.name}")
 
 
-def read_image(path: Path) -> OpenImage:
-    """Open an image in full resolution; raises `ImageFileError` if it cannot be read."""
+def read_image(path: Path, series: int = 0, missing: Missing = "error") -> OpenImage:
+    """Open an image in full resolution.
+
+    `series` is which of a TIFF file's images, counted from 0. `missing` says what to do if the file
+    declares planes that it does not hold: fail ('error'), or leave them out ('skip'). Raises
+    `ImageFileError` if the image cannot be read.
+    """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return tiff.read_tiff(path)
+        return tiff.read_tiff(path, series, missing)
     if _is_zarr(path):
+        if series:
+            raise ImageFileError(f"{path} has one image, number 0; name others by their own paths")
         from napari_rednet.io.ome_zarr import read_ome_zarr
 
         return read_ome_zarr(path)
@@ -91,20 +101,35 @@ def read_image(path: Path) -> OpenImage:
     raise ImageFileError(f"{path} is no image that can be read: it must be a {NAMES} file")
 
 
+def count_images(path: Path) -> int:
+    """Number of images in a file; raises `ImageFileError` if it cannot be read."""
+    return tiff.count_images(path) if path.suffix.lower() in TIFF_SUFFIXES else 1
+
+
+def first_file(path: Path) -> Path:
+    """The first file of the image that a file is a part of; mostly the file itself."""
+    return tiff.first_file(path) if path.name.lower().endswith(_OME_SUFFIXES) else path
+
+
 def described_for(path: Path, image: OpenImage) -> OpenImage:
     """The image described for the format of `path`, maybe with reordered axes.
 
     Raises `ImageFileError` if the format cannot represent the image.
     """
-    from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
+    from napari_rednet.io.ome_zarr import (
+        ZarrImage,
+        as_ome_tiff,
+        as_tiff_description,
+        as_zarr_description,
+    )
 
     check_output_name(path)
-    is_zarr = path.suffix.lower() == ZARR_SUFFIX
-    if is_zarr and isinstance(image, TiffImage):
-        return as_zarr_description(image)
-    if not is_zarr and isinstance(image, ZarrImage):
-        return as_tiff_description(image)
-    return image
+    if path.suffix.lower() == ZARR_SUFFIX:
+        return as_zarr_description(image) if isinstance(image, TiffImage) else image
+    if isinstance(image, ZarrImage):
+        image = as_tiff_description(image)
+    is_ome = path.name.lower().endswith(_OME_SUFFIXES)
+    return as_ome_tiff(image) if is_ome and isinstance(image, TiffImage) else image
 
 
 def with_dtype(image: OpenImage, dtype: str) -> OpenImage:
@@ -143,6 +168,8 @@ def remark_on(image: OpenImage) -> str:
     """A remark for users on an image that can be read; empty if there is none."""
     from napari_rednet.io.ome_zarr import ZarrImage, missing_chunks
 
+    if isinstance(image, TiffImage):
+        return "; ".join(image.remarks)
     if not isinstance(image, ZarrImage):
         return ""
     missing, chunks = missing_chunks(image)
@@ -164,12 +191,12 @@ def read_planes(path: Path) -> list[Plane]:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], bool]:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            return series.asarray(), series.axes.endswith("S")
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        found = tiff.read_tiff(path)
+        data = np.asarray(found.data)
+        if "S" in found.axes:
+            data = np.moveaxis(data, found.axes.index("S"), -1 if found.is_rgb else 0)
+        return data, found.is_rgb
     from skimage.io import imread
 
     image = imread(path)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.io.files import TIFF_SUFFIXES, ZARR_SUFFIX, read_image
+from napari_rednet.io.tiff import TiffImage, colour_options
 
 TakenAs = Literal["planes", "channels", "colours"]
 # Pillow's modes: axes after Y and X, and dtype.
@@ -91,16 +92,20 @@ def _describe_tiff(path: Path) -> _Contents:
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        return _Contents(series.shape, series.dtype, None, _taken_as(series.axes))
+        return _Contents(series.shape, series.dtype, None, _taken_as(series))
 
 
-def _taken_as(axes: str) -> TakenAs | None:
-    """How commands interpret the axes of a TIFF file."""
-    if not axes.replace("S", "").replace("C", "").endswith("YX"):
+def _taken_as(series: Any) -> TakenAs | None:
+    """How commands interpret the axes of a TIFF file; None if they cannot read it."""
+    if not series.axes.replace("S", "").replace("C", "").endswith("YX"):
         return None
-    if "S" in axes:
+    try:
+        image = TiffImage(series, series.axes, colour_options(series.keyframe))
+    except ValueError:
+        return None
+    if image.is_rgb:
         return "colours"
-    return "channels" if "C" in axes else "planes"
+    return "planes" if image.channel_axis is None else "channels"
 
 
 def _describe_zarr(path: Path) -> _Contents:

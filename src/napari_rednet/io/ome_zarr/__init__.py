@@ -3,7 +3,11 @@
 Nothing here imports zarr or ome_zarr before a file is read or written.
 """
 
-from napari_rednet.io.ome_zarr.conversion import as_tiff_description, as_zarr_description
+from napari_rednet.io.ome_zarr.conversion import (
+    as_ome_tiff,
+    as_tiff_description,
+    as_zarr_description,
+)
 from napari_rednet.io.ome_zarr.image import ZarrImage
 from napari_rednet.io.ome_zarr.reading import SUFFIX, is_zarr, missing_chunks, read_ome_zarr
 from napari_rednet.io.ome_zarr.writing import check_places, unfinished_path, zarr_writer
@@ -11,6 +15,7 @@ from napari_rednet.io.ome_zarr.writing import check_places, unfinished_path, zar
 __all__ = [
     "SUFFIX",
     "ZarrImage",
+    "as_ome_tiff",
     "as_tiff_description",
     "as_zarr_description",
     "check_places",

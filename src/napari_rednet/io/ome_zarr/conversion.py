@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ _NAMES = {
     **_SPELLINGS,
 }
 _ORDER = "TCZYX"
+# Letters for axes without a label, the likeliest first.
+_LIKELY = "ZTC"
 _TYPES = {"T": "time", "C": "channel"}
 _CHUNK = 512
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
@@ -56,6 +59,43 @@ def unit_symbol(unit: str | None) -> str | None:
     return _SYMBOLS.get(unit_name(unit) or "")
 
 
+def likely_letters(found: Sequence[str]) -> list[str]:
+    """Letters of the axes before Y and X, "" where there is no label: those that are likely.
+
+    One axis is Z, two are T and Z, three T, C and Z, in the order of OME-Zarr. Raises
+    `ImageFileError` if OME has no place for so many.
+    """
+    free = [letter for letter in _LIKELY if letter not in found][: list(found).count("")]
+    if len(free) < list(found).count(""):
+        raise ImageFileError("OME has time, channels, Z, Y and X; the image has more axes")
+    free.sort(key=_ORDER.index)
+    return [letter or free.pop(0) for letter in found]
+
+
+def as_ome_tiff(image: TiffImage) -> TiffImage:
+    """Describe an image for OME-TIFF, with its pixel sizes and its description.
+
+    Axes without a letter of OME get likely ones. Raises `ImageFileError` if OME has no place for
+    the pixels or the axes.
+    """
+    if image.data.dtype.name not in _OME_TIFF_DTYPES:
+        raise ImageFileError(
+            f"OME-TIFF has no pixels of the type {image.data.dtype}; write a .tif or .zarr file"
+        )
+    if image.options.get("ome"):
+        return image
+    own = [axis if axis in f"{_ORDER}S" else "" for axis in image.axes]
+    plane = min(image.axes.index(axis) for axis in "YXS" if axis in image.axes)
+    axes = "".join([*likely_letters(own[:plane]), *own[plane:]])
+    metadata: dict[str, Any] = {"axes": axes}
+    for axis, (size, unit) in _calibration(image.options).items():
+        metadata |= _size_in_ome(axis, size, unit) if axis in axes else {}
+    options = {k: v for k, v in image.options.items() if k not in ("imagej", "description")}
+    if "description" in image.options:
+        metadata["Description"] = image.options["description"].decode(errors="replace")
+    return replace(image, axes=axes, options={**options, "ome": True, "metadata": metadata})
+
+
 def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
     """Describe an image for OME-Zarr; raises `ImageFileError` if it has no place for an axis.
 
@@ -65,7 +105,7 @@ def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
         return like
     letters = _letters(like)
     axes = "".join(sorted(letters, key=_ORDER.index))
-    data = np.transpose(like.data, [letters.index(axis) for axis in axes])
+    data = np.transpose(upright(like), [letters.index(axis) for axis in axes])
     calibration = _calibration(like.options)
     pixels = [calibration.get(axis, (1.0, None)) for axis in axes]
     return ZarrImage(
@@ -84,7 +124,10 @@ def as_zarr_description(like: ZarrImage | TiffImage) -> ZarrImage:
 
 
 def _letters(like: TiffImage) -> str:
-    if "S" in like.axes and ("C" in like.axes or like.data.shape[like.axes.index("S")] != 3):
+    if like.options.get("photometric") == "miniswhite":
+        raise ImageFileError("OME-Zarr cannot say that zero is white; write a .tif file")
+    is_alpha = like.is_rgb and like.data.shape[like.axes.index("S")] != 3
+    if is_alpha or {*"SC"} <= {*like.axes}:
         raise ImageFileError(
             "colours with transparency, or with channels besides, cannot become OME-Zarr; "
             "write a .tif file"
@@ -97,6 +140,30 @@ def _letters(like: TiffImage) -> str:
             f"axes {like.axes}; write a .tif file, or name its axes first, for instance in Fiji"
         )
     return letters
+
+
+# Of each value of TIFF's orientation: are Y and X exchanged, then which of them are reversed?
+_TURNS = {
+    1: (False, ""), 2: (False, "X"), 3: (False, "YX"), 4: (False, "Y"),
+    5: (True, ""), 6: (True, "X"), 7: (True, "YX"), 8: (True, "Y"),
+}  # fmt: skip
+
+
+def upright(image: TiffImage) -> Any:
+    """A view of the pixels with rows and columns as they are to be shown.
+
+    Raises `ImageFileError` if pixels are decoded on access, of which there is no such view.
+    """
+    exchanged, reverse = _TURNS[image.orientation]
+    if (exchanged or reverse) and not isinstance(image.data, np.ndarray):
+        raise ImageFileError(
+            "a large compressed TIFF file that is turned by its orientation tag cannot become "
+            "OME-Zarr here; write a .tif file"
+        )
+    y, x = image.axes.index("Y"), image.axes.index("X")
+    data = np.swapaxes(image.data, y, x) if exchanged else image.data
+    axes = tuple(image.axes.index(letter) for letter in reverse)
+    return np.flip(data, axes) if axes else data
 
 
 def _axis(letter: str, unit: str | None) -> dict[str, str]:
@@ -167,14 +234,20 @@ def as_tiff_description(image: ZarrImage) -> TiffImage:
     return TiffImage(image.data, image.axes, options)
 
 
+def _size_in_ome(axis: str, scale: float, unit: str | None) -> dict[str, Any]:
+    """Attributes of OME-XML for the size of pixels along an axis, none if it is not positive."""
+    key = {"T": "TimeIncrement", "C": None}.get(axis, f"PhysicalSize{axis}")
+    # Without a unit, OME-TIFF would assume micrometres and seconds.
+    symbol = unit_symbol(unit) or (None if axis == "T" else _PIXEL)
+    if key and symbol and _is_size(scale) and (symbol != _PIXEL or scale != 1):
+        return {key: scale, f"{key}Unit": symbol}
+    return {}
+
+
 def _ome_metadata(image: ZarrImage) -> dict[str, Any]:
     metadata: dict[str, Any] = {"axes": image.axes}
     for axis, scale, unit in zip(image.axes, image.scale, image.units, strict=True):
-        key = {"T": "TimeIncrement", "C": None}.get(axis, f"PhysicalSize{axis}")
-        # Without a unit, OME-TIFF would assume micrometres and seconds.
-        symbol = unit_symbol(unit) or (None if axis == "T" else _PIXEL)
-        if key and symbol and (symbol != _PIXEL or scale != 1):
-            metadata |= {key: scale, f"{key}Unit": symbol}
+        metadata |= _size_in_ome(axis, scale, unit)
     axis_c = image.channel_axis
     if axis_c is not None and len(image.channels) == image.data.shape[axis_c]:
         metadata["Channel"] = {"Name": [n or f"{i}" for i, n in enumerate(image.channel_names)]}
