@@ -18,7 +18,7 @@ from skimage import data, restoration, transform
 
 from napari_rednet import NoiseModel
 from napari_rednet.engine.channel import grain_of
-from napari_rednet.io.files import read_planes
+from napari_rednet.io import read_planes
 from napari_rednet.noise import NoiseLevels
 
 Image = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from napari_rednet.batch import plan_batch
 from napari_rednet.batch.planning import is_pattern
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import has_image_name
+from napari_rednet.io import has_image_name
 
 
 def make(folder, *names):

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import napari_rednet as nr
 from napari_rednet.cli import app
-from napari_rednet.io.files import read_planes
+from napari_rednet.io import read_planes
 from napari_rednet.sample_data import chromosomes, chromosomes_layer, sample_path
 
 

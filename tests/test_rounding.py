@@ -7,7 +7,7 @@ import tifffile
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.io.files import read_image
+from napari_rednet.io import read_image
 from tests.conftest import small_model
 from tests.test_cli import call
 

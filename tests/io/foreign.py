@@ -6,7 +6,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from napari_rednet.io.files import image_writer, read_image
+from napari_rednet.io import image_writer, read_image
 
 TYPES = {2: (1, "s"), 3: (2, "H"), 4: (4, "I"), 5: (8, "II")}
 OFFSETS = (273, 324, 513)

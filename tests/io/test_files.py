@@ -8,7 +8,7 @@ from tests.test_cli import call
 
 import napari_rednet as nr
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import described_for, image_writer, is_image, read_image, remark_on
+from napari_rednet.io import described_for, image_writer, is_image, read_image, remark_on
 
 PIXELS = {"PhysicalSizeX": 0.3, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.3}
 

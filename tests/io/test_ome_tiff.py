@@ -11,7 +11,7 @@ from tests.io.foreign import copied, gray_tags, raw_tiff
 from tests.test_cli import call
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import image_writer, read_image
+from napari_rednet.io import image_writer, read_image
 
 GRAY = data.camera()[:40, :48]
 STACK = np.stack([GRAY, GRAY[::-1], GRAY[:, ::-1]])

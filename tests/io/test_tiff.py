@@ -8,7 +8,8 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.tiff import read_tiff, tiff_writer, writing
+from napari_rednet.io.tiff import image as image_module
+from napari_rednet.io.tiff import read_tiff, tiff_writer
 
 STACK = np.arange(2 * 3 * 20 * 24, dtype=np.uint16).reshape(2, 3, 20, 24)
 
@@ -150,7 +151,7 @@ def test_a_full_disk_is_known_before_the_work(tmp_path, monkeypatch):
     tifffile.imwrite(path, STACK, photometric="minisblack")
     image = read_tiff(path)
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(image_module.shutil, "disk_usage", lambda _: usage)
     with (
         pytest.raises(ImageFileError, match="bytes are needed, 100 are free"),
         tiff_writer(tmp_path / "out.tif", image),
@@ -165,7 +166,7 @@ def test_a_disk_that_fills_up_meanwhile_is_an_error(tmp_path, monkeypatch):
 
     path = tmp_path / "in.tif"
     tifffile.imwrite(path, STACK, photometric="minisblack")
-    monkeypatch.setattr(writing.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(image_module.os, "posix_fallocate", full, raising=False)
     with (
         pytest.raises(ImageFileError, match="No space left"),
         tiff_writer(tmp_path / "out.tif", read_tiff(path)),

@@ -13,7 +13,7 @@ from skimage import data
 from tests.io.foreign import copied, gray_tags, raw_tiff, seen
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import described_for, image_writer, read_image
+from napari_rednet.io import described_for, image_writer, read_image
 
 pytest.importorskip("imagecodecs")
 COLOURS = data.astronaut()[:96, :128]

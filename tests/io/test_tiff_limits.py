@@ -14,7 +14,7 @@ from tests.io.foreign import gray_tags, ome_xml, raw_tiff
 from tests.test_cli import call
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import read_image
+from napari_rednet.io import read_image
 
 PIXELS = (np.arange(12 * 16) % 200 + 1).astype(np.uint8).reshape(12, 16)
 # Small images may take as much as their pixels when they are decoded, and no more.

@@ -16,7 +16,7 @@ from tests.io.foreign import copied, gray_tags, ome_xml, raw_tiff, write_pages
 from tests.test_cli import call
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import read_image
+from napari_rednet.io import read_image
 
 HEIGHT, WIDTH = 12, 16
 

@@ -8,7 +8,7 @@ from tests.io.foreign import ome_xml, write_pages
 from tests.test_cli import call
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import count_images, read_image
+from napari_rednet.io import count_images, read_image
 
 VALUES = (np.arange(4 * 2 * 12 * 16) % 251).astype(np.uint8).reshape(4, 2, 12, 16)
 NAMES = [f"cells_Z{number}.ome.tif" for number in range(4)]

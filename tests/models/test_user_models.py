@@ -21,10 +21,10 @@ from napari_rednet.models import (
     load_model_for,
     on_change,
     read_model,
-    user_models,
+    registry,
     user_models_folder,
 )
-from napari_rednet.models.user_models import check_name
+from napari_rednet.models.registry import check_name
 
 GOOD = string.ascii_letters + string.digits + "äßж_-. "
 good_names = st.text(GOOD, min_size=1, max_size=60).filter(
@@ -229,7 +229,7 @@ def test_unknown_models_are_neither_renamed_nor_removed(tiny_model, name):
 
 
 def test_listeners_are_told(tiny_model, monkeypatch):
-    monkeypatch.setattr(user_models, "_listeners", set())
+    monkeypatch.setattr(registry, "_listeners", set())
     told = []
     on_change(lambda: told.append(names()))
     nr.add_model(tiny_model)

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import (
+from napari_rednet.io import (
     NAMES,
     ZARR_SUFFIX,
     Missing,

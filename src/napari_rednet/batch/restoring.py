@@ -20,7 +20,7 @@ from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ImageFileError
 from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
 from napari_rednet.execution.chunks import chunks_of
-from napari_rednet.io.files import (
+from napari_rednet.io import (
     OpenImage,
     can_be_continued,
     described_for,

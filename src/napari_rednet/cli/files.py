@@ -29,11 +29,11 @@ from napari_rednet.console import console, run_with_bar, say
 from napari_rednet.engine.channel import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
-from napari_rednet.io.files import Missing, names_image
+from napari_rednet.io import Missing, names_image
 
 if TYPE_CHECKING:
     from napari_rednet.batch import BatchStatus, Existing, Figures, Prepared, Work
-    from napari_rednet.io.files import OpenImage
+    from napari_rednet.io import OpenImage
 
 INTERRUPTED = 130
 """The exit code after Ctrl+C."""
@@ -201,7 +201,7 @@ def _in_and_out(paths: list[Path]) -> tuple[Path, Path]:
 def _files_of(source: Path, target: Path, places: Places) -> list[BatchFile]:
     """The image of a file, or all its images; checks the paths before any work."""
     from napari_rednet.batch.planning import numbered
-    from napari_rednet.io.files import count_images
+    from napari_rednet.io import count_images
 
     _check_source(source)
     number, missing = places.numbers, places.about_missing
@@ -235,7 +235,7 @@ def _restore_single(file: BatchFile, work: Work, places: Places) -> None:
 
 @contextmanager
 def _said_how_to_go_on(target: Path, *, quiet: bool) -> Iterator[None]:
-    from napari_rednet.io.files import can_be_continued
+    from napari_rednet.io import can_be_continued
 
     try:
         yield
@@ -247,7 +247,7 @@ def _said_how_to_go_on(target: Path, *, quiet: bool) -> Iterator[None]:
 
 def _check_single(source: Path, target: Path, places: Places) -> None:
     """Check both paths before any work."""
-    from napari_rednet.io.files import can_be_continued, check_output_name, check_places
+    from napari_rednet.io import can_be_continued, check_output_name, check_places
 
     check_output_name(target)
     if not target.parent.is_dir():
@@ -268,7 +268,7 @@ def _check_source(source: Path) -> None:
 
 def _stands_for_several(source: Path) -> bool:
     from napari_rednet.batch.planning import is_pattern
-    from napari_rednet.io.files import is_image
+    from napari_rednet.io import is_image
 
     if source.is_dir():
         return not is_image(source)

@@ -12,7 +12,7 @@ from napari_rednet.cli.files import Places, restore
 from napari_rednet.cli.options import FILE_OPTIONS, reported_errors, typed
 from napari_rednet.console import printed_warnings
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.io.files import read_mask
+from napari_rednet.io import read_mask
 from napari_rednet.options import OPTIONS
 from napari_rednet.tasks import Verb
 

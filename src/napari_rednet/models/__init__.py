@@ -3,17 +3,15 @@
 from napari_rednet.models.model import Model, read_model
 from napari_rednet.models.registry import (
     ModelInfo,
+    add_model,
     list_models,
     load_model,
     load_model_for,
-    user_models_folder,
-)
-from napari_rednet.models.user_models import (
-    add_model,
     on_change,
     remove_model,
     rename_model,
     user_model_file,
+    user_models_folder,
 )
 
 __all__ = [

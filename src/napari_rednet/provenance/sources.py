@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.io.files import TIFF_SUFFIXES, ZARR_SUFFIX, read_image
+from napari_rednet.io import TIFF_SUFFIXES, ZARR_SUFFIX, read_image
 from napari_rednet.io.tiff import TiffImage, colour_options
 
 TakenAs = Literal["planes", "channels", "colours"]

@@ -16,7 +16,7 @@ from napari_rednet.engine.channel import measure_range
 from napari_rednet.engine.degradations import NoiseCorruption, evened_weights
 from napari_rednet.engine.noise_map import smooth_signal, told_noise
 from napari_rednet.errors import TrainingError
-from napari_rednet.io.files import read_planes
+from napari_rednet.io import read_planes
 from napari_rednet.noise import fit_noise
 from napari_rednet.training.loop import Batch
 

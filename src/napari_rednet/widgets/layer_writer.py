@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import ZARR_SUFFIX, OpenImage, described_for, image_writer
+from napari_rednet.io import ZARR_SUFFIX, OpenImage, described_for, image_writer
 from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
 from napari_rednet.io.ome_zarr.conversion import likely_letters, unit_name
 from napari_rednet.io.tiff import TiffImage

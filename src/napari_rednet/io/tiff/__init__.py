@@ -1,11 +1,8 @@
 """TIFF and OME-TIFF in and out, with axes, resolution and metadata."""
 
-from napari_rednet.io.tiff.colours import colour_options
-from napari_rednet.io.tiff.image import TiffDescription, TiffImage
+from napari_rednet.io.tiff.image import TiffDescription, TiffImage, colour_options, tiff_writer
 from napari_rednet.io.tiff.planes import Missing
-from napari_rednet.io.tiff.reading import count_images, read_tiff
-from napari_rednet.io.tiff.sets import first_file
-from napari_rednet.io.tiff.writing import tiff_writer
+from napari_rednet.io.tiff.reading import count_images, first_file, read_tiff
 
 __all__ = [
     "SUFFIXES",

@@ -1,4 +1,4 @@
-"""Which planes of an image are really in its file, and the image without the others."""
+"""Which images a TIFF file has, and which of their planes are really there."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _FEW, _MANY = 2**16, 2**28
 _MOST_NAMED = 3
 # More planes than this are not believed if a file does not hold them.
 _MOST_PLANES = 2**20
+# Pictures that scanners of slides store beside the image.
+_BESIDE = ("Thumbnail", "Label", "Macro", "Map", "Overview")
 
 
 @dataclass(frozen=True)
@@ -249,3 +251,45 @@ def _missing_files(file: tifffile.TiffFile) -> list[str]:
     folder = Path(file.filehandle.dirname)
     names = dict.fromkeys(part.get("FileName") for part in root.iter() if part.get("FileName"))
     return [name for name in names if name and not (folder / name).exists()]
+
+
+def images_of(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """Images of a file in full resolution, without masks and small copies.
+
+    A file that has nothing else, such as a camera's raw file, has its image in a SubIFD. Raises
+    `ValueError` if the file has no image.
+    """
+    # tifffile makes a list of all planes that an OME description counts.
+    check_count(max(_plane_counts(file.ome_metadata or ""), default=0))
+    if not file.series:
+        raise ValueError("it has no image")
+    full = [series for series in file.series if not _is_beside(series)]
+    own = [series for series in full if not series.keyframe.is_subifd]
+    images = own or full or list(file.series)
+    # Each file of a set describes all its images: those that begin here are meant.
+    return [series for series in images if _begins_in(file, series)] or images
+
+
+def _begins_in(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    if not series.is_multifile and series.keyframe.parent is file:
+        return True
+    first = next(page for page in series if page is not None)
+    return bool(first.parent.filehandle.path == file.filehandle.path)
+
+
+def _is_beside(series: tifffile.TiffPageSeries) -> bool:
+    page = series.keyframe
+    is_picture = series.kind != "ome" and series.name in _BESIDE
+    return page.is_reduced or page.is_mask or is_picture
+
+
+def _plane_counts(xml: str) -> Iterator[int]:
+    """How many planes each part of an OME description declares."""
+    try:
+        root = ET.fromstring(xml)  # noqa: S314 (tifffile parses it as well)
+    except ET.ParseError:
+        return
+    for pixels in root.findall("{*}Image/{*}Pixels"):
+        yield math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT")
+        for data in pixels.findall("{*}TiffData"):
+            yield int(data.get("PlaneCount") or data.get("NumPlanes") or 1)

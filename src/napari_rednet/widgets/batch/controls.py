@@ -16,7 +16,7 @@ from napari.viewer import Viewer
 
 from napari_rednet.batch import BatchFile
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.files import OpenImage, read_image
+from napari_rednet.io import OpenImage, read_image
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch.run import Order
 from napari_rednet.widgets.restore.noise_controls import (

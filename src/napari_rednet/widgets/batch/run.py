@@ -24,7 +24,7 @@ from napari_rednet.batch import (
     write_report,
 )
 from napari_rednet.errors import ImageFileError, RednetError
-from napari_rednet.io.files import names_image, read_mask
+from napari_rednet.io import names_image, read_mask
 from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:

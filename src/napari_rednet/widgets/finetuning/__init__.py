@@ -166,7 +166,7 @@ class FineTuneWidget(RunningWidget):
         """The new model, under the name typed in the controls."""
         if self._model is None:
             raise ValueError("there is no new model yet")
-        from napari_rednet.models.user_models import check_name
+        from napari_rednet.models.registry import check_name
 
         return replace(self._model, name=check_name(self.controls.model_name.value.strip()))
 

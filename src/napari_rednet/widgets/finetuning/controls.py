@@ -169,7 +169,7 @@ class FineTuneControls(Container):
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `prepare_fine_tuning`; a `ValueError` is worded for the user."""
-        from napari_rednet.models.user_models import check_name
+        from napari_rednet.models.registry import check_name
 
         target = self._chosen_target
         in_steps = self.unit.value == STEPS
