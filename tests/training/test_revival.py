@@ -2,6 +2,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.conftest import random_network, seeded
 
 from napari_rednet.engine.network import NetworkConfig
@@ -62,3 +64,16 @@ def test_a_dead_layer_hands_on_what_it_gets():
     for before, after in pairwise(maps[:7]):
         pair = torch.stack([before.flatten(), after.flatten()])
         assert torch.corrcoef(pair)[0, 1] > 0.9
+
+
+@given(st.integers(0, 2**31))
+@settings(deadline=None)
+def test_new_kernels_are_not_larger_than_others(seed):
+    """Nor those that would make nothing but negative values, which no factor makes large."""
+    # Hardly any structure: the sum of a kernel decides whether it is closed.
+    net = network(False)
+    inputs = 1 + 0.01 * torch.rand((2, 1, 16, 16), generator=seeded(seed))
+    kill(net, ("conv", 2), slice(0, 6))
+    largest = max(float(p.detach().abs().max()) for p in net.parameters())
+    revive(net, inputs, seeded(seed + 1))
+    assert max(float(p.detach().abs().max()) for p in net.parameters()) < 30 * largest

@@ -49,8 +49,10 @@ def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
                 sizes = _output(layer, x).square().mean().sqrt().expand(len(which))
             else:
                 _randomize(layer, which, generator)
+                # Of inputs that are never negative, some kernels make nothing but negative values.
+                _scale(layer, which & _is_dead(_output(layer, x)), -torch.ones(len(which)))
                 sizes = _sizes(_output(layer, x))
-            _scale(layer, which, level / sizes.clamp(min=1e-12))
+            _scale(layer, which, (level / sizes).nan_to_num(0.0, 0.0))
             found = _output(layer, x)
         done.append(found)
         x = found if added is None else found + added
