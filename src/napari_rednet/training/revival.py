@@ -13,6 +13,7 @@ from napari_rednet.engine.network import RedNet, deconvolve
 
 _SMALL = 0.05
 _RANDOM = 0.1
+_MOST = 2.0
 
 
 @torch.no_grad()
@@ -52,7 +53,8 @@ def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
                 # Of inputs that are never negative, some kernels make nothing but negative values.
                 _scale(layer, which & _is_dead(_output(layer, x)), -torch.ones(len(which)))
                 sizes = _sizes(_output(layer, x))
-            _scale(layer, which, (level / sizes).nan_to_num(0.0, 0.0))
+            # Where what was drawn nearly cancels, a weaker map does.
+            _scale(layer, which, (level / sizes).nan_to_num(0.0, 0.0).clamp(max=_MOST))
             found = _output(layer, x)
         done.append(found)
         x = found if added is None else found + added
