@@ -24,7 +24,7 @@ BELOW = {
     "sample_data": "engine",
     "models": "engine errors tasks",
     "execution": "engine errors noise",
-    "arguments": "engine execution psf models",
+    "arguments": "engine execution models options psf",
     "masks": "engine execution",
     "restoration": "arguments engine execution masks noise psf",
     "quality": "arguments engine execution grain",
@@ -32,7 +32,7 @@ BELOW = {
     "finetuning": "arguments engine errors execution io restoration tasks training models",
     "provenance": "io tasks",
     "batch": "arguments engine errors execution io restoration tasks models",
-    "console": "execution",
+    "console": "batch execution",
     "demo": "console engine errors io restoration sample_data",
     "cli": "arguments batch console demo engine errors execution finetuning io models options psf "
     "tasks training",

@@ -13,11 +13,10 @@ import tifffile
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet import restoration
+from napari_rednet import console, restoration
 from napari_rednet.batch import BatchFile, Outcome
 from napari_rednet.batch.record import RECORD
-from napari_rednet.cli import files
-from napari_rednet.cli.files import BatchBars
+from napari_rednet.console import BatchBars
 from napari_rednet.engine.channel import measure_range
 from tests.conftest import small_model
 from tests.test_cli import call
@@ -277,7 +276,7 @@ class Status:
 
 
 def test_bars_leave_what_is_skipped_out_of_the_remaining_time(monkeypatch):
-    monkeypatch.setattr(files, "say", lambda *_, **__: None)
+    monkeypatch.setattr(console, "say", lambda *_, **__: None)
     with BatchBars(4, quiet=False) as bars:
         whole = bars._bars.tasks[0]
         for status in (Status(1), Status(1, outcome="skipped"), Status(2), Status(2, 30, 60)):

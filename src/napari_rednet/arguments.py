@@ -1,4 +1,4 @@
-"""Checks of the user's arguments before any work, and the settings of channels that follow."""
+"""Checks of what users pass, before any work starts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_rednet.engine.channel import IntensityRange, NoiseModel
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.execution import MaskedImage, is_dask
+from napari_rednet.options import DEFECTS, SCALES
 from napari_rednet.psf import check_center
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from napari_rednet.engine.images import PointSpread
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.engine.inpainting import Inpainter
-    from napari_rednet.engine.planes import ChannelSettings
-    from napari_rednet.execution.samples import Samples
     from napari_rednet.models import Model
 
     ModelLike = str | os.PathLike[str] | Model
@@ -36,10 +35,6 @@ if TYPE_CHECKING:
 Noise = float | NoiseModel
 Memory = int | str
 
-SCALES = (2, 3, 4)
-"""The factors of super-resolution that the models are trained for."""
-DEFECTS = ("repair", "keep")
-"""Treatments of hot and dead pixels before the network sees them."""
 _LEAST_MEMORY = 500_000_000
 NOISY, SHARP = 0.25, 0.75
 """Thresholds for hot and dead pixels, as shares of the range: for recordings, and for sharp images,
@@ -335,17 +330,3 @@ CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
 def outlier_share(defects: Any, share: float) -> float | None:
     """The threshold of outliers; None if `defects`, an argument of a verb, says to keep them."""
     return share if check_defects(defects) else None
-
-
-def by_range(samples: Samples, _channel: int) -> ChannelSettings:
-    """Settings with the intensity range measured in the samples of a channel."""
-    from napari_rednet.engine.planes import ChannelSettings
-
-    return ChannelSettings(samples.range)
-
-
-def as_coded(_samples: Samples, _channel: int) -> ChannelSettings:
-    """Settings with the range 0 to 255: quantisation steps of JPEG are in gray levels."""
-    from napari_rednet.engine.planes import ChannelSettings
-
-    return ChannelSettings(IntensityRange(0, 255))

@@ -67,6 +67,10 @@ class Option:
     control: Number | Choice | Tick | None = None
 
 
+SCALES = (2, 3, 4)
+"""The factors of super-resolution that the models are trained for."""
+DEFECTS = ("repair", "keep")
+"""What may be done to hot and dead pixels before the network sees them."""
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "scale": Option(
@@ -76,7 +80,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
                 "Scale",
                 "How many pixels each pixel becomes along Y and along X. The result lies where the "
                 "image lies: its pixels are smaller.",
-                (("×2", 2), ("×3", 3), ("×4", 4)),
+                tuple((f"×{scale}", scale) for scale in SCALES),
             ),
         ),
         "mask": Option(
@@ -134,7 +138,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
                 "the mean of their neighbours before the network sees them. Without it, they "
                 "spread.",
                 "repair",
-                ("repair", "keep"),
+                DEFECTS,
             ),
         ),
         "dtype": Option(

@@ -23,7 +23,7 @@ from napari_rednet.io import image_writer, read_image
 from napari_rednet.io.ome_zarr import as_zarr_description
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets import BatchWidget
-from napari_rednet.widgets.batch.controls import read_layer_image
+from napari_rednet.widgets.layer_files import read_layer_image
 from napari_rednet.widgets.shared.controls import FROM_FILE
 
 LONG = 60_000

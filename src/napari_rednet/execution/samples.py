@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_rednet.engine.channel import IntensityRange, NoiseModel, dark_level, measure_range
 from napari_rednet.engine.outliers import REACH, OutlierLimits, find_outliers, without_outliers
-from napari_rednet.engine.planes import ReadWindow, WriteWindow
+from napari_rednet.engine.planes import ChannelSettings, ReadWindow, WriteWindow
 from napari_rednet.noise import fit_noise
 
 Parts = Sequence[npt.NDArray[Any]]
@@ -150,3 +150,13 @@ class RepairedPlane:
             self._counted |= written
         if written:
             self._count(len(written))
+
+
+def by_range(samples: Samples, _channel: int) -> ChannelSettings:
+    """Settings with the intensity range measured in the samples of a channel."""
+    return ChannelSettings(samples.range)
+
+
+def as_coded(_samples: Samples, _channel: int) -> ChannelSettings:
+    """Settings with the range 0 to 255: quantisation steps of JPEG are in gray levels."""
+    return ChannelSettings(IntensityRange(0, 255))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_rednet.arguments import Noise, as_coded, by_range, noise_per_channel
+from napari_rednet.arguments import Noise, noise_per_channel
 from napari_rednet.engine.channel import PERCENTILES, IntensityRange, NoiseModel, measure_range
 from napari_rednet.engine.degradations import (
     CORRUPTIONS,
@@ -26,6 +26,7 @@ from napari_rednet.engine.images import evenly
 from napari_rednet.engine.network import RedNet
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.streaming import NetworkRunner
+from napari_rednet.execution.samples import as_coded, by_range
 from napari_rednet.finetuning.examples import (
     Example,
     FloatArray,

@@ -8,9 +8,7 @@ import numpy as np
 
 from napari_rednet.arguments import (
     SHARP,
-    as_coded,
     as_image,
-    by_range,
     check_options,
     check_out,
     check_rgb,
@@ -18,6 +16,7 @@ from napari_rednet.arguments import (
 )
 from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Steps, drain
+from napari_rednet.execution.samples import as_coded, by_range
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike

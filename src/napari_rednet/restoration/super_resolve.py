@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from napari_rednet.arguments import (
     SHARP,
     as_image,
-    by_range,
     check_options,
     check_out,
     check_rgb,
@@ -16,6 +15,7 @@ from napari_rednet.arguments import (
 )
 from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Steps, drain
+from napari_rednet.execution.samples import by_range
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike

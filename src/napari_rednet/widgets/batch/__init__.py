@@ -12,9 +12,10 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_rednet.tasks import VERBS
-from napari_rednet.widgets.batch.controls import BatchControls, FileImage, add_files, read_files
+from napari_rednet.widgets.batch.controls import BatchControls
 from napari_rednet.widgets.batch.run import BatchRun
 from napari_rednet.widgets.batch.table import FileTable
+from napari_rednet.widgets.layer_files import FileImage, add_files, read_files
 from napari_rednet.widgets.shared import model_chosen, models_changed
 from napari_rednet.widgets.shared.controls import Choices, find_choices
 from napari_rednet.widgets.shared.docks import RunningWidget, Scrolling, clock, shown_errors

@@ -260,8 +260,9 @@ def _text(value: float | str) -> str:
     """Typed text as it is; a number with three digits, since no more are known of noise."""
     if isinstance(value, str):
         return value
-    digits = 0 if value == 0 else math.floor(math.log10(abs(value)))
-    return f"{value:.{max(0, 2 - digits)}f}" if value else "0"
+    if value == 0:
+        return "0"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
 def _model(channel: str, values: dict[str, float | str]) -> NoiseModel:

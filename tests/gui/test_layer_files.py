@@ -12,7 +12,7 @@ from npe2 import PluginManager
 from skimage import data
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.widgets.batch.controls import read_layer_image
+from napari_rednet.widgets.layer_files import read_layer_image
 
 SUFFIXES = [".ome.tif", ".ome.zarr"]
 BITS = (8, 16, 32, 64)
