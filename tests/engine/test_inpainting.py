@@ -160,3 +160,24 @@ def test_a_plane_without_a_mask_is_refused(noisy_camera):
     )
     with pytest.raises(ValueError, match="needs a mask"):
         list(Inpainter(Restorer(IDLE, CPU)).restore(plane))
+
+
+def test_a_window_without_holes_is_done_at_once():
+    image, mask = case(24, 20, 0)
+    target = np.zeros_like(image)
+
+    def write(rows, columns, values):
+        target[rows, columns] = values
+
+    plane = Plane(
+        image.shape,
+        image.dtype,
+        lambda rows, columns: image[rows, columns],
+        write,
+        ChannelSettings(SCALE),
+        lambda rows, columns: mask[rows, columns],
+    )
+    inpainter = Inpainter(Restorer(BUSY, CPU, dtype=torch.float32))
+    window = slice(4, 10), slice(8, 20)
+    assert list(inpainter.restore_window(plane, *window)) == [6 * 12]
+    np.testing.assert_array_equal(target[window], image[window])

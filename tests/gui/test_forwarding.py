@@ -6,6 +6,7 @@ import pytest
 import napari_rednet as nr
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.restore import parameter_menu
+from napari_rednet.widgets.shared.controls import Choices
 
 # What the layer says, and what machines are asked for elsewhere.
 NO_CONTROL = {"channel_axis", "rgb", "progress", "out", "tile", "memory"}
@@ -150,6 +151,15 @@ def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notification
     action(widget.menu, "Apply to files…").trigger()
     assert notifications() == ["the mask of all files may be a Labels layer; 'outline' is none"]
     assert controls.mask.value == "dead and hot pixels"
+
+
+def test_a_model_is_taken_over_when_it_is_known(dock):
+    """Models are looked for in the background where that takes seconds."""
+    controls = dock("Batch").controls
+    controls.adopt("denoise", {"model": "my cells"})
+    assert controls.model.value == "fast"
+    controls.offer(Choices([("fast", "fast"), ("my cells", "my cells")], ["auto"]))
+    assert controls.model.value == "my cells"
 
 
 def action(menu, text):

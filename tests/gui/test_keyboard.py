@@ -3,7 +3,8 @@
 from itertools import pairwise
 
 from npe2 import PluginManifest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -129,3 +130,30 @@ def test_the_hint_is_the_first_that_tab_reaches(make_napari_viewer, qtbot):
     widget.hint.open_button.setFocus()
     qtbot.keyClick(widget.hint.open_button, Qt.Key.Key_Space)
     assert len(viewer.layers) == 2
+
+
+def test_the_wheel_changes_only_what_has_the_focus(make_napari_viewer, qtbot, noisy):
+    """It is for scrolling, and the mouse happens to be over a control."""
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(noisy)
+    viewer.window._qt_window.activateWindow()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
+    strength, other = widget.option["strength"], widget.common.device.native
+    other.setFocus()
+    qtbot.waitUntil(other.hasFocus, timeout=LONG)
+    turn_wheel(strength.native)
+    assert strength.value == 1
+    strength.native.setFocus()
+    qtbot.waitUntil(strength.native.hasFocus, timeout=LONG)
+    turn_wheel(strength.native)
+    assert strength.value > 1
+
+
+def turn_wheel(control):
+    place = QPointF(control.rect().center())
+    up, none = QPoint(0, 120), Qt.KeyboardModifier.NoModifier
+    buttons, phase = Qt.MouseButton.NoButton, Qt.ScrollPhase.NoScrollPhase
+    event = QWheelEvent(
+        place, control.mapToGlobal(place), QPoint(), up, buttons, none, phase, False
+    )
+    QApplication.sendEvent(control, event)

@@ -375,3 +375,14 @@ def test_doubts_are_told_in_words(measured):
     for image, words in ((np.full((99, 99), 255), "saturated?"), (np.zeros((3, 3)), "Too few")):
         levels = nr.noise_levels(image)
         assert words in describe_fit(levels, levels.fit())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1004.3, "1004"), (100.34, "100"), (20.613, "20.6"), (0.012345, "0.0123"), (0.0, "0")],
+)
+def test_no_more_digits_are_shown_than_are_known(viewer, dock, value, text):
+    noise = dock("Denoise").noise
+    noise.show([nr.NoiseModel(gain=value, read_noise=1.0)])
+    assert noise.fields["gain"].value == text
+    assert noise.shown_models()[0].gain == value

@@ -470,3 +470,11 @@ def test_a_log_that_cannot_be_written_does_not_end_a_training(tmp_path):
     with pytest.warns(UserWarning, match=r"log.csv.*the training goes on, without it"):
         statuses = list(make_trainer(CONFIG, tmp_path).run())
     assert statuses[-1].fraction == 1
+
+
+def test_the_network_is_looked_after_at_each_check():
+    looked_at = []
+    trainer = make_trainer(CONFIG, tend=looked_at.append)
+    statuses = list(trainer.run())
+    assert len(statuses) > 1
+    assert looked_at == [trainer.network] * len(statuses)
