@@ -198,7 +198,7 @@ def test_each_task_gives_what_its_function_gives(widget, folder, press, task, ve
 def test_typed_noise_and_a_mask_from_a_file_are_used(widget, folder, press):
     controls = filled(widget, folder).controls
     controls.pattern.value = "a.tif"
-    controls.noise.value, controls.noise_fields["read_noise"].value = "typed", "30"
+    controls.noise.value, controls.noise_fields["read_noise"].value = "manual", "30"
     press(widget)
     check_results(folder, ["a.tif"], noise=30)
     filled(widget, folder, "inpaint")

@@ -75,7 +75,7 @@ def test_a_batch_is_told_the_noise_that_was_typed(dock, tmp_path, verb):
     controls.source.value = controls.results.value = tmp_path
     assert controls.order().arguments["noise"] is None
     assert controls.noise_fields["gain"].native.isHidden()
-    controls.noise.value = "typed"
+    controls.noise.value = "manual"
     assert not controls.noise_fields["gain"].native.isHidden()
     with pytest.raises(ValueError, match="Read noise must be a number, got ''"):
         controls.order()
@@ -107,7 +107,7 @@ def test_a_batch_has_presets(dock, tmp_path, monkeypatch):
     controls = dock("Batch").controls
     before = controls.parameters()
     controls.task.value, controls.option["strength"].value = "denoise", 1.5
-    controls.noise.value, controls.noise_fields["read_noise"].value = "typed", "7"
+    controls.noise.value, controls.noise_fields["read_noise"].value = "manual", "7"
     controls.pattern.value = "*.tif"
     monkeypatch.setattr(parameter_menu, "ask_name", lambda *_: "my camera")
     action(controls.menu, "Save as preset…").trigger()

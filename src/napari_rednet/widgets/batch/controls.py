@@ -14,6 +14,8 @@ from napari.layers import Labels
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch.run import Order
 from napari_rednet.widgets.restore.noise_controls import (
+    AUTOMATIC,
+    MANUAL,
     make_noise_fields,
     noise_of_fields,
     show_what_empty_means,
@@ -31,7 +33,6 @@ from napari_rednet.widgets.shared.controls import (
 from napari_rednet.widgets.shared.persistence import Parameters, read_controls, write_controls
 from napari_rednet.widgets.shared.style import ALIGNED_LABELS
 
-MEASURED, TYPED = "measured in each image", "typed"
 IN_A_FILE = "from a file"
 EXISTING = MappingProxyType(
     {
@@ -112,7 +113,7 @@ class BatchControls(Container):
             chosen = self.psf.psf()
             known |= {"psf": chosen.array, "center": chosen.center}
         if "noise" in options:
-            is_typed = self.noise.value == TYPED
+            is_typed = self.noise.value == MANUAL
             known["noise"] = noise_of_fields(self.noise_fields) if is_typed else None
         if "mask" in options:
             known["mask"] = self._mask()
@@ -162,7 +163,7 @@ class BatchControls(Container):
         self.task.value = verb
         write_controls(self.remembered(), {n: v for n, v in parameters.items() if n != "noise"})
         self._models.want(parameters)
-        self.noise.value = TYPED if noise else MEASURED
+        self.noise.value = MANUAL if noise else AUTOMATIC
         for name, value in (noise or [{}])[0].items():
             self.noise_fields[name].value = repr(value)
         mask = parameters.get("mask")
@@ -221,9 +222,9 @@ class BatchControls(Container):
         self.noise = ChoiceBox(
             name="noise",
             label="Noise",
-            choices=[MEASURED, TYPED],
-            tooltip="measured in each image: by itself, each channel too. typed: the values below "
-            "for all images, such as those of the camera.",
+            choices=[AUTOMATIC, MANUAL],
+            tooltip="automatic: estimated in each image and channel. manual: the values below are "
+            "used for all, such as those of the camera.",
         )
         self.noise_fields = make_noise_fields()
         show_what_empty_means(self.noise_fields, "type it")
@@ -249,7 +250,7 @@ class BatchControls(Container):
         options = VERBS[self.task.value].options
         self.noise.visible = "noise" in options
         for number in self.noise_fields.values():
-            number.visible = "noise" in options and self.noise.value == TYPED
+            number.visible = "noise" in options and self.noise.value == MANUAL
         self.mask.visible = "mask" in options
         self.mask_file.visible = "mask" in options and self.mask.value == IN_A_FILE
         self.psf.show(is_used="psf" in options)
