@@ -34,7 +34,7 @@ from benchmarks.common import (
 )
 from benchmarks.quality import Data, Ensemble, Limit, image_paths
 from napari_rednet import denoise
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 
 ColorImage = npt.NDArray[np.float32]
 Method = Callable[[ColorImage, float], ColorImage]

@@ -24,7 +24,7 @@ from rich.progress import track
 from rich.table import Table as RichTable
 
 from napari_rednet import __version__
-from napari_rednet.engine.devices import fast_dtype
+from napari_rednet.engine.network import fast_dtype
 from napari_rednet.models import load_model_for
 
 Item = TypeVar("Item")

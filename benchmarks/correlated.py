@@ -35,7 +35,7 @@ from benchmarks.common import (
 from benchmarks.quality import Limit
 from benchmarks.scenes import CAMERA, KINDS, PHOTONS, Image, Kind, TrueNoise, scenes, true_noise
 from napari_rednet import denoise
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 from napari_rednet.noise import fit_noise
 
 BLURS = (1.0, 2.0, 3.0)

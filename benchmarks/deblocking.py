@@ -32,7 +32,7 @@ from benchmarks.common import (
 )
 from benchmarks.quality import Data, Ensemble, Limit, clean_planes
 from napari_rednet import deblock
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 
 _QUALITIES = [10, 20, 30, 40]
 _WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.08)

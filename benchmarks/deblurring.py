@@ -35,7 +35,7 @@ from benchmarks.common import (
 from benchmarks.quality import Data, Ensemble, Limit, clean_planes, with_noise
 from napari_rednet import deblur
 from napari_rednet.engine.degradations import blur
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 from napari_rednet.psf import as_psf
 
 _STDS = [2.55, 7.65]

@@ -21,8 +21,7 @@ from matplotlib import pyplot as plt
 
 from benchmarks.common import Device, Out, Table, describe_machine, dtype_name, publish
 from napari_rednet.engine.degradations import NoiseCorruption
-from napari_rednet.engine.devices import resolve_device, training_dtype
-from napari_rednet.engine.network import NetworkConfig
+from napari_rednet.engine.network import NetworkConfig, resolve_device, training_dtype
 from napari_rednet.training import TrainingConfig, TrainingStatus
 from napari_rednet.training.batches import ImageFolder, PatchShape
 from napari_rednet.training.recipes import Recipe, RecipeTraining

@@ -23,7 +23,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from benchmarks.common import Device, Out, Table, describe_machine, publish, watched
 from benchmarks.quality import clean_planes, invariant_psnr, read_pairs, with_noise
 from napari_rednet import Model, denoise
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 from napari_rednet.finetuning import fine_tune
 from napari_rednet.models import load_model_for
 

@@ -34,8 +34,8 @@ from benchmarks.common import (
 from benchmarks.quality import Data, Ensemble, Limit, clean_planes
 from napari_rednet import inpaint
 from napari_rednet.engine.degradations import MASKS, draw_mask
-from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.inpainting import fill_holes
+from napari_rednet.engine.network import resolve_device
 
 Mask = npt.NDArray[np.bool_]
 Method = Callable[[Image, Mask], Image]

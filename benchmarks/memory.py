@@ -46,7 +46,7 @@ from benchmarks.common import (
     watched,
 )
 from napari_rednet import denoise_steps
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 from napari_rednet.models import load_model_for
 
 _BLOCK = 256

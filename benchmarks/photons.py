@@ -32,7 +32,7 @@ from benchmarks.correlated import BLURS, psnr
 from benchmarks.quality import Limit
 from benchmarks.scenes import Image, scenes
 from napari_rednet import NoiseModel, denoise
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 from napari_rednet.noise import fit_noise
 
 RATES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)

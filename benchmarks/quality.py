@@ -38,7 +38,7 @@ from benchmarks.common import (
 )
 from napari_rednet import denoise
 from napari_rednet.engine.degradations import add_noise
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 from napari_rednet.io import read_planes
 from napari_rednet.quality import score
 

@@ -28,7 +28,7 @@ from benchmarks.common import Device, Out, Table, describe_machine, dtype_name, 
 from benchmarks.executions import matrix_speeds
 from benchmarks.quality import invariant_psnr, read_pairs
 from napari_rednet import denoise
-from napari_rednet.engine.devices import resolve_device, training_dtype
+from napari_rednet.engine.network import resolve_device, training_dtype
 from napari_rednet.models import Model
 from napari_rednet.training.loop import LOG
 from napari_rednet.training.recipes import RecipeTraining, as_recipe, with_length

@@ -41,7 +41,7 @@ from benchmarks.common import (
     watched,
 )
 from napari_rednet import denoise
-from napari_rednet.engine.devices import fast_dtype, resolve_device
+from napari_rednet.engine.network import fast_dtype, resolve_device
 from napari_rednet.models import load_model_for
 
 _SIDE = 1000

@@ -41,8 +41,8 @@ from benchmarks.common import (
     watched,
 )
 from benchmarks.executions import EXECUTIONS, PLAIN, STREAM, Case
-from napari_rednet.engine.devices import fast_dtype, resolve_device
 from napari_rednet.engine.inference import is_out_of_memory
+from napari_rednet.engine.network import fast_dtype, resolve_device
 from napari_rednet.errors import DeviceMemoryError
 
 Shape = tuple[int, int, int]

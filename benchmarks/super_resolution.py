@@ -34,7 +34,7 @@ from benchmarks.common import (
 from benchmarks.quality import Data, Ensemble, Limit, image_paths
 from napari_rednet import super_resolve
 from napari_rednet.engine.degradations import resample
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 
 _SCALES = [2, 3, 4]
 

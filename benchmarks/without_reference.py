@@ -24,7 +24,7 @@ from benchmarks.baselines import Image
 from benchmarks.common import Device, Out, Table, describe_machine, publish, watched
 from benchmarks.quality import Limit, invariant_psnr, read_pairs
 from napari_rednet import denoise, estimate_noise
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 from napari_rednet.quality import estimate_error, residual_report
 
 _STRENGTHS = [0.5, 1.0, 2.0, 3.0]

@@ -15,7 +15,7 @@ from napari_rednet.batch import (
     plan_batch,
     run_batch,
 )
-from napari_rednet.batch.record import RECORD, state_of
+from napari_rednet.batch.restoring import RECORD, state_of
 from napari_rednet.errors import DeviceMemoryError, ImageFileError, RednetError
 
 TASK = {"command": "copy", "arguments": {"strength": 1.0, "sizes": (1, 2)}, "version": "1"}

@@ -21,7 +21,7 @@ from napari_rednet.batch import (
     run_batch,
     write_report,
 )
-from napari_rednet.batch.record import RECORD
+from napari_rednet.batch.restoring import RECORD
 from napari_rednet.engine.channel import measure_range
 from napari_rednet.errors import RednetError
 from napari_rednet.restoration import denoise_steps

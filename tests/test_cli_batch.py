@@ -15,7 +15,7 @@ from skimage import data
 import napari_rednet as nr
 from napari_rednet import console, restoration
 from napari_rednet.batch import BatchFile, Outcome
-from napari_rednet.batch.record import RECORD
+from napari_rednet.batch.restoring import RECORD
 from napari_rednet.console import BatchBars
 from napari_rednet.engine.channel import measure_range
 from tests.conftest import small_model

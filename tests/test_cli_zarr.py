@@ -128,7 +128,7 @@ SCRIPT = """
 import sys
 from napari_rednet.execution import parts
 parts._LEAST_PIXELS = parts._ROWS_PER_MARGIN = 1
-from napari_rednet.execution.outputs import Record
+from napari_rednet.execution.parts import Record
 add = Record.add
 def told(self, number, checksum):
     add(self, number, checksum)

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import data
 
-from napari_rednet.noise import fit_noise, measure_noise
-from napari_rednet.photons import Counts, count_photons
+from napari_rednet.noise import Counts, count_photons, fit_noise, measure_noise
 
 
 def spots(background, count=60):

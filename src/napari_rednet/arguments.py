@@ -54,14 +54,14 @@ class Options:
     @property
     def devices(self) -> tuple[str, ...]:
         """Names of the devices to compute on."""
-        from napari_rednet.engine.devices import devices_to_use
+        from napari_rednet.engine.network import devices_to_use
 
         return tuple(devices_to_use(self.device))
 
     def restorer(self, device: str | None = None) -> Restorer:
         """A new restorer with these options, on one of the devices."""
-        from napari_rednet.engine.devices import resolve_device
         from napari_rednet.engine.inference import Restorer
+        from napari_rednet.engine.network import resolve_device
 
         chosen = resolve_device(device or self.device)
         return Restorer(self.model.network, chosen, self.ensemble, self.tile, self.memory)
@@ -75,7 +75,7 @@ class Options:
     def deblurrer(self, psf: PointSpread, iterations: int, device: str | None = None) -> Deblurrer:
         """A new deblurrer with these options, with the model as its prior."""
         from napari_rednet.engine.deblurring import Deblurrer
-        from napari_rednet.engine.devices import resolve_device
+        from napari_rednet.engine.network import resolve_device
 
         chosen = resolve_device(device or self.device)
         options = self.ensemble, self.tile, self.memory
@@ -150,7 +150,7 @@ def check_options(
     memory: Memory | None = None,
 ) -> Options:
     """Check the options that all tasks share, and load the model."""
-    from napari_rednet.engine.devices import resolve_device
+    from napari_rednet.engine.network import resolve_device
     from napari_rednet.models import load_model_for
 
     if tile is not None and _integer("tile", tile) < 16:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_rednet.engine.devices import (
+from napari_rednet.engine.network import (
     available_devices,
     fast_dtype,
     free_memory,

@@ -10,14 +10,17 @@ from scipy import ndimage
 from tests.conftest import random_network
 
 from napari_rednet.engine import inference
-from napari_rednet.engine.channel import IntensityRange, NoiseModel
-from napari_rednet.engine.devices import used_memory
-from napari_rednet.engine.inference import (
-    Restorer,
-    is_out_of_memory,
+from napari_rednet.engine.channel import (
+    MOST_CHANGE,
+    OWN_ERROR,
+    RADIUS,
+    SIGMA,
+    IntensityRange,
+    NoiseModel,
+    smooth_signal,
 )
-from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient
-from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA, smooth_signal
+from napari_rednet.engine.inference import Restorer, is_out_of_memory
+from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient, used_memory
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.errors import DeviceMemoryError, ModelError
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import seeded
 
-from napari_rednet.engine.bands import PendingRows, fill_image
-from napari_rednet.engine.noise_map import RADIUS
+from napari_rednet.engine.channel import RADIUS
+from napari_rednet.engine.planes import PendingRows, fill_image
 
 
 def bands_of(image, known, heights):

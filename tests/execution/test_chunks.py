@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_rednet.execution.chunks import (
+from napari_rednet.execution.reading import (
     ChunkReader,
     ChunkWriter,
     chunks_in,

@@ -15,7 +15,7 @@ from skimage import data
 from tests.conftest import few
 
 import napari_rednet as nr
-from napari_rednet.execution import ResumableOutput, outputs, parts
+from napari_rednet.execution import ResumableOutput, parts
 from napari_rednet.restoration import denoise_steps
 
 IMAGE = np.stack([data.camera()[y : y + 150, :120] for y in (0, 100, 300)]).astype(np.uint16)
@@ -137,7 +137,7 @@ def test_a_lazy_job_is_continued_where_it_was_stopped(stored, tiny_model, tmp_pa
     nr.denoise(lazy, out=whole, **options)
     out = ResumableOutput(broken, tmp_path / "record")
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(outputs, "_BLOCKS_AT_ONCE", 1)
+    monkeypatch.setattr(parts, "_BLOCKS_AT_ONCE", 1)
     steps = denoise_steps(lazy, out=out, **options)
     before = [next(steps) for _ in range(3)]
     steps.close()

@@ -20,7 +20,7 @@ OPTIONS = {"noise": 20.0}
 def two_devices(monkeypatch):
     monkeypatch.setattr(parts, "_ROWS_PER_MARGIN", 1)
     monkeypatch.setattr(
-        "napari_rednet.engine.devices.devices_to_use", lambda device: [device, device]
+        "napari_rednet.engine.inference.devices_to_use", lambda device: [device, device]
     )
 
 

@@ -18,7 +18,7 @@ from tests.test_cli import call
 
 import napari_rednet as nr
 from napari_rednet import restoration
-from napari_rednet.batch.record import RECORD
+from napari_rednet.batch.restoring import RECORD
 from napari_rednet.io import image_writer, read_image
 from napari_rednet.io.ome_zarr import as_zarr_description
 from napari_rednet.tasks import VERBS

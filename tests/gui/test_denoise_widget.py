@@ -10,7 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 
 import napari_rednet as nr
-from napari_rednet.engine.devices import resolve_device
+from napari_rednet.engine.network import resolve_device
 from napari_rednet.widgets.shared.controls import FROM_FILE
 
 TYPED = nr.NoiseModel(gain=1.5, offset=90.0, read_noise=12.0)

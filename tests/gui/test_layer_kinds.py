@@ -12,7 +12,7 @@ from napari.layers import Image
 import napari_rednet as nr
 from napari_rednet.widgets import DenoiseWidget
 from napari_rednet.widgets.shared import layers as shared_layers
-from napari_rednet.widgets.shared import run_queue
+from napari_rednet.widgets.shared import worker
 from napari_rednet.widgets.shared.layers import (
     PlanesOnDemand,
     as_shown,
@@ -372,7 +372,7 @@ def test_several_have_one_progress_and_one_cancel(viewer, qtbot, one_by_one, thr
     qtbot.waitUntil(lambda: widget.progress.value == 33, timeout=60_000)
     widget.cancel.native.click()
     assert not widget.is_running
-    qtbot.waitUntil(lambda: not run_queue.is_busy(), timeout=60_000)
+    qtbot.waitUntil(lambda: not worker.is_busy(), timeout=60_000)
     assert viewer.layers[:] == [*three, viewer.layers["a denoised"]]  # it was done
 
 

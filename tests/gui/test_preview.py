@@ -8,7 +8,7 @@ from skimage import data
 from superqt.utils import WorkerBase
 
 import napari_rednet as nr
-from napari_rednet.widgets.restore import preview_run
+from napari_rednet.widgets.restore import preview as live
 from napari_rednet.widgets.shared.layers import TEMPORARY, check_restorable
 
 LONG = 60_000
@@ -368,7 +368,7 @@ def test_a_layer_of_bool_and_typed_nonsense_are_refused_in_words(
 
 
 def test_of_a_large_view_the_middle_is_restored(viewer, dock, switched_on, qtbot, monkeypatch):
-    monkeypatch.setattr(preview_run, "MOST_PIXELS", 64**2)
+    monkeypatch.setattr(live, "MOST_PIXELS", 64**2)
     viewer.add_image(data.camera())
     widget = dock()
     preview = switched_on(viewer, widget)
@@ -400,14 +400,14 @@ def test_the_layer_is_measured_once(viewer, dock, switched_on, settled, noisy, m
 def test_stale_previews_are_cancelled(viewer, dock, settled, qtbot, noisy, monkeypatch):
     viewer.add_image(noisy)
     widget = dock()
-    shown, steps = [], preview_run.Previewer.steps
+    shown, steps = [], live.Previewer.steps
 
     def slow(self, order):
         while not shown:
             yield 1, 2
         return (yield from steps(self, order))
 
-    monkeypatch.setattr(preview_run.Previewer, "steps", slow)
+    monkeypatch.setattr(live.Previewer, "steps", slow)
     widget.preview.toggle.native.click()
     qtbot.waitUntil(lambda: widget.preview._worker is not None, timeout=LONG)
     first = widget.preview._worker
@@ -495,7 +495,7 @@ def test_planes_that_were_seen_or_come_next_are_there_already(
 def test_what_is_done_is_shown_before_all_is(
     viewer, dock, switched_on, settled, qtbot, monkeypatch
 ):
-    monkeypatch.setattr(preview_run, "_SECONDS_TO_FIRST_ROWS", 0)
+    monkeypatch.setattr(live, "_SECONDS_TO_FIRST_ROWS", 0)
     image = (data.camera() * 8.0 + np.random.default_rng(0).normal(0, 100, (512, 512))).clip(0)
     viewer.add_image(np.stack([image, image, image / 2]).astype(np.uint16))
     viewer.dims.set_current_step(0, 0)
@@ -523,7 +523,7 @@ def test_values_changed_in_place_are_previewed_anew(
 ):
     source = viewer.add_image(noisy.copy())
     widget = dock()
-    begun, steps = [], preview_run.Previewer.steps
+    begun, steps = [], live.Previewer.steps
 
     def slow(self, order):
         begun.append(order)
@@ -532,7 +532,7 @@ def test_values_changed_in_place_are_previewed_anew(
         return (yield from steps(self, order))
 
     go_on = []
-    monkeypatch.setattr(preview_run.Previewer, "steps", slow)
+    monkeypatch.setattr(live.Previewer, "steps", slow)
     widget.preview.toggle.native.click()
     qtbot.waitUntil(lambda: len(begun) == 1, timeout=LONG)
     source.data[:] //= 2

@@ -17,17 +17,18 @@ from skimage import data
 from tests.conftest import few, random_network, small_model
 
 import napari_rednet as nr
-from napari_rednet.engine.channel import dark_level, measure_range
-from napari_rednet.engine.network import NetworkConfig
-from napari_rednet.engine.noise_map import (
+from napari_rednet.engine.channel import (
     MOST_CHANGE,
     RADIUS,
     amplitude,
+    dark_level,
     limited_residual,
+    measure_range,
     poisson_gaussian_std,
     smooth_signal,
     told_noise,
 )
+from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.models import Model, load_model
 from napari_rednet.models.export.onnx import optional_package
 

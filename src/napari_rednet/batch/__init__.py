@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_rednet.batch.planning import BatchFile, plan_batch
-from napari_rednet.batch.record import BatchRecord, Figures, state_of
-from napari_rednet.batch.restoring import Prepared, Work, digest, restore_file
+from napari_rednet.batch.restoring import (
+    BatchRecord,
+    Figures,
+    Prepared,
+    Work,
+    digest,
+    restore_file,
+    state_of,
+)
 from napari_rednet.errors import RednetError
 
 __all__ = [

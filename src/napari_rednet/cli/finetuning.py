@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from napari_rednet.cli.options import (
+from napari_rednet.cli.restoring import (
     Device,
     Gain,
     GrainX,
@@ -18,9 +18,9 @@ from napari_rednet.cli.options import (
     Offset,
     Quiet,
     ReadNoise,
+    noise_model,
     reported_errors,
 )
-from napari_rednet.cli.restoring import noise_model
 from napari_rednet.console import console, printed_warnings, say
 from napari_rednet.errors import ModelError
 

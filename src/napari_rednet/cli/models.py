@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_rednet.cli.options import reported_errors
+from napari_rednet.cli.restoring import reported_errors
 from napari_rednet.console import say
 
 app = typer.Typer(help="List the models; add, rename and remove your own.")

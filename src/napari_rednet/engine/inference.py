@@ -1,4 +1,4 @@
-"""Restore a plane in bands of rows: read, run the network, write, one band at a time."""
+"""Restore a plane on a device: read, run the network, write, one band of rows at a time."""
 
 from __future__ import annotations
 
@@ -14,39 +14,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.bands import (
-    Band,
-    Fetching,
-    NotFiniteError,
-    PendingRows,
-    RestoredRows,
-    fill_band,
-    one_ahead,
-    one_behind,
-    put_rows,
-    read_bands,
-    to_device,
-)
-from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.devices import fast_dtype, free_memory, used_memory
-from napari_rednet.engine.network import RedNet
-from napari_rednet.engine.noise_map import (
+from napari_rednet.engine.channel import (
     RADIUS,
+    NoiseModel,
     amplitude,
     limited_residual,
     poisson_gaussian_std,
     smooth_band,
     told_noise,
 )
+from napari_rednet.engine.network import RedNet, fast_dtype, free_memory, used_memory
 from napari_rednet.engine.planes import (
+    Band,
     ChannelSettings,
+    Fetching,
+    NotFiniteError,
+    PendingRows,
     Plane,
+    RestoredRows,
     Strip,
     Tiling,
     choose_tiling,
     cut_into_strips,
+    fill_band,
+    one_ahead,
+    one_behind,
     part_of,
+    put_rows,
+    read_bands,
     strip_around,
+    to_device,
     whole,
 )
 from napari_rednet.engine.streaming import NetworkRunner, RowStream, add_residual, stream_bytes
@@ -58,9 +55,7 @@ _RED_BLUE = (0.5**0.5, 0.0, -(0.5**0.5))
 _GREEN_OTHERS = (-((1 / 6) ** 0.5), (2 / 3) ** 0.5, -((1 / 6) ** 0.5))
 # Shifts differences, which are around 0, to the middle of the range, where gray images are.
 _MIDDLE = (0.0, 0.5, 0.5)
-
 logger = logging.getLogger(__name__)
-
 _MEGABYTE = 2**20
 # Bands that fit into a CPU's cache and keep a GPU busy.
 _BAND_PIXELS = {"cpu": 3 * 2**14, "cuda": 2**22, "mps": 2**21}

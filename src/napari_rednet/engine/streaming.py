@@ -25,12 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_rednet.engine.devices import fast_dtype
 from napari_rednet.engine.network import (
     NetworkConfig,
     RedNet,
     as_convolution,
     as_subpixel_convolution,
+    fast_dtype,
     orientations,
 )
 from napari_rednet.engine.planes import NOT_CUT, Cuts

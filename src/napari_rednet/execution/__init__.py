@@ -8,18 +8,21 @@ from napari_rednet.execution.job import (
     plane_of,
     sample_windows,
 )
-from napari_rednet.execution.outputs import ResumableOutput
+from napari_rednet.execution.parts import ResumableOutput
+from napari_rednet.execution.reading import Repairs, Samples, repaired_words
 from napari_rednet.execution.restoration import (
+    Measured,
     Progress,
     Restoration,
     Speed,
     Steps,
+    Window,
+    Windows,
     drain,
+    measure,
     restoration_steps,
     speed_steps,
 )
-from napari_rednet.execution.samples import Repairs, Samples, repaired_words
-from napari_rednet.execution.windows import Measured, Window, Windows, measure
 
 __all__ = [
     "Job",

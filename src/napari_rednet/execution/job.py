@@ -13,8 +13,7 @@ from numpy import ma
 
 from napari_rednet.engine.color import COLORS, ColorMode, luminance, luminance_plane, opponent_plane
 from napari_rednet.engine.images import PlaneKey, PlaneLayout, round_to, working_dtype
-from napari_rednet.execution.chunks import ChunkReader, chunks_of
-from napari_rednet.execution.samples import RepairedPlane, Repairs, Samples
+from napari_rednet.execution.reading import ChunkReader, RepairedPlane, Repairs, Samples, chunks_of
 
 if TYPE_CHECKING:
     from napari_rednet.engine.outliers import OutlierLimits

@@ -9,15 +9,24 @@ A part is some rows of all planes that share chunks of the result::
             ├────────┼────────┤
     2, 3    │ part 2          │
 
-No two parts write to the same chunk.
+No two parts write to the same chunk. Results are written in whole chunks, with a record of the
+finished parts, so that they can be resumed.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Sequence
+import os
+import sys
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,14 +42,33 @@ from napari_rednet.execution.job import (
     plane_of,
     sampled_windows,
 )
+from napari_rednet.execution.reading import (
+    ChunkWriter,
+    Window,
+    as_window,
+    read_checksum,
+    written_chunks_of,
+)
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
+    from napari_rednet.execution.reading import Samples
 
 # Least rows of a segment per row of its margin, and the pixels of a part above which it is split:
 # they are held until the chunks that they share are full.
 _ROWS_PER_MARGIN = 16
 _LEAST_PIXELS = 2**26
+# Blocks submitted at once to a scheduler in this process, per processor: few enough to report
+# progress, enough to keep every processor busy.
+_BLOCKS_AT_ONCE = 4
+# Scheduler settings under which a dask client computes.
+_ON_A_CLUSTER = (None, "distributed", "dask.distributed")
+Stored = tuple[int, int]
+"""Number of a block, and the checksum of the chunks that it filled."""
+# Rounding loses photons if one photon is about one gray level, there is no other noise, and many
+# pixels hold none.
+_LEAST_GAIN = 0.75
+_LEAST_SHARE_WITHOUT = 0.3
 
 
 @dataclass(frozen=True)
@@ -205,3 +233,247 @@ def _restore_block(
     kept = slice(rows.keep.start - first, rows.keep.stop - first)
     y = job.layout.spatial_axes[0]
     return target[tuple(kept if a == y else slice(None) for a in range(target.ndim))]
+
+
+@dataclass(frozen=True)
+class ResumableOutput:
+    """An array as `out` that an interrupted restoration can be continued in.
+
+    Parameters
+    ----------
+    array : array
+        With chunks, such as a zarr array; still there when the restoration is run again.
+    record : Path
+        A file that says which parts are finished. It belongs to one restoration.
+    identity : str
+        What the restoration is; a record of another one is not continued.
+    """
+
+    array: Any
+    record: Path
+    identity: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of the array."""
+        return self.array.dtype
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        """Write to the array."""
+        self.array[index] = values
+
+
+@dataclass(frozen=True)
+class Output:
+    """Destination of the parts of a job; `record` has those that an earlier run finished."""
+
+    job: Job
+    array: Any
+    record: Record | None = None
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of the array's units of writing; None if it is not chunked."""
+        return written_chunks_of(self.array)
+
+    def target(self) -> Any:
+        """An object to write the windows of a part to; it can be reused for the next part."""
+        return self.array if self.chunks is None else ChunkWriter(self.array)
+
+    def has(self, number: int, part: Part) -> bool:
+        """True if a part was finished before and has not changed since."""
+        if self.record is None or number not in self.record.finished:
+            return False
+        windows = [window for keys in part.planes for window in self._windows(keys, part)]
+        return read_checksum(self.array, windows) == self.record.finished[number]
+
+    def finish(self, number: int, target: Any) -> None:
+        """Write the rest of a part, and record it."""
+        if not isinstance(target, ChunkWriter):
+            return
+        checksum = target.flush()
+        if self.record is not None:
+            self.record.add(number, checksum)
+
+    def _windows(self, keys: Any, part: Part) -> list[Window]:
+        columns = slice(0, self.job.layout.enlarged(self.job.scale).plane_shape[1])
+        return [
+            as_window(key.window(part.rows.keep, columns), tuple(self.array.shape)) for key in keys
+        ]
+
+
+class Record:
+    """A file with a line for each finished part, which survives a killed process.
+
+    `finished` maps part numbers to checksums. Truncated lines are dropped. `identity` is the first
+    line; a file of another identity is started anew.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.finished: dict[int, int] = {}
+        lines = path.read_text().splitlines() if path.exists() else []
+        if lines[:1] == [json.dumps(identity)]:
+            self.finished = dict(_entries(lines[1:]))
+        self._begin(identity)
+
+    def add(self, number: int, checksum: int) -> None:
+        """Record a part."""
+        with self._lock:
+            self._append(number, checksum)
+
+    def _append(self, number: int, checksum: int) -> None:
+        self.finished[number] = checksum
+        with self._path.open("a") as file:
+            file.write(json.dumps([number, checksum]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _begin(self, identity: str) -> None:
+        """Rewrite the file without truncated lines, atomically."""
+        entries = [json.dumps(entry) for entry in self.finished.items()]
+        beside = self._path.with_name(self._path.name + ".part")
+        beside.write_text("\n".join([json.dumps(identity), *entries]) + "\n")
+        beside.replace(self._path)
+
+
+def _entries(lines: list[str]) -> list[tuple[int, int]]:
+    found = []
+    for line in lines:
+        try:
+            number, checksum = json.loads(line)
+        except (ValueError, TypeError):
+            break
+        found.append((number, checksum))
+    return found
+
+
+def output_for(job: Job, out: Any) -> Output:
+    """An output for the array that the user gave, or for a new one."""
+    if not isinstance(out, ResumableOutput):
+        return Output(job, out)
+    # Parts depend on the number of devices.
+    cut = [part.rows.keep.stop for part in parts_of(job, written_chunks_of(out.array))]
+    identity = f"{out.identity} {zlib.crc32(repr(cut).encode())}"
+    return Output(job, out.array, Record(out.record, identity))
+
+
+def store_steps(lazy: Any, out: Any) -> Iterator[int]:
+    """Compute a dask array into a chunked array, yielding the number of pixels stored.
+
+    No two blocks of `lazy` may share a chunk of `out`. Blocks that a `ResumableOutput` has already
+    are not computed again.
+    """
+    from dask.array.core import slices_from_chunks
+
+    windows: list[Window] = slices_from_chunks(lazy.chunks)
+    target = out.array if isinstance(out, ResumableOutput) else out
+    record = _record(lazy, out)
+    missing = [n for n, window in enumerate(windows) if not _is_there(record, n, window, target)]
+    sizes = [math.prod(s.stop - s.start for s in window) for window in windows]
+    done = sum(sizes) - sum(sizes[n] for n in missing)
+    yield done
+    for number, checksum in _computed(_tasks(lazy, target, windows, missing)):
+        if record is not None:
+            record.add(number, checksum)
+        done += sizes[number]
+        yield done
+
+
+def _record(lazy: Any, out: Any) -> Record | None:
+    if not isinstance(out, ResumableOutput):
+        return None
+    # A record is only valid for the same blocks.
+    return Record(out.record, f"{out.identity} {zlib.crc32(repr(lazy.chunks).encode())}")
+
+
+def _is_there(record: Record | None, number: int, window: Window, target: Any) -> bool:
+    if record is None or number not in record.finished:
+        return False
+    return read_checksum(target, [window]) == record.finished[number]
+
+
+def _tasks(lazy: Any, target: Any, windows: list[Window], numbers: list[int]) -> dict[int, Any]:
+    import dask
+
+    blocks = lazy.to_delayed().ravel()
+    store = dask.delayed(_store, pure=False)
+    shared = dask.delayed(target, traverse=False, pure=False)
+    return {n: store(n, blocks[n], shared, windows[n]) for n in numbers}
+
+
+def _store(number: int, block: npt.NDArray[Any], target: Any, window: Window) -> Stored:
+    writer = ChunkWriter(target)
+    writer[window] = block
+    return number, writer.flush()
+
+
+def _computed(tasks: Mapping[int, Any]) -> Iterator[Stored]:
+    client = _client()
+    waiting = list(tasks.values())
+    if client is not None:
+        with _futures(client, waiting) as futures:
+            yield from _as_they_come(futures)
+        return
+    import dask
+
+    size = _BLOCKS_AT_ONCE * (os.cpu_count() or 1)
+    for start in range(0, len(waiting), size):
+        yield from dask.compute(*waiting[start : start + size])
+
+
+def _as_they_come(futures: list[Any]) -> Iterator[Stored]:
+    from distributed import as_completed
+
+    for _, stored in as_completed(futures, with_results=True):
+        yield stored
+
+
+@contextmanager
+def _futures(client: Any, tasks: list[Any]) -> Iterator[list[Any]]:
+    """Submit tasks to a cluster; cancel them when the caller stops waiting."""
+    futures = client.compute(tasks)
+    try:
+        yield futures
+    finally:
+        client.cancel(futures)
+
+
+def _client() -> Any:
+    """The client of the cluster that dask computes on; None if it computes in this process."""
+    import dask
+
+    distributed = sys.modules.get("distributed")
+    if distributed is None or dask.config.get("scheduler", None) not in _ON_A_CLUSTER:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def is_too_coarse(dtype: np.dtype[Any], samples: Samples, settings: ChannelSettings) -> bool:
+    """True if rounding to a dtype loses photons of a channel, judged by its samples."""
+    noise = settings.noise
+    if dtype.kind not in "iu" or noise is None:
+        return False
+    if noise.gain < _LEAST_GAIN or noise.read_noise > 0:
+        return False
+    dark = noise.offset + noise.gain / 2
+    shares = [float(np.mean(window <= dark)) for window in samples if window.size]
+    return bool(shares) and float(np.mean(shares)) > _LEAST_SHARE_WITHOUT
+
+
+def warn_of_rounding() -> None:
+    """Warn that photons are lost, and say what keeps them."""
+    warnings.warn(
+        "many pixels hold less than a photon, and integers as fine as these round it away; "
+        "dtype='float32' keeps it",
+        stacklevel=2,
+    )

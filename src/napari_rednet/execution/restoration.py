@@ -1,7 +1,7 @@
 """Restorations: an array and how to restore it, as steps that can be watched and cancelled.
 
-Parts are restored one after another, or side by side on several devices. The time this takes is
-estimated from a small synthetic plane.
+Parts are restored one after another, or side by side on several devices; windows of planes as in
+the whole result. The time this takes is estimated from a small synthetic plane.
 """
 
 from __future__ import annotations
@@ -14,33 +14,34 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.engine.color import ColorMode
-from napari_rednet.execution.chunks import written_chunks_of
 from napari_rednet.execution.job import (
     Job,
     MaskedImage,
     all_samples,
     is_dask,
+    is_in_memory,
     plane_keys,
     plane_of,
     readable,
     sampled_windows,
 )
-from napari_rednet.execution.outputs import (
+from napari_rednet.execution.parts import (
     Output,
+    Part,
     ResumableOutput,
     is_too_coarse,
     output_for,
+    parts_of,
     warn_of_rounding,
 )
-from napari_rednet.execution.parts import Part, parts_of
-from napari_rednet.execution.samples import Repairs, Samples
+from napari_rednet.execution.reading import Repairs, Samples, written_chunks_of
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings, Plane
@@ -140,8 +141,7 @@ def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
 def _lazy_steps(job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | None) -> Steps:
     import dask.array as da
 
-    from napari_rednet.execution.outputs import store_steps
-    from napari_rednet.execution.parts import restored_lazily
+    from napari_rednet.execution.parts import restored_lazily, store_steps
 
     total = math.prod(job.shape)
     if total == 0:
@@ -347,3 +347,117 @@ def _plane(image: npt.NDArray[np.float32], settings: ChannelSettings, *, has_mas
 
 def _pixels(index: tuple[int | slice, ...]) -> int:
     return math.prod(part.stop - part.start for part in index if isinstance(part, slice))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Samples and mask of a whole array; samples per channel, or of the luminance of colours."""
+
+    samples: Sequence[Samples]
+    mask: Any = None
+
+
+def measure(restoration: Restoration) -> Measured:
+    """Measure an array, for any restoration of it with the same mask and colours."""
+    mask = restoration.mask()
+    return Measured(list(all_samples(restoration.job, restoration.array, mask)), mask)
+
+
+class Windows:
+    """Restores windows of an array as they are in the whole result, up to rounding.
+
+    Deblurred windows are only close to it. Range and noise are those of the whole array.
+    """
+
+    def __init__(self, restoration: Restoration, measured: Measured) -> None:
+        self.job, self.array, self.mask = restoration.job, restoration.array, measured.mask
+        self.restorer = self.job.make_restorer()
+        self.settings = [self.job.settings(s, c) for c, s in enumerate(measured.samples)]
+
+    @property
+    def margin(self) -> int | None:
+        """Pixels around a window that it depends on, in the result; None if no margin is enough."""
+        return self.restorer.row_margin
+
+    def at(self, place: Sequence[int], rows: slice, columns: slice) -> Window:
+        """A window to restore.
+
+        `place` has an index for each axis but Y, X and channel; `rows` and `columns` count in the
+        result.
+        """
+        return Window(self, place, rows, columns)
+
+
+class Window:
+    """A window of the planes at one place; see `Windows.at`."""
+
+    def __init__(self, windows: Windows, place: Sequence[int], rows: slice, columns: slice) -> None:
+        self._windows, self._place = windows, place
+        self._rows, self._columns = rows, columns
+        self._target = _Target(windows.job, rows, columns, windows.job.result_dtype(windows.array))
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """The window, (Y, X), with the channel axis where the array has it among these."""
+        return self._target.values
+
+    @property
+    def rows_done(self) -> int:
+        """Rows of `values`, from the first on, that are final."""
+        return self._target.rows_done
+
+    def steps(self) -> Steps:
+        """Restore it; yields (pixels done, pixels in all), returns `values`."""
+        whole = self._windows
+        keys = whole.job.layout.planes_at(self._place)
+        groups = [keys] if whole.job.color else [(key,) for key in keys]
+        size = (self._rows.stop - self._rows.start) * (self._columns.stop - self._columns.start)
+        for number, group in enumerate(groups):
+            plane = plane_of(
+                whole.job, group, whole.array, self._target, whole.settings, whole.mask
+            )
+            # The target is in memory, but `plane_of` cannot know that.
+            plane = replace(plane, is_stored=not is_in_memory(whole.array))
+            yield number * size, len(groups) * size
+            for _ in whole.restorer.restore_window(plane, self._rows, self._columns):
+                yield number * size, len(groups) * size
+        return self.values
+
+
+class _Target:
+    """A window of an array, written to with the indices of the whole array."""
+
+    def __init__(self, job: Job, rows: slice, columns: slice, dtype: np.dtype[Any]) -> None:
+        y, x = job.layout.spatial_axes
+        self._first = {y: rows.start, x: columns.start}
+        self._channel = job.layout.channel
+        sides = {y: rows.stop - rows.start, x: columns.stop - columns.start}
+        if self._channel is not None:
+            sides[self._channel] = job.layout.channels
+        self.values: npt.NDArray[Any] = np.empty([sides[a] for a in sorted(sides)], dtype)
+        self._columns = sides[x]
+        channels = 1 if self._channel is None else sides[self._channel]
+        self._done = [0] * channels
+
+    @property
+    def rows_done(self) -> int:
+        """Rows, from the first on, that have been written in all channels."""
+        return min(self._done)
+
+    def __setitem__(self, index: Sequence[int | slice], values: npt.NDArray[Any]) -> None:
+        place: list[int | slice] = []
+        channel = 0
+        for axis, part in enumerate(index):
+            if isinstance(part, slice):
+                first = self._first[axis]
+                place.append(slice(part.start - first, part.stop - first))
+            elif axis == self._channel:
+                place.append(part)
+                channel = part
+        self.values[tuple(place)] = values
+        self._note(channel, *(part for part in place if isinstance(part, slice)))
+
+    def _note(self, channel: int, rows: slice, columns: slice) -> None:
+        # Strips of columns are written in order; rows are complete with the last strip.
+        if columns.stop == self._columns and rows.start <= self._done[channel]:
+            self._done[channel] = max(self._done[channel], rows.stop)

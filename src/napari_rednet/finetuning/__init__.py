@@ -184,7 +184,7 @@ def prepare_fine_tuning(
     tuning : FineTuning
         Iterate over its `run`; then its `model` is what `fine_tune` returns.
     """
-    from napari_rednet.engine.devices import resolve_device
+    from napari_rednet.engine.network import resolve_device
     from napari_rednet.finetuning.planning import Given, make_plan
     from napari_rednet.finetuning.session import FineTuning
     from napari_rednet.models import load_model_for

@@ -21,12 +21,11 @@ from napari_rednet.engine.degradations import (
     EnlargementCorruption,
     NoiseCorruption,
 )
-from napari_rednet.engine.devices import resolve_device
 from napari_rednet.engine.images import evenly
-from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.network import RedNet, resolve_device
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.engine.streaming import NetworkRunner
-from napari_rednet.execution.samples import as_coded, by_range
+from napari_rednet.execution.reading import as_coded, by_range
 from napari_rednet.finetuning.examples import (
     Example,
     FloatArray,

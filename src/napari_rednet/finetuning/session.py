@@ -15,8 +15,7 @@ import numpy.typing as npt
 import torch
 
 from napari_rednet.engine.degradations import NoiseCorruption
-from napari_rednet.engine.devices import resolve_device
-from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.network import RedNet, resolve_device
 from napari_rednet.errors import ModelError
 from napari_rednet.finetuning.examples import Example
 from napari_rednet.finetuning.methods import Method

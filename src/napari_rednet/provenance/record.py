@@ -1,13 +1,27 @@
-"""A call of a restoration function, in JSON types."""
+"""A call of a restoration function, in JSON types, and the files that its arrays came from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from napari_rednet.provenance.sources import Origin
+import numpy as np
+import numpy.typing as npt
+
+from napari_rednet.io import TIFF_SUFFIXES, ZARR_SUFFIX, read_image
+from napari_rednet.io.tiff import TiffImage, colour_options
 from napari_rednet.tasks import VERBS
+
+TakenAs = Literal["planes", "channels", "colours"]
+# Pillow's modes: axes after Y and X, and dtype.
+_MODES: dict[str, tuple[tuple[int, ...], str]] = {
+    "L": ((), "uint8"),
+    "I;16": ((), "uint16"),
+    "RGB": ((3,), "uint8"),
+    "RGBA": ((4,), "uint8"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,3 +74,112 @@ def common_noise(noise: list[Mapping[str, float]]) -> Mapping[str, float] | None
 def is_gaussian(noise: Mapping[str, float]) -> bool:
     """True if a standard deviation describes the noise."""
     return all(value == 0 for name, value in noise.items() if name != "read_noise")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an array comes from.
+
+    `name` is that of its layer. `path` is a file with this array and no other, `array` its path in
+    a Zarr group. `taken_as` is how commands interpret an additional axis of the file; it is None if
+    they cannot read the file.
+    """
+
+    name: str
+    path: str | None = None
+    array: str | None = None
+    taken_as: TakenAs | None = None
+
+
+@dataclass(frozen=True)
+class _Contents:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    array: str | None = None
+    taken_as: TakenAs | None = None
+
+
+def find_origin(name: str, path: str | None, shape: tuple[int, ...], dtype: Any) -> Origin:
+    """The origin of an array that was opened from a file, or from none.
+
+    Only headers are read. The path is left out if the file cannot be read or has another shape or
+    dtype, as with one channel of several, or a stack of files.
+    """
+    origin = Origin(name)
+    if path is None:
+        return origin
+    try:
+        found = _describe(Path(path))
+    except Exception:  # noqa: BLE001 - readers raise many kinds, and no file is a good answer
+        return origin
+    if found.shape != tuple(shape) or found.dtype != np.dtype(dtype):
+        return origin
+    return replace(origin, path=str(path), array=found.array, taken_as=found.taken_as)
+
+
+def read_array(origin: Origin) -> npt.NDArray[Any]:
+    """Read the array of an origin from its file."""
+    import tifffile
+    from skimage.io import imread
+
+    path = Path(str(origin.path))
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return np.asarray(tifffile.imread(path))
+    if path.suffix.lower() == ZARR_SUFFIX:
+        return np.asarray(read_image(path).data)
+    return np.asarray(np.load(path) if path.suffix.lower() == ".npy" else imread(path))
+
+
+def _describe(path: Path) -> _Contents:
+    suffix = path.suffix.lower()
+    by_suffix: dict[str, Callable[[Path], _Contents]] = {
+        **dict.fromkeys(TIFF_SUFFIXES, _describe_tiff),
+        ZARR_SUFFIX: _describe_zarr,
+        ".npy": _describe_npy,
+    }
+    return by_suffix.get(suffix, _describe_picture)(path)
+
+
+def _describe_tiff(path: Path) -> _Contents:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        return _Contents(series.shape, series.dtype, None, _taken_as(series))
+
+
+def _taken_as(series: Any) -> TakenAs | None:
+    """How commands interpret the axes of a TIFF file; None if they cannot read it."""
+    if not series.axes.replace("S", "").replace("C", "").endswith("YX"):
+        return None
+    try:
+        image = TiffImage(series, series.axes, colour_options(series.keyframe))
+    except ValueError:
+        return None
+    if image.is_rgb:
+        return "colours"
+    return "planes" if image.channel_axis is None else "channels"
+
+
+def _describe_zarr(path: Path) -> _Contents:
+    from napari_rednet.io.ome_zarr import read_ome_zarr
+
+    image = read_ome_zarr(path)
+    array = image.data
+    taken_as: TakenAs = "planes" if image.channel_axis is None else "channels"
+    return _Contents(tuple(array.shape), array.dtype, array.path or None, taken_as)
+
+
+def _describe_npy(path: Path) -> _Contents:
+    array = np.load(path, mmap_mode="r")
+    return _Contents(array.shape, array.dtype)
+
+
+def _describe_picture(path: Path) -> _Contents:
+    from PIL import Image
+
+    with Image.open(path) as file:
+        if getattr(file, "n_frames", 1) != 1:
+            raise ValueError("a film")
+        samples, dtype = _MODES[file.mode]
+        return _Contents((file.height, file.width, *samples), np.dtype(dtype))

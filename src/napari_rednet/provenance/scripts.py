@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_rednet.io import TIFF_SUFFIXES, ZARR_SUFFIX
-from napari_rednet.provenance.record import Call, common_noise, is_gaussian
-from napari_rednet.provenance.sources import Origin
+from napari_rednet.provenance.record import Call, Origin, common_noise, is_gaussian
 from napari_rednet.tasks import VERBS
 
 _WIDTH = 88

@@ -16,7 +16,7 @@ from napari_rednet.arguments import (
 )
 from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Steps, drain
-from napari_rednet.execution.samples import as_coded, by_range
+from napari_rednet.execution.reading import as_coded, by_range
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike

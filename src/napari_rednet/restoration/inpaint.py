@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_rednet.arguments import as_image, check_options, check_out
 from napari_rednet.execution import Job, MaskedImage, Progress, Restoration, Steps, drain, is_dask
-from napari_rednet.execution.samples import by_range
+from napari_rednet.execution.reading import by_range
 from napari_rednet.masks import as_mask, broadcast_mask, defects_of
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.devices import training_dtype
-from napari_rednet.engine.network import RedNet
+from napari_rednet.engine.network import RedNet, training_dtype
 from napari_rednet.errors import TrainingError
 from napari_rednet.training import LOSSES, TrainingConfig, TrainingStatus
 from napari_rednet.training.optimizers import make_optimizer

@@ -13,10 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_rednet.engine.channel import told_noise
 from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseCorruption
-from napari_rednet.engine.devices import resolve_device
-from napari_rednet.engine.network import INITIALIZATIONS, NetworkConfig, RedNet, initialize
-from napari_rednet.engine.noise_map import told_noise
+from napari_rednet.engine.network import (
+    INITIALIZATIONS,
+    NetworkConfig,
+    RedNet,
+    initialize,
+    resolve_device,
+)
 from napari_rednet.errors import TrainingError
 from napari_rednet.models import Model, load_model_for
 from napari_rednet.tasks import TASKS

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
-from napari_rednet.engine.channel import PERCENTILES, NoiseModel, noise_words
-from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS
+from napari_rednet.engine.channel import (
+    MOST_CHANGE,
+    OWN_ERROR,
+    PERCENTILES,
+    RADIUS,
+    NoiseModel,
+    noise_words,
+)
 from napari_rednet.models.export.sample import (
     EPSILON,
     IMAGE,

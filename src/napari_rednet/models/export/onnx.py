@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.channel import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA, NoiseModel
 from napari_rednet.engine.network import RedNet, as_convolution
-from napari_rednet.engine.noise_map import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA
 from napari_rednet.errors import ModelError
 from napari_rednet.models.export.contents import Contents
 from napari_rednet.models.export.sample import IMAGE, MASK, RESTORED

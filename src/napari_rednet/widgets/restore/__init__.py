@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
-from napari_rednet.widgets.restore.noise_aware import NoiseAwareWidget
+from napari_rednet.widgets.restore.noise_controls import NoiseAwareWidget
 from napari_rednet.widgets.restore.paired_layers import (
     FOUND,
     Companion,

@@ -20,8 +20,7 @@ from napari_rednet.tasks import VERBS, Verb
 from napari_rednet.widgets.restore import jobs
 from napari_rednet.widgets.restore.paired_layers import Companion
 from napari_rednet.widgets.restore.parameter_menu import ExtentControls, ParameterMenu
-from napari_rednet.widgets.restore.preview import Preview
-from napari_rednet.widgets.restore.preview_run import Previewer
+from napari_rednet.widgets.restore.preview import Preview, Previewer
 from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate, in_words
 from napari_rednet.widgets.shared import model_chosen, models_changed, persistence
 from napari_rednet.widgets.shared.controls import (

@@ -139,7 +139,7 @@ def recorded(
     steps: Generator[tuple[int, int], None, tuple[Any, dict[str, Any]]],
 ) -> Steps:
     """Run the steps of a job; return the result with its record."""
-    from napari_rednet.engine.devices import devices_to_use, resolve_device
+    from napari_rednet.engine.network import devices_to_use, resolve_device
 
     began = time.perf_counter()
     array, used = yield from steps

@@ -17,13 +17,18 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_rednet.widgets.restore.preview_run import Prepare
-from napari_rednet.widgets.shared import run_queue
+from napari_rednet.widgets.restore.preview import Prepare
+from napari_rednet.widgets.shared import worker
 from napari_rednet.widgets.shared.controls import make_status, show_status
 from napari_rednet.widgets.shared.layers import LayerImage
-from napari_rednet.widgets.shared.run_queue import QueuedRun, queue_run
 from napari_rednet.widgets.shared.style import focus_kept
-from napari_rednet.widgets.shared.worker import Steps, StepsWorker, start_worker
+from napari_rednet.widgets.shared.worker import (
+    QueuedRun,
+    Steps,
+    StepsWorker,
+    queue_run,
+    start_worker,
+)
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Speed
@@ -261,7 +266,7 @@ class TimeEstimate:
     def _update(self) -> None:
         if "torch" not in sys.modules:
             return  # it is being imported for the choice of models, which then requests again
-        if run_queue.is_busy() or self._worker is not None:
+        if worker.is_busy() or self._worker is not None:
             self._timer.start()  # a measurement and a run would slow each other down
             return
         try:

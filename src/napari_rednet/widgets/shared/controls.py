@@ -46,7 +46,7 @@ class Choices:
 
 def find_choices(task: str) -> Choices:
     """Find models and devices; the first call takes seconds, as it imports torch."""
-    from napari_rednet.engine.devices import available_devices
+    from napari_rednet.engine.network import available_devices
 
     models = [(_label(info), info.variant) for info in known_models(task)]
     return Choices(models, [DEFAULT_DEVICE, *available_devices()])

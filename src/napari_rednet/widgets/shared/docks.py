@@ -26,9 +26,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_rednet.errors import RednetError
-from napari_rednet.widgets.shared.run_queue import QueuedRun, queue_run
 from napari_rednet.widgets.shared.style import set_look
-from napari_rednet.widgets.shared.worker import Steps
+from napari_rednet.widgets.shared.worker import QueuedRun, Steps, queue_run
 
 _SPARE = 8
 

@@ -13,7 +13,7 @@ from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
 from napari_rednet.execution import is_dask
-from napari_rednet.execution.chunks import chunks_of
+from napari_rednet.execution.reading import chunks_of
 from napari_rednet.provenance import Origin, find_origin
 
 # Transform and looks of a layer; those that an older napari does not know are left out.
