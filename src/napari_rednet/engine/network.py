@@ -41,6 +41,10 @@ class NetworkConfig:
     bias : bool
         Without, the network scales with its input: ``net(a * x) = a * net(x)`` for a > 0, to
         rounding.
+    rectify_sum : bool
+        Where layers are connected, ``ReLU(deconvolution + skip)``, as the text of [1]_ has it, and
+        not ``ReLU(deconvolution) + skip``, as in the code of its authors. A deconvolution can then
+        also subtract, and learns even where it makes negative values only.
 
     References
     ----------
@@ -56,6 +60,7 @@ class NetworkConfig:
     stride: int = 1
     skips: bool = True
     bias: bool = False
+    rectify_sum: bool = False
 
     def __post_init__(self) -> None:
         if self.layers < 4 or self.layers % 2:
@@ -167,10 +172,13 @@ class RedNet(nn.Module):
             outputs.append(x)
         last = len(self.deconv) - 1
         for i, layer in enumerate(self.deconv[:last]):
-            x = F.relu(deconvolve(x, layer))
-            if i in self.skip_into:
-                # The paper's second ReLU, after the sum, is not needed: both terms are >= 0.
-                x = x + outputs[self.skip_into[i]]
+            x = deconvolve(x, layer)
+            if i not in self.skip_into:
+                x = F.relu(x)
+            elif self.config.rectify_sum:
+                x = F.relu(x + outputs[self.skip_into[i]])
+            else:
+                x = F.relu(x) + outputs[self.skip_into[i]]
         return deconvolve(x, self.deconv[last])
 
     def layers(self) -> Iterator[nn.Conv2d | nn.ConvTranspose2d]:
