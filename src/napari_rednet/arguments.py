@@ -148,8 +148,13 @@ def check_options(
     tile: int | None,
     device: str,
     memory: Memory | None = None,
+    *,
+    is_stack: bool = False,
 ) -> Options:
-    """Check the options that all tasks share, and load the model."""
+    """Check the options that all tasks share, and load the model.
+
+    `is_stack` asks for one that sees neighbouring planes.
+    """
     from napari_rednet.engine.network import resolve_device
     from napari_rednet.models import load_model_for
 
@@ -159,7 +164,33 @@ def check_options(
         raise TypeError(f"ensemble must be True or False, got {ensemble!r}")
     resolve_device(device)
     bound = None if memory is None else check_memory(memory)
-    return Options(load_model_for(task, model), bool(ensemble), tile, device, bound)
+    found = load_model_for(task, model, is_stack=is_stack)
+    return Options(found, bool(ensemble), tile, device, bound)
+
+
+def check_along(along: Any, layout: PlaneLayout) -> int | None:
+    """Return the axis of the planes to restore together, counted from the first; None for none."""
+    if along is None:
+        return None
+    count, axis = len(layout.shape), _integer("along", along)
+    if not -count <= axis < count:
+        raise ValueError(
+            f"along must lie between {-count} and {count - 1} for an image with {count} axes, "
+            f"got {axis}"
+        )
+    axis %= count
+    if axis == layout.channel:
+        raise ValueError(
+            f"along must not be the channel axis ({axis}): channels show different structures"
+        )
+    if axis in layout.spatial_axes:
+        raise ValueError(f"along must be an axis of planes, got {axis}, which is Y or X")
+    if layout.shape[axis] < 2:
+        raise ValueError(
+            f"along needs planes to restore together, and axis {axis} has {layout.shape[axis]}; "
+            "leave it out"
+        )
+    return axis
 
 
 def check_memory(memory: Any) -> int:

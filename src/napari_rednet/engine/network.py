@@ -36,6 +36,9 @@ class NetworkConfig:
     stride : {1, 2}
         2 halves the resolution in the first convolution and restores it in the last deconvolution,
         which costs a quarter of the operations.
+    planes : int
+        Odd number of planes of a stack that it sees, of which it restores the middle one: see
+        `stack_inputs`.
     skips : bool
         Connect mirrored layers.
     bias : bool
@@ -58,6 +61,7 @@ class NetworkConfig:
     in_channels: int = 1
     out_channels: int = 1
     stride: int = 1
+    planes: int = 1
     skips: bool = True
     bias: bool = False
     rectify_sum: bool = False
@@ -67,6 +71,8 @@ class NetworkConfig:
             raise ValueError(f"layers must be an even number of at least 4, got {self.layers}")
         if self.stride not in (1, 2):
             raise ValueError(f"stride must be 1 or 2, got {self.stride}")
+        if self.planes < 1 or self.planes % 2 == 0:
+            raise ValueError(f"planes must be an odd number, got {self.planes}")
         if min(self.features, self.out_channels) < 1 or self.in_channels < self.out_channels:
             raise ValueError(
                 "features and channels must be positive and in_channels at least out_channels, got "
@@ -366,6 +372,20 @@ def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) ->
     return torch.cat([std, std * along_y, std * along_x], 1)
 
 
+def stack_inputs(
+    noisy: Tensor, std: Tensor, along_y: Tensor | float, along_x: Tensor | float
+) -> Tensor:
+    """Inputs (N, 2 P + 2, Y, X) of a denoiser for planes and their noise, (N, P, Y, X) each.
+
+    The middle plane, which is restored, comes first, then its neighbours, then the `told_noise` of
+    the middle plane, then the standard deviations of the neighbours.
+    """
+    middle = noisy.shape[1] // 2
+    order = [middle, *range(middle), *range(middle + 1, noisy.shape[1])]
+    noisy, std = noisy[:, order], std[:, order]
+    return torch.cat([noisy, told_noise(std[:, :1], along_y, along_x), std[:, 1:]], 1)
+
+
 def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
     """A network's residual, limited to what the noise can explain.
 
@@ -373,10 +393,11 @@ def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
     weighted like a Wiener filter for two errors of known variances, so that images with hardly any
     noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
 
-    `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`.
+    `inputs`, (N, 2 P + 3, Y, X), are `stack_inputs` of P planes and the `amplitude` of the image.
     """
-    std = inputs[:, 1:2]
-    own = OWN_ERROR * inputs[:, 4:]
+    planes = (inputs.shape[1] - 3) // 2
+    std = inputs[:, planes : planes + 1]
+    own = OWN_ERROR * inputs[:, -1:]
     share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
     limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
     return torch.where(torch.isfinite(residual), limited, residual)

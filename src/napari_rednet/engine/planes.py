@@ -163,7 +163,8 @@ class Plane:
     rows, with final values, after a band had to be repeated. `mask` reads which pixels are missing.
     `is_stored` is True if reading or writing involves files or compression. `colors` is the noise
     of red, green and blue, in image units, if these are restored together; values then are
-    (3, rows, columns). Near sides that are in `cuts`, nothing is kept.
+    (3, rows, columns). `neighbours` read the planes before and after it, in order, for a network
+    that sees them; they have its shape and noise. Near sides that are in `cuts`, nothing is kept.
     """
 
     shape: tuple[int, int]
@@ -174,6 +175,7 @@ class Plane:
     mask: ReadMask | None = None
     is_stored: bool = False
     colors: tuple[NoiseModel, ...] = ()
+    neighbours: tuple[ReadWindow, ...] = ()
     cuts: Cuts = NOT_CUT
 
     @property
@@ -201,8 +203,11 @@ def part_of(plane: Plane, rows: Strip, columns: Strip) -> Plane:
     mask = None if plane.mask is None else _moved(plane.mask, rows, columns)
     shape = (rows.width, columns.width)
     read = _moved(plane.read, rows, columns)
+    neighbours = tuple(_moved(one, rows, columns) for one in plane.neighbours)
     cuts = plane.cuts.within(plane.shape, rows, columns)
-    return replace(plane, shape=shape, read=read, write=write, mask=mask, cuts=cuts)
+    return replace(
+        plane, shape=shape, read=read, write=write, mask=mask, neighbours=neighbours, cuts=cuts
+    )
 
 
 def _kept(strip: Strip, part: slice) -> tuple[slice, slice]:

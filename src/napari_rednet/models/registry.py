@@ -21,6 +21,8 @@ from napari_rednet.tasks import TASKS
 
 _VARIABLE = "NAPARI_REDNET_MODELS"
 VARIANTS = ("fast", "best")
+STACK = "stack-"
+"""Begins the variants of models that see neighbouring planes."""
 Origin = Literal["installed", "user"]
 _MOST_LOADED, _MOST_DESCRIBED = 4, 256
 _warned_of: set[Path] = set()
@@ -53,6 +55,7 @@ class ModelInfo:
     layers: int
     stride: int
     features: int
+    planes: int
     origin: Origin
 
     @property
@@ -109,18 +112,32 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
     return _load(name_or_path, task, read_model)
 
 
-def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
+def load_model_for(
+    task: str, model: str | os.PathLike[str] | Model, *, is_stack: bool = False
+) -> Model:
     """The model for a task: 'fast', a full name, a path or a `Model`; raises `ModelError`.
 
-    Files are read once, unless they change, so callers must not change the weights.
+    With `is_stack` it is one that sees neighbouring planes, which 'fast' stands for as well. Files
+    are read once, unless they change, so callers must not change the weights.
     """
     if isinstance(model, Model):
         found = model
+        _check_task(found, task)
     elif isinstance(model, (str, os.PathLike)):
-        return _load(model, task, _read_once)
+        name = f"{STACK}{model}" if is_stack and model in VARIANTS else model
+        found = _load(name, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    _check_task(found, task)
+    if is_stack and found.config.planes == 1:
+        raise ModelError(
+            f"the model {found.name!r} sees single planes; with along, the model is to be one that "
+            "sees their neighbours, such as 'fast'"
+        )
+    if not is_stack and found.config.planes > 1:
+        raise ModelError(
+            f"the model {found.name!r} sees neighbouring planes; `denoise` takes it together with "
+            "along, their axis"
+        )
     return found
 
 
@@ -201,7 +218,9 @@ def _described(path: Path, origin: Origin, *_: int) -> ModelInfo:
     if not known:
         raise ModelError(f"{path} was made for {task!r}; this version knows {', '.join(TASKS)}")
     name = path.stem if origin == "user" else name
-    return ModelInfo(name, task, path, config.layers, config.stride, config.features, origin)
+    return ModelInfo(
+        name, task, path, config.layers, config.stride, config.features, config.planes, origin
+    )
 
 
 def _installed_models() -> list[ModelInfo]:
