@@ -48,7 +48,8 @@ class Places:
     `paths` are IN and OUT, or all inputs if `out` is given, the folder for the results of a batch.
     `report` is None for a table in that folder. `scheduler` is the address of a dask scheduler.
     `series` is the number of an image in each file, or 'all'; `missing` is 'error' or 'skip';
-    `axes` and `channel_axis` are told instead of what the files tell.
+    `axes` and `channel_axis` are told instead of what the files tell. `helpers` are files that may
+    lie among the images and are none of them: the mask and the PSF.
     """
 
     paths: list[Path]
@@ -63,6 +64,7 @@ class Places:
     missing: str = "error"
     axes: str | None = None
     channel_axis: int | None = None
+    helpers: frozenset[Path] = frozenset()
 
     @property
     def is_lazy(self) -> bool:
@@ -224,7 +226,11 @@ def restore_batch(places: Places, out: Path, work: Work) -> None:
     """Restore all named files into a folder; exits with 1 if one failed, with 130 after Ctrl+C."""
     report = places.report or out / REPORT
     _check_names(out, report)
-    files = plan_batch(places.paths, out, places.reading)
+    files = [
+        file
+        for file in plan_batch(places.paths, out, places.reading)
+        if file.source.resolve() not in places.helpers
+    ]
     outcomes: Outcomes = []
     try:
         _run(files, BatchRecord(out, work.task), work, places, outcomes)

@@ -43,8 +43,8 @@ Paths = Annotated[
     list[Path],
     typer.Argument(
         metavar="IN... [OUT]",
-        help="The image to read and the file to write (.tif, .tiff, .zarr). With --out: any number "
-        'of images, folders, and patterns in quotes such as "folder/**/*.tif".',
+        help="The image to read and the file to write (.tif, .png, .jpg, .zarr). With --out: "
+        'any number of images, folders, and patterns in quotes such as "folder/**/*.tif".',
         show_default=False,
     ),
 ]
@@ -137,7 +137,11 @@ def command_for(verb: Verb) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         with reported_errors():
-            places = Places(**{name: given[name] for name in FILE_OPTIONS})
+            helpers = [given[name] for name in ("mask", "psf") if given.get(name) is not None]
+            places = Places(
+                **{name: given[name] for name in FILE_OPTIONS},
+                helpers=frozenset(path.resolve() for path in helpers),
+            )
             with printed_warnings(quiet=places.quiet):
                 told = [name for name in verb.options if _PARTS.get(name, (name,))]
                 _restore(verb, {name: _argument(name, given) for name in told}, places)
