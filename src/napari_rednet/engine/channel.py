@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from scipy import ndimage
-from torch import Tensor
+
+if TYPE_CHECKING:  # commands are parsed, and wrong ones told, before torch is loaded
+    from torch import Tensor
 
 PERCENTILES = (0.5, 99.8)
 """Percentiles of an image that become 0 and 1."""
@@ -227,6 +227,8 @@ def poisson_gaussian_std(
     signal: Tensor, gain: Tensor | float, read_noise: Tensor | float
 ) -> Tensor:
     """Standard deviation of photon and read noise at a signal whose black level is 0."""
+    import torch
+
     return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
 
 
@@ -237,6 +239,8 @@ def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) ->
     neighbours in a column and in a row. They are told times `std`, so that all inputs scale with
     the image.
     """
+    import torch
+
     return torch.cat([std, std * along_y, std * along_x], 1)
 
 
@@ -249,6 +253,8 @@ def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
 
     `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`.
     """
+    import torch
+
     std = inputs[:, 1:2]
     own = OWN_ERROR * inputs[:, 4:]
     share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
@@ -258,21 +264,30 @@ def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
 
 def amplitude(rows: Tensor) -> Tensor:
     """Largest absolute value around each pixel of a band that comes with `RADIUS` more rows."""
+    from torch.nn import functional as F
+
     side = 2 * RADIUS + 1
     return F.max_pool2d(rows.abs(), side, 1, (0, RADIUS))
 
 
 def smooth_signal(image: Tensor) -> Tensor:
     """Gaussian blur (N, 1, Y, X), the signal estimate of the noise map; borders are replicated."""
+    from torch.nn import functional as F
+
     return _blur(F.pad(image, (RADIUS,) * 4, mode="replicate"))
 
 
 def smooth_band(rows: Tensor) -> Tensor:
     """`smooth_signal` of a band that comes with `RADIUS` more rows above and below."""
+    from torch.nn import functional as F
+
     return _blur(F.pad(rows, (RADIUS, RADIUS, 0, 0), mode="replicate"))
 
 
 def _blur(padded: Tensor) -> Tensor:
+    import torch
+    from torch.nn import functional as F
+
     offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=padded.dtype, device=padded.device)
     kernel = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
     kernel = kernel / kernel.sum()

@@ -15,17 +15,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from napari_rednet.engine.channel import RADIUS, IntensityRange, NoiseModel, smooth_band
 from napari_rednet.engine.images import changed, from_network, to_network
 from napari_rednet.engine.outliers import OutlierLimits
+
+if TYPE_CHECKING:  # commands are parsed, and wrong ones told, before torch is loaded
+    import torch
+    from torch import Tensor
 
 SMALLEST_SIDE = 64
 """Columns, or rows, below which nothing is cut further, in pixels."""
@@ -258,6 +259,8 @@ class PlaneRestorer(Protocol):
 
 def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     """Copy an array to the device; for a GPU, asynchronously from pinned memory."""
+    import torch
+
     tensor = torch.from_numpy(values)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -271,6 +274,8 @@ class Fetching:
         self._done: torch.cuda.Event | None = None
         self._tensor = tensor
         if tensor.device.type == "cuda":
+            import torch
+
             self._tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
             self._tensor.copy_(tensor, non_blocking=True)
             self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -389,6 +394,8 @@ def fill_band(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 
     Where nothing is known nearby, both are 0, the lower end of the range.
     """
+    import torch
+
     weight = smooth_band(known)
     signal = smooth_band(x * known) / weight.clamp(min=1e-6)
     filled = x.clone()
@@ -399,6 +406,8 @@ def fill_band(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 
 def fill_image(x: Tensor, known: Tensor) -> Tensor:
     """`fill_band` for a whole image."""
+    from torch.nn import functional as F
+
     pads = (0, 0, RADIUS, RADIUS)
     padded = (F.pad(part, pads, mode="replicate") for part in (x, known))
     return fill_band(*padded)[0][:, :, RADIUS:-RADIUS]
