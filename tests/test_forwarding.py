@@ -5,7 +5,6 @@ import pytest
 import tifffile
 
 import napari_rednet as nr
-from napari_rednet import restoration
 from napari_rednet.batch.restoring import make_work
 from napari_rednet.provenance import Call, Origin, as_command_line, as_python
 from napari_rednet.tasks import VERBS
@@ -74,7 +73,7 @@ def told(monkeypatch):
         return steps
 
     for verb in VERBS:
-        monkeypatch.setattr(restoration, f"{verb}_steps", fake(verb))
+        monkeypatch.setattr(f"napari_rednet.restoration.{verb}.{verb}_steps", fake(verb))
     return found
 
 

@@ -12,7 +12,7 @@ from skimage import data
 from skimage.restoration import calibrate_denoiser, denoise_wavelet, estimate_sigma
 
 import napari_rednet as nr
-from napari_rednet.restoration import denoise_steps
+from napari_rednet.restoration.denoise import denoise_steps
 from tests.conftest import psnr
 
 

@@ -66,7 +66,7 @@ class Verb:
 
     def function(self, form: str = "") -> Callable[..., Any]:
         """The function, or its form that ends in ``_steps``."""
-        home = import_module("napari_rednet.restoration")
+        home = import_module(f"napari_rednet.restoration.{self.name}")
         found: Callable[..., Any] = getattr(home, self.name + form)
         return found
 

@@ -8,8 +8,7 @@ from skimage import data
 from tests.conftest import random_network, seeded, small_model
 
 import napari_rednet as nr
-from napari_rednet.engine.channel import told_noise
-from napari_rednet.engine.network import NetworkConfig, RedNet
+from napari_rednet.engine.network import NetworkConfig, RedNet, told_noise
 from napari_rednet.models import Model
 from napari_rednet.tasks import TASKS
 from napari_rednet.training.recipes import RecipeTraining, Start, _psnr, read_recipe, with_length

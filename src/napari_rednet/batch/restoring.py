@@ -179,7 +179,7 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     One `noise` is for all channels of all files, None estimates it per file; one `mask` is for all
     files, None finds dead and hot pixels in each.
     """
-    from napari_rednet.restoration import find_defects
+    from napari_rednet.restoration.inpaint import find_defects
 
     row = VERBS[verb]
     given = {**row.options, **arguments}
@@ -221,7 +221,7 @@ def _recorded(value: Any) -> Any:
 
 def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
     """One noise model per channel: the given one, or else estimated."""
-    from napari_rednet.restoration import estimate_noise
+    from napari_rednet.restoration.noise_estimate import estimate_noise
 
     _, layout = as_image(image.data, image.channel_axis)
     noise: Any = given

@@ -1,18 +1,15 @@
-"""A channel: its intensity range, dark level and noise model, and what networks are told of it."""
+"""Properties of a channel: its intensity range, dark level and noise model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-
-if TYPE_CHECKING:  # commands are parsed, and wrong ones told, before torch is loaded
-    from torch import Tensor
 
 PERCENTILES = (0.5, 99.8)
 """Percentiles of an image that become 0 and 1."""
@@ -23,13 +20,6 @@ LEAST_CORRELATION = 0.1
 _LEAST_GRAIN = 1e-3
 _MOST_CORRELATION = 0.999
 Signal = TypeVar("Signal", float, npt.NDArray[np.floating])
-SIGMA = 2.0
-RADIUS = 6
-"""Rows and columns around a pixel that its map value depends on."""
-MOST_CHANGE = 6.0
-"""Largest change of a pixel, in standard deviations of its noise."""
-OWN_ERROR = 0.003
-"""Error of the network itself, as a fraction of the values around a pixel."""
 
 
 @dataclass(frozen=True)
@@ -221,75 +211,3 @@ def _correlation(grain: float) -> float:
     """Correlation of neighbours in Gaussian-filtered noise; 0 if below `LEAST_CORRELATION`."""
     found = math.exp(-0.25 / grain**2) if grain > _LEAST_GRAIN else 0.0
     return found if found >= LEAST_CORRELATION else 0.0
-
-
-def poisson_gaussian_std(
-    signal: Tensor, gain: Tensor | float, read_noise: Tensor | float
-) -> Tensor:
-    """Standard deviation of photon and read noise at a signal whose black level is 0."""
-    import torch
-
-    return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
-
-
-def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) -> Tensor:
-    """Channels (N, 3, Y, X) that tell a network the noise.
-
-    `std` is (N, 1, Y, X). `along_y` and `along_x` are the correlations, 0 to 1, of the noise of
-    neighbours in a column and in a row. They are told times `std`, so that all inputs scale with
-    the image.
-    """
-    import torch
-
-    return torch.cat([std, std * along_y, std * along_x], 1)
-
-
-def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
-    """A network's residual, limited to what the noise can explain.
-
-    Where the noise is as weak as the network's own error, only a part of the residual is added,
-    weighted like a Wiener filter for two errors of known variances, so that images with hardly any
-    noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
-
-    `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`.
-    """
-    import torch
-
-    std = inputs[:, 1:2]
-    own = OWN_ERROR * inputs[:, 4:]
-    share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
-    limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
-    return torch.where(torch.isfinite(residual), limited, residual)
-
-
-def amplitude(rows: Tensor) -> Tensor:
-    """Largest absolute value around each pixel of a band that comes with `RADIUS` more rows."""
-    from torch.nn import functional as F
-
-    side = 2 * RADIUS + 1
-    return F.max_pool2d(rows.abs(), side, 1, (0, RADIUS))
-
-
-def smooth_signal(image: Tensor) -> Tensor:
-    """Gaussian blur (N, 1, Y, X), the signal estimate of the noise map; borders are replicated."""
-    from torch.nn import functional as F
-
-    return _blur(F.pad(image, (RADIUS,) * 4, mode="replicate"))
-
-
-def smooth_band(rows: Tensor) -> Tensor:
-    """`smooth_signal` of a band that comes with `RADIUS` more rows above and below."""
-    from torch.nn import functional as F
-
-    return _blur(F.pad(rows, (RADIUS, RADIUS, 0, 0), mode="replicate"))
-
-
-def _blur(padded: Tensor) -> Tensor:
-    import torch
-    from torch.nn import functional as F
-
-    offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=padded.dtype, device=padded.device)
-    kernel = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
-    kernel = kernel / kernel.sum()
-    columns = F.conv2d(padded, kernel.view(1, 1, -1, 1))
-    return F.conv2d(columns, kernel.view(1, 1, 1, -1))

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.channel import measure_range, smooth_signal, told_noise
+from napari_rednet.engine.channel import measure_range
 from napari_rednet.engine.degradations import NoiseCorruption, evened_weights
+from napari_rednet.engine.network import smooth_signal, told_noise
 from napari_rednet.errors import TrainingError
 from napari_rednet.io import read_planes
 from napari_rednet.noise import fit_noise

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.channel import told_noise
 from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseCorruption
 from napari_rednet.engine.network import (
     INITIALIZATIONS,
@@ -21,6 +20,7 @@ from napari_rednet.engine.network import (
     RedNet,
     initialize,
     resolve_device,
+    told_noise,
 )
 from napari_rednet.errors import TrainingError
 from napari_rednet.models import Model, load_model_for

@@ -8,19 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.channel import (
-    LEAST_CORRELATION,
-    NoiseModel,
-    poisson_gaussian_std,
-    smooth_signal,
-    told_noise,
-)
+from napari_rednet.engine.channel import LEAST_CORRELATION, NoiseModel
 from napari_rednet.engine.degradations.processing import (
     MARGIN,
     PROCESSES,
     grainy_kernels,
     separably_filtered,
 )
+from napari_rednet.engine.network import poisson_gaussian_std, smooth_signal, told_noise
 from napari_rednet.engine.rng import normal, smooth_field, uniform
 
 

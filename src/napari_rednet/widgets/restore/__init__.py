@@ -35,7 +35,7 @@ class DenoiseWidget(NoiseAwareWidget):
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare denoising: each colour has noise of its own, transparency is kept."""
-        from napari_rednet.restoration import prepare_denoise
+        from napari_rednet.restoration.denoise import prepare_denoise
 
         return prepare_denoise(image.data, rgb=image.rgb, **arguments)
 
@@ -76,7 +76,7 @@ class DeblurWidget(NoiseAwareWidget):
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare deblurring of each colour by itself; transparency is kept."""
-        from napari_rednet.restoration import prepare_deblur
+        from napari_rednet.restoration.deblur import prepare_deblur
 
         psf: ChosenPsf = arguments.pop("psf")
         axis = image.channel_axis
@@ -90,7 +90,7 @@ class SuperResolveWidget(RestoreWidget):
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare enlarging, transparency included."""
-        from napari_rednet.restoration import prepare_super_resolve
+        from napari_rednet.restoration.super_resolve import prepare_super_resolve
 
         return prepare_super_resolve(image.data, rgb=image.rgb, **arguments)
 
@@ -107,7 +107,7 @@ class DeblockWidget(RestoreWidget):
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare deblocking; transparency is kept."""
-        from napari_rednet.restoration import prepare_deblock
+        from napari_rednet.restoration.deblock import prepare_deblock
 
         return prepare_deblock(image.data, rgb=image.rgb, **arguments)
 
@@ -159,7 +159,7 @@ class InpaintWidget(RestoreWidget):
         self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any
     ) -> Restoration:
         """Prepare inpainting; transparency is kept."""
-        from napari_rednet.restoration import prepare_inpaint
+        from napari_rednet.restoration.inpaint import prepare_inpaint
 
         missing = None if mask is None else mask.of_plane(image.plane)
         return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)

@@ -329,7 +329,7 @@ def measure_steps(
     """Call `prepare`, then measure: yield (done, total), return `NoiseLevels` for each channel."""
     if prepare is not None:
         prepare()
-    from napari_rednet.restoration import noise_levels_steps
+    from napari_rednet.restoration.noise_estimate import noise_levels_steps
 
     # An image of a single plane holds just the plane that is shown.
     whole = region.plane is None or image.plane is not None
