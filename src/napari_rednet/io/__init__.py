@@ -81,6 +81,27 @@ def check_output_name(path: Path) -> None:
         raise ImageFileError(f"the output must be a {NAMES} file, got {path.name}")
 
 
+def check_target(path: Path) -> None:
+    """Raise `ImageFileError` if a file cannot be written for its name, or for what is there."""
+    is_zarr = path.suffix.lower() == ZARR_SUFFIX
+    if path.is_dir() and not is_zarr:
+        raise ImageFileError(
+            f"{path} is a folder; name a file to write, or add --out for the results of several "
+            "images"
+        )
+    check_output_name(path)
+    if is_zarr and path.exists() and not path.is_dir():
+        raise ImageFileError(f"{path} is a file, and a Zarr is a folder; choose another name")
+
+
+def check_source(path: Path) -> None:
+    """Raise `ImageFileError` if a file is missing, or is no image by its name and its header."""
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        tiff.check_header(path)
+    elif not is_image(path):
+        read_image(path)  # which tells why not
+
+
 def read_image(
     path: Path,
     series: int | None = 0,
@@ -162,6 +183,7 @@ def image_writer(
     """
     from napari_rednet.io.ome_zarr import zarr_writer
 
+    check_target(path)
     described: Any = described_for(path, like)
     if path.suffix.lower() in pictures.SUFFIXES:
         return pictures.picture_writer(path, described, scale)
