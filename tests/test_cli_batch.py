@@ -232,7 +232,7 @@ def test_a_batch_may_write_into_a_folder_of_its_sources(folder):
         (["in", "--out", "out", "--report", "none/x.csv"], "there is no folder none to write"),
         (["in", "--out", "in"], "another folder for the results"),
         (["in/a.tif", "in/../in/a.tif", "nothing", "--out", "out"], "there is no file"),
-        (["in/*.tiff", "--out", "out"], "no images (.tif, .tiff or .zarr) match"),
+        (["in/*.tiff", "--out", "out"], "no images (.tif, .tiff, .png, .jpg or .zarr) match"),
         (["in/a.tif", "in/deep/../b/a.tif", "--out", "out"], "there is no file"),
         (["in", "--out", "out", "--noise", "-1"], "noise must be finite"),
         (["in", "--out", "out", "--model", "worst"], "no model 'worst'"),

@@ -328,7 +328,7 @@ def test_folders_must_be_chosen(widget, notifications):
     [
         ("source", "nowhere", "there is no folder"),
         ("source", "empty", "there are no images"),
-        ("pattern", "x*.tif", "no images (.tif, .tiff or .zarr) match"),
+        ("pattern", "x*.tif", "no images (.tif, .tiff, .png, .jpg or .zarr) match"),
         ("results", "in", "would overwrite"),
         ("results", "out.zarr", "is the name of an image"),
         ("results", "a file", "cannot be written to"),

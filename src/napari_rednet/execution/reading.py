@@ -106,10 +106,12 @@ class ChunkReader:
     def _load(self, chunk: ChunkIndex, place: Window) -> npt.NDArray[Any]:
         try:
             return np.asarray(self._array[place])
-        except (OSError, RuntimeError, ValueError) as error:  # the errors of all kinds of codecs
-            index = ", ".join(map(str, chunk))
+        except MemoryError:
+            raise
+        except Exception as error:  # codecs raise all kinds
+            index, reason = ", ".join(map(str, chunk)), str(error) or type(error).__name__
             raise ImageFileError(
-                f"chunk ({index}) of the image cannot be read: {error}; copy the file again from "
+                f"chunk ({index}) of the image cannot be read: {reason}; copy the file again from "
                 "where it came from"
             ) from error
 

@@ -11,6 +11,7 @@ from napari_rednet.arguments import NOISY, as_image
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.execution import Samples, Steps, drain
+from napari_rednet.execution.job import readable
 from napari_rednet.masks import as_region
 from napari_rednet.noise import NoiseLevels, measure_noise
 
@@ -154,12 +155,13 @@ def _measure(array: Any, layout: PlaneLayout, region: Any) -> Steps:
     channels = [_windows(layout, c, region) for c in range(layout.channels)]
     total = sum(map(len, channels))
     done = 0
+    source = readable(array)
     measured = []
     for indices in channels:
         images = []
         for index in indices:
             yield done, total
-            images.append(np.asarray(array[index]))
+            images.append(np.asarray(source[index]))
             done += 1
         regions = None if region is None else [np.asarray(region[index]) for index in indices]
         # Hot pixels, which are repaired before noise is removed, are no noise.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,13 +17,12 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.io.axes import Missing, check_spatial, told_axes
 from napari_rednet.io.tiff.image import TiffImage, writer_options
 
 _COMPANION = ".companion.ome"
 # Compressed images up to this size in bytes are decoded at once.
 _MOST_DECODED = 2**28
-Missing = Literal["error", "skip"]
-"""What to do about planes that a file declares and does not hold: fail, or leave them out."""
 # How many bytes one byte can stand for: as bits, by deflate, LZW and PackBits, and by others.
 _MOST_COMPRESSED = {1: 8, 8: 1100, 32946: 1100, 5: 2800, 32773: 64}
 _MOST_BY_OTHERS = 2**16
@@ -94,7 +93,13 @@ def _first_files(xml: str, folder: Path) -> Iterator[Path]:
             yield first
 
 
-def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffImage:
+def read_tiff(
+    path: Path,
+    series: int = 0,
+    missing: Missing = "error",
+    axes: str | None = None,
+    channel_axis: int | None = None,
+) -> TiffImage:
     """Read an image of a TIFF file, in full resolution.
 
     Parameters
@@ -106,6 +111,8 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
         pyramid, do not count.
     missing : {'error', 'skip'}
         What to do if planes are missing which the file declares: fail, or leave them out.
+    axes, channel_axis : str, int, optional
+        What the axes are, if not what the file tells (`told_axes`).
 
     Raises
     ------
@@ -125,10 +132,16 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
             told = f"image {series} of {len(images)}, counted from 0; --series takes others"
             remarks = (told, *remarks)
         image = TiffImage(_data(planes.series, files), planes.series.axes, options, remarks)
-    spatial = image.axes.replace("S", "").replace("C", "")
-    if not spatial.endswith("YX"):
-        raise ImageFileError(f"{path} has the axes {image.axes}; its last ones must be Y and X")
+    image = image.with_axes(told_axes(image.axes, image.data.shape, axes, channel_axis))
+    check_spatial(image.axes, str(path))
     return image
+
+
+def check_header(path: Path) -> None:
+    """Raise `ImageFileError` if a file is missing, or has no first page of a TIFF file."""
+    with _named(path), tifffile.TiffFile(path) as file:
+        if not file.pages:
+            raise ValueError("it has no image")
 
 
 def count_images(path: Path) -> int:
@@ -191,7 +204,25 @@ def _data(series: tifffile.TiffPageSeries, files: ExitStack) -> Any:
             array = zarr.open_array(series.aszarr(level=0), mode="r")
             weakref.finalize(array, files.pop_all().close)
             return array
-    return np.asarray(series.asarray())
+    try:
+        return np.asarray(series.asarray())
+    except MemoryError:
+        raise
+    except Exception as error:  # codecs raise all kinds
+        raise ValueError(f"{_damaged_place(series)}{error}") from error
+
+
+def _damaged_place(series: tifffile.TiffPageSeries) -> str:
+    """Where decoding fails, as the beginning of a message; empty if it cannot be found."""
+    for number, page in enumerate(series):
+        part, done = ("tile" if series.keyframe.is_tiled else "strip"), 0
+        try:
+            for _ in page.segments(maxworkers=1) if page is not None else ():
+                done += 1
+        except Exception:  # noqa: BLE001 (codecs raise all kinds)
+            place = f"{part} {done} of {math.prod(series.keyframe.chunked)} of page {number}"
+            return f"{place} is damaged, counted from 0: "
+    return ""
 
 
 @dataclass(frozen=True)
