@@ -274,3 +274,14 @@ def test_other_layers_have_channels_where_the_chosen_one_has_them(viewer, dock, 
     expected = nr.denoise(channels[:, ::-1], channel_axis=1)
     np.testing.assert_array_equal(viewer.layers["b denoised"].data, expected)
     assert record_of(viewer.layers["flat denoised"])["channel_axis"] is None
+
+
+def test_planes_with_very_different_noise_are_told_of(viewer, dock, run, channels):
+    viewer.add_image(channels)
+    widget = dock()
+    run(widget)
+    assert "along axis 1" in widget.status.value
+    assert "Channels" in widget.status.value
+    widget.extent.channels.value = 1
+    run(widget)
+    assert "along axis" not in widget.status.value

@@ -10,7 +10,9 @@ from napari_rednet.restoration.deblur import deblur, deblur_steps, prepare_deblu
 from napari_rednet.restoration.denoise import denoise, denoise_steps, prepare_denoise
 from napari_rednet.restoration.inpaint import find_defects, inpaint, inpaint_steps, prepare_inpaint
 from napari_rednet.restoration.noise_estimate import (
+    UnevenNoise,
     estimate_noise,
+    find_uneven_noise,
     noise_levels,
     noise_levels_steps,
 )
@@ -21,6 +23,7 @@ from napari_rednet.restoration.super_resolve import (
 )
 
 __all__ = [
+    "UnevenNoise",
     "deblock",
     "deblock_steps",
     "deblur",
@@ -29,6 +32,7 @@ __all__ = [
     "denoise_steps",
     "estimate_noise",
     "find_defects",
+    "find_uneven_noise",
     "inpaint",
     "inpaint_steps",
     "noise_levels",

@@ -317,7 +317,7 @@ def done_words(records: Sequence[Mapping[str, Any]]) -> str:
     if filled:
         planes = sum(record["filled_planes"] for record in done)
         words.append(f"Filled {_counted(filled, 'pixel')} in {_counted(planes, 'plane')}.")
-    return " ".join(words)
+    return " ".join([*words, *dict.fromkeys(r["uneven"] for r in done if r.get("uneven"))])
 
 
 def _counted(count: int, noun: str) -> str:

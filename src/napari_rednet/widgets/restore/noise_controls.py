@@ -376,9 +376,12 @@ class NoiseAwareWidget(RestoreWidget):
             levels = yield from measure_steps(image, noise or Region())
             noise = [one.fit() for one in levels]
             self._behind = dict(zip(noise, levels, strict=True))
+            told = {"uneven": _uneven_words(image)}
+        else:
+            told = {}
         noise = _of(image, noise)
         restored, used = yield from super().steps(image, noise=noise, **arguments)
-        return restored, {"noise": noise, **used}
+        return restored, {"noise": noise, **told, **used}
 
     def show_used(self, used: dict[str, Any], channels: range) -> None:
         """Show the estimated noise."""
@@ -465,6 +468,17 @@ def _of(image: LayerImage, models: Sequence[NoiseModel] | None) -> Sequence[Nois
     if models is None or len(models) in (1, len(numbers)):
         return models
     return [models[i] for i in numbers]
+
+
+def _uneven_words(image: LayerImage) -> str:
+    """A sentence on planes whose noise differs as that of channels does; empty if it does not."""
+    from napari_rednet.restoration import find_uneven_noise
+
+    found = find_uneven_noise(image.array, channel_axis=image.channel_axis)
+    if found is None:
+        return ""
+    said = str(found)
+    return f"{said[0].upper()}{said[1:]}: choose it under Channels if it has channels."
 
 
 def _as_models(noise: Any) -> list[NoiseModel]:
