@@ -105,7 +105,7 @@ def restore_file(
     meanwhile.
     """
     before = state_of(file.source)
-    source = read_image(file.source, file.series, file.missing)
+    source = read_image(file.source, **vars(file.reading))
     if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
     image = described_for(file.result, source)
@@ -386,7 +386,7 @@ def _last_byte(file: BinaryIO) -> bytes:
 
 def identity_of(file: BatchFile) -> list[Any]:
     """What a result is made from: the file, and what is taken of it."""
-    return [str(file.source.resolve()), file.series, file.missing]
+    return [str(file.source.resolve()), *vars(file.reading).values()]
 
 
 def _line(**entry: Any) -> str:

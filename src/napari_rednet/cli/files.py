@@ -27,7 +27,8 @@ from napari_rednet.console import BatchBars, console, run_with_bar, say
 from napari_rednet.engine.channel import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
-from napari_rednet.io import Missing, names_image
+from napari_rednet.io import names_image
+from napari_rednet.io.axes import Missing, Reading
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work
@@ -46,7 +47,8 @@ class Places:
 
     `paths` are IN and OUT, or all inputs if `out` is given, the folder for the results of a batch.
     `report` is None for a table in that folder. `scheduler` is the address of a dask scheduler.
-    `series` is the number of an image in each file, or 'all'; `missing` is 'error' or 'skip'.
+    `series` is the number of an image in each file, or 'all'; `missing` is 'error' or 'skip';
+    `axes` and `channel_axis` are told instead of what the files tell.
     """
 
     paths: list[Path]
@@ -59,6 +61,8 @@ class Places:
     scheduler: str | None = None
     series: str = "0"
     missing: str = "error"
+    axes: str | None = None
+    channel_axis: int | None = None
 
     @property
     def is_lazy(self) -> bool:
@@ -66,20 +70,14 @@ class Places:
         return self.scheduler is not None
 
     @property
-    def numbers(self) -> int | None:
-        """Which image of each file; None for all of them."""
-        if self.series == "all":
-            return None
-        if not self.series.isdecimal():
+    def reading(self) -> Reading:
+        """What is taken of each file; raises `ValueError` for what stands for nothing."""
+        if self.series != "all" and not self.series.isdecimal():
             raise ValueError(f"--series must be a number from 0 on, or all, got {self.series}")
-        return int(self.series)
-
-    @property
-    def about_missing(self) -> Missing:
-        """What to do about missing planes."""
         if self.missing not in get_args(Missing):
             raise ValueError(f"--missing must be error or skip, got {self.missing}")
-        return cast("Missing", self.missing)
+        series = None if self.series == "all" else int(self.series)
+        return Reading(series, cast("Missing", self.missing), self.axes, self.channel_axis)
 
     @property
     def existing(self) -> Existing:
@@ -139,13 +137,14 @@ def _files_of(source: Path, target: Path, places: Places) -> list[BatchFile]:
     from napari_rednet.io import count_images
 
     _check_source(source)
-    number, missing = places.numbers, places.about_missing
+    reading = places.reading
+    number = reading.series
     count = 1 if number is not None else count_images(source)
     files = []
     for series in range(count) if number is None else [number]:
         place = target.with_name(numbered(target.name, series, count))
         _check_single(source, place, places)
-        files.append(BatchFile(source, place, place.name, series, missing))
+        files.append(BatchFile(source, place, place.name, replace(reading, series=series)))
     return files
 
 
@@ -225,7 +224,7 @@ def restore_batch(places: Places, out: Path, work: Work) -> None:
     """Restore all named files into a folder; exits with 1 if one failed, with 130 after Ctrl+C."""
     report = places.report or out / REPORT
     _check_names(out, report)
-    files = plan_batch(places.paths, out, places.numbers, places.about_missing)
+    files = plan_batch(places.paths, out, places.reading)
     outcomes: Outcomes = []
     try:
         _run(files, BatchRecord(out, work.task), work, places, outcomes)

@@ -109,6 +109,24 @@ MissingPlanes = Annotated[
         "that was aborted, or if other files of the image are missing: fail, or leave them out.",
     ),
 ]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LETTERS",
+        help="A letter for each axis in the order of the file, such as TZYX, where it tells none "
+        "or wrong ones: T, C (channels), Z, Y, X, S (colours), Q (other planes).",
+        show_default=False,
+    ),
+]
+ChannelAxis = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of the axis that the channels lie along, from 0 on, or from -1 backwards; "
+        "each has a noise of its own.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
@@ -246,6 +264,8 @@ FILE_OPTIONS: Mapping[str, FileOption] = MappingProxyType(
         "quiet": FileOption(Quiet, default=False),
         "series": FileOption(Series, default="0"),
         "missing": FileOption(MissingPlanes, default="error"),
+        "axes": FileOption(Axes),
+        "channel_axis": FileOption(ChannelAxis),
         "out": FileOption(Out),
         "skip": FileOption(Skip, default=False),
         "resume": FileOption(Resume, default=False),

@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import tiff
+from napari_rednet.io.axes import Missing
 from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
 ZARR_SUFFIX = ".zarr"
-Missing = tiff.Missing
-"""What to do about planes that a file declares and does not hold."""
 NAMES = ".tif, .tiff or .zarr"
 """Suffixes of image files, for messages."""
 _OME_SUFFIXES = tuple(f".ome{suffix}" for suffix in TIFF_SUFFIXES)
@@ -81,21 +80,28 @@ def check_output_name(path: Path) -> None:
         raise ImageFileError(f"the output must be a {NAMES} file, got {path.name}")
 
 
-def read_image(path: Path, series: int = 0, missing: Missing = "error") -> OpenImage:
+def read_image(
+    path: Path,
+    series: int | None = 0,
+    missing: Missing = "error",
+    axes: str | None = None,
+    channel_axis: int | None = None,
+) -> OpenImage:
     """Open an image in full resolution.
 
-    `series` is which of a TIFF file's images, counted from 0. `missing` says what to do if the file
-    declares planes that it does not hold: fail ('error'), or leave them out ('skip'). Raises
-    `ImageFileError` if the image cannot be read.
+    `series` is which of a TIFF file's images, counted from 0; None stands for the first. `missing`
+    says what to do if the file declares planes that it does not hold: fail ('error'), or leave them
+    out ('skip'). `axes` and `channel_axis` say what the axes are, if not what the file tells
+    (`Reading`). Raises `ImageFileError` if the image cannot be read.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return tiff.read_tiff(path, series, missing)
+        return tiff.read_tiff(path, series or 0, missing, axes, channel_axis)
     if _is_zarr(path):
         if series:
             raise ImageFileError(f"{path} has one image, number 0; name others by their own paths")
         from napari_rednet.io.ome_zarr import read_ome_zarr
 
-        return read_ome_zarr(path)
+        return read_ome_zarr(path, axes, channel_axis)
     if not path.exists():
         raise ImageFileError(f"there is no file {path}")
     raise ImageFileError(f"{path} is no image that can be read: it must be a {NAMES} file")

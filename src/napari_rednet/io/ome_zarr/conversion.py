@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.ome_zarr.image import ZarrImage
+from napari_rednet.io.ome_zarr.image import ZarrImage, described_axis
 from napari_rednet.io.tiff import TiffImage
 
 _PREFIXES = {
@@ -37,7 +37,6 @@ _NAMES = {
 _ORDER = "TCZYX"
 # Letters for axes without a label, the likeliest first.
 _LIKELY = "ZTC"
-_TYPES = {"T": "time", "C": "channel"}
 _CHUNK = 512
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
 # TIFF tags give the resolution per inch or per centimetre: convert to micrometres.
@@ -167,7 +166,7 @@ def upright(image: TiffImage) -> Any:
 
 
 def _axis(letter: str, unit: str | None) -> dict[str, str]:
-    axis = {"name": letter.lower(), "type": _TYPES.get(letter, "space")}
+    axis = described_axis(letter)
     return {**axis, "unit": unit} if unit else axis
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -85,6 +85,20 @@ class TiffImage:
                 return int(value)
         return 1
 
+    def with_axes(self, axes: str) -> TiffImage:
+        """The same image with other letters of its axes.
+
+        Samples of a pixel that are told to be channels stay samples, without colours. What ImageJ
+        or OME have no place for is written without their descriptions.
+        """
+        if axes == self.axes:
+            return self
+        was_samples = self.axes.find("S")
+        if was_samples >= 0 and axes[was_samples] == "C":
+            axes = axes.replace("C", "S")
+            return replace(self, axes=axes, options=_as_channels(self.options))
+        return replace(self, axes=axes, options=_renamed(self.options, self.axes, axes))
+
     def enlarged(self, scale: int) -> TiffDescription:
         """Description of the file with `scale` times more pixels along Y and X."""
         shape = (
@@ -116,6 +130,35 @@ def _finer(options: Mapping[str, Any], scale: int) -> dict[str, Any]:
                 metadata[key] /= scale
         finer["metadata"] = metadata
     return finer
+
+
+def _as_channels(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of samples that are no colours, whatever the file calls them."""
+    if options.get("photometric") != "rgb":
+        return dict(options)
+    beyond = ["unspecified"] * 2 + list(options.get("extrasamples", ()))
+    kept = {key: value for key, value in options.items() if key != "imagej"}
+    return {**kept, "photometric": "minisblack", "extrasamples": beyond}
+
+
+def _renamed(options: Mapping[str, Any], before: str, axes: str) -> dict[str, Any]:
+    """Options of a file whose axes have other letters than `before`."""
+    renamed = dict(options)
+    if "S" in axes and "S" not in before:
+        is_last = axes.endswith("S")
+        renamed |= {"photometric": "rgb", "planarconfig": "contig" if is_last else "separate"}
+    if renamed.get("metadata") is None:  # a description of its own, which names no axes
+        return renamed
+    if renamed.get("imagej") and not _fits_imagej(axes, renamed, is_8_bit="S" not in axes):
+        del renamed["imagej"]
+        renamed["metadata"] = {}
+    if renamed.get("ome") and not set(axes) <= set("TCZYXS"):
+        del renamed["ome"]
+        renamed["metadata"] = {}
+    left_out = ("Channel",) if ("C" in axes) != ("C" in before) else ()
+    kept = {key: value for key, value in renamed["metadata"].items() if key not in left_out}
+    renamed["metadata"] = {**kept, "axes": axes}
+    return renamed
 
 
 def colour_options(page: tifffile.TiffPage) -> dict[str, Any]:
@@ -205,7 +248,7 @@ def writer_options(
     if "XResolution" in tags and "YResolution" in tags:
         options["resolution"] = (tags["XResolution"].value, tags["YResolution"].value)
         options["resolutionunit"] = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
-    if file.is_imagej and _fits_imagej(series, axes, options):
+    if file.is_imagej and _fits_imagej(axes, options, is_8_bit=series.dtype.char == "B"):
         return {
             **options,
             "imagej": True,
@@ -223,10 +266,10 @@ def writer_options(
     return {**options, "metadata": {"axes": axes}}
 
 
-def _fits_imagej(series: tifffile.TiffPageSeries, axes: str, options: Mapping[str, Any]) -> bool:
+def _fits_imagej(axes: str, options: Mapping[str, Any], *, is_8_bit: bool) -> bool:
     """True if ImageJ has a place for the axes, and for samples, which must be 8-bit colours."""
     is_colour = options["photometric"] == "rgb" and options.get("planarconfig") == "contig"
-    if "S" in axes and not (is_colour and series.dtype.char == "B"):
+    if "S" in axes and not (is_colour and is_8_bit):
         return False
     places = ["TZCYXS".find(letter) for letter in axes]
     return places[0] >= 0 and places == sorted(places)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,13 +17,12 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.io.axes import Missing, check_spatial, told_axes
 from napari_rednet.io.tiff.image import TiffImage, writer_options
 
 _COMPANION = ".companion.ome"
 # Compressed images up to this size in bytes are decoded at once.
 _MOST_DECODED = 2**28
-Missing = Literal["error", "skip"]
-"""What to do about planes that a file declares and does not hold: fail, or leave them out."""
 # How many bytes one byte can stand for: as bits, by deflate, LZW and PackBits, and by others.
 _MOST_COMPRESSED = {1: 8, 8: 1100, 32946: 1100, 5: 2800, 32773: 64}
 _MOST_BY_OTHERS = 2**16
@@ -94,7 +93,13 @@ def _first_files(xml: str, folder: Path) -> Iterator[Path]:
             yield first
 
 
-def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffImage:
+def read_tiff(
+    path: Path,
+    series: int = 0,
+    missing: Missing = "error",
+    axes: str | None = None,
+    channel_axis: int | None = None,
+) -> TiffImage:
     """Read an image of a TIFF file, in full resolution.
 
     Parameters
@@ -106,6 +111,8 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
         pyramid, do not count.
     missing : {'error', 'skip'}
         What to do if planes are missing which the file declares: fail, or leave them out.
+    axes, channel_axis : str, int, optional
+        What the axes are, if not what the file tells (`told_axes`).
 
     Raises
     ------
@@ -125,9 +132,8 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
             told = f"image {series} of {len(images)}, counted from 0; --series takes others"
             remarks = (told, *remarks)
         image = TiffImage(_data(planes.series, files), planes.series.axes, options, remarks)
-    spatial = image.axes.replace("S", "").replace("C", "")
-    if not spatial.endswith("YX"):
-        raise ImageFileError(f"{path} has the axes {image.axes}; its last ones must be Y and X")
+    image = image.with_axes(told_axes(image.axes, image.data.shape, axes, channel_axis))
+    check_spatial(image.axes, str(path))
     return image
 
 
