@@ -95,7 +95,9 @@ class RestoreWidget(Container):
         self.estimate = TimeEstimate(self.native, self.verb, row.task, self.prepare, ask, tell)
         self._arrange()
         self.layer_runs = LayerRuns(self)
-        self.menu = ParameterMenu(self, self.viewer, self.layer_runs.present_call)
+        self.menu = ParameterMenu(
+            self, self.viewer, self.layer_runs.present_call, self.extent.told_channel
+        )
         self.runs.widgets[0].append(self.menu.button)
         self._connect()
         self.set_parameters(persistence.last_parameters(self.verb))

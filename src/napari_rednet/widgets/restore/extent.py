@@ -92,6 +92,7 @@ class ExtentControls:
             "they are shown, or all at once, with progress, to be kept in memory.",
         )
         self._layer: Image | None = None
+        self._found: int | None = NO_CHANNELS
         self.channels.changed.connect(self._follow_channels)
         self.planes.changed.connect(self._show_range)
         self.first.changed.connect(self._keep_order)
@@ -141,6 +142,12 @@ class ExtentControls:
         is_there = alike and not layer.rgb and axis is not None and 0 <= axis < layer.ndim - 2
         return int(axis) if is_there else None
 
+    def told_channel(self) -> int | None:
+        """The axis of channels, if the user and neither the file nor the layer has told it."""
+        chosen = self._chosen()
+        is_found = self.channels.value == self._found
+        return None if chosen is None or is_found else self.channel(chosen)
+
     def update(self, *_: Any) -> None:
         """Show what there is to choose after another layer was chosen or selected."""
         chosen, others = self._chosen(), self._others()
@@ -165,7 +172,7 @@ class ExtentControls:
         self.planes.reset_choices()
         known = None if layer is None else _known_channels(layer)
         is_offered = known in self.channels.choices
-        self.channels.value = known if is_offered else NO_CHANNELS
+        self.channels.value = self._found = known if is_offered else NO_CHANNELS
         if layer is None or is_offered or len(self.channels.choices) == 1:
             return
         source = layer_source(layer)
@@ -177,8 +184,11 @@ class ExtentControls:
     def _take_channels(self, layer: Image, axis: int | None) -> None:
         if not isalive(self.channels.native) or layer is not self._chosen():
             return
-        if axis in self.channels.choices and self.channels.value == NO_CHANNELS:
-            self.channels.value = axis
+        if axis is not None and axis in self.channels.choices:
+            is_chosen = self.channels.value != NO_CHANNELS
+            self._found = axis
+            if not is_chosen:
+                self.channels.value = axis
 
     def _channel_choices(self, _: Any) -> list[tuple[str, int]]:
         return [("none", NO_CHANNELS), *((name, axis) for axis, name in self._axes())]
