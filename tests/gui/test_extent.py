@@ -1,18 +1,18 @@
 """What of a layer is restored: its channels, some of its planes, a region of them."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tifffile
 import zarr
-from hypothesis import given
-from hypothesis import strategies as st
 from qtpy.QtWidgets import QApplication
 
 import napari_rednet as nr
 from napari_rednet.provenance import Call, as_command_line, as_python
 from napari_rednet.widgets.restore.extent import NO_CHANNELS, SHOWN, VIEW, WHOLE_PLANES
 from napari_rednet.widgets.restore.paired_layers import LayerMask
-from napari_rednet.widgets.shared.layers import LayerImage, first_pixel, slices
+from napari_rednet.widgets.shared.layers import LayerImage, slices
 
 LONG = 60_000
 TYPED = [nr.NoiseModel(1.0, 90.0, 5.0), nr.NoiseModel(3.0, 90.0, 40.0)]
@@ -237,29 +237,30 @@ def test_what_is_not_in_memory_is_read_where_it_is_restored(viewer, dock, run, n
     assert layer.data is stored
 
 
-@given(st.data())
-def test_a_mask_is_cut_as_its_image_is(data):
-    """Whether it is that of one plane, of all, of all channels, or has axes of length 1."""
-    shape = data.draw(st.lists(st.integers(2, 4), min_size=2, max_size=5).map(tuple))
-    crop = tuple(
-        data.draw(st.none() | st.integers(0, n - 1).map(lambda i: (i, i + 1))) for n in shape
-    )
-    leading = len(shape) - 2
-    channel = data.draw(st.none() | st.integers(0, leading - 1)) if leading else None
-    own = [data.draw(st.sampled_from([1, n])) for n in shape[:leading]] + list(shape[leading:])
-    without = channel is not None and leading > 1 and data.draw(st.booleans())
-    if without:
-        del own[channel]
-    elif data.draw(st.booleans()):
-        own = own[leading:]
-    missing = np.random.default_rng(0).random(own) < 0.5
-    image = LayerImage(np.zeros(shape)[slices(crop)], crop=crop, channel=channel)
-    broadcast = np.expand_dims(missing, channel) if without else missing
-    expected = np.broadcast_to(broadcast, shape)[slices(crop)]
-    found = LayerMask("m", missing).of(image)
-    found = np.expand_dims(found, channel) if without else found
-    np.testing.assert_array_equal(np.broadcast_to(found, expected.shape), expected)
-    assert first_pixel(crop) == tuple(0 if part is None else part[0] for part in crop)
+SHAPE = (3, 2, 4, 5)
+CROPS = list(itertools.product([None, (1, 2)], [None, (1, 2)], [None, (1, 3)], [None, (2, 4)]))
+MASKS = {
+    "of a plane": ((4, 5), None),
+    "of all planes": (SHAPE, None),
+    "of every plane along an axis": ((3, 1, 4, 5), None),
+    "of all channels": ((3, 4, 5), 1),
+    "of all channels, which come first": ((2, 4, 5), 0),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("crop", CROPS)
+def test_a_mask_is_cut_as_its_image_is(crop, kind):
+    shape, channel = MASKS[kind]
+    missing = np.random.default_rng(0).random(shape) < 0.5
+
+    def spread(mask):
+        return mask if channel is None else np.expand_dims(mask, channel)
+
+    part = np.zeros(SHAPE)[slices(crop)]
+    found = LayerMask("m", missing).of(LayerImage(part, crop=crop, channel=channel))
+    expected = np.broadcast_to(spread(missing), SHAPE)[slices(crop)]
+    np.testing.assert_array_equal(np.broadcast_to(spread(found), part.shape), expected)
 
 
 def test_other_layers_have_channels_where_the_chosen_one_has_them(viewer, dock, run, channels):
