@@ -32,7 +32,9 @@ def values(folder):
         "noise": Value(["--noise", "7"], [LEVEL], [nr.NoiseModel(read_noise=7.0)]),
         "strength": Value(["--strength", "0.7"], 0.7),
         "scale": Value(["--scale", "3"], 3),
-        "mask": Value(["--mask", mask], {"name": "m", "path": str(mask), "planes": []}, MASK),
+        "mask": Value(
+            ["--mask", mask], {"name": "m", "path": str(mask), "shape": list(MASK.shape)}, MASK
+        ),
         "psf": Value(["--gaussian", "1.3"], GAUSSIAN, nr.psf.gaussian(1.3)),
         "center": Value(["--center", "mass"], "mass"),
         "iterations": Value(["--iterations", "3"], 3),

@@ -144,7 +144,7 @@ def test_of_a_single_plane_it_is_the_plane_restored_by_itself(
     viewer.add_image(np.stack([noisy, dark, noisy]))
     viewer.dims.set_current_step(0, 0)
     widget = dock()
-    widget.extent.planes.value = True
+    widget.extent.planes.value = "shown"
     preview = switched_on(viewer, widget)
     assert_close(preview.data[0], nr.denoise(noisy)[part(preview)])
     viewer.dims.set_current_step(0, 1)
@@ -423,7 +423,7 @@ def test_stale_previews_are_cancelled(viewer, dock, settled, qtbot, noisy, monke
 
 @pytest.fixture
 def restored(monkeypatch):
-    """What is restored: (place, rows, columns) of each window, as it begins."""
+    """What is restored: (place, rows, columns, channel) of each window, as it begins."""
     from napari_rednet import execution
 
     noted, at = [], execution.Windows.at
@@ -454,7 +454,7 @@ def test_only_what_comes_into_view_is_restored(
     new = np.zeros(image.shape, bool)
     new[seen] = True
     new[before] = False
-    for _, rows, columns in restored:
+    for _, rows, columns, _ in restored:
         assert new[rows, columns].all()
         new[rows, columns] = False
     assert not new.any()

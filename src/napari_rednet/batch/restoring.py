@@ -108,10 +108,10 @@ def restore_file(
     source = read_image(file.source, **vars(file.reading))
     if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
-    remark = remark_on(source, file.result)
     image = described_for(file.result, source)
     prepared = work.prepare(image)
-    figures = _figures(work, image, prepared, remark)
+    remarks = [remark for remark in (remark_on(source, file.result), prepared.remark) if remark]
+    figures = _figures(work, image, prepared, "; ".join(remarks))
     _make_folder(file)
     array = _as_lazy(image) if lazy else image.data
     with _target(work, file, image, before, resume=resume) as out:
@@ -198,6 +198,7 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
         remark = ""
         if "noise" in of_the_image:
             noise = own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
+            remark = _on_noise(image, given["noise"])
         if "mask" in of_the_image and given["mask"] is None:
             found = find_defects(image.data, channel_axis=image.channel_axis)
             own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
@@ -217,6 +218,15 @@ def _recorded(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return repr(value) if isinstance(value, NoiseModel) else digest(value)
+
+
+def _on_noise(image: OpenImage, given: Noise | None) -> str:
+    """A remark if channels seem to be taken for planes, under one estimated noise."""
+    from napari_rednet.restoration.noise_estimate import find_uneven_noise
+
+    if given is not None:
+        return ""
+    return str(find_uneven_noise(image.data, channel_axis=image.channel_axis) or "")
 
 
 def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:

@@ -387,26 +387,36 @@ class Windows:
         """Pixels around a window that it depends on, in the result; None if no margin is enough."""
         return self.restorer.row_margin
 
-    def at(self, place: Sequence[int], rows: slice, columns: slice) -> Window:
+    def at(
+        self, place: Sequence[int], rows: slice, columns: slice, channel: int | None = None
+    ) -> Window:
         """A window to restore.
 
         `place` has an index for each axis but Y, X and channel; `rows` and `columns` count in the
-        result.
+        result. If a `channel` is given, it alone is restored.
         """
-        return Window(self, place, rows, columns)
+        return Window(self, place, rows, columns, channel)
 
 
 class Window:
     """A window of the planes at one place; see `Windows.at`."""
 
-    def __init__(self, windows: Windows, place: Sequence[int], rows: slice, columns: slice) -> None:
-        self._windows, self._place = windows, place
+    def __init__(
+        self,
+        windows: Windows,
+        place: Sequence[int],
+        rows: slice,
+        columns: slice,
+        channel: int | None,
+    ) -> None:
+        self._windows, self._place, self._channel = windows, place, channel
         self._rows, self._columns = rows, columns
-        self._target = _Target(windows.job, rows, columns, windows.job.result_dtype(windows.array))
+        dtype = windows.job.result_dtype(windows.array)
+        self._target = _Target(windows.job, rows, columns, dtype, one_channel=channel is not None)
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """The window, (Y, X), with the channel axis where the array has it among these."""
+        """The window, (Y, X); of all channels, with their axis where the array has it."""
         return self._target.values
 
     @property
@@ -419,6 +429,8 @@ class Window:
         whole = self._windows
         keys = whole.job.layout.planes_at(self._place)
         groups = [keys] if whole.job.color else [(key,) for key in keys]
+        if self._channel is not None:
+            groups = [(keys[self._channel],)]
         size = (self._rows.stop - self._rows.start) * (self._columns.stop - self._columns.start)
         for number, group in enumerate(groups):
             plane = plane_of(
@@ -435,10 +447,18 @@ class Window:
 class _Target:
     """A window of an array, written to with the indices of the whole array."""
 
-    def __init__(self, job: Job, rows: slice, columns: slice, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        rows: slice,
+        columns: slice,
+        dtype: np.dtype[Any],
+        *,
+        one_channel: bool = False,
+    ) -> None:
         y, x = job.layout.spatial_axes
         self._first = {y: rows.start, x: columns.start}
-        self._channel = job.layout.channel
+        self._channel = None if one_channel else job.layout.channel
         sides = {y: rows.stop - rows.start, x: columns.stop - columns.start}
         if self._channel is not None:
             sides[self._channel] = job.layout.channels

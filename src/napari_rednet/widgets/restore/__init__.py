@@ -21,7 +21,7 @@ from napari_rednet.widgets.restore.paired_layers import (
 )
 from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
 from napari_rednet.widgets.shared.controls import ChoiceBox
-from napari_rednet.widgets.shared.layers import LayerImage, finer_grid
+from napari_rednet.widgets.shared.layers import LayerImage, finer_grid, first_pixel
 from napari_rednet.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class DenoiseWidget(NoiseAwareWidget):
         """Prepare denoising: each colour has noise of its own, transparency is kept."""
         from napari_rednet.restoration.denoise import prepare_denoise
 
-        return prepare_denoise(image.data, rgb=image.rgb, **arguments)
+        return prepare_denoise(
+            image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
+        )
 
 
 class DeblurWidget(NoiseAwareWidget):
@@ -92,11 +94,13 @@ class SuperResolveWidget(RestoreWidget):
         """Prepare enlarging, transparency included."""
         from napari_rednet.restoration.super_resolve import prepare_super_resolve
 
-        return prepare_super_resolve(image.data, rgb=image.rgb, **arguments)
+        return prepare_super_resolve(
+            image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
+        )
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
         """Also the size and position of the smaller pixels."""
-        first = None if record["plane"] is None else (*record["plane"], 0, 0)
+        first = first_pixel(record["crop"])
         return super().result_options(source, record) | finer_grid(source, record["scale"], first)
 
 
@@ -109,7 +113,9 @@ class DeblockWidget(RestoreWidget):
         """Prepare deblocking; transparency is kept."""
         from napari_rednet.restoration.deblock import prepare_deblock
 
-        return prepare_deblock(image.data, rgb=image.rgb, **arguments)
+        return prepare_deblock(
+            image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
+        )
 
 
 class InpaintWidget(RestoreWidget):
@@ -161,7 +167,7 @@ class InpaintWidget(RestoreWidget):
         """Prepare inpainting; transparency is kept."""
         from napari_rednet.restoration.inpaint import prepare_inpaint
 
-        missing = None if mask is None else mask.of_plane(image.plane)
+        missing = None if mask is None else mask.of(image)
         return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)
 
     def steps(self, image: LayerImage, **arguments: Any) -> Steps:

@@ -18,8 +18,9 @@ from napari_rednet.execution import Repairs, is_dask, repaired_words
 from napari_rednet.provenance import Call
 from napari_rednet.tasks import VERBS, Verb
 from napari_rednet.widgets.restore import jobs
+from napari_rednet.widgets.restore.extent import ExtentControls
 from napari_rednet.widgets.restore.paired_layers import Companion
-from napari_rednet.widgets.restore.parameter_menu import ExtentControls, ParameterMenu
+from napari_rednet.widgets.restore.parameter_menu import ParameterMenu
 from napari_rednet.widgets.restore.preview import Preview, Previewer
 from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate, in_words
 from napari_rednet.widgets.shared import model_chosen, models_changed, persistence
@@ -94,7 +95,9 @@ class RestoreWidget(Container):
         self.estimate = TimeEstimate(self.native, self.verb, row.task, self.prepare, ask, tell)
         self._arrange()
         self.layer_runs = LayerRuns(self)
-        self.menu = ParameterMenu(self, self.viewer, self.layer_runs.present_call)
+        self.menu = ParameterMenu(
+            self, self.viewer, self.layer_runs.present_call, self.extent.told_channel
+        )
         self.runs.widgets[0].append(self.menu.button)
         self._connect()
         self.set_parameters(persistence.last_parameters(self.verb))
@@ -163,15 +166,15 @@ class RestoreWidget(Container):
         used = {"repaired": repairs.count} if self.row.repairs else {}
         return image.with_alpha(restored), used
 
-    def show_used(self, used: dict[str, Any]) -> None:
-        """Show values that a run has determined."""
+    def show_used(self, used: dict[str, Any], channels: range) -> None:
+        """Show values that a run has determined in some channels."""
 
     def layer_changed(self, image: LayerImage | None) -> None:
         """React to another selected layer, or to none."""
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
         """Arguments of `add_image` for a result with this record, without name and metadata."""
-        return layer_options(source, record["plane"])
+        return layer_options(source, record["crop"])
 
     # Runs ----------------------------------------------------------------------------------
 
@@ -200,7 +203,7 @@ class RestoreWidget(Container):
     def selected(self) -> LayerImage | None:
         """The image of the selected layer; None without one."""
         layer = self.common.image.value
-        return None if layer is None else layer_image(layer)
+        return None if layer is None else layer_image(layer, channel=self.extent.channel(layer))
 
     def _ask_for_estimate(self) -> tuple[list[LayerImage], Mapping[str, Any]]:
         """Images and arguments of a run, for the time estimate; lazy results take no time."""
@@ -316,7 +319,7 @@ def done_words(records: Sequence[Mapping[str, Any]]) -> str:
     if filled:
         planes = sum(record["filled_planes"] for record in done)
         words.append(f"Filled {_counted(filled, 'pixel')} in {_counted(planes, 'plane')}.")
-    return " ".join(words)
+    return " ".join([*words, *dict.fromkeys(r["uneven"] for r in done if r.get("uneven"))])
 
 
 def _counted(count: int, noun: str) -> str:
@@ -396,4 +399,4 @@ class LayerRuns:
         else:
             insert_quietly(widget.viewer, len(widget.viewer.layers), layer)
         if source is widget.common.image.value:
-            widget.show_used(result.used)
+            widget.show_used(result.used, result.channels)

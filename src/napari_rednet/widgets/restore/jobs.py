@@ -34,23 +34,32 @@ class Job:
     def call(self, verb: str, used: dict[str, Any]) -> Call:
         """The job as a `Call`; reads the file of the layer, and of a mask.
 
-        Arguments that are not None are replaced by their values in `used`.
+        Arguments that are not None are replaced by their values in `used`; of a part all are, since
+        code that cuts it out first would measure the part.
         """
         image, given = self.image, self.arguments
-        found = {name: value for name, value in used.items() if given.get(name) is not None}
+        found = {
+            name: used[name]
+            for name in given.keys() & used.keys()
+            if given[name] is not None or image.whole is not None
+        }
         arguments: dict[str, Any] = plain({**given, **found})
         origin = self.source.find_origin()
-        return Call(verb, origin, arguments, image.rgb, image.has_alpha, image.plane)
+        return Call(verb, origin, arguments, image.rgb, image.has_alpha, image.crop, image.channel)
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A result: the array to show, all arguments used, and the record of the run in JSON types."""
+    """A result: the array to show, all arguments used, and the record of the run in JSON types.
+
+    `channels` are the numbers of those that were restored.
+    """
 
     layer: Image
     array: Any
     used: dict[str, Any]
     record: dict[str, Any]
+    channels: range
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,8 @@ def recorded(
         "source": job.source.name,
         "path": call.source.path,
         "verb": verb,
-        "plane": call.record["plane"],
+        "crop": call.record["crop"],
+        "channel_axis": call.channel_axis,
         **call.arguments,
         **plain(used),
         "model": model.name,
@@ -160,7 +170,7 @@ def recorded(
         "versions": _versions(),
         "call": call.record,
     }
-    return Restored(job.layer, array, {**job.arguments, **used}, record)
+    return Restored(job.layer, array, {**job.arguments, **used}, record, job.image.channel_numbers)
 
 
 def made_by(layer: Layer | None) -> Call | None:

@@ -311,7 +311,15 @@ class Order:
     @property
     def place(self) -> tuple[int, ...]:
         """Index of the viewed plane in `image`."""
-        return self.view.place if self.image.plane is None else (0,) * len(self.image.plane)
+        return (0,) * len(self.view.place) if self.image.is_plane else self.view.place
+
+    @property
+    def place_and_channel(self) -> tuple[tuple[int, ...], int | None]:
+        """The place without the channel axis, and the channel; None without such an axis."""
+        place, axis = self.place, self.image.channel
+        if axis is None:
+            return place, None
+        return (*place[:axis], *place[axis + 1 :]), place[axis]
 
     def serves(self, other: Order) -> bool:
         """True if its preview contains all that another order asks for."""
@@ -325,9 +333,7 @@ class Order:
         """The same view in a plane some steps further; None if `image` has no such plane."""
         place = tuple(i + n for i, n in zip(self.view.place, steps, strict=True))
         counts = self.image.spatial_shape[:-2]
-        if self.image.plane is not None or not all(
-            0 <= i < n for i, n in zip(place, counts, strict=True)
-        ):
+        if self.image.is_plane or not all(0 <= i < n for i, n in zip(place, counts, strict=True)):
             return None
         return replace(self, view=replace(self.view, place=place))
 
@@ -335,7 +341,8 @@ class Order:
         """True if the same pixels would be restored, so that measurements can be shared."""
         return (
             self.layer_data is other.layer_data
-            and self.image.plane == other.image.plane
+            and self.image.crop == other.image.crop
+            and self.image.channel == other.image.channel
             and self.arguments.get("mask") is other.arguments.get("mask")
         )
 
@@ -388,7 +395,8 @@ class Previewer:
         windows, parts = Windows(restoration, measured), [view]
         if known is not None and windows.margin is not None:
             parts = missing_parts(view, known.view, windows.margin / scale)
-        todo = [(part, windows.at(order.place, *part.magnified(scale))) for part in parts]
+        place, channel = order.place_and_channel
+        todo = [(one, windows.at(place, *one.magnified(scale), channel)) for one in parts]
         yield from _fill(canvas, order, todo)
         previewed = canvas.finish()
         kept.put(previewed)
