@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -28,6 +29,9 @@ RADIUS = 6
 """Rows and columns around a pixel that its map value depends on."""
 MOST_CHANGE = 6.0
 """Largest change of a pixel, in standard deviations of its noise."""
+MOST_NOISE = 0.5
+"""Strongest noise that networks are told, as a share of the range of a channel, or of the values
+around a pixel. They were trained with half of that, but extrapolate to it."""
 OWN_ERROR = 0.003
 """Error of the network itself, as a fraction of the values around a pixel."""
 
@@ -71,7 +75,7 @@ def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
         return IntensityRange()
     low, high = _percentiles(values, PERCENTILES)
     limit = low + _BRIGHTEST * (high - low)
-    if values.max() > limit:  # else nothing smooth is brighter either
+    if float(values.max()) > limit:  # else nothing smooth is brighter either
         brightest = max(_brightest_structure(image) for image in images)
         high = max(high, low + (brightest - low) / _BRIGHTEST)
     if high <= low:
@@ -134,6 +138,20 @@ def _brightest_structure(image: npt.NDArray[np.generic]) -> float:
     return float(ndimage.gaussian_filter(values, 2.0).max())
 
 
+def finite(name: str, value: Any) -> float:
+    """An argument as a float; raises `TypeError` or `ValueError` if it is no finite number."""
+    number = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    try:
+        found = float(number)
+    except OverflowError:  # Python's integers and fractions have no end
+        raise ValueError(f"{name} must be at most {np.finfo(np.float64).max:.2g}") from None
+    if not math.isfinite(found):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return found
+
+
 @dataclass(frozen=True)
 class NoiseModel:
     r"""Noise of a camera or photomultiplier, in image units.
@@ -167,22 +185,23 @@ class NoiseModel:
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value}")
+            value = finite(name, getattr(self, name))
             if name != "offset" and value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
 
     def variance(self, signal: Signal) -> Signal:
         """Noise variance at `signal`, a number or an array in image units."""
         light = np.maximum(np.subtract(signal, self.offset), 0)
-        variance: Any = self.gain * light + self.read_noise**2
+        with np.errstate(over="ignore"):
+            variance: Any = self.gain * light + np.square(self.read_noise)
         result: Signal = variance if isinstance(signal, np.ndarray) else float(variance)
         return result
 
     def std(self, signal: Signal) -> Signal:
         """Noise standard deviation at `signal`, a number or an array in image units."""
-        deviation: Any = np.sqrt(self.variance(signal))
+        light = np.maximum(np.subtract(signal, self.offset), 0)
+        # Squares of large numbers would overflow.
+        deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), self.read_noise)
         result: Signal = deviation if isinstance(signal, np.ndarray) else float(deviation)
         return result
 
@@ -194,6 +213,10 @@ class NoiseModel:
             offset=(self.offset - low) / span,
             read_noise=self.read_noise / span,
         )
+
+    def times(self, factor: float) -> NoiseModel:
+        """The model of noise whose standard deviation is `factor` times as large."""
+        return replace(self, gain=factor**2 * self.gain, read_noise=factor * self.read_noise)
 
     @property
     def correlation(self) -> tuple[float, float]:
@@ -219,7 +242,7 @@ def noise_words(noise: NoiseModel) -> str:
 
 def _correlation(grain: float) -> float:
     """Correlation of neighbours in Gaussian-filtered noise; 0 if below `LEAST_CORRELATION`."""
-    found = math.exp(-0.25 / grain**2) if grain > _LEAST_GRAIN else 0.0
+    found = math.exp(-((0.5 / grain) ** 2)) if grain > _LEAST_GRAIN else 0.0
     return found if found >= LEAST_CORRELATION else 0.0
 
 
@@ -247,13 +270,32 @@ def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
     weighted like a Wiener filter for two errors of known variances, so that images with hardly any
     noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
 
-    `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`.
+    `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`. Two more
+    channels, from `doubtful_noise`, are a share of the residual, and what is added besides.
     """
     std = inputs[:, 1:2]
-    own = OWN_ERROR * inputs[:, 4:]
+    own = OWN_ERROR * inputs[:, 4:5]
     share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
     limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
+    if inputs.shape[1] > 5:
+        limited = inputs[:, 5:6] * limited + inputs[:, 6:7]
     return torch.where(torch.isfinite(residual), limited, residual)
+
+
+def doubtful_noise(
+    x: Tensor, std: Tensor, largest: Tensor, most: float, flat: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Noise that an image cannot hold: the part of it to tell, and what `limited_residual` takes.
+
+    Beyond `most`, or half of the `largest` values around a pixel if these are brighter, nothing is
+    left to see, and no network has learned what to do: the result goes from that of the strongest
+    noise that is told to the level `flat`. All in network units; `std` is (N, 1, Y, X).
+    """
+    limit = torch.clamp(MOST_NOISE * largest, min=most)
+    told = torch.minimum(std, limit)
+    share = (told / std.clamp(min=torch.finfo(std.dtype).tiny)).square()
+    share = torch.where(std > limit, share, 1.0)
+    return told, torch.cat([share, (1 - share) * (flat - x)], 1)
 
 
 def amplitude(rows: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from napari_rednet.engine.channel import (
     RADIUS,
     NoiseModel,
     amplitude,
+    doubtful_noise,
     limited_residual,
     poisson_gaussian_std,
     smooth_band,
@@ -64,6 +65,8 @@ _BAND_PIXELS = {"cpu": 3 * 2**14, "cuda": 2**22, "mps": 2**21}
 _LEAST_BAND_PIXELS = 3 * 2**13
 _BANDS_OF_A_PLANE = 4
 _CPU_BUDGET = 512 * _MEGABYTE
+# The square of what a network is told must be a float32.
+_MOST_STD = 1e12
 
 
 @dataclass
@@ -224,7 +227,8 @@ class Restorer:
     def _inputs(self, band: Band, plane: Plane) -> Tensor:
         """Network inputs of a band: image, told noise, mask, as far as the network takes them.
 
-        Told noise is followed by the amplitude, which only `limited_residual` uses.
+        Told noise is followed by what only `limited_residual` uses: the amplitude, and more if the
+        noise is doubtful.
         """
         pads = (0, 0, *band.lacking)
         x = F.pad(self._on_device(band.normalized), pads, mode="replicate")
@@ -242,11 +246,14 @@ class Restorer:
             ]
             along = np.mean([noise.correlation for noise in plane.colors], axis=0)
             largest = amplitude(x).amax(0, keepdim=True).expand_as(parts[0])
-            told = told_noise(opponent_std(torch.cat(maps)), *along)
-            parts = [to_opponent(parts[0]), told, largest]
+            image, std = to_opponent(parts[0]), opponent_std(torch.cat(maps))
+            std, more = _believed(std, image, largest, settings)
+            parts = [image, told_noise(std, *along), largest, *more]
         elif settings.noise is not None:
+            largest = amplitude(x)
             std = _noise_map(x, signal, settings.noise, settings)
-            parts += [told_noise(std, *settings.noise.correlation), amplitude(x)]
+            std, more = _believed(std, parts[0], largest, settings)
+            parts += [told_noise(std, *settings.noise.correlation), largest, *more]
         if band.mask is not None:
             parts.append(self._on_device(band.mask))
         return torch.cat(parts, 1)
@@ -261,9 +268,25 @@ def _noise_map(
 ) -> Tensor:
     noise, strength = model.normalized(settings.scale.low, settings.scale.span), settings.strength
     if noise.gain == 0:
-        return torch.full_like(x[:, :, RADIUS:-RADIUS], strength * noise.read_noise)
+        std = min(strength * noise.read_noise, _MOST_STD)
+        return torch.full_like(x[:, :, RADIUS:-RADIUS], std)
     light = (smooth_band(x) if signal is None else signal) - noise.offset
-    return strength * poisson_gaussian_std(light, noise.gain, noise.read_noise)
+    local = poisson_gaussian_std(light, noise.gain, noise.read_noise)
+    return torch.clamp(strength * local, max=_MOST_STD)
+
+
+def _believed(
+    std: Tensor, image: Tensor, largest: Tensor, settings: ChannelSettings
+) -> tuple[Tensor, list[Tensor]]:
+    """The noise to tell, and further channels for `limited_residual` if it may be too strong."""
+    if not settings.flat:
+        return std, []
+    low, span = settings.scale.low, settings.scale.span
+    flat = torch.tensor([(level - low) / span for level in settings.flat]).to(image)
+    flat = flat.view(-1, 1, 1, 1)
+    flat = to_opponent(flat) if len(flat) > 1 else flat
+    told, more = doubtful_noise(image, std, largest, settings.most_noise / span, flat)
+    return told, [more]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ decompression and NumPy release Python's lock::
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_rednet.engine.basis import Basis
 from napari_rednet.engine.channel import RADIUS, IntensityRange, NoiseModel, smooth_band
 from napari_rednet.engine.images import changed, from_network, to_network
 from napari_rednet.engine.outliers import OutlierLimits
@@ -163,6 +165,12 @@ class ChannelSettings:
     `scale` are the values that become 0 and 1. `noise` is in image units, None for a network that
     is not told it, and `strength` a factor on its standard deviation. `noise_level` is a typical
     standard deviation. `outliers` are the limits for repairing outliers first, None to leave them.
+    All of these are in the units of `bases`, one for the channel or for each of colours; empty for
+    those of the image.
+
+    Noise above `most_noise` is not believed; if there may be such noise, `flat` has the level that
+    the result then tends to, one for each of colours. In a channel that `is_constant`, one entry
+    for each of colours, pixels of the value 0 stay.
     """
 
     scale: IntensityRange
@@ -170,6 +178,10 @@ class ChannelSettings:
     strength: float = 1.0
     noise_level: float = 0.0
     outliers: OutlierLimits | None = None
+    bases: tuple[Basis, ...] = ()
+    most_noise: float = math.inf
+    flat: tuple[float, ...] = ()
+    is_constant: tuple[bool, ...] = (False,)
 
 
 @dataclass(frozen=True)
@@ -355,9 +367,21 @@ def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: Restore
             values = changed(original, found, scale, plane.dtype)
         else:
             values = from_network(found, scale, plane.dtype)
-        values[~finite] = original[~finite]
+        kept = ~finite | _constant_pixels(plane.settings, original)
+        values[kept] = original[kept]
         plane.write(restored.rows, strip.keep, values[..., strip.inner])
     return int(restored.rows.stop) * strip.kept
+
+
+def _constant_pixels(
+    settings: ChannelSettings, values: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_] | np.bool_:
+    """True where a channel that is constant, or a colour, has its constant value."""
+    if not any(settings.is_constant):
+        return np.False_
+    flags = np.array(settings.is_constant)
+    is_there = flags[:, None, None] if values.ndim == 3 else flags[:1]
+    return np.asarray((values == 0) & is_there, bool)
 
 
 class PendingRows:

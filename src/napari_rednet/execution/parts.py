@@ -461,7 +461,7 @@ def _client() -> Any:
 def is_too_coarse(dtype: np.dtype[Any], samples: Samples, settings: ChannelSettings) -> bool:
     """True if rounding to a dtype loses photons of a channel, judged by its samples."""
     noise = settings.noise
-    if dtype.kind not in "iu" or noise is None:
+    if dtype.kind not in "iu" or noise is None or samples.is_constant:
         return False
     if noise.gain < _LEAST_GAIN or noise.read_noise > 0:
         return False
