@@ -61,8 +61,6 @@ def pairs(raw, folder):
         "hard link": (mapped(raw), mapped(raw.with_name("linked"))),
         "overlapping maps": (mapped(raw, 4 * 40 * 10), mapped(raw)),
         "view of a map": (np.asarray(mapped(raw))[::-1], mapped(raw)),
-        "lazy array": (da.from_array(memory, chunks=16), memory),
-        "lazy map": (da.from_array(mapped(raw), chunks=16), mapped(raw)),
         "zarr": (opened(folder / "0", "r"), opened(folder / "0")),
         "zarr in a group": (zarr.open_group(folder)["0"], opened(folder / "0")),
         "linked zarr": (opened(folder.with_name("link.zarr") / "0"), opened(folder / "0")),
@@ -76,7 +74,8 @@ def pairs(raw, folder):
 def test_out_in_the_place_of_the_image_is_refused(verb, raw, folder):
     for name, (image, out) in pairs(raw, folder).items():
         before = np.array(out[:])
-        with pytest.raises(ValueError, match="out must not share memory or a file"):
+        told = pytest.raises(ValueError, match="out must not share memory or a file")
+        with told:
             VERBS[verb](image, out)
         np.testing.assert_array_equal(out[:], before, err_msg=name)
 

@@ -32,7 +32,7 @@ _MOST_PEDESTAL = 0.05
 # Smaller arrays are synthetic kernels, not images of beads.
 _SMALLEST_BEAD = 7
 _MOST_REACH = 500
-# A standard deviation in pixels beside which nothing is seen of a Gaussian, and its square is not 0.
+# A Gaussian of this standard deviation in pixels is a point.
 _SMALLEST = 1e-3
 _LARGEST_LOG = 300.0
 
@@ -111,9 +111,11 @@ def widefield(numerical_aperture: float, wavelength: float, pixel_size: float) -
     ):
         _check_positive(name, value)
     # Logarithms, since the product of absurd numbers overflows.
-    parts = (2 * math.pi * numerical_aperture, pixel_size, wavelength)
-    aperture, pixel, wave = (math.log(part) for part in parts)
-    scale = math.exp(min(max(aperture + pixel - wave, -_LARGEST_LOG), _LARGEST_LOG))
+    aperture, pixel, wave = (
+        math.log(float(part)) for part in (numerical_aperture, pixel_size, wavelength)
+    )
+    size = min(max(aperture + pixel - wave, -_LARGEST_LOG), _LARGEST_LOG)
+    scale = 2 * math.pi * math.exp(size)
     # The n-th dark ring lies near a phase of (n + 1/4) pi.
     y, x = _fine_grid(_reach((_AIRY_RINGS + 0.25) * math.pi / scale))
     phase = np.maximum(scale * np.hypot(y, x), 1e-9)
@@ -191,16 +193,18 @@ def rim_remark(psf: Any) -> str:
         As for `as_psf`.
     """
     array = _checked(psf)
+    largest = array.max()
+    array = array / largest  # sums of large values would overflow
     rim = np.concatenate([array[0], array[-1], array[1:-1, 0], array[1:-1, -1]])
-    level, peak = float(np.median(rim)), float(array.max())
+    level = float(np.median(rim))
     is_box = level >= array[array > 0].mean()  # a blur of its own
     is_dark = level * array.size <= _MOST_PEDESTAL * array.sum()
     if min(array.shape) < _SMALLEST_BEAD or is_box or is_dark:
         return ""
     return (
-        f"the PSF does not fall to 0: the median of its rim is {level / peak:.1%} of its peak, and "
+        f"the PSF does not fall to 0: the median of its rim is {level:.1%} of its peak, and "
         "light that no bead sends so far is undone as if it were blur. Subtract its background, "
-        f"(psf - {level:.4g}).clip(0), or cut out a larger part"
+        f"(psf - {level * largest:.4g}).clip(0), or cut out a larger part"
     )
 
 
@@ -210,7 +214,8 @@ def _checked(psf: Any) -> FloatArray:
         raise TypeError(f"psf must hold real numbers, got {array.dtype}")
     if array.ndim != 2:
         raise ValueError(f"psf must have the two axes Y and X, got shape {array.shape}")
-    array = array.astype(np.float64)
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float64)
     if not np.isfinite(array).all() or (array < 0).any():
         raise ValueError("psf must be finite and must not be negative")
     if not array.any():

@@ -159,6 +159,8 @@ def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | Non
         for rows in row_segments(job, 1 if chunks is None else chunks[y])
     ]
     restored = da.concatenate(segments, axis=y)
+    # Concatenated arrays have the machine's byte order.
+    restored = restored.astype(job.result_dtype(array))
     if chunks is None:
         return restored
     return restored.rechunk({a: n for a, n in enumerate(chunks) if a not in (y, x)})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_rednet.execution.job import is_dask
 
@@ -47,7 +47,7 @@ def _meet(one: Any, other: Any) -> bool:
     return one is other or (None not in places and places[0] == places[1])
 
 
-def _share_bytes(one: np.ndarray, other: np.ndarray) -> bool:
+def _share_bytes(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
     """True if two arrays are mapped from overlapping parts of one file."""
     mapped = [_mapped(array) for array in (one, other)]
     if None in mapped:
@@ -60,29 +60,43 @@ def _share_bytes(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _mapped(array: Any) -> tuple[str, range] | None:
     """File and bytes that an array, or a view of it, is mapped from; None if from no file."""
-    start, stop = np.lib.array_utils.byte_bounds(array)
+    start, stop = _addresses(array)
     while array is not None:
         # A view has the file's name, but not its own place in it.
         is_whole = isinstance(array, np.memmap) and not isinstance(array.base, np.ndarray)
         if is_whole and array.filename is not None:
-            begin = np.lib.array_utils.byte_bounds(array)[0]
-            first = array.offset + start - begin
+            first = array.offset + start - _addresses(array)[0]
             return str(array.filename), range(first, first + stop - start)
         array = getattr(array, "base", None)
     return None
 
 
+def _addresses(array: npt.NDArray[Any]) -> tuple[int, int]:
+    """The first byte of an array in memory, and the one after its last."""
+    first: int = array.__array_interface__["data"][0]
+    steps = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+    last = first + sum(step for step in steps if step > 0)
+    return first + sum(step for step in steps if step < 0), last + array.itemsize
+
+
 def _same_file(one: str, other: str) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return Path(one).samefile(other)
     except OSError:  # one has been deleted since
         return one == other
 
 
+def _local_path(store: Any) -> str | None:
+    """The folder of a store of fsspec on this machine, by which dask opens zarr arrays."""
+    system = getattr(store, "fs", None)
+    protocols = getattr(getattr(system, "sync_fs", system), "protocol", ())
+    return str(store.path) if "file" in protocols else None
+
+
 def _place(array: Any) -> tuple[Any, ...] | None:
-    """What names the place of a chunked array: the folder, or its store and path; None if unknown."""
+    """What names the place of a chunked array: a folder, or a store and a path; None if unknown."""
     store, path = getattr(array, "store", None), getattr(array, "path", "")
-    root = getattr(store, "root", None)
+    root = getattr(store, "root", None) or _local_path(store)
     if root is not None:
         return ("folder", str(Path(root, str(path)).resolve()))
     if store is not None:

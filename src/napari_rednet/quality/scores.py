@@ -22,6 +22,8 @@ _WINDOW = 2 * _MARGIN + 1
 _BAND_PIXELS = 4_000_000
 _LEAST_ROWS = 64
 _BYTE_RANGE = 255.0
+# The square of a range must be a number.
+_LEAST_RANGE = 1e-100
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,12 @@ def score_steps(
         )
     if data_range is not None:
         check_number("data_range", data_range)
-    return _steps(array, wanted, layout, data_range)
+        if not (data_range == 0 or _LEAST_RANGE < float(data_range) < 1 / _LEAST_RANGE):
+            raise ValueError(
+                f"data_range must lie between {_LEAST_RANGE:g} and {1 / _LEAST_RANGE:g}, got "
+                f"{data_range:g}"
+            )
+    return _steps(array, wanted, layout, None if data_range is None else float(data_range))
 
 
 def _steps(
