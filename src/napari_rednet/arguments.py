@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import operator
 import re
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.channel import NoiseModel, finite
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.execution import MaskedImage, is_dask
+from napari_rednet.execution import MaskedImage, is_dask, share_storage
 from napari_rednet.options import DEFECTS, SCALES
 from napari_rednet.psf import check_center
 
@@ -248,9 +247,11 @@ def check_out(
     if flags is not None and not flags.writeable:
         raise ValueError("out is read-only")
     source = image.values if isinstance(image, MaskedImage) else image
-    arrays = isinstance(out, np.ndarray) and isinstance(source, np.ndarray)
-    if arrays and np.may_share_memory(out, source):
-        raise ValueError("out must not share memory with image, which stays unmodified")
+    if share_storage(out, source):
+        raise ValueError(
+            "out must not share memory or a file with image, which stays unmodified and is read "
+            "while out is written"
+        )
 
 
 def noise_per_channel(
@@ -322,9 +323,7 @@ def check_rgb(image: Any, rgb: Any, channel_axis: int | None) -> int | None:
 
 def check_number(name: str, value: Any) -> None:
     """Raise if an argument is not a finite number of at least 0."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value) or value < 0:
+    if finite(name, value) < 0:
         raise ValueError(f"{name} must be finite and not negative, got {value}")
 
 

@@ -99,7 +99,14 @@ def opponent_plane(
     dark = min(r.low for r in ranges)
     scale = IntensityRange(dark, max(r.high for r in ranges)).above(dark)
     noises = tuple(one.noise or NoiseModel() for one in settings[:COLORS])
-    common = replace(settings[0], scale=scale, noise=None)
+    common = replace(
+        settings[0],
+        scale=scale,
+        noise=None,
+        most_noise=max(one.most_noise for one in settings[:COLORS]),
+        flat=tuple(level for one in settings[:COLORS] for level in one.flat),
+        is_constant=tuple(one.is_constant[0] for one in settings[:COLORS]),
+    )
     beside = tuple(reading(parts) for parts in neighbours)
     return Plane(
         shape, dtype, reading(read), write_colors, common, colors=noises, neighbours=beside

@@ -31,6 +31,7 @@ from napari_rednet.engine.network import (
     RADIUS,
     RedNet,
     amplitude,
+    doubtful_noise,
     fast_dtype,
     free_memory,
     limited_residual,
@@ -71,6 +72,8 @@ _BAND_PIXELS = {"cpu": 3 * 2**14, "cuda": 2**22, "mps": 2**21}
 _LEAST_BAND_PIXELS = 3 * 2**13
 _BANDS_OF_A_PLANE = 4
 _CPU_BUDGET = 512 * _MEGABYTE
+# The square of what a network is told must be a float32.
+_MOST_STD = 1e12
 
 
 @dataclass
@@ -210,7 +213,8 @@ class Restorer:
         dtype: torch.dtype,
     ) -> Iterator[RestoredRows]:
         cuts = plane.cuts.within(plane.shape, whole(plane.shape[0]), strip)
-        join = limited_residual if plane.is_told_noise else add_residual
+        planes = self.network.config.planes
+        join = partial(limited_residual, planes=planes) if plane.is_told_noise else add_residual
         streams = [
             RowStream(network, strip.width, cuts, join) for network in self.runner.networks(dtype)
         ]
@@ -231,7 +235,8 @@ class Restorer:
     def _inputs(self, band: Band, plane: Plane) -> Tensor:
         """Network inputs of a band: images, told noise, mask, as far as the network takes them.
 
-        Told noise is followed by the amplitude, which only `limited_residual` uses.
+        Told noise is followed by what only `limited_residual` uses: the amplitude, and more if the
+        noise is doubtful.
         """
         settings, own = plane.settings, (band.normalized, band.finite)
         x, signal = self._filled(own, band.lacking)
@@ -248,7 +253,9 @@ class Restorer:
             if plane.colors:
                 images, stds = to_opponent(images), opponent_std(stds)
                 largest = largest.amax(0, keepdim=True).expand_as(largest)
-            parts = [stack_inputs(images, stds, *along), largest]
+            here = slice(before, before + 1)
+            stds[:, here], more = _believed(stds[:, here], images[:, here], largest, settings)
+            parts = [stack_inputs(images, stds, *along), largest, *more]
         if band.mask is not None:
             parts.append(self._on_device(band.mask))
         return torch.cat(parts, 1)
@@ -291,9 +298,24 @@ def _noise_map(
 ) -> Tensor:
     noise, strength = model.normalized(settings.scale.low, settings.scale.span), settings.strength
     if noise.gain == 0:
-        return torch.full_like(_inner(x), strength * noise.read_noise)
+        return torch.full_like(_inner(x), min(strength * noise.read_noise, _MOST_STD))
     light = (smooth_band(x) if signal is None else signal) - noise.offset
-    return strength * poisson_gaussian_std(light, noise.gain, noise.read_noise)
+    local = poisson_gaussian_std(light, noise.gain, noise.read_noise)
+    return torch.clamp(strength * local, max=_MOST_STD)
+
+
+def _believed(
+    std: Tensor, image: Tensor, largest: Tensor, settings: ChannelSettings
+) -> tuple[Tensor, list[Tensor]]:
+    """The noise to tell, and further channels for `limited_residual` if it may be too strong."""
+    if not settings.flat:
+        return std, []
+    low, span = settings.scale.low, settings.scale.span
+    flat = torch.tensor([(level - low) / span for level in settings.flat]).to(image)
+    flat = flat.view(-1, 1, 1, 1)
+    flat = to_opponent(flat) if len(flat) > 1 else flat
+    told, more = doubtful_noise(image, std, largest, settings.most_noise / span, flat)
+    return told, [more]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -445,9 +467,21 @@ def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: Restore
             values = changed(original, found, scale, plane.dtype)
         else:
             values = from_network(found, scale, plane.dtype)
-        values[~finite] = original[~finite]
+        kept = ~finite | _constant_pixels(plane.settings, original)
+        values[kept] = original[kept]
         plane.write(restored.rows, strip.keep, values[..., strip.inner])
     return int(restored.rows.stop) * strip.kept
+
+
+def _constant_pixels(
+    settings: ChannelSettings, values: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_] | np.bool_:
+    """True where a channel that is constant, or a colour, has its constant value."""
+    if not any(settings.is_constant):
+        return np.False_
+    flags = np.array(settings.is_constant)
+    is_there = flags[:, None, None] if values.ndim == 3 else flags[:1]
+    return np.asarray((values == 0) & is_there, bool)
 
 
 class PendingRows:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_rednet.engine.channel import MOST_NOISE
+
 SIGMA = 2.0
 RADIUS = 6
 """Rows and columns around a pixel that its value in the noise map depends on."""
@@ -386,21 +388,40 @@ def stack_inputs(
     return torch.cat([noisy, told_noise(std[:, :1], along_y, along_x), std[:, 1:]], 1)
 
 
-def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
+def limited_residual(inputs: Tensor, residual: Tensor, planes: int = 1) -> Tensor:
     """A network's residual, limited to what the noise can explain.
 
     Where the noise is as weak as the network's own error, only a part of the residual is added,
     weighted like a Wiener filter for two errors of known variances, so that images with hardly any
     noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
 
-    `inputs`, (N, 2 P + 3, Y, X), are `stack_inputs` of P planes and the `amplitude` of the image.
+    `inputs`, (N, 2 P + 3, Y, X), are `stack_inputs` of P planes and the image's `amplitude`. Two
+    more channels, from `doubtful_noise`, are a share of the residual, and what is added besides.
     """
-    planes = (inputs.shape[1] - 3) // 2
     std = inputs[:, planes : planes + 1]
-    own = OWN_ERROR * inputs[:, -1:]
+    largest, *more = torch.split(inputs[:, 2 * planes + 2 :], 1, 1)
+    own = OWN_ERROR * largest
     share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
     limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
+    if more:
+        limited = more[0] * limited + more[1]
     return torch.where(torch.isfinite(residual), limited, residual)
+
+
+def doubtful_noise(
+    x: Tensor, std: Tensor, largest: Tensor, most: float, flat: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Noise that an image cannot hold: the part of it to tell, and what `limited_residual` takes.
+
+    Beyond `most`, or half of the `largest` values around a pixel if these are brighter, nothing is
+    left to see, and no network has learned what to do: the result goes from that of the strongest
+    noise that is told to the level `flat`. All in network units; `std` is (N, 1, Y, X).
+    """
+    limit = torch.clamp(MOST_NOISE * largest, min=most)
+    told = torch.minimum(std, limit)
+    share = (told / std.clamp(min=torch.finfo(std.dtype).tiny)).square()
+    share = torch.where(std > limit, share, 1.0)
+    return told, torch.cat([share, (1 - share) * (flat - x)], 1)
 
 
 def amplitude(rows: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.basis import Basis
 from napari_rednet.engine.channel import IntensityRange, NoiseModel
 from napari_rednet.engine.outliers import OutlierLimits
 
@@ -146,6 +148,12 @@ class ChannelSettings:
     `scale` are the values that become 0 and 1. `noise` is in image units, None for a network that
     is not told it, and `strength` a factor on its standard deviation. `noise_level` is a typical
     standard deviation. `outliers` are the limits for repairing outliers first, None to leave them.
+    All of these are in the units of `bases`, one for the channel or for each of colours; empty for
+    those of the image.
+
+    Noise above `most_noise` is not believed; if there may be such noise, `flat` has the level that
+    the result then tends to, one for each of colours. In a channel that `is_constant`, one entry
+    for each of colours, pixels of the value 0 stay.
     """
 
     scale: IntensityRange
@@ -153,6 +161,10 @@ class ChannelSettings:
     strength: float = 1.0
     noise_level: float = 0.0
     outliers: OutlierLimits | None = None
+    bases: tuple[Basis, ...] = ()
+    most_noise: float = math.inf
+    flat: tuple[float, ...] = ()
+    is_constant: tuple[bool, ...] = (False,)
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,8 @@ def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | Non
         for rows in row_segments(job, 1 if chunks is None else chunks[y])
     ]
     restored = da.concatenate(segments, axis=y)
+    # Concatenated arrays have the machine's byte order.
+    restored = restored.astype(job.result_dtype(array))
     if chunks is None:
         return restored
     return restored.rechunk({a: n for a, n in enumerate(chunks) if a not in (y, x)})
@@ -479,7 +481,7 @@ def _client() -> Any:
 def is_too_coarse(dtype: np.dtype[Any], samples: Samples, settings: ChannelSettings) -> bool:
     """True if rounding to a dtype loses photons of a channel, judged by its samples."""
     noise = settings.noise
-    if dtype.kind not in "iu" or noise is None:
+    if dtype.kind not in "iu" or noise is None or samples.is_constant:
         return False
     if noise.gain < _LEAST_GAIN or noise.read_noise > 0:
         return False

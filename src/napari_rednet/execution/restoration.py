@@ -41,7 +41,12 @@ from napari_rednet.execution.parts import (
     parts_of,
     warn_of_rounding,
 )
-from napari_rednet.execution.reading import Repairs, Samples, written_chunks_of
+from napari_rednet.execution.reading import (
+    Repairs,
+    Samples,
+    doubtful_noise_words,
+    written_chunks_of,
+)
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings, Plane
@@ -128,13 +133,17 @@ def _eager_steps(
 
 
 def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
-    """Measure the settings of the channels; warn if rounding would lose photons."""
+    """Measure the settings of the channels; warn if photons would be lost, or noise is doubtful."""
     settings, is_coarse = [], False
+    doubts: list[str] = []
     for channel, windows in enumerate(all_samples(job, array, mask)):
         settings.append(job.settings(windows, channel))
         is_coarse |= is_too_coarse(job.result_dtype(array), windows, settings[-1])
+        doubts += filter(None, [doubtful_noise_words(settings[-1], windows)])
     if is_coarse:
         warn_of_rounding()
+    for doubt in dict.fromkeys(doubts):
+        warnings.warn(doubt, stacklevel=2)
     return settings
 
 

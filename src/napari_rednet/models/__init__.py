@@ -2,8 +2,10 @@
 
 from napari_rednet.models.model import Model, read_model
 from napari_rednet.models.registry import (
+    DamagedModel,
     ModelInfo,
     add_model,
+    damaged_models,
     list_models,
     load_model,
     load_model_for,
@@ -15,9 +17,11 @@ from napari_rednet.models.registry import (
 )
 
 __all__ = [
+    "DamagedModel",
     "Model",
     "ModelInfo",
     "add_model",
+    "damaged_models",
     "list_models",
     "load_model",
     "load_model_for",

@@ -21,6 +21,7 @@ from napari_rednet.arguments import (
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.color import COLORS, ColorMode
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
+from napari_rednet.execution.reading import guarded
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
@@ -222,5 +223,6 @@ def denoise_settings(
     """Settings of a channel for denoising; the noise is estimated from the samples if None."""
     from napari_rednet.engine.planes import ChannelSettings
 
-    model = samples.noise if noise is None else noise
-    return ChannelSettings(samples.range.above(samples.dark), model, strength)
+    model = samples.noise if noise is None else samples.told(noise)
+    settings = ChannelSettings(samples.range.above(samples.dark), model, strength)
+    return guarded(settings, samples) if noise is not None or strength > 1 else settings

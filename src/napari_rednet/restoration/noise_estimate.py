@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import NOISY, as_image
+from napari_rednet.engine.basis import find_basis
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.images import PlaneLayout, evenly
 from napari_rednet.execution import Samples, Steps, drain
@@ -169,9 +170,13 @@ def _measure(array: Any, layout: PlaneLayout, region: Any) -> Steps:
             images.append(np.asarray(source[index]))
             done += 1
         regions = None if region is None else [np.asarray(region[index]) for index in indices]
+        basis = find_basis(images)
+        if basis is not None:
+            images = [basis.inside(image) for image in images]
         # Hot pixels, which are repaired before noise is removed, are no noise.
         rest = Samples(images).without_outliers(NOISY)
-        measured.append(measure_noise(list(rest), regions))
+        levels = measure_noise(list(rest), regions)
+        measured.append(levels if basis is None else levels.outside(basis))
         if region is not None and not len(measured[-1].signal):
             raise ValueError(
                 "region has too few pixels to measure noise in; clipped ones do not count. "
