@@ -35,6 +35,8 @@ Noise = float | NoiseModel
 Memory = int | str
 
 _LEAST_MEMORY = 500_000_000
+NAMED_AXES = ("z", "t")
+"""Names of axes whose planes help to restore each other."""
 NOISY, SHARP = 0.25, 0.75
 """Thresholds for hot and dead pixels, as shares of the range: for recordings, and for sharp images,
 in which single pixels may be detail."""
@@ -165,6 +167,36 @@ def check_options(
     bound = None if memory is None else check_memory(memory)
     found = load_model_for(task, model, is_stack=is_stack)
     return Options(found, bool(ensemble), tile, device, bound)
+
+
+def check_named_axis(along: Any) -> int | str | None:
+    """Return an axis by its number or name, 'z' or 't', as users and files tell it."""
+    if along is None:
+        return None
+    if isinstance(along, str):
+        if along in NAMED_AXES:
+            return along
+        if not along.removeprefix("-").isdecimal():
+            raise ValueError(f"along must be z, t, or the number of an axis, got {along!r}")
+        return int(along)
+    return _integer("along", along)
+
+
+def axis_named(along: Any, axes: str) -> int | None:
+    """The number of an axis for its number or name; `axes` has a letter for each, such as 'tzyx'.
+
+    A name also stands for the only axis of planes if it has neither name.
+    """
+    found = check_named_axis(along)
+    if not isinstance(found, str):
+        return found
+    letters = axes.lower()
+    if found in letters:
+        return letters.index(found)
+    others = [i for i, letter in enumerate(letters) if letter not in "yxcs"]
+    if len(others) == 1 and letters[others[0]] not in NAMED_AXES:
+        return others[0]
+    raise ValueError(f"along={found}, but the axes of the image are {', '.join(letters)}")
 
 
 def check_along(along: Any, layout: PlaneLayout) -> int | None:
@@ -347,6 +379,7 @@ def _integer(name: str, value: Any) -> int:
 CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
     {
         "strength": partial(check_number, "strength"),
+        "along": check_named_axis,
         "scale": check_scale,
         "iterations": partial(check_count, "iterations"),
         "center": check_center,

@@ -5,28 +5,23 @@ import dataclasses
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import torch
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
-from tests.conftest import few, random_network, small_model
+from tests.conftest import few, small_model, stack_model
+from tests.test_cli import call
 
 import napari_rednet as nr
-from napari_rednet.engine.network import NetworkConfig, RedNet
+from napari_rednet.arguments import axis_named
+from napari_rednet.engine.network import RedNet
 from napari_rednet.errors import ModelError
 from napari_rednet.models import Model
 from napari_rednet.tasks import TASKS
 
 CHANNELS = TASKS["denoise"].channels_for
-
-
-def stack_model(planes=3, seed=0):
-    """An untrained model that sees neighbours."""
-    config = NetworkConfig(
-        layers=6, features=8, in_channels=CHANNELS(planes), stride=2, planes=planes
-    )
-    return Model("tiny stack", "denoise", random_network(config, seed), {"steps": 0})
 
 
 def blind_to_others(single, planes):
@@ -197,3 +192,53 @@ def test_models_and_planes_have_to_fit():
         nr.deblur(STACK, np.ones((3, 3)), model=MODEL)
     with pytest.raises(ModelError, match="sees neighbouring planes"):
         MODEL.export("never.onnx", noise=1)
+
+
+@pytest.mark.parametrize(
+    ("along", "axes", "expected"),
+    [
+        (None, "yx", None),
+        ("z", "TCZYX", 2),
+        ("t", "TCZYX", 0),
+        ("z", "QYX", 0),  # the only planes there are
+        ("t", "CQYX", 1),
+        ("-3", "TZYX", -3),
+        (1, "TZYX", 1),
+    ],
+)
+def test_axes_have_names(along, axes, expected):
+    assert axis_named(along, axes) == expected
+
+
+@pytest.mark.parametrize(
+    ("along", "axes"), [("z", "TYX"), ("t", "CYX"), ("z", "QQYX"), ("t", "YX")]
+)
+def test_names_that_no_axis_has_are_told_with_those_there_are(along, axes):
+    with pytest.raises(ValueError, match=f"along={along}, but the axes of the image are y?"):
+        axis_named(along, axes)
+
+
+@pytest.mark.parametrize("along", ["depth", "1.5", "", 1.5, True])
+def test_other_words_are_no_axes(along):
+    with pytest.raises((TypeError, ValueError), match="along must be"):
+        axis_named(along, "ZYX")
+
+
+def test_files_name_their_axes(tmp_path, exact):
+    """On the command line, of one file and of a folder."""
+    MODEL.save(tmp_path / "m.safetensors")
+    (tmp_path / "in").mkdir()
+    stack = STACK.clip(0).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in" / "a.tif", stack, imagej=True, metadata={"axes": "TYX"})
+    words = ["--along", "t", "--noise", "10", "--model", tmp_path / "m.safetensors"]
+    code, text = call("denoise", tmp_path / "in/a.tif", tmp_path / "b.tif", *words)
+    assert code == 0, text
+    code, text = call("denoise", tmp_path / "in", "--out", tmp_path / "out", *words)
+    assert code == 0, text
+    expected = nr.denoise(stack, along=0, noise=10.0, model=MODEL)
+    for result in ("b.tif", "out/a.tif"):
+        assert np.abs(tifffile.imread(tmp_path / result) - expected.astype(int)).max() <= 1
+    words[1] = "z"
+    code, text = call("denoise", tmp_path / "in/a.tif", tmp_path / "c.tif", *words)
+    assert code == 1
+    assert "along=z, but the axes of the image are t, y, x" in text

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
+from napari_rednet.widgets.restore.extent import plane_axis
 from napari_rednet.widgets.restore.noise_controls import NoiseAwareWidget
 from napari_rednet.widgets.restore.paired_layers import (
     FOUND,
@@ -32,6 +33,12 @@ class DenoiseWidget(NoiseAwareWidget):
     """Remove noise from an image layer."""
 
     verb = "denoise"
+
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
+        """Also the number of the axis that planes are restored together along."""
+        arguments = super().arguments_for(layer)
+        name = arguments["along"]
+        return {**arguments, "along": None if layer is None else plane_axis(layer, name)}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare denoising: each colour has noise of its own, transparency is kept."""
