@@ -18,7 +18,9 @@ import napari_rednet as nr
 from napari_rednet.arguments import axis_named
 from napari_rednet.engine.network import RedNet
 from napari_rednet.errors import ModelError
+from napari_rednet.execution import Windows, measure
 from napari_rednet.models import Model
+from napari_rednet.restoration.denoise import prepare_denoise
 from napari_rednet.tasks import TASKS
 
 CHANNELS = TASKS["denoise"].channels_for
@@ -242,3 +244,13 @@ def test_files_name_their_axes(tmp_path, exact):
     code, text = call("denoise", tmp_path / "in/a.tif", tmp_path / "c.tif", *words)
     assert code == 1
     assert "along=z, but the axes of the image are t, y, x" in text
+
+
+def test_windows_see_the_planes_beside_them(exact):
+    restoration = prepare_denoise(STACK, along=0, **OPTIONS)
+    windows = Windows(restoration, measure(restoration))
+    rows, columns = slice(10, 50), slice(20, 44)
+    window = windows.at((1,), rows, columns)
+    for _ in window.steps():
+        pass
+    np.testing.assert_allclose(window.values, restored()[1, rows, columns], atol=1e-2)

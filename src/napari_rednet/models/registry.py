@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_data_path
 
@@ -140,6 +140,12 @@ def load_model_for(
             "along, their axis"
         )
     return found
+
+
+def model_told(task: str, arguments: Mapping[str, Any]) -> Model:
+    """The model that the arguments of a function name, which may ask for neighbouring planes."""
+    is_stack = arguments.get("along") is not None
+    return load_model_for(task, arguments["model"], is_stack=is_stack)
 
 
 def _load(
