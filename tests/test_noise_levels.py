@@ -8,8 +8,11 @@ from skimage import data
 import napari_rednet as nr
 from napari_rednet import sample_data
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.restoration import find_uneven_noise, noise_levels_steps
-from napari_rednet.restoration.noise_estimate import region_windows
+from napari_rednet.restoration.noise_estimate import (
+    find_uneven_noise,
+    noise_levels_steps,
+    region_windows,
+)
 
 LEFT, RIGHT = np.s_[:, :200], np.s_[:, 312:]
 

@@ -17,11 +17,11 @@ from tests.conftest import small_model
 from tests.test_cli import call
 
 import napari_rednet as nr
-from napari_rednet import restoration
 from napari_rednet.batch.restoring import RECORD
 from napari_rednet.io import image_writer, read_image
 from napari_rednet.io.axes import Reading
 from napari_rednet.io.ome_zarr import as_zarr_description
+from napari_rednet.restoration import denoise
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets import BatchWidget
 from napari_rednet.widgets.layer_files import read_files, read_layer_image
@@ -65,20 +65,21 @@ def press(wait):
 @pytest.fixture
 def endless(monkeypatch):
     """The second image takes for ever; gives the event of its being closed."""
-    steps, begun, closed = restoration.denoise_steps, [], threading.Event()
+    steps, begun, closed = denoise.denoise_steps, [], threading.Event()
 
     def waiting(image, **options):
         begun.append(image)
         try:
-            yield from steps(image, **options)
+            result = yield from steps(image, **options)
             while len(begun) == 2 and not closed.wait(0.01):
                 yield 1, 2
+            return result
         finally:
             if len(begun) == 2:
                 closed.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr(restoration, "denoise_steps", waiting)
+        patch.setattr(denoise, "denoise_steps", waiting)
         yield closed
 
 
@@ -329,7 +330,7 @@ def test_folders_must_be_chosen(widget, notifications):
     [
         ("source", "nowhere", "there is no folder"),
         ("source", "empty", "there are no images"),
-        ("pattern", "x*.tif", "no images (.tif, .tiff or .zarr) match"),
+        ("pattern", "x*.tif", "no images (.tif, .tiff, .png, .jpg or .zarr) match"),
         ("results", "in", "would overwrite"),
         ("results", "out.zarr", "is the name of an image"),
         ("results", "a file", "cannot be written to"),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import tifffile
-from skimage.io import imsave
+from skimage.io import imread, imsave
 from tests.conftest import small_model
 from tests.test_cli import call as run_command
 
@@ -218,7 +218,7 @@ def test_zarr_is_read_where_its_image_lies(folder):
     assert f"path={second.source.array!r}" in as_python(second)
 
 
-@pytest.mark.parametrize("name", ["a.npy", "a.png"])
+@pytest.mark.parametrize("name", ["a.npy", "a.bmp"])
 def test_other_files_are_read_by_python_and_named_to_be_saved_for_commands(folder, name):
     image = tifffile.imread(folder / "rgb.tif")[..., 0]
     (np.save if name.endswith("npy") else imsave)(folder / name, image)
@@ -226,6 +226,17 @@ def test_other_files_are_read_by_python_and_named_to_be_saved_for_commands(folde
     assert call.source.path == str(folder / name)
     assert "IMAGE.tif" in as_command_line(call)
     np.testing.assert_array_equal(run_python(as_python(call)), nr.deblock(image))
+
+
+def test_pictures_are_read_by_both(folder):
+    image = tifffile.imread(folder / "rgb.tif")
+    for name, values in (("a", image), ("b", image[..., 0])):
+        imsave(folder / f"{name}.png", values)
+        source = find_origin("a", str(folder / f"{name}.png"), values.shape, values.dtype)
+        call = Call("deblock", source, {}, rgb=values.ndim > 2)
+        written = run_line(as_command_line(call))
+        assert written == str(folder / f"{name}-deblocked.png")
+        np.testing.assert_array_equal(imread(written), run_python(as_python(call)))
 
 
 def test_a_file_of_channels_is_not_restored_as_planes_by_a_command(folder):

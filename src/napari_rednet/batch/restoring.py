@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from napari_rednet.arguments import CHECKS, as_image, check_options, noise_per_channel
+from napari_rednet.arguments import (
+    CHECKS,
+    as_image,
+    axis_named,
+    check_options,
+    noise_per_channel,
+)
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ImageFileError, RednetError
@@ -30,7 +36,7 @@ from napari_rednet.io import (
     remark_on,
     with_dtype,
 )
-from napari_rednet.tasks import VERBS
+from napari_rednet.tasks import VERBS, Verb
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Noise
@@ -110,7 +116,7 @@ def restore_file(
         raise ImageFileError("a cluster computes from one .zarr file into another")
     image = described_for(file.result, source)
     prepared = work.prepare(image)
-    remarks = [remark for remark in (remark_on(source), prepared.remark) if remark]
+    remarks = [remark for remark in (remark_on(source, file.result), prepared.remark) if remark]
     figures = _figures(work, image, prepared, "; ".join(remarks))
     _make_folder(file)
     array = _as_lazy(image) if lazy else image.data
@@ -179,39 +185,47 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     One `noise` is for all channels of all files, None estimates it per file; one `mask` is for all
     files, None finds dead and hot pixels in each.
     """
-    from napari_rednet.restoration import find_defects
-
     row = VERBS[verb]
     given = {**row.options, **arguments}
     for name, check in CHECKS.items():
         if name in given:
             check(given[name])
     shared = (given[name] for name in ("model", "ensemble", "tile", "device", "memory"))
-    options = check_options(row.task, *shared)
+    options = check_options(row.task, *shared, is_stack=given.get("along") is not None)
     taken = {**arguments, "model": options.model}  # loaded once for all files
     make_steps = partial(row.function("_steps"), **taken)
-    of_the_image = [name for name in ("noise", "mask") if name in row.options]
 
     def prepare(image: OpenImage) -> Prepared:
-        own: dict[str, Any] = {"rgb": image.is_rgb} if row.takes_rgb else {}
-        noise: Sequence[NoiseModel] = ()
-        remark = ""
-        if "noise" in of_the_image:
-            noise = own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
-            remark = _on_noise(image, given["noise"])
-        if "mask" in of_the_image and given["mask"] is None:
-            found = find_defects(image.data, channel_axis=image.channel_axis)
-            own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
+        own, remark = _own_arguments(row, given, image)
         repairs = Repairs()
         if row.repairs:
             own["repairs"] = repairs
-        return Prepared(partial(make_steps, **own), noise, remark, repairs)
+        return Prepared(partial(make_steps, **own), own.get("noise", ()), remark, repairs)
 
     recorded = {name: _recorded(value) for name, value in given.items() if name not in _HOW}
     if row.tile_matters:
         recorded |= {"tile": given["tile"], "memory": given["memory"]}
     scale, dtype = given.get("scale", 1), given.get("dtype")
     return Work(row.command, options.model, prepare, recorded, scale, dtype)
+
+
+def _own_arguments(
+    row: Verb, given: Mapping[str, Any], image: OpenImage
+) -> tuple[dict[str, Any], str]:
+    """The arguments that an image settles, and a remark on them."""
+    from napari_rednet.restoration.inpaint import find_defects
+
+    own: dict[str, Any] = {"rgb": image.is_rgb} if row.takes_rgb else {}
+    remark = ""
+    if "along" in row.options:
+        own["along"] = axis_named(given["along"], image.axes)
+    if "noise" in row.options:
+        own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
+        remark = _on_noise(image, given["noise"])
+    if "mask" in row.options and given["mask"] is None:
+        found = find_defects(image.data, channel_axis=image.channel_axis)
+        own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
+    return own, remark
 
 
 def _recorded(value: Any) -> Any:
@@ -222,7 +236,7 @@ def _recorded(value: Any) -> Any:
 
 def _on_noise(image: OpenImage, given: Noise | None) -> str:
     """A remark if channels seem to be taken for planes, under one estimated noise."""
-    from napari_rednet.restoration import find_uneven_noise
+    from napari_rednet.restoration.noise_estimate import find_uneven_noise
 
     if given is not None:
         return ""
@@ -231,7 +245,7 @@ def _on_noise(image: OpenImage, given: Noise | None) -> str:
 
 def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
     """One noise model per channel: the given one, or else estimated."""
-    from napari_rednet.restoration import estimate_noise
+    from napari_rednet.restoration.noise_estimate import estimate_noise
 
     _, layout = as_image(image.data, image.channel_axis)
     noise: Any = given

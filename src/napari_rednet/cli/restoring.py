@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from napari_rednet.batch import failure_words
 from napari_rednet.cli.files import Places, restore
 from napari_rednet.console import console, printed_warnings
 from napari_rednet.engine.channel import NoiseModel
@@ -43,14 +45,16 @@ Paths = Annotated[
     list[Path],
     typer.Argument(
         metavar="IN... [OUT]",
-        help="The image to read and the file to write (.tif, .tiff, .zarr). With --out: any number "
-        'of images, folders, and patterns in quotes such as "folder/**/*.tif".',
+        help="The image to read and the file to write (.tif, .png, .jpg, .zarr). With --out: "
+        'any number of images, folders, and patterns in quotes such as "folder/**/*.tif".',
         show_default=False,
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
+        "--out",
+        "-o",
         metavar="FOLDER",
         help="Where the results go, in the same folders and under the same names as the images.",
         rich_help_panel=_SEVERAL,
@@ -127,7 +131,15 @@ ChannelAxis = Annotated[
         show_default=False,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print a line of JSON for each file to standard output: its result, what became of it "
+        "and why, noise, seconds.",
+    ),
+]
 
 
 def command_for(verb: Verb) -> Callable[..., None]:
@@ -137,7 +149,11 @@ def command_for(verb: Verb) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         with reported_errors():
-            places = Places(**{name: given[name] for name in FILE_OPTIONS})
+            helpers = [given[name] for name in ("mask", "psf") if given.get(name) is not None]
+            places = Places(
+                **{name: given[name] for name in FILE_OPTIONS},
+                helpers=frozenset(path.resolve() for path in helpers),
+            )
             with printed_warnings(quiet=places.quiet):
                 told = [name for name in verb.options if _PARTS.get(name, (name,))]
                 _restore(verb, {name: _argument(name, given) for name in told}, places)
@@ -174,7 +190,7 @@ def _argument(name: str, given: Mapping[str, Any]) -> Any:
 def _restore(verb: Verb, arguments: Mapping[str, Any], places: Places) -> None:
     from napari_rednet.batch.restoring import make_work
 
-    restore(places, make_work(verb.name, arguments))
+    restore(places, partial(make_work, verb.name, arguments))
 
 
 def noise_model(
@@ -262,6 +278,7 @@ FILE_OPTIONS: Mapping[str, FileOption] = MappingProxyType(
         "paths": FileOption(Paths),
         "force": FileOption(Force, default=False),
         "quiet": FileOption(Quiet, default=False),
+        "as_json": FileOption(AsJson, default=False),
         "series": FileOption(Series, default="0"),
         "missing": FileOption(MissingPlanes, default="error"),
         "axes": FileOption(Axes),
@@ -281,6 +298,6 @@ def reported_errors() -> Iterator[None]:
     """Turn expected errors into one line and exit code 1."""
     try:
         yield
-    except (RednetError, ValueError, TypeError) as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+    except (RednetError, ValueError, TypeError, OSError, MemoryError) as error:
+        console.print(f"[bold red]error:[/] {escape(failure_words(error))}", soft_wrap=True)
         raise typer.Exit(1) from error

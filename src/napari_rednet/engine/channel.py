@@ -1,35 +1,29 @@
-"""A channel: its intensity range, dark level and noise model, and what networks are told of it."""
+"""Properties of a channel: its intensity range, dark level and noise model."""
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from scipy import ndimage
-from torch import Tensor
 
 PERCENTILES = (0.5, 99.8)
 """Percentiles of an image that become 0 and 1."""
 _BRIGHTEST = 4.0
 _BLOCK = 4
+MOST_NOISE = 0.5
+"""Strongest noise that networks are told, as a share of the range of a channel, or of the values
+around a pixel. They were trained with half of that, but extrapolate to it."""
 LEAST_CORRELATION = 0.1
 """Weaker correlations of neighbours cannot be told from white noise and count as 0."""
 _LEAST_GRAIN = 1e-3
 _MOST_CORRELATION = 0.999
 Signal = TypeVar("Signal", float, npt.NDArray[np.floating])
-SIGMA = 2.0
-RADIUS = 6
-"""Rows and columns around a pixel that its map value depends on."""
-MOST_CHANGE = 6.0
-"""Largest change of a pixel, in standard deviations of its noise."""
-OWN_ERROR = 0.003
-"""Error of the network itself, as a fraction of the values around a pixel."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
         return IntensityRange()
     low, high = _percentiles(values, PERCENTILES)
     limit = low + _BRIGHTEST * (high - low)
-    if values.max() > limit:  # else nothing smooth is brighter either
+    if float(values.max()) > limit:  # else nothing smooth is brighter either
         brightest = max(_brightest_structure(image) for image in images)
         high = max(high, low + (brightest - low) / _BRIGHTEST)
     if high <= low:
@@ -134,6 +128,20 @@ def _brightest_structure(image: npt.NDArray[np.generic]) -> float:
     return float(ndimage.gaussian_filter(values, 2.0).max())
 
 
+def finite(name: str, value: Any) -> float:
+    """An argument as a float; raises `TypeError` or `ValueError` if it is no finite number."""
+    number = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    try:
+        found = float(number)
+    except OverflowError:  # Python's integers and fractions have no end
+        raise ValueError(f"{name} must be at most {np.finfo(np.float64).max:.2g}") from None
+    if not math.isfinite(found):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return found
+
+
 @dataclass(frozen=True)
 class NoiseModel:
     r"""Noise of a camera or photomultiplier, in image units.
@@ -167,22 +175,23 @@ class NoiseModel:
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value}")
+            value = finite(name, getattr(self, name))
             if name != "offset" and value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
 
     def variance(self, signal: Signal) -> Signal:
         """Noise variance at `signal`, a number or an array in image units."""
         light = np.maximum(np.subtract(signal, self.offset), 0)
-        variance: Any = self.gain * light + self.read_noise**2
+        with np.errstate(over="ignore"):
+            variance: Any = self.gain * light + np.square(self.read_noise)
         result: Signal = variance if isinstance(signal, np.ndarray) else float(variance)
         return result
 
     def std(self, signal: Signal) -> Signal:
         """Noise standard deviation at `signal`, a number or an array in image units."""
-        deviation: Any = np.sqrt(self.variance(signal))
+        light = np.maximum(np.subtract(signal, self.offset), 0)
+        # Squares of large numbers would overflow.
+        deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), self.read_noise)
         result: Signal = deviation if isinstance(signal, np.ndarray) else float(deviation)
         return result
 
@@ -194,6 +203,10 @@ class NoiseModel:
             offset=(self.offset - low) / span,
             read_noise=self.read_noise / span,
         )
+
+    def times(self, factor: float) -> NoiseModel:
+        """The model of noise whose standard deviation is `factor` times as large."""
+        return replace(self, gain=factor**2 * self.gain, read_noise=factor * self.read_noise)
 
     @property
     def correlation(self) -> tuple[float, float]:
@@ -219,62 +232,5 @@ def noise_words(noise: NoiseModel) -> str:
 
 def _correlation(grain: float) -> float:
     """Correlation of neighbours in Gaussian-filtered noise; 0 if below `LEAST_CORRELATION`."""
-    found = math.exp(-0.25 / grain**2) if grain > _LEAST_GRAIN else 0.0
+    found = math.exp(-((0.5 / grain) ** 2)) if grain > _LEAST_GRAIN else 0.0
     return found if found >= LEAST_CORRELATION else 0.0
-
-
-def poisson_gaussian_std(
-    signal: Tensor, gain: Tensor | float, read_noise: Tensor | float
-) -> Tensor:
-    """Standard deviation of photon and read noise at a signal whose black level is 0."""
-    return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
-
-
-def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) -> Tensor:
-    """Channels (N, 3, Y, X) that tell a network the noise.
-
-    `std` is (N, 1, Y, X). `along_y` and `along_x` are the correlations, 0 to 1, of the noise of
-    neighbours in a column and in a row. They are told times `std`, so that all inputs scale with
-    the image.
-    """
-    return torch.cat([std, std * along_y, std * along_x], 1)
-
-
-def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
-    """A network's residual, limited to what the noise can explain.
-
-    Where the noise is as weak as the network's own error, only a part of the residual is added,
-    weighted like a Wiener filter for two errors of known variances, so that images with hardly any
-    noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
-
-    `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`.
-    """
-    std = inputs[:, 1:2]
-    own = OWN_ERROR * inputs[:, 4:]
-    share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
-    limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
-    return torch.where(torch.isfinite(residual), limited, residual)
-
-
-def amplitude(rows: Tensor) -> Tensor:
-    """Largest absolute value around each pixel of a band that comes with `RADIUS` more rows."""
-    side = 2 * RADIUS + 1
-    return F.max_pool2d(rows.abs(), side, 1, (0, RADIUS))
-
-
-def smooth_signal(image: Tensor) -> Tensor:
-    """Gaussian blur (N, 1, Y, X), the signal estimate of the noise map; borders are replicated."""
-    return _blur(F.pad(image, (RADIUS,) * 4, mode="replicate"))
-
-
-def smooth_band(rows: Tensor) -> Tensor:
-    """`smooth_signal` of a band that comes with `RADIUS` more rows above and below."""
-    return _blur(F.pad(rows, (RADIUS, RADIUS, 0, 0), mode="replicate"))
-
-
-def _blur(padded: Tensor) -> Tensor:
-    offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=padded.dtype, device=padded.device)
-    kernel = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
-    kernel = kernel / kernel.sum()
-    columns = F.conv2d(padded, kernel.view(1, 1, -1, 1))
-    return F.conv2d(columns, kernel.view(1, 1, 1, -1))

@@ -9,6 +9,7 @@ from napari_rednet.execution.job import (
     sample_windows,
 )
 from napari_rednet.execution.parts import ResumableOutput
+from napari_rednet.execution.places import share_storage
 from napari_rednet.execution.reading import Repairs, Samples, repaired_words
 from napari_rednet.execution.restoration import (
     Measured,
@@ -45,5 +46,6 @@ __all__ = [
     "repaired_words",
     "restoration_steps",
     "sample_windows",
+    "share_storage",
     "speed_steps",
 ]

@@ -41,7 +41,12 @@ from napari_rednet.execution.parts import (
     parts_of,
     warn_of_rounding,
 )
-from napari_rednet.execution.reading import Repairs, Samples, written_chunks_of
+from napari_rednet.execution.reading import (
+    Repairs,
+    Samples,
+    doubtful_noise_words,
+    written_chunks_of,
+)
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings, Plane
@@ -128,13 +133,17 @@ def _eager_steps(
 
 
 def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
-    """Measure the settings of the channels; warn if rounding would lose photons."""
+    """Measure the settings of the channels; warn if photons would be lost, or noise is doubtful."""
     settings, is_coarse = [], False
+    doubts: list[str] = []
     for channel, windows in enumerate(all_samples(job, array, mask)):
         settings.append(job.settings(windows, channel))
         is_coarse |= is_too_coarse(job.result_dtype(array), windows, settings[-1])
+        doubts += filter(None, [doubtful_noise_words(settings[-1], windows)])
     if is_coarse:
         warn_of_rounding()
+    for doubt in dict.fromkeys(doubts):
+        warnings.warn(doubt, stacklevel=2)
     return settings
 
 
@@ -318,16 +327,20 @@ def speed_steps(restoration: Restoration) -> Steps:
     measured = time.perf_counter()
     yield 0, 0
     restorer = job.make_restorer()
-    for _ in restorer.restore(_plane(image[:_WARM_UP_ROWS], settings, has_mask=has_mask)):
+    beside = len(job.offsets)
+    for _ in restorer.restore(_plane(image[:_WARM_UP_ROWS], settings, beside, has_mask=has_mask)):
         yield 0, 0
     warm = time.perf_counter()
-    for _ in restorer.restore(_plane(image, settings, has_mask=has_mask)):
+    for _ in restorer.restore(_plane(image, settings, beside, has_mask=has_mask)):
         yield 0, 0
     restored = time.perf_counter()
     return Speed((measured - begun) / image.size, (restored - warm) / image.size)
 
 
-def _plane(image: npt.NDArray[np.float32], settings: ChannelSettings, *, has_mask: bool) -> Plane:
+def _plane(
+    image: npt.NDArray[np.float32], settings: ChannelSettings, beside: int, *, has_mask: bool
+) -> Plane:
+    """A plane, with as many neighbours as a network sees, and missing pixels if asked for."""
     from napari_rednet.engine.planes import Plane
 
     missing = np.random.default_rng(1).random(image.shape) < _MISSING
@@ -335,13 +348,17 @@ def _plane(image: npt.NDArray[np.float32], settings: ChannelSettings, *, has_mas
     def read_mask(rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
         return missing[rows, columns]
 
+    def read(rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+        return image[rows, columns]
+
     return Plane(
         (image.shape[0], image.shape[1]),
         image.dtype,
-        read=lambda rows, columns: image[rows, columns],
+        read=read,
         write=lambda *_: None,
         settings=settings,
         mask=read_mask if has_mask else None,
+        neighbours=(read,) * beside,
     )
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io import tiff
+from napari_rednet.io import pictures, tiff
 from napari_rednet.io.axes import Missing
 from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
+FILE_SUFFIXES = (*tiff.SUFFIXES, *pictures.SUFFIXES)
 ZARR_SUFFIX = ".zarr"
-NAMES = ".tif, .tiff or .zarr"
+NAMES = ".tif, .tiff, .png, .jpg or .zarr"
 """Suffixes of image files, for messages."""
 _OME_SUFFIXES = tuple(f".ome{suffix}" for suffix in TIFF_SUFFIXES)
 Plane = npt.NDArray[Any]
@@ -46,18 +47,18 @@ class OpenImage(Protocol):
 
 
 def has_image_name(path: Path, *, is_folder: bool) -> bool:
-    """True if a file is named like a TIFF file, or a folder like a Zarr."""
-    suffixes = (ZARR_SUFFIX,) if is_folder else TIFF_SUFFIXES
+    """True if a file is named like an image, or a folder like a Zarr."""
+    suffixes = (ZARR_SUFFIX,) if is_folder else FILE_SUFFIXES
     return path.suffix.lower() in suffixes
 
 
 def names_image(path: Path) -> bool:
     """True if a path has the suffix of an image, whether or not it exists."""
-    return path.suffix.lower() in (*TIFF_SUFFIXES, ZARR_SUFFIX)
+    return path.suffix.lower() in (*FILE_SUFFIXES, ZARR_SUFFIX)
 
 
 def is_image(path: Path) -> bool:
-    """True for an existing TIFF file or Zarr folder, which has the suffix or zarr metadata."""
+    """True for an existing image file or Zarr folder, which has the suffix or zarr metadata."""
     if path.is_dir():
         return _is_zarr(path)
     return path.is_file() and has_image_name(path, is_folder=False)
@@ -80,6 +81,27 @@ def check_output_name(path: Path) -> None:
         raise ImageFileError(f"the output must be a {NAMES} file, got {path.name}")
 
 
+def check_target(path: Path) -> None:
+    """Raise `ImageFileError` if a file cannot be written for its name, or for what is there."""
+    is_zarr = path.suffix.lower() == ZARR_SUFFIX
+    if path.is_dir() and not is_zarr:
+        raise ImageFileError(
+            f"{path} is a folder; name a file to write, or add --out for the results of several "
+            "images"
+        )
+    check_output_name(path)
+    if is_zarr and path.exists() and not path.is_dir():
+        raise ImageFileError(f"{path} is a file, and a Zarr is a folder; choose another name")
+
+
+def check_source(path: Path) -> None:
+    """Raise `ImageFileError` if a file is missing, or is no image by its name and its header."""
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        tiff.check_header(path)
+    elif not is_image(path):
+        read_image(path)  # which tells why not
+
+
 def read_image(
     path: Path,
     series: int | None = 0,
@@ -96,9 +118,11 @@ def read_image(
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff.read_tiff(path, series or 0, missing, axes, channel_axis)
+    if series:
+        raise ImageFileError(f"{path} has one image, number 0")
+    if path.suffix.lower() in pictures.SUFFIXES:
+        return pictures.read_picture(path, axes, channel_axis)
     if _is_zarr(path):
-        if series:
-            raise ImageFileError(f"{path} has one image, number 0; name others by their own paths")
         from napari_rednet.io.ome_zarr import read_ome_zarr
 
         return read_ome_zarr(path, axes, channel_axis)
@@ -134,6 +158,8 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
         return as_zarr_description(image) if isinstance(image, TiffImage) else image
     if isinstance(image, ZarrImage):
         image = as_tiff_description(image)
+    if path.suffix.lower() in pictures.SUFFIXES and isinstance(image, TiffImage):
+        return pictures.as_picture(image, path)
     is_ome = path.name.lower().endswith(_OME_SUFFIXES)
     return as_ome_tiff(image) if is_ome and isinstance(image, TiffImage) else image
 
@@ -157,7 +183,10 @@ def image_writer(
     """
     from napari_rednet.io.ome_zarr import zarr_writer
 
+    check_target(path)
     described: Any = described_for(path, like)
+    if path.suffix.lower() in pictures.SUFFIXES:
+        return pictures.picture_writer(path, described, scale)
     if isinstance(described, TiffImage):
         return tiff.tiff_writer(path, described, scale)
     return zarr_writer(path, described, scale, keep_unfinished=keep_unfinished)
@@ -170,10 +199,17 @@ def check_places(source: Path, target: Path) -> None:
     check(source, target)
 
 
-def remark_on(image: OpenImage) -> str:
-    """A remark for users on an image that can be read; empty if there is none."""
+def remark_on(image: OpenImage, target: Path | None = None) -> str:
+    """A remark for users on an image that can be read, and is to be written to `target`.
+
+    Empty if there is none.
+    """
     from napari_rednet.io.ome_zarr import ZarrImage, missing_chunks
 
+    if target is not None and target.suffix.lower() in pictures.SUFFIXES:
+        picture: Any = described_for(target, image)
+        told = [remark_on(image), *pictures.picture_remarks(picture, target)]
+        return "; ".join(filter(None, told))
     if isinstance(image, TiffImage):
         return "; ".join(image.remarks)
     if not isinstance(image, ZarrImage):
@@ -219,7 +255,7 @@ def read_mask(path: Path) -> Any:
     """
     from PIL import Image
 
-    if is_image(path):
+    if is_image(path) and path.suffix.lower() not in pictures.SUFFIXES:
         return np.asarray(read_image(path).data)
     try:
         with Image.open(path) as file:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.io import TIFF_SUFFIXES, ZARR_SUFFIX, read_image
+from napari_rednet.io.pictures import SUFFIXES as PICTURE_SUFFIXES
 from napari_rednet.io.tiff import TiffImage, colour_options
 from napari_rednet.tasks import VERBS
 
@@ -201,4 +202,7 @@ def _describe_picture(path: Path) -> _Contents:
         if getattr(file, "n_frames", 1) != 1:
             raise ValueError("a film")
         samples, dtype = _MODES[file.mode]
-        return _Contents((file.height, file.width, *samples), np.dtype(dtype))
+        taken_as: TakenAs | None = "colours" if samples else "planes"
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
+            taken_as = None
+        return _Contents((file.height, file.width, *samples), np.dtype(dtype), None, taken_as)

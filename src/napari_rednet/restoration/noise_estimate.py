@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import NOISY, as_image
+from napari_rednet.engine.basis import find_basis
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.images import PlaneLayout, evenly
 from napari_rednet.execution import Samples, Steps, drain
+from napari_rednet.execution.job import readable
 from napari_rednet.masks import as_region
 from napari_rednet.noise import NoiseLevels, measure_noise
 
@@ -159,17 +161,22 @@ def _measure(array: Any, layout: PlaneLayout, region: Any) -> Steps:
     channels = [_windows(layout, c, region) for c in range(layout.channels)]
     total = sum(map(len, channels))
     done = 0
+    source = readable(array)
     measured = []
     for indices in channels:
         images = []
         for index in indices:
             yield done, total
-            images.append(np.asarray(array[index]))
+            images.append(np.asarray(source[index]))
             done += 1
         regions = None if region is None else [np.asarray(region[index]) for index in indices]
+        basis = find_basis(images)
+        if basis is not None:
+            images = [basis.inside(image) for image in images]
         # Hot pixels, which are repaired before noise is removed, are no noise.
         rest = Samples(images).without_outliers(NOISY)
-        measured.append(measure_noise(list(rest), regions))
+        levels = measure_noise(list(rest), regions)
+        measured.append(levels if basis is None else levels.outside(basis))
         if region is not None and not len(measured[-1].signal):
             raise ValueError(
                 "region has too few pixels to measure noise in; clipped ones do not count. "

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -85,7 +85,7 @@ class TiffImage:
                 return int(value)
         return 1
 
-    def with_axes(self, axes: str) -> TiffImage:
+    def with_axes(self, axes: str) -> Self:
         """The same image with other letters of its axes.
 
         Samples of a pixel that are told to be channels stay samples, without colours. What ImageJ

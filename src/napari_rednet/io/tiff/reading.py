@@ -137,6 +137,13 @@ def read_tiff(
     return image
 
 
+def check_header(path: Path) -> None:
+    """Raise `ImageFileError` if a file is missing, or has no first page of a TIFF file."""
+    with _named(path), tifffile.TiffFile(path) as file:
+        if not file.pages:
+            raise ValueError("it has no image")
+
+
 def count_images(path: Path) -> int:
     """Number of images in a TIFF file; raises `ImageFileError` if it cannot be read."""
     with _named(path), _lost_pages_told("skip"), open_tiff(path, alone=True) as file:
@@ -197,7 +204,25 @@ def _data(series: tifffile.TiffPageSeries, files: ExitStack) -> Any:
             array = zarr.open_array(series.aszarr(level=0), mode="r")
             weakref.finalize(array, files.pop_all().close)
             return array
-    return np.asarray(series.asarray())
+    try:
+        return np.asarray(series.asarray())
+    except MemoryError:
+        raise
+    except Exception as error:  # codecs raise all kinds
+        raise ValueError(f"{_damaged_place(series)}{error}") from error
+
+
+def _damaged_place(series: tifffile.TiffPageSeries) -> str:
+    """Where decoding fails, as the beginning of a message; empty if it cannot be found."""
+    for number, page in enumerate(series):
+        part, done = ("tile" if series.keyframe.is_tiled else "strip"), 0
+        try:
+            for _ in page.segments(maxworkers=1) if page is not None else ():
+                done += 1
+        except Exception:  # noqa: BLE001 (codecs raise all kinds)
+            place = f"{part} {done} of {math.prod(series.keyframe.chunked)} of page {number}"
+            return f"{place} is damaged, counted from 0: "
+    return ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
+from napari_rednet.widgets.restore.extent import plane_axis
 from napari_rednet.widgets.restore.noise_controls import NoiseAwareWidget
 from napari_rednet.widgets.restore.paired_layers import (
     FOUND,
@@ -34,9 +35,15 @@ class DenoiseWidget(NoiseAwareWidget):
 
     verb = "denoise"
 
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
+        """Also the number of the axis that planes are restored together along."""
+        arguments = super().arguments_for(layer)
+        name = arguments["along"]
+        return {**arguments, "along": None if layer is None else plane_axis(layer, name)}
+
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare denoising: each colour has noise of its own, transparency is kept."""
-        from napari_rednet.restoration import prepare_denoise
+        from napari_rednet.restoration.denoise import prepare_denoise
 
         return prepare_denoise(
             image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
@@ -79,7 +86,7 @@ class DeblurWidget(NoiseAwareWidget):
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare deblurring of each colour by itself; transparency is kept."""
-        from napari_rednet.restoration import prepare_deblur
+        from napari_rednet.restoration.deblur import prepare_deblur
 
         psf: ChosenPsf = arguments.pop("psf")
         axis = image.channel_axis
@@ -93,7 +100,7 @@ class SuperResolveWidget(RestoreWidget):
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare enlarging, transparency included."""
-        from napari_rednet.restoration import prepare_super_resolve
+        from napari_rednet.restoration.super_resolve import prepare_super_resolve
 
         return prepare_super_resolve(
             image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
@@ -112,7 +119,7 @@ class DeblockWidget(RestoreWidget):
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare deblocking; transparency is kept."""
-        from napari_rednet.restoration import prepare_deblock
+        from napari_rednet.restoration.deblock import prepare_deblock
 
         return prepare_deblock(
             image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
@@ -166,7 +173,7 @@ class InpaintWidget(RestoreWidget):
         self, image: LayerImage, *, mask: LayerMask | None = None, **arguments: Any
     ) -> Restoration:
         """Prepare inpainting; transparency is kept."""
-        from napari_rednet.restoration import prepare_inpaint
+        from napari_rednet.restoration.inpaint import prepare_inpaint
 
         missing = None if mask is None else mask.of(image)
         return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)

@@ -372,10 +372,10 @@ class LayerRuns:
 
     def _restore(self, job: jobs.Job) -> Steps:
         """Load the model, run the steps of the window, and record how."""
-        from napari_rednet.models import load_model_for
+        from napari_rednet.models import model_told
 
         yield "Loading the model…"
-        model = load_model_for(self._widget.row.task, job.arguments["model"])
+        model = model_told(self._widget.row.task, job.arguments)
         steps = self._widget.steps(job.image, **{**job.arguments, "model": model})
         return (yield from jobs.recorded(job, self._widget.verb, model, steps))
 

@@ -34,6 +34,7 @@ ALL, SHOWN = "all", "shown"
 WHOLE_PLANES, VIEW = "whole planes", "what is seen"
 NO_CHANNELS = -1
 _CHANNEL_LABELS = ("c", "ch", "channel", "channels")
+_LABELS = {"z": ("z", "depth"), "t": ("t", "time", "frame", "frames")}
 
 
 class ExtentControls:
@@ -269,7 +270,27 @@ def _axis_name(layer: Image | None, axis: int) -> str:
     """The label of an axis, or its number where it has none."""
     labels = getattr(layer, "axis_labels", ())  # not in older napari
     label = str(labels[axis]) if axis < len(labels) else ""
-    return label if label and not label.startswith("axis ") else f"axis {axis}"
+    # napari calls the axes of unlabelled layers -3, -2, -1.
+    is_named = label and not label.startswith("axis ") and not label.lstrip("-").isdecimal()
+    return label if is_named else f"axis {axis}"
+
+
+def plane_axis(layer: Image, name: str | None) -> int | None:
+    """The axis of z or t by the layer's labels; else t comes first, z last, before Y and X.
+
+    Raises a `ValueError` for the user if there is none.
+    """
+    if name is None:
+        return None
+    axes = [a for a in range(layer.ndim - 2) if a != _known_channels(layer)]
+    names = {a: _axis_name(layer, a).lower() for a in axes}
+    for axis, label in names.items():
+        if label in _LABELS[name]:
+            return axis
+    free = [a for a, label in names.items() if label.startswith("axis ")]
+    if not free or (len(free) == 1 and len(axes) > 1 and name == "t"):
+        raise ValueError(f"{layer.name} has no axis {name}: Planes: each by itself, or another")
+    return free[0] if name == "t" else free[-1]
 
 
 def _known_channels(layer: Image) -> int | None:

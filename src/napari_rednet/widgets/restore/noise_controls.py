@@ -473,7 +473,7 @@ def _of(image: LayerImage, models: Sequence[NoiseModel] | None) -> Sequence[Nois
 
 def _uneven_words(image: LayerImage) -> str:
     """A sentence on planes whose noise differs as that of channels does; empty if it does not."""
-    from napari_rednet.restoration import find_uneven_noise
+    from napari_rednet.restoration.noise_estimate import find_uneven_noise
 
     found = find_uneven_noise(image.array, channel_axis=image.channel_axis)
     if found is None:

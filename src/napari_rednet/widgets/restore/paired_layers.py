@@ -334,7 +334,7 @@ def measure_steps(
     """Call `prepare`, then measure: yield (done, total), return `NoiseLevels` for each channel."""
     if prepare is not None:
         prepare()
-    from napari_rednet.restoration import noise_levels_steps
+    from napari_rednet.restoration.noise_estimate import noise_levels_steps
 
     whole = image.whole or image
     array, axis = whole.array, whole.channel_axis

@@ -379,7 +379,7 @@ class Previewer:
     def __init__(self, task: str, complete: Complete, prepare: Prepare) -> None:
         self._task, self._complete, self._prepare = task, complete, prepare
         self._completed: tuple[Order, Mapping[str, Any]] | None = None
-        self._model: tuple[str, Model] | None = None
+        self._model: tuple[tuple[Any, bool], Model] | None = None
         self._measured: tuple[Order, Measured] | None = None
         self._kept: tuple[Order, Kept] | None = None
         self._before: tuple[Order, Kept] | None = None
@@ -406,7 +406,7 @@ class Previewer:
         yield "measuring the layer"
         arguments = yield from self._complete_arguments(order)
         yield "loading the model"
-        model = self._load(order.arguments["model"])
+        model = self._load(order.arguments)
         restoration = self._prepare(order.image, **{**arguments, "model": model})
         measured = self._measured_in(order)
         if measured is None:
@@ -455,11 +455,12 @@ class Previewer:
         self._completed = order, arguments
         return arguments
 
-    def _load(self, name: str) -> Model:
-        from napari_rednet.models import load_model_for
+    def _load(self, arguments: Mapping[str, Any]) -> Model:
+        from napari_rednet.models import model_told
 
-        if self._model is None or self._model[0] != name:
-            self._model = name, load_model_for(self._task, name)
+        asked = arguments["model"], arguments.get("along") is None
+        if self._model is None or self._model[0] != asked:
+            self._model = asked, model_told(self._task, arguments)
         return self._model[1]
 
     def _measured_in(self, order: Order) -> Measured | None:

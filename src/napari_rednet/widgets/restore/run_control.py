@@ -328,12 +328,12 @@ class TimeEstimate:
 
     def _steps(self, images: list[LayerImage], arguments: Mapping[str, Any]) -> Steps:
         from napari_rednet.execution import speed_steps
-        from napari_rednet.models import load_model_for
+        from napari_rednet.models import model_told
 
         yield 0, 0
         if not images:
             return None
-        model = load_model_for(self._task, arguments["model"])
+        model = model_told(self._task, arguments)
         restorations = [self._prepare(one, **{**arguments, "model": model}) for one in images]
         key = self._verb, *(_as_key(name, value) for name, value in sorted(arguments.items()))
         if key not in _speeds:
