@@ -329,6 +329,14 @@ def done_words(records: Sequence[Mapping[str, Any]]) -> str:
     return " ".join([*words, *dict.fromkeys(r["uneven"] for r in done if r.get("uneven"))])
 
 
+def left_out_words(layers: Sequence[Layer]) -> str:
+    """A sentence on channels that are shown, and that a run has left alone; empty without any."""
+    if not layers:
+        return ""
+    names = " and ".join(f"“{layer.name}”" for layer in layers)
+    return f"Not done: {names}; to do all channels, select them in the layer list."
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
@@ -339,6 +347,7 @@ class LayerRuns:
     def __init__(self, widget: RestoreWidget) -> None:
         self._widget = widget
         self._records: list[dict[str, Any]] = []
+        self._left_out: list[Image] = []
         self._so_far: SoFarLayer | None = None
 
     def present_call(self) -> Call | None:
@@ -358,7 +367,7 @@ class LayerRuns:
             return
         widget.preview.pause()
         persistence.remember(widget.verb, widget.parameters())
-        self._records = []
+        self._records, self._left_out = [], widget.extent.left_out()
         others = f" {len(todo) - 1} other layers and" if len(todo) > 1 else ""
         run = jobs.JobsRun(todo, self._restore)
         widget.estimate.note_start()
@@ -411,7 +420,8 @@ class LayerRuns:
                 self._add_result(outcome, selected=run.is_over)
             self._widget.runs.let_go_of(outcome.layer)
         if run.is_over:
-            self._widget.runs.tell_result(done_words(self._records))
+            left = left_out_words(self._left_out)
+            self._widget.runs.tell_result(f"{done_words(self._records)} {left}".strip())
             if run.is_done(len(self._records)):
                 self._widget.estimate.learn(sum(record["seconds"] for record in self._records))
 
