@@ -121,7 +121,10 @@ def test_channels_that_are_seen_through_are_not_twice_as_bright(
     viewer.add_image(stack, blending="additive")
     widget = dock()
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.progress.value >= 50, timeout=LONG)
+    runs = widget.layer_runs
+    qtbot.waitUntil(lambda: runs._so_far is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: runs._so_far._so_far.finished == 3, timeout=LONG)
+    qtbot.wait(50)
     assert shown_so_far(viewer) is None
     halting.set()
     wait(widget)
