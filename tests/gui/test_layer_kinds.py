@@ -286,7 +286,7 @@ def test_several_selected_layers_are_restored_in_one_run(viewer, dock, run, thre
     widget.common.image.value = three[1]
     select(viewer, *viewer.layers)
     assert widget.extent.others.text == "and 2 other selected layers"
-    widget.extent.others.value = True
+    assert widget.extent.others.value
     run(widget)
     names = [layer.name for layer in viewer.layers[4:]]
     assert names == ["b denoised", "a denoised", "c denoised"]
@@ -299,7 +299,6 @@ def test_one_selected_layer_brings_no_choice(viewer, dock, three):
     widget = dock()
     widget.common.image.value = three[0]
     select(viewer, three[1])
-    widget.extent.others.value = True
     assert widget.extent.layers() == [
         three[0],
     ]

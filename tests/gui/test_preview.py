@@ -91,7 +91,6 @@ def test_it_is_the_result_where_it_is_seen(viewer, dock, run, switched_on, settl
     previewed = preview.data
     run(widget)
     assert preview_in(viewer) is None
-    assert not widget.preview.toggle.value
     assert_close(previewed, viewer.layers[-1].data[seen], most=10)
 
 
@@ -290,9 +289,8 @@ def test_rotated_multiscale_and_lazy_layers(viewer, dock, switched_on, qtbot):
         lambda viewer, widget: setattr(widget.common.image, "value", viewer.layers["other"]),
         lambda viewer, widget: viewer.layers.remove(preview_in(viewer)),
         lambda viewer, widget: viewer.layers.remove("cell"),
-        lambda viewer, widget: widget.run.native.click(),
     ],
-    ids=["switch", "another layer", "its removal", "its source's removal", "Run"],
+    ids=["switch", "another layer", "its removal", "its source's removal"],
 )
 def test_it_goes(viewer, dock, switched_on, wait, noisy, end):
     source = viewer.add_image(noisy, name="cell")
@@ -305,6 +303,24 @@ def test_it_goes(viewer, dock, switched_on, wait, noisy, end):
     assert not widget.preview.toggle.value
     assert not widget.preview.status.visible
     wait(widget)
+
+
+def test_it_pauses_for_a_result_and_goes_on_with_the_next_change(
+    viewer, dock, switched_on, settled, run, noisy
+):
+    viewer.add_image(np.stack([noisy, noisy]), name="cell")
+    widget = dock()
+    switched_on(viewer, widget)
+    run(widget)
+    assert widget.preview.toggle.value
+    assert "paused" in widget.preview.status.value
+    viewer.dims.set_current_step(0, 1)  # the result is looked at
+    settled(widget)
+    assert preview_in(viewer) is None
+    widget.option["strength"].value = 2
+    settled(widget)
+    seen = preview_in(viewer).data[0]
+    assert_close(seen, nr.denoise(np.stack([noisy, noisy]), strength=2)[1])
 
 
 @pytest.mark.window

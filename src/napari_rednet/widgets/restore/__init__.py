@@ -21,6 +21,7 @@ from napari_rednet.widgets.restore.paired_layers import (
     only_labels,
 )
 from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
+from napari_rednet.widgets.restore.so_far import restored_plane_by_plane
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.layers import LayerImage, finer_grid, first_pixel
 from napari_rednet.widgets.shared.worker import Steps
@@ -181,17 +182,16 @@ class InpaintWidget(RestoreWidget):
         """Fill, and count what is filled; not in lazy masks, which are not computed for that."""
         counts: dict[str, Any] = {}
         restoration = self.prepare(image, **arguments)
-        find, axes = restoration.find_mask, restoration.job.layout.spatial_axes
-
-        def find_and_count() -> Any:
-            mask = None if find is None else find()
-            if isinstance(mask, np.ndarray):
-                seen = mask[..., :1] if image.rgb else mask  # once for all colours
-                counts["filled"] = int(seen.sum())
-                counts["filled_planes"] = int(seen.any(axes).sum())
-            return mask
-
-        restored = yield from replace(restoration, find_mask=find_and_count).steps()
+        if arguments.get("mask") is None:
+            yield "Looking for dead and hot pixels…"
+        mask, axes = restoration.mask(), restoration.job.layout.spatial_axes
+        if isinstance(mask, np.ndarray):
+            seen = mask[..., :1] if image.rgb else mask  # once for all colours
+            counts["filled"] = int(seen.sum())
+            counts["filled_planes"] = int(seen.any(axes).sum())
+        yield "Restoring…"
+        restoration = replace(restoration, find_mask=lambda: mask)
+        restored = yield from restored_plane_by_plane(restoration, image)
         return image.with_alpha(restored), counts
 
     def _choose(self, layer: Layer | None) -> None:

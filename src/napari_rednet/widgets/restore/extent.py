@@ -23,6 +23,7 @@ from napari_rednet.widgets.shared.layers import (
     full_resolution,
     image_layers,
     is_in_memory,
+    is_seen_through,
     layer_image,
     layer_source,
     shown_plane,
@@ -93,6 +94,7 @@ class ExtentControls:
             "they are shown, or all at once, with progress, to be kept in memory.",
         )
         self._layer: Image | None = None
+        self._has_others = False
         self._found: int | None = NO_CHANNELS
         self.channels.changed.connect(self._follow_channels)
         self.planes.changed.connect(self._show_range)
@@ -119,6 +121,19 @@ class ExtentControls:
         if chosen is None:
             return []
         return [chosen, *(self._others() if self.others.value else [])]
+
+    def left_out(self) -> list[Image]:
+        """Channels that are shown over the chosen layer, and that are not restored with it."""
+        taken, chosen = self.layers(), self._chosen()
+        if chosen is None or not is_seen_through(chosen):
+            return []
+        shape = full_resolution(chosen).shape
+        return [
+            layer
+            for layer in image_layers(self._viewer)
+            if layer.visible and layer not in taken and made_by(layer) is None
+            if is_seen_through(layer) and full_resolution(layer).shape == shape
+        ]
 
     def image(self, layer: Image) -> LayerImage:
         """The part of a layer to restore; a `ValueError`, if there is none, is for the user."""
@@ -153,7 +168,9 @@ class ExtentControls:
         """Show what there is to choose after another layer was chosen or selected."""
         chosen, others = self._chosen(), self._others()
         self.others.visible = bool(others)
-        self.others.value = self.others.value and bool(others)
+        if bool(others) != self._has_others:
+            # Who selects several wants all of them, unless they say otherwise.
+            self.others.value = self._has_others = bool(others)
         layers = "layer" if len(others) == 1 else "layers"
         self.others.text = f"and {len(others)} other selected {layers}"
         if chosen is not self._layer:

@@ -373,6 +373,7 @@ class NoiseAwareWidget(RestoreWidget):
     def steps(self, image: LayerImage, *, noise: Any = None, **arguments: Any) -> Steps:
         """Restore, after estimating the noise if it is not given."""
         if noise is None or isinstance(noise, Region):
+            yield "Measuring the noise…"
             levels = yield from measure_steps(image, noise or Region())
             noise = [one.fit() for one in levels]
             self._behind = dict(zip(noise, levels, strict=True))
