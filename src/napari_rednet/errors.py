@@ -23,3 +23,7 @@ class TrainingError(RednetError):
 
 class ImageFileError(RednetError):
     """An image file cannot be read or written."""
+
+
+class BusyError(RednetError):
+    """Another job is writing the same file or folder."""

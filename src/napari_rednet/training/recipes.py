@@ -23,7 +23,7 @@ from napari_rednet.engine.network import (
     resolve_device,
 )
 from napari_rednet.errors import TrainingError
-from napari_rednet.models import Model, load_model_for
+from napari_rednet.models import Model, is_name, load_model_for
 from napari_rednet.tasks import TASKS
 from napari_rednet.training import TrainingConfig, TrainingStatus
 from napari_rednet.training.batches import (
@@ -129,6 +129,9 @@ def as_recipe(values: Mapping[str, Any]) -> Recipe:
         raise ValueError(
             f"in_channels must be {TASKS[task].in_channels} for {task}, got {network.in_channels}"
         )
+    if not is_name(values["name"]):
+        # It names a folder, which must not lie elsewhere.
+        raise ValueError(f"name must be one that a model can have, got {values['name']!r:.60}")
     if "pairs" in values and task != "denoise":
         raise ValueError(f"pairs of noisy and clean images are no use for {task}")
     initialization = values.get("initialization", INITIALIZATIONS[0])
