@@ -18,7 +18,7 @@ import numpy as np
 from napari_rednet.arguments import CHECKS, as_image, check_options, noise_per_channel
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.errors import ImageFileError, RednetError
+from napari_rednet.errors import ImageFileError, ReadError, RednetError
 from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
 from napari_rednet.execution.reading import chunks_of
 from napari_rednet.files import claimed, real_place, replaced
@@ -117,15 +117,28 @@ def restore_file(
         raise ImageFileError("a cluster computes from one .zarr file into another")
     remark = remark_on(source)
     image = described_for(file.result, source)
-    prepared = work.prepare(image)
-    figures = _figures(work, image, prepared, remark)
+    with _named(file.source):
+        prepared = work.prepare(image)
+        figures = _figures(work, image, prepared, remark)
     _make_folder(file)
     array = _as_lazy(image) if lazy else image.data
     with _target(work, file, image, before, resume=resume, overwrite=overwrite) as out:
-        yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
+        with _named(file.source):
+            yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
         # Check before the result is put into its place.
         _refuse_changed(file, before)
     return replace(figures, repaired=prepared.repairs.count)
+
+
+@contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """Name the file in errors on damaged parts of it."""
+    try:
+        yield
+    except ReadError as error:
+        if str(source) in str(error):
+            raise
+        raise ReadError(f"{source}: {error}") from error
 
 
 def _as_lazy(image: OpenImage) -> Any:

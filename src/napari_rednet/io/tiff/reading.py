@@ -191,7 +191,25 @@ def _data(series: tifffile.TiffPageSeries, files: ExitStack) -> Any:
             array = zarr.open_array(series.aszarr(level=0), mode="r")
             weakref.finalize(array, files.pop_all().close)
             return array
-    return np.asarray(series.asarray())
+    try:
+        return np.asarray(series.asarray())
+    except Exception as error:  # codecs raise many kinds
+        raise ValueError(f"{_damaged_part(series)}{error}") from error
+
+
+def _damaged_part(series: tifffile.TiffPageSeries) -> str:
+    """The first page and segment that cannot be decoded, in words; empty if none is found."""
+    page: Any
+    for number, page in enumerate(series.pages):
+        for index in range(len(page.dataoffsets) if page is not None else 0):
+            try:
+                page.parent.filehandle.seek(page.dataoffsets[index])
+                content = page.parent.filehandle.read(page.databytecounts[index])
+                page.decode(content, index, jpegtables=page.jpegtables)
+            except Exception:  # noqa: BLE001 - this is the one
+                kind = "tile" if series.keyframe.is_tiled else "strip"
+                return f"page {number}, {kind} {index}: "
+    return ""
 
 
 @dataclass(frozen=True)
