@@ -17,6 +17,7 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.files import replaced
 
 _ALPHA: tuple[list[str], ...] = ([], ["assocalpha"], ["unassalpha"])
 ORIENTATION = 274
@@ -330,24 +331,24 @@ def ome_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> ET.E
 
 
 @contextmanager
-def tiff_writer(path: Path, like: TiffImage, scale: int = 1) -> Iterator[npt.NDArray[Any]]:
+def tiff_writer(
+    path: Path, like: TiffImage, scale: int = 1, *, overwrite: bool = True
+) -> Iterator[npt.NDArray[Any]]:
     """Give a memory-mapped array to fill, which becomes the file `path` if there is no error.
 
     Dtype, axes, metadata and shape are those of `like`, with Y and X `scale` times longer. The file
     is renamed from beside `path`, which is whole or untouched; its space is reserved first, so that
-    a full disk is noticed before any work. Raises `ImageFileError` if it cannot be written.
+    a full disk is noticed before any work. Unless `overwrite`, a file that appears meanwhile stays.
+    Raises `ImageFileError` if it cannot be written, and `BusyError` if another job writes it.
     """
-    beside = path.with_name(f".{path.name}.part")
     try:
-        target = _create(beside, like.enlarged(scale))
-        yield target
-        target.flush()
-        del target
-        beside.replace(path)
+        with replaced(path, overwrite=overwrite) as beside:
+            target = _create(beside, like.enlarged(scale))
+            yield target
+            target.flush()
+            del target
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _create(path: Path, like: TiffDescription) -> np.memmap[Any, Any]:
