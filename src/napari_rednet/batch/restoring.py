@@ -108,7 +108,7 @@ def restore_file(
     source = read_image(file.source, **vars(file.reading))
     if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
-    remark = remark_on(source, file.result)
+    remark = remark_on(source, file.result, work.scale)
     image = described_for(file.result, source)
     prepared = work.prepare(image)
     figures = _figures(work, image, prepared, remark)

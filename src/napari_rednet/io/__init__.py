@@ -199,10 +199,10 @@ def check_places(source: Path, target: Path) -> None:
     check(source, target)
 
 
-def remark_on(image: OpenImage, target: Path | None = None) -> str:
+def remark_on(image: OpenImage, target: Path | None = None, scale: int = 1) -> str:
     """A remark for users on an image that can be read, and is to be written to `target`.
 
-    Empty if there is none.
+    Y and X are `scale` times longer there. Empty if there is none.
     """
     from napari_rednet.io.ome_zarr import ZarrImage, missing_chunks
 
@@ -211,7 +211,8 @@ def remark_on(image: OpenImage, target: Path | None = None) -> str:
         told = [remark_on(image), *pictures.picture_remarks(picture, target)]
         return "; ".join(filter(None, told))
     if isinstance(image, TiffImage):
-        return "; ".join(image.remarks)
+        is_tiff = target is not None and target.suffix.lower() in TIFF_SUFFIXES
+        return "; ".join([*image.remarks, *(image.written_remarks(scale) if is_tiff else ())])
     if not isinstance(image, ZarrImage):
         return ""
     missing, chunks = missing_chunks(image)

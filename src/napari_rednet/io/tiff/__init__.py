@@ -1,6 +1,7 @@
 """TIFF and OME-TIFF in and out, with axes, resolution and metadata."""
 
-from napari_rednet.io.tiff.image import TiffDescription, TiffImage, colour_options, tiff_writer
+from napari_rednet.io.tiff.description import colour_options
+from napari_rednet.io.tiff.image import TiffDescription, TiffImage, tiff_writer
 from napari_rednet.io.tiff.reading import check_header, count_images, first_file, read_tiff
 
 __all__ = [

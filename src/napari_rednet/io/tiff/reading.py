@@ -18,7 +18,9 @@ import tifffile
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.axes import Missing, check_spatial, told_axes
-from napari_rednet.io.tiff.image import TiffImage, writer_options
+from napari_rednet.io.tiff.description import ome_source, writer_options
+from napari_rednet.io.tiff.image import TiffImage
+from napari_rednet.io.tiff.storage import storage_of
 
 _COMPANION = ".companion.ome"
 # Compressed images up to this size in bytes are decoded at once.
@@ -131,7 +133,9 @@ def read_tiff(
         if len(images) > 1:
             told = f"image {series} of {len(images)}, counted from 0; --series takes others"
             remarks = (told, *remarks)
-        image = TiffImage(_data(planes.series, files), planes.series.axes, options, remarks)
+        ome = ome_source(file, images[series], planes.series, planes.kept)
+        data, storage = _data(planes.series, files), storage_of(images[series].keyframe)
+        image = TiffImage(data, planes.series.axes, options, remarks, ome, storage)
     image = image.with_axes(told_axes(image.axes, image.data.shape, axes, channel_axis))
     check_spatial(image.axes, str(path))
     return image
