@@ -15,7 +15,7 @@ from ome_types.model import Color
 from PIL import Image
 from tests.io.foreign import copied
 
-from napari_rednet.io import described_for, image_writer, read_image, remark_on
+from napari_rednet.io import described_for, image_writer, read_image, remark_on_result
 from napari_rednet.io.tiff.ome import OmeSource, colour_number
 from napari_rednet.io.tiff.tags import finer_tags
 
@@ -159,7 +159,7 @@ def test_an_ome_description_is_edited_and_not_rewritten(tmp_path, scale, name):
     assert new.pixels.physical_size_y == pytest.approx(0.21 / scale)
     assert (new.pixels.size_x, new.pixels.size_y) == (24 * scale, 20 * scale)
     assert bool(new.roi_refs) == bool(after.rois) == (scale == 1)
-    told = remark_on(image, tmp_path / name, scale)
+    told = remark_on_result(image, tmp_path / name, scale)
     assert ("regions of interest" in told) == (scale != 1)
     with tifffile.TiffFile(tmp_path / name) as file:
         assert file.series[0].axes == "TCZYX"
@@ -300,8 +300,8 @@ def test_imagej_colours_and_windows_are_translated(tmp_path):
 def test_what_imagej_tells_in_pixels_is_scaled_or_left_out(tmp_path):
     write_imagej(tmp_path / "in.tif", xorigin=10.0, yorigin=7.0, ROI=b"Iout" + bytes(60))
     image = enlarged(tmp_path / "in.tif", tmp_path / "out.tif", 2)
-    assert "regions of interest" in remark_on(image, tmp_path / "out.tif", 2)
-    assert "regions" not in remark_on(image, tmp_path / "out.tif")
+    assert "regions of interest" in remark_on_result(image, tmp_path / "out.tif", 2)
+    assert "regions" not in remark_on_result(image, tmp_path / "out.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         found = file.imagej_metadata
         assert (found["xorigin"], found["yorigin"]) == (20, 14)
@@ -402,7 +402,7 @@ def test_what_cannot_be_scaled_is_left_out_and_told(tmp_path):
     tags = [(51123, "s", 0, '{"PixelSizeUm": 0.1}', True)]
     tifffile.imwrite(tmp_path / "in.tif", STACK[0, 0, 0], extratags=tags)
     image = enlarged(tmp_path / "in.tif", tmp_path / "out.tif", 2)
-    told = remark_on(image, tmp_path / "out.tif", 2)
+    told = remark_on_result(image, tmp_path / "out.tif", 2)
     assert "told in pixels of before, and left out: MicroManagerMetadata" in told
     copied(tmp_path / "in.tif", tmp_path / "same.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as file:

@@ -28,6 +28,8 @@ from napari_rednet.io import (
     image_writer,
     read_image,
     remark_on,
+    remark_on_result,
+    with_compression,
     with_dtype,
 )
 from napari_rednet.tasks import VERBS
@@ -108,8 +110,11 @@ def restore_file(
     source = read_image(file.source, **vars(file.reading))
     if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
-    remark = remark_on(source, file.result, work.scale)
     image = described_for(file.result, source)
+    if file.compression is not None:
+        image = with_compression(image, file.compression, file.result)
+    remarks = (remark_on(source), remark_on_result(image, file.result, work.scale))
+    remark = "; ".join(filter(None, remarks))
     prepared = work.prepare(image)
     figures = _figures(work, image, prepared, remark)
     _make_folder(file)

@@ -172,6 +172,20 @@ def with_dtype(image: OpenImage, dtype: str) -> OpenImage:
     return other
 
 
+def with_compression(image: OpenImage, compression: str, target: Path) -> OpenImage:
+    """The image, as `described_for` its target, with another compression than its source has.
+
+    Raises `ImageFileError` if the format of the target has no such compression.
+    """
+    from napari_rednet.io.ome_zarr import ZarrImage
+
+    if isinstance(image, ZarrImage):
+        return image.compressed(compression)
+    if target.suffix.lower() in pictures.SUFFIXES or not isinstance(image, TiffImage):
+        raise ImageFileError(f"how a {target.suffix} file is compressed cannot be chosen")
+    return replace(image, storage=image.storage.compressed(compression))
+
+
 def image_writer(
     path: Path, like: OpenImage, scale: int = 1, *, keep_unfinished: bool = False
 ) -> AbstractContextManager[Any]:
@@ -199,26 +213,28 @@ def check_places(source: Path, target: Path) -> None:
     check(source, target)
 
 
-def remark_on(image: OpenImage, target: Path | None = None, scale: int = 1) -> str:
-    """A remark for users on an image that can be read, and is to be written to `target`.
-
-    Y and X are `scale` times longer there. Empty if there is none.
-    """
+def remark_on(image: OpenImage) -> str:
+    """A remark for users on an image that can be read; empty if there is none."""
     from napari_rednet.io.ome_zarr import ZarrImage, missing_chunks
 
-    if target is not None and target.suffix.lower() in pictures.SUFFIXES:
-        picture: Any = described_for(target, image)
-        told = [remark_on(image), *pictures.picture_remarks(picture, target)]
-        return "; ".join(filter(None, told))
     if isinstance(image, TiffImage):
-        is_tiff = target is not None and target.suffix.lower() in TIFF_SUFFIXES
-        return "; ".join([*image.remarks, *(image.written_remarks(scale) if is_tiff else ())])
+        return "; ".join(image.remarks)
     if not isinstance(image, ZarrImage):
         return ""
     missing, chunks = missing_chunks(image)
     if not missing:
         return ""
     return f"{missing} of {chunks} chunks are missing; they are read as the fill value"
+
+
+def remark_on_result(image: OpenImage, target: Path, scale: int = 1) -> str:
+    """A remark for users on a file that is written from an image, as `described_for` it.
+
+    Y and X are `scale` times longer there. Empty if there is none.
+    """
+    if isinstance(image, pictures.Picture) and target.suffix.lower() in pictures.SUFFIXES:
+        return "; ".join(pictures.picture_remarks(image, target))
+    return "; ".join(image.written_remarks(scale)) if isinstance(image, TiffImage) else ""
 
 
 def read_planes(path: Path) -> list[Plane]:
