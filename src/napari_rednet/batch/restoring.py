@@ -26,6 +26,7 @@ from napari_rednet.io import (
     can_be_continued,
     described_for,
     image_writer,
+    other_files,
     read_image,
     remark_on,
     remark_on_result,
@@ -256,19 +257,23 @@ class Figures:
 
 
 def state_of(path: Path) -> State:
-    """State of a file, or of everything in a folder; raises `ImageFileError`."""
+    """State of a file with the others of its image, or of everything in a folder.
+
+    Raises `ImageFileError`.
+    """
     try:
         found = [place.stat() for place in _with_contents(path)]
     except FileNotFoundError as error:
         raise ImageFileError(f"there is no file {error.filename}") from error
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    size = sum(s.st_size for s in found) if path.is_dir() else found[0].st_size
+    size = sum(s.st_size for s in found)
     return size, max(s.st_mtime_ns for s in found)
 
 
 def _with_contents(path: Path) -> Iterator[Path]:
     yield path
+    yield from other_files(path)
     if path.is_dir():
         for folder, folders, names in os.walk(path):
             yield from (Path(folder, name) for name in (*folders, *names))

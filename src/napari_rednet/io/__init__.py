@@ -141,6 +141,11 @@ def first_file(path: Path) -> Path:
     return tiff.first_file(path) if path.name.lower().endswith(_OME_SUFFIXES) else path
 
 
+def other_files(path: Path) -> list[Path]:
+    """The other files that an image is read from; mostly none."""
+    return tiff.other_files(path) if path.name.lower().endswith(_OME_SUFFIXES) else []
+
+
 def described_for(path: Path, image: OpenImage) -> OpenImage:
     """The image described for the format of `path`, maybe with reordered axes.
 

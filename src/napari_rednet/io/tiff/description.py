@@ -35,6 +35,8 @@ _IMAGEJ_PARTS = ("Labels", "Ranges", "LUTs")
 # Entries that do not stand in the header, but in a tag of their own.
 _IMAGEJ_UNICODE = ("Info", "Labels")
 _DESCRIPTION = 270
+# Descriptions of the shape by tifffile, which does not read its files if they are damaged.
+_SHAPED = (b'{"shape"', b"shape=(")
 
 
 def colour_options(page: tifffile.TiffPage) -> dict[str, Any]:
@@ -142,7 +144,8 @@ def writer_options(
             "metadata": {"axes": axes, **_ome_metadata(file, series, kept)},
         }
     told = raw_bytes(page, tags[_DESCRIPTION]).rstrip(b"\0") if _DESCRIPTION in tags else b""
-    if told and not (file.shaped_metadata or file.is_imagej or file.is_ome):
+    is_own = file.is_imagej or file.is_ome or told.startswith(_SHAPED)
+    if told and not is_own:
         return {**options, "description": told, "metadata": None}
     return {**options, "metadata": {"axes": axes}}
 
