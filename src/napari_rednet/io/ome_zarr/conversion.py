@@ -37,8 +37,8 @@ _NAMES = {
     **_SPELLINGS,
 }
 _ORDER = "TCZYX"
-# Letters for axes without a label, the likeliest first.
-_LIKELY = "ZTC"
+LIKELY = "ZTC"
+"""Letters for axes without a label, the likeliest first."""
 _CHUNK = 512
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
 _OPAQUE = 0xFFFFFFFF
@@ -61,13 +61,13 @@ def unit_symbol(unit: str | None) -> str | None:
     return _SYMBOLS.get(unit_name(unit) or "")
 
 
-def likely_letters(found: Sequence[str]) -> list[str]:
+def likely_letters(found: Sequence[str], likely: str = LIKELY) -> list[str]:
     """Letters of the axes before Y and X, "" where there is no label: those that are likely.
 
     One axis is Z, two are T and Z, three T, C and Z, in the order of OME-Zarr. Raises
     `ImageFileError` if OME has no place for so many.
     """
-    free = [letter for letter in _LIKELY if letter not in found][: list(found).count("")]
+    free = [letter for letter in likely if letter not in found][: list(found).count("")]
     if len(free) < list(found).count(""):
         raise ImageFileError("OME has time, channels, Z, Y and X; the image has more axes")
     free.sort(key=_ORDER.index)
@@ -291,7 +291,7 @@ def _ome_metadata(image: ZarrImage) -> dict[str, Any]:
     for axis, scale, unit in zip(image.axes, image.scale, image.units, strict=True):
         metadata |= _size_in_ome(axis, scale, unit)
     axis_c = image.channel_axis
-    if axis_c is not None and len(image.channels) == image.data.shape[axis_c]:
+    if len(image.channels) == (1 if axis_c is None else image.data.shape[axis_c]):
         colours = [colour_number(colour) for colour in image.channel_colors if colour]
         metadata["Channel"] = {"Name": [n or f"{i}" for i, n in enumerate(image.channel_names)]}
         if len(colours) == len(image.channels):
