@@ -33,8 +33,11 @@ from napari_rednet.io import (
     can_be_continued,
     described_for,
     image_writer,
+    other_files,
     read_image,
     remark_on,
+    remark_on_result,
+    with_compression,
     with_dtype,
 )
 from napari_rednet.tasks import VERBS, Verb
@@ -122,10 +125,13 @@ def restore_file(
     if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
     image = described_for(file.result, source)
+    if file.compression is not None:
+        image = with_compression(image, file.compression, file.result)
     with _named(file.source):
         prepared = work.prepare(image)
-        told = (remark_on(source, file.result), prepared.remark)
-        figures = _figures(work, image, prepared, "; ".join(filter(None, told)))
+        told = (remark_on(source), remark_on_result(image, file.result, work.scale))
+        remarks = (*told, prepared.remark)
+        figures = _figures(work, image, prepared, "; ".join(filter(None, remarks)))
     _make_folder(file)
     array = _as_lazy(image) if lazy else image.data
     with _target(work, file, image, before, resume=resume, overwrite=overwrite) as out:
@@ -304,19 +310,23 @@ class Figures:
 
 
 def state_of(path: Path) -> State:
-    """State of a file, or of everything in a folder; raises `ImageFileError`."""
+    """State of a file with the others of its image, or of everything in a folder.
+
+    Raises `ImageFileError`.
+    """
     try:
         found = [place.stat() for place in _with_contents(path)]
     except FileNotFoundError as error:
         raise ImageFileError(f"there is no file {error.filename}") from error
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    size = sum(s.st_size for s in found) if path.is_dir() else found[0].st_size
+    size = sum(s.st_size for s in found)
     return size, max(s.st_mtime_ns for s in found)
 
 
 def _with_contents(path: Path) -> Iterator[Path]:
     yield path
+    yield from other_files(path)
     if path.is_dir():
         for folder, folders, names in os.walk(path):
             yield from (Path(folder, name) for name in (*folders, *names))

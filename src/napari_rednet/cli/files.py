@@ -55,7 +55,7 @@ class Places:
     `series` is the number of an image in each file, or 'all'; `missing` is 'error' or 'skip';
     `axes` and `channel_axis` are told instead of what the files tell. `helpers` are files that may
     lie among the images and are none of them: the mask and the PSF. With `as_json`, results are
-    told to other programs.
+    told to other programs. `compression` is that of the results.
     """
 
     paths: list[Path]
@@ -70,6 +70,7 @@ class Places:
     missing: str = "error"
     axes: str | None = None
     channel_axis: int | None = None
+    compression: str | None = None
     helpers: frozenset[Path] = frozenset()
     as_json: bool = False
 
@@ -160,7 +161,8 @@ def _files_of(source: Path, target: Path, places: Places) -> list[BatchFile]:
     for series in range(count) if number is None else [number]:
         place = target.with_name(numbered(target.name, series, count))
         _check_single(source, place, places)
-        files.append(BatchFile(source, place, place.name, replace(reading, series=series)))
+        one = replace(reading, series=series)
+        files.append(BatchFile(source, place, place.name, one, places.compression))
     return files
 
 
@@ -253,7 +255,7 @@ def restore_batch(places: Places, out: Path, make_work: Callable[[], Work]) -> N
     report = places.report or out / REPORT
     _check_names(out, report)
     files = [
-        file
+        replace(file, compression=places.compression)
         for file in plan_batch(places.paths, out, places.reading)
         if file.source.resolve() not in places.helpers
     ]
