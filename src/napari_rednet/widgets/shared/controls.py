@@ -12,6 +12,7 @@ from qtpy.QtCore import QAbstractItemModel, QEvent, QObject, Qt
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import (
     QComboBox,
+    QLabel,
     QSizePolicy,
     QStyle,
     QStyleOptionComboBox,
@@ -33,6 +34,7 @@ _RESTORING = (
     "Models of your own follow, or are chosen from a file."
 )
 _MARGIN = 2  # around the text, on which styles differ
+_AROUND_LINES = 14  # napari pads texts
 _LONG = 20  # letters; a narrow dock may have no room for more
 
 
@@ -162,12 +164,18 @@ def widen_unlabelled(container: Container) -> None:
     """Give rows without a label the whole width.
 
     magicgui puts a label before everything, here an empty one, and in a narrow dock with a large
-    font there is no room for buttons beside it.
+    font there is no room for buttons beside it. What keeps its room while it is hidden does so in
+    its row, which is hidden with it.
     """
     for row in container:
-        layout = row.native.parentWidget().layout()
+        parent = row.native.parentWidget()
+        layout = parent.layout()
         if not row.label and layout is not container.native.layout():
             layout.itemAt(0).widget().hide()
+            if row.native.sizePolicy().retainSizeWhenHidden():
+                policy = parent.sizePolicy()
+                policy.setRetainSizeWhenHidden(True)
+                parent.setSizePolicy(policy)
 
 
 class OptionControls(Mapping[str, ValueWidget]):
@@ -211,12 +219,37 @@ def _control(name: str, row: Number | Choice | Tick, default: Any) -> ValueWidge
     return kind(value=default, min=row.low, max=row.high, step=row.step, **shared)
 
 
-def make_status(tooltip: str) -> Label:
-    """Status line, hidden while it is empty."""
+def make_status(tooltip: str, lines: int = 0) -> Label:
+    """Status line, hidden while it is empty; it keeps the room of some `lines` all the same."""
     status = Label(label="", tooltip=tooltip, visible=False)
     status.native.setWordWrap(True)
-    status.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+    policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+    policy.setRetainSizeWhenHidden(bool(lines))
+    status.native.setSizePolicy(policy)
+    if lines:
+        RoomForLines(status.native, lines)
+        status.native.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     return status
+
+
+class RoomForLines(QObject):
+    """Event filter that keeps a text as high as some lines of it, whatever it says."""
+
+    def __init__(self, text: QLabel, lines: int) -> None:
+        super().__init__(text)
+        self._lines = lines
+        self._make_room(text)
+        text.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Make room for larger letters; called by Qt."""
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.Polish, QEvent.Type.Show):
+            self._make_room(watched)
+        return False
+
+    def _make_room(self, text: Any) -> None:
+        metrics = text.fontMetrics()
+        text.setMinimumHeight(self._lines * metrics.lineSpacing() + _AROUND_LINES)
 
 
 def show_status(status: Label, text: str) -> None:
