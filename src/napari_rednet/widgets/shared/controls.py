@@ -30,9 +30,10 @@ FROM_FILE = "from a file…"
 DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
 _SHOWN_LETTERS, _NARROWEST = 12, 90
 _RESTORING = (
-    "fast is a small network, best a larger and slower one. "
+    "fast is a small network; larger ones say how much slower they are. "
     "Models of your own follow, or are chosen from a file."
 )
+_SLOWER = 1.5
 _MARGIN = 2  # around the text, on which styles differ
 _AROUND_LINES = 14  # napari pads texts
 _LONG = 20  # letters; a narrow dock may have no room for more
@@ -50,13 +51,22 @@ def find_choices(task: str) -> Choices:
     """Find models and devices; the first call takes seconds, as it imports torch."""
     from napari_rednet.engine.network import available_devices
 
-    models = [(_label(info), info.variant) for info in known_models(task)]
+    found = known_models(task)
+    fast = next((info for info in found if info.variant == DEFAULT_MODEL), None)
+    models = [(_label(info, fast), info.variant) for info in found]
     return Choices(models, [DEFAULT_DEVICE, *available_devices()])
 
 
-def _label(info: ModelInfo) -> str:
-    mine = ", mine" if info.origin == "user" else ""
-    return f"{info.variant} (RED{info.layers}{mine})"
+def _label(info: ModelInfo, fast: ModelInfo | None) -> str:
+    """What a model does: its name, how much slower it is than `fast`, and whose it is."""
+    mine = " (mine)" if info.origin == "user" else ""
+    slower = 1.0 if fast is None else _cost(info) / _cost(fast)
+    return f"{info.variant}{mine}" + (f": {slower:.0f} × slower" if slower > _SLOWER else "")
+
+
+def _cost(info: ModelInfo) -> float:
+    """Operations per pixel of a network, up to a factor."""
+    return info.layers * (info.features / info.stride) ** 2
 
 
 class ChoiceBox(ComboBox):
