@@ -20,7 +20,6 @@ def five_minutes() -> None:
     """From an empty window to a saved file."""
     viewer = open_viewer()
     choose(viewer, f"File → Open Sample → RED-Net → {SAMPLE}")
-    viewer.dims.set_current_step(0, 20)
     choose(viewer, "Layers → Filter → Denoise (RED-Net)")
     process_events(3)
     shoot(viewer, "tutorial-open.png")
