@@ -6,7 +6,8 @@ import threading
 import weakref
 
 import pytest
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QMessageBox
 from tests.conftest import small_model
 
@@ -15,6 +16,8 @@ from napari_rednet.models import user_models_folder
 from napari_rednet.widgets import DenoiseWidget, ModelsWidget, models
 from napari_rednet.widgets.shared import docks, model_chosen, models_changed
 from napari_rednet.widgets.shared.controls import FROM_FILE
+
+LONG = 60_000
 
 
 @pytest.fixture
@@ -289,3 +292,29 @@ def test_damaged_files_are_shown_and_can_be_removed(mine, dock, monkeypatch):
     widget.remove_button.click()
     assert not [row for row in rows(widget) if row[1] == "damaged"]
     assert ["my cells", "denoise", "mine"] in rows(widget)
+
+
+def drop(widget, *paths):
+    """Drag files onto the widget and let go; whether it took them."""
+    files = QMimeData()
+    files.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    given = files, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, *given)
+    QApplication.sendEvent(widget, enter)
+    if enter.isAccepted():
+        QApplication.sendEvent(widget, QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, *given))
+    return enter.isAccepted()
+
+
+def test_a_model_is_added_by_dropping_its_file(widget, tmp_path, qtbot, notifications):
+    qtbot.waitUntil(widget.add_button.isEnabled, timeout=LONG)
+    small_model("deblock").save(tmp_path / "tiny.safetensors")
+    (tmp_path / "cell.tif").write_bytes(b"no model")
+    assert not drop(widget, tmp_path / "cell.tif")
+    assert drop(widget, tmp_path / "tiny.safetensors", tmp_path / "cell.tif")
+    assert ["tiny", "deblock", "mine"] in rows(widget)
+    assert widget.selected.name == "tiny"
+    assert notifications() == []
+    (tmp_path / "bad.safetensors").write_bytes(b"no model")
+    assert drop(widget, tmp_path / "bad.safetensors")
+    assert "bad.safetensors" in notifications()[0]
