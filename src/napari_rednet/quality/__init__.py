@@ -1,5 +1,6 @@
 """Quality of a restored image: against a reference, from the noise alone, or by its residual."""
 
+from napari_rednet.quality.doubt import uncertainty, uncertainty_steps
 from napari_rednet.quality.error import ErrorEstimate, estimate_error, estimate_error_steps
 from napari_rednet.quality.residuals import ResidualReport, residual, residual_report
 from napari_rednet.quality.scores import Scores, score, score_steps
@@ -17,4 +18,6 @@ __all__ = [
     "score",
     "score_steps",
     "show",
+    "uncertainty",
+    "uncertainty_steps",
 ]
