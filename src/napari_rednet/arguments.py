@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_rednet.engine.channel import NoiseModel, finite
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.execution import MaskedImage, is_dask, share_storage
+from napari_rednet.execution import MaskedImage, is_dask, share_storage, without_map
 from napari_rednet.options import DEFECTS, SCALES
 from napari_rednet.psf import check_center
 
@@ -117,6 +117,8 @@ def _as_array(image: Any) -> Any:
     """An image as an array with a numpy dtype."""
     if isinstance(image, np.ma.MaskedArray):
         return MaskedImage(image)
+    if isinstance(image, np.ndarray):
+        return without_map(image)
     if not (hasattr(image, "dtype") and hasattr(image, "shape")):
         return np.asarray(image)
     if is_dask(image) and _has_masked_blocks(image):

@@ -57,6 +57,7 @@ def test_a_network_blind_to_others_restores_each_plane_by_itself(planes, exact):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:planes along axis 0 show different objects")
 @pytest.mark.parametrize("planes", [3, 5])
 def test_a_plane_depends_on_the_planes_around_it_alone(planes, exact):
     model, reach = stack_model(planes), planes // 2
@@ -254,3 +255,19 @@ def test_windows_see_the_planes_beside_them(exact):
     for _ in window.steps():
         pass
     np.testing.assert_allclose(window.values, restored()[1, rows, columns], atol=1e-2)
+
+
+def test_planes_of_different_objects_are_told_of():
+    different = np.stack([getattr(data, name)()[:90, :90] for name in ("camera", "moon", "brick")])
+    noisy = (different + np.random.default_rng(0).normal(0, 5, different.shape)).astype(np.float32)
+    with pytest.warns(UserWarning, match="planes along axis 0 show different objects"):
+        restored(noisy)
+
+
+@pytest.mark.parametrize("level", [1.0, 30.0, 300.0])
+def test_repeats_are_not_whatever_their_noise(level, recwarn):
+    scene = np.stack([data.camera()[:90, :90]] * 4).astype(np.float32)
+    noisy = scene + np.random.default_rng(0).normal(0, level, scene.shape).astype(np.float32)
+    nr.denoise(noisy, along=0, noise=level, model=MODEL)
+    nr.denoise(np.zeros_like(noisy), along=0, noise=level, model=MODEL)
+    assert not [one for one in recwarn if "different objects" in str(one.message)]

@@ -29,13 +29,15 @@ AS_TOLD = Reading()
 class BatchFile:
     """A file to restore; `name` is the result's path, with ``/``, in the folder of the results.
 
-    `reading` says which of the file's images is meant, and what it is taken for.
+    `reading` says which of the file's images is meant, and what it is taken for. `compression` is
+    that of the result, None for that of the source.
     """
 
     source: Path
     result: Path
     name: str
     reading: Reading = AS_TOLD
+    compression: str | None = None
 
 
 def plan_batch(sources: Sequence[Path], out: Path, reading: Reading = AS_TOLD) -> list[BatchFile]:

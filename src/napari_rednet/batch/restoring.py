@@ -24,16 +24,20 @@ from napari_rednet.arguments import (
 )
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.errors import ImageFileError, RednetError
+from napari_rednet.errors import ImageFileError, ReadError, RednetError
 from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
 from napari_rednet.execution.reading import chunks_of
+from napari_rednet.files import claimed, real_place, replaced
 from napari_rednet.io import (
     OpenImage,
     can_be_continued,
     described_for,
     image_writer,
+    other_files,
     read_image,
     remark_on,
+    remark_on_result,
+    with_compression,
     with_dtype,
 )
 from napari_rednet.tasks import VERBS, Verb
@@ -100,13 +104,19 @@ def digest(*arrays: Any) -> str:
 
 
 def restore_file(
-    work: Work, file: BatchFile, *, resume: bool = False, lazy: bool = False
+    work: Work,
+    file: BatchFile,
+    *,
+    resume: bool = False,
+    lazy: bool = False,
+    overwrite: bool = False,
 ) -> Generator[tuple[int, int], None, Figures]:
     """Restore a file, step by step: yields (pixels done, pixels in all), returns its figures.
 
     The folder of the result is made if needed. The result is complete or absent; closing the
     generator cancels. An unfinished Zarr is kept beside it, and with `resume` its finished parts
     are used if image and work are the same. With `lazy`, dask computes, from one Zarr into another.
+    A result that was there before is replaced, one that appears meanwhile only with `overwrite`.
     Raises `RednetError`, `ValueError`, `TypeError` or `OSError` if it fails or the file changes
     meanwhile.
     """
@@ -115,16 +125,32 @@ def restore_file(
     if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
     image = described_for(file.result, source)
-    prepared = work.prepare(image)
-    remarks = [remark for remark in (remark_on(source, file.result), prepared.remark) if remark]
-    figures = _figures(work, image, prepared, "; ".join(remarks))
+    if file.compression is not None:
+        image = with_compression(image, file.compression, file.result)
+    with _named(file.source):
+        prepared = work.prepare(image)
+        told = (remark_on(source), remark_on_result(image, file.result, work.scale))
+        remarks = (*told, prepared.remark)
+        figures = _figures(work, image, prepared, "; ".join(filter(None, remarks)))
     _make_folder(file)
     array = _as_lazy(image) if lazy else image.data
-    with _target(work, file, image, before, resume=resume) as out:
-        yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
+    with _target(work, file, image, before, resume=resume, overwrite=overwrite) as out:
+        with _named(file.source):
+            yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
         # Check before the result is put into its place.
         _refuse_changed(file, before)
     return replace(figures, repaired=prepared.repairs.count)
+
+
+@contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """Name the file in errors on damaged parts of it."""
+    try:
+        yield
+    except ReadError as error:
+        if str(source) in str(error):
+            raise
+        raise ReadError(f"{source}: {error}") from error
 
 
 def _as_lazy(image: OpenImage) -> Any:
@@ -135,19 +161,28 @@ def _as_lazy(image: OpenImage) -> Any:
 
 @contextmanager
 def _target(
-    work: Work, file: BatchFile, image: OpenImage, source: State, *, resume: bool
+    work: Work,
+    file: BatchFile,
+    image: OpenImage,
+    source: State,
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> Iterator[Any]:
     """An array to write to, which becomes the result at the end."""
     like = image if work.dtype is None else with_dtype(image, work.dtype)
     if not can_be_continued(file.result):
-        with image_writer(file.result, like, work.scale) as out:
+        with image_writer(file.result, like, work.scale, overwrite=overwrite) as out:
             yield out
         return
-    record = file.result.with_name(f".{file.result.name}.record")
-    if not resume:
-        record.unlink(missing_ok=True)
+    place = real_place(file.result)
+    record = place.with_name(f".{place.name}.record")
     identity = json.dumps({**work.task, "source": [*identity_of(file), source]})
-    with image_writer(file.result, like, work.scale, keep_unfinished=True) as array:
+    with image_writer(
+        file.result, like, work.scale, keep_unfinished=True, overwrite=overwrite
+    ) as array:
+        if not resume:  # now that no other job can be writing there
+            record.unlink(missing_ok=True)
         yield ResumableOutput(array, record, identity)
     record.unlink(missing_ok=True)
 
@@ -275,19 +310,23 @@ class Figures:
 
 
 def state_of(path: Path) -> State:
-    """State of a file, or of everything in a folder; raises `ImageFileError`."""
+    """State of a file with the others of its image, or of everything in a folder.
+
+    Raises `ImageFileError`.
+    """
     try:
         found = [place.stat() for place in _with_contents(path)]
     except FileNotFoundError as error:
         raise ImageFileError(f"there is no file {error.filename}") from error
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    size = sum(s.st_size for s in found) if path.is_dir() else found[0].st_size
+    size = sum(s.st_size for s in found)
     return size, max(s.st_mtime_ns for s in found)
 
 
 def _with_contents(path: Path) -> Iterator[Path]:
     yield path
+    yield from other_files(path)
     if path.is_dir():
         for folder, folders, names in os.walk(path):
             yield from (Path(folder, name) for name in (*folders, *names))
@@ -305,6 +344,18 @@ class BatchRecord:
         self._folder = folder
         self._task = json.loads(json.dumps(task))
         self._lines = _read_lines(folder / RECORD)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Be the only batch that writes into the folder; raises `BusyError` and `RednetError`."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with claimed(self._folder / "napari-rednet-batch"):
+                # Another batch may have written since.
+                self._lines = _read_lines(self._folder / RECORD)
+                yield
+        except OSError as error:
+            raise RednetError(_no_writing(self._folder, error)) from error
 
     def prepare(self) -> None:
         """Make the folder and rewrite the record with one line per result; raises `RednetError`."""
@@ -379,18 +430,13 @@ class BatchRecord:
             raise RednetError(_no_writing(self._folder, error)) from error
 
     def _write(self) -> None:
-        # Two batches may write to one folder at the same time.
-        beside = self._folder / f"{RECORD}.{os.getpid()}.part"
         try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.writelines(line + "\n" for line in self._lines.values())
+            with replaced(self._folder / RECORD) as beside, beside.open("wb") as file:
+                file.writelines(f"{line}\n".encode() for line in self._lines.values())
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(self._folder / RECORD)
         except OSError as error:
             raise RednetError(_no_writing(self._folder, error)) from error
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def _last_byte(file: BinaryIO) -> bytes:

@@ -55,7 +55,7 @@ class Places:
     `series` is the number of an image in each file, or 'all'; `missing` is 'error' or 'skip';
     `axes` and `channel_axis` are told instead of what the files tell. `helpers` are files that may
     lie among the images and are none of them: the mask and the PSF. With `as_json`, results are
-    told to other programs.
+    told to other programs. `compression` is that of the results.
     """
 
     paths: list[Path]
@@ -70,6 +70,7 @@ class Places:
     missing: str = "error"
     axes: str | None = None
     channel_axis: int | None = None
+    compression: str | None = None
     helpers: frozenset[Path] = frozenset()
     as_json: bool = False
 
@@ -160,7 +161,8 @@ def _files_of(source: Path, target: Path, places: Places) -> list[BatchFile]:
     for series in range(count) if number is None else [number]:
         place = target.with_name(numbered(target.name, series, count))
         _check_single(source, place, places)
-        files.append(BatchFile(source, place, place.name, replace(reading, series=series)))
+        one = replace(reading, series=series)
+        files.append(BatchFile(source, place, place.name, one, places.compression))
     return files
 
 
@@ -173,7 +175,11 @@ def _restore_single(file: BatchFile, work: Work, places: Places) -> None:
     source, target = file.source, file.result
     started = time.monotonic()
     steps = restore_file(
-        replace(work, prepare=prepare), file, resume=places.resume, lazy=places.is_lazy
+        replace(work, prepare=prepare),
+        file,
+        resume=places.resume,
+        lazy=places.is_lazy,
+        overwrite=places.force,
     )
     with (
         _said_how_to_go_on(target, quiet=places.quiet),
@@ -249,7 +255,7 @@ def restore_batch(places: Places, out: Path, make_work: Callable[[], Work]) -> N
     report = places.report or out / REPORT
     _check_names(out, report)
     files = [
-        file
+        replace(file, compression=places.compression)
         for file in plan_batch(places.paths, out, places.reading)
         if file.source.resolve() not in places.helpers
     ]
@@ -283,7 +289,9 @@ def _run(
     files: list[BatchFile], record: BatchRecord, work: Work, places: Places, outcomes: Outcomes
 ) -> None:
     """Run a batch with its progress bars, and append to `outcomes` as files are finished."""
-    restore_one = partial(restore_file, work, resume=places.resume, lazy=places.is_lazy)
+    restore_one = partial(
+        restore_file, work, resume=places.resume, lazy=places.is_lazy, overwrite=places.force
+    )
     events = run_batch(files, restore_one, record, places.existing)
     with closing(events), BatchBars(len(files), quiet=places.quiet) as bars:
         for status in events:

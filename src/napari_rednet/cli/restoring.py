@@ -20,6 +20,7 @@ from napari_rednet.console import console, printed_warnings
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import RednetError
 from napari_rednet.io import read_mask
+from napari_rednet.io.tiff.storage import COMPRESSIONS
 from napari_rednet.options import OPTIONS
 from napari_rednet.tasks import Verb
 
@@ -128,6 +129,15 @@ ChannelAxis = Annotated[
         metavar="N",
         help="Number of the axis that the channels lie along, from 0 on, or from -1 backwards; "
         "each has a noise of its own.",
+        show_default=False,
+    ),
+]
+Compression = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(COMPRESSIONS),
+        help="Of the result, which loses nothing by it; that of the image if not given, deflate "
+        "where that would lose. Zarrs have none, deflate or zstd.",
         show_default=False,
     ),
 ]
@@ -281,6 +291,7 @@ FILE_OPTIONS: Mapping[str, FileOption] = MappingProxyType(
         "as_json": FileOption(AsJson, default=False),
         "series": FileOption(Series, default="0"),
         "missing": FileOption(MissingPlanes, default="error"),
+        "compression": FileOption(Compression),
         "axes": FileOption(Axes),
         "channel_axis": FileOption(ChannelAxis),
         "out": FileOption(Out),

@@ -49,6 +49,7 @@ from napari_rednet.execution.reading import (
     read_checksum,
     written_chunks_of,
 )
+from napari_rednet.files import replaced
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
@@ -358,9 +359,8 @@ class Record:
     def _begin(self, identity: str) -> None:
         """Rewrite the file without truncated lines, atomically."""
         entries = [json.dumps(entry) for entry in self.finished.items()]
-        beside = self._path.with_name(self._path.name + ".part")
-        beside.write_text("\n".join([json.dumps(identity), *entries]) + "\n")
-        beside.replace(self._path)
+        with replaced(self._path) as beside:
+            beside.write_text("\n".join([json.dumps(identity), *entries]) + "\n")
 
 
 def _entries(lines: list[str]) -> list[tuple[int, int]]:

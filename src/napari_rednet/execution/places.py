@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.execution.job import is_dask
+from napari_rednet.execution.mapped import MappedImage, addresses, whole_map
 
 # Arrays that a lazy one is made of: blocks of more are looked at no longer.
 _MOST_LOOKED_AT = 10_000
@@ -25,6 +26,8 @@ def share_storage(one: Any, other: Any) -> bool:
 
 def _parts(array: Any) -> Iterator[Any]:
     """The array, or those that it reads."""
+    if isinstance(array, MappedImage):
+        array = array.mapped
     inner = getattr(array, "array", None)
     if inner is not None and not isinstance(array, np.ndarray) and not is_dask(array):
         yield from _parts(inner)  # a resumable output
@@ -58,25 +61,14 @@ def _share_bytes(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
     return first.start < other_first.stop and other_first.start < first.stop
 
 
-def _mapped(array: Any) -> tuple[str, range] | None:
+def _mapped(array: npt.NDArray[Any]) -> tuple[str, range] | None:
     """File and bytes that an array, or a view of it, is mapped from; None if from no file."""
-    start, stop = _addresses(array)
-    while array is not None:
-        # A view has the file's name, but not its own place in it.
-        is_whole = isinstance(array, np.memmap) and not isinstance(array.base, np.ndarray)
-        if is_whole and array.filename is not None:
-            first = array.offset + start - _addresses(array)[0]
-            return str(array.filename), range(first, first + stop - start)
-        array = getattr(array, "base", None)
-    return None
-
-
-def _addresses(array: npt.NDArray[Any]) -> tuple[int, int]:
-    """The first byte of an array in memory, and the one after its last."""
-    first: int = array.__array_interface__["data"][0]
-    steps = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
-    last = first + sum(step for step in steps if step > 0)
-    return first + sum(step for step in steps if step < 0), last + array.itemsize
+    whole = whole_map(array)
+    if whole is None:
+        return None
+    start, stop = addresses(array)
+    first = whole.offset + start - addresses(whole)[0]
+    return str(whole.filename), range(first, first + stop - start)
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from napari_rednet.engine.channel import (
 )
 from napari_rednet.engine.outliers import REACH, OutlierLimits, find_outliers, without_outliers
 from napari_rednet.engine.planes import ChannelSettings, ReadWindow, WriteWindow
-from napari_rednet.errors import ImageFileError
+from napari_rednet.errors import ReadError
 from napari_rednet.noise import fit_noise
 
 Window = tuple[slice, ...]
@@ -123,17 +124,23 @@ class ChunkReader:
             return np.asarray(self._array[place])
         except MemoryError:
             raise
-        except Exception as error:  # codecs raise all kinds
+        except Exception as error:  # codecs raise many kinds
             index, reason = ", ".join(map(str, chunk)), str(error) or type(error).__name__
-            raise ImageFileError(
-                f"chunk ({index}) of the image cannot be read: {reason}; copy the file again from "
-                "where it came from"
+            raise ReadError(
+                f"chunk ({index}) of {_name_of(self._array)} cannot be read: {reason}; copy the "
+                "file again from where it came from"
             ) from error
 
     def _forget(self, keep: int) -> None:
         while self._bytes > self._capacity and len(self._kept) > keep:
             _, values = self._kept.popitem(last=False)
             self._bytes -= values.nbytes
+
+
+def _name_of(array: Any) -> str:
+    """Where a chunked array lies, if it is a folder that can be named."""
+    root = getattr(getattr(array, "store", None), "root", None)
+    return "the image" if root is None else str(Path(root, str(getattr(array, "path", ""))))
 
 
 @dataclass

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.color import ColorMode
+from napari_rednet.engine.images import evenly
 from napari_rednet.execution.job import (
     Job,
     MaskedImage,
@@ -61,6 +63,9 @@ Numbered = tuple[int, Part]
 # Large enough to measure the speed of a device; on a CPU mostly less than a second's work.
 _SIDE, _WARM_UP_ROWS = 256, 32
 _MISSING = 0.02
+# Pairs of neighbouring planes that are compared, blurred by so many pixels; how much of the
+# variance has to be more than noise, and the correlation below which they do not show the same.
+_FEW_PAIRS, _SMOOTHING, _LEAST_SHOWN, _LEAST_LIKENESS = 6, 3.0, 3.0, 0.4
 
 
 def drain(steps: Steps, progress: bool | Progress, description: str) -> Any:
@@ -142,9 +147,49 @@ def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
         doubts += filter(None, [doubtful_noise_words(settings[-1], windows)])
     if is_coarse:
         warn_of_rounding()
+    if job.along is not None and _are_unlike(job, array, settings):
+        doubts.append(
+            f"planes along axis {job.along} show different objects, and help each other little; "
+            "are they channels, or positions?"
+        )
     for doubt in dict.fromkeys(doubts):
         warnings.warn(doubt, stacklevel=2)
     return settings
+
+
+def _are_unlike(job: Job, array: Any, settings: Sequence[ChannelSettings]) -> bool:
+    """True if neighbouring planes have structure above their noise, and not the same."""
+    along = job.along or 0
+    length = job.layout.shape[along]
+    keys = [key for key in job.layout.planes() if key.index[along] != length - 1]
+    found = []
+    for key in evenly(keys, _FEW_PAIRS):
+        pair = [key, key.beside(along, 1, length)]
+        middle = [
+            slice(max(0, n // 2 - _SIDE // 2), n // 2 + _SIDE // 2) for n in job.layout.plane_shape
+        ]
+        windows = [np.asarray(array[one.window(*middle)], np.float64) for one in pair]
+        if all(np.isfinite(window).all() for window in windows):
+            found.append(_likeness(windows, settings[key.channel if not job.color else 0].noise))
+    known = [one for one in found if one is not None]
+    return bool(known) and float(np.median(known)) < _LEAST_LIKENESS
+
+
+def _likeness(windows: Sequence[npt.NDArray[np.float64]], noise: NoiseModel | None) -> float | None:
+    """Correlation of what two planes show; None if it is not above the noise."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = [gaussian_filter(window, _SMOOTHING) for window in windows]
+    levels = [0.0 if noise is None else float(np.mean(noise.variance(one))) for one in smooth]
+    # What white noise leaves of its variance under a Gaussian blur.
+    left = [level / (4 * math.pi * _SMOOTHING**2) for level in levels]
+    shown = [one.var() - rest for one, rest in zip(smooth, left, strict=True)]
+    if any(
+        value <= _LEAST_SHOWN * rest or value <= 0 for value, rest in zip(shown, left, strict=True)
+    ):
+        return None
+    covariance = np.mean((smooth[0] - smooth[0].mean()) * (smooth[1] - smooth[1].mean()))
+    return float(covariance / math.sqrt(shown[0] * shown[1]))
 
 
 def _lazy_steps(job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | None) -> Steps:

@@ -141,6 +141,11 @@ def first_file(path: Path) -> Path:
     return tiff.first_file(path) if path.name.lower().endswith(_OME_SUFFIXES) else path
 
 
+def other_files(path: Path) -> list[Path]:
+    """The other files that an image is read from; mostly none."""
+    return tiff.other_files(path) if path.name.lower().endswith(_OME_SUFFIXES) else []
+
+
 def described_for(path: Path, image: OpenImage) -> OpenImage:
     """The image described for the format of `path`, maybe with reordered axes.
 
@@ -172,14 +177,34 @@ def with_dtype(image: OpenImage, dtype: str) -> OpenImage:
     return other
 
 
+def with_compression(image: OpenImage, compression: str, target: Path) -> OpenImage:
+    """The image, as `described_for` its target, with another compression than its source has.
+
+    Raises `ImageFileError` if the format of the target has no such compression.
+    """
+    from napari_rednet.io.ome_zarr import ZarrImage
+
+    if isinstance(image, ZarrImage):
+        return image.compressed(compression)
+    if target.suffix.lower() in pictures.SUFFIXES or not isinstance(image, TiffImage):
+        raise ImageFileError(f"how a {target.suffix} file is compressed cannot be chosen")
+    return replace(image, storage=image.storage.compressed(compression))
+
+
 def image_writer(
-    path: Path, like: OpenImage, scale: int = 1, *, keep_unfinished: bool = False
+    path: Path,
+    like: OpenImage,
+    scale: int = 1,
+    *,
+    keep_unfinished: bool = False,
+    overwrite: bool = True,
 ) -> AbstractContextManager[Any]:
     """Give an array to fill, which becomes the file `path` if there is no error.
 
     Dtype, axes and metadata are those of `like`, as `described_for` the format of `path`; Y and X
     are `scale` times longer. With `keep_unfinished`, an interrupted Zarr is continued the next
-    time. Raises `ImageFileError` if the file cannot be written.
+    time. Unless `overwrite`, a file that appears meanwhile stays. Raises `ImageFileError` if the
+    file cannot be written, and `BusyError` if another job writes it.
     """
     from napari_rednet.io.ome_zarr import zarr_writer
 
@@ -188,8 +213,8 @@ def image_writer(
     if path.suffix.lower() in pictures.SUFFIXES:
         return pictures.picture_writer(path, described, scale)
     if isinstance(described, TiffImage):
-        return tiff.tiff_writer(path, described, scale)
-    return zarr_writer(path, described, scale, keep_unfinished=keep_unfinished)
+        return tiff.tiff_writer(path, described, scale, overwrite=overwrite)
+    return zarr_writer(path, described, scale, keep_unfinished=keep_unfinished, overwrite=overwrite)
 
 
 def check_places(source: Path, target: Path) -> None:
@@ -199,17 +224,10 @@ def check_places(source: Path, target: Path) -> None:
     check(source, target)
 
 
-def remark_on(image: OpenImage, target: Path | None = None) -> str:
-    """A remark for users on an image that can be read, and is to be written to `target`.
-
-    Empty if there is none.
-    """
+def remark_on(image: OpenImage) -> str:
+    """A remark for users on an image that can be read; empty if there is none."""
     from napari_rednet.io.ome_zarr import ZarrImage, missing_chunks
 
-    if target is not None and target.suffix.lower() in pictures.SUFFIXES:
-        picture: Any = described_for(target, image)
-        told = [remark_on(image), *pictures.picture_remarks(picture, target)]
-        return "; ".join(filter(None, told))
     if isinstance(image, TiffImage):
         return "; ".join(image.remarks)
     if not isinstance(image, ZarrImage):
@@ -218,6 +236,16 @@ def remark_on(image: OpenImage, target: Path | None = None) -> str:
     if not missing:
         return ""
     return f"{missing} of {chunks} chunks are missing; they are read as the fill value"
+
+
+def remark_on_result(image: OpenImage, target: Path, scale: int = 1) -> str:
+    """A remark for users on a file that is written from an image, as `described_for` it.
+
+    Y and X are `scale` times longer there. Empty if there is none.
+    """
+    if isinstance(image, pictures.Picture) and target.suffix.lower() in pictures.SUFFIXES:
+        return "; ".join(pictures.picture_remarks(image, target))
+    return "; ".join(image.written_remarks(scale)) if isinstance(image, TiffImage) else ""
 
 
 def read_planes(path: Path) -> list[Plane]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.axes import told_axes
 from napari_rednet.io.tiff.image import ORIENTATION, TiffImage
+from napari_rednet.io.tiff.storage import Storage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,7 +85,9 @@ def _described(path: Path, file: Image.Image) -> Picture:
     if isinstance(file.info.get("comment"), bytes):
         texts["comment"] = file.info["comment"].decode("latin-1")
     axes = "YXS" if pixels.ndim > 2 else "YX"
-    return Picture(pixels, axes, options, remarks, exif.tobytes() if len(exif) else b"", texts)
+    told = exif.tobytes() if len(exif) else b""
+    storage = Storage("deflate", predictor=True)
+    return Picture(pixels, axes, options, remarks, storage=storage, exif=told, texts=texts)
 
 
 def _options(pixels: npt.NDArray[Any], file: Image.Image) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def _flat(image: TiffImage, suffix: str) -> Picture:
     shape = (sizes["Y"], sizes["X"], *([samples] if "S" in image.axes else []))
     axes = "YXS" if "S" in image.axes else "YX"
     exif = _exif_of(image.orientation)
-    return Picture(data.reshape(shape), axes, image.options, image.remarks, exif)
+    return Picture(data.reshape(shape), axes, image.options, image.remarks, exif=exif)
 
 
 def _refusal(suffix: str, what: str) -> ImageFileError:

@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 
 from napari_rednet.engine.network import NetworkConfig, RedNet
 from napari_rednet.errors import ModelError
+from napari_rednet.files import replaced
 from napari_rednet.models.contract import FORMAT, HEADER, read_contract
 
 if TYPE_CHECKING:
@@ -56,15 +57,24 @@ class Model:
         """The configuration of the network."""
         return self.network.config
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write the model to one ``.safetensors`` file, weights in half precision.
 
         The file is written beside `path` and renamed, so that `path` is whole or absent.
 
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        overwrite : bool
+            Replace a file that is there.
+
         Raises
         ------
         ModelError
-            If the file cannot be written.
+            If the file cannot be written, or is there and must not be overwritten.
+        BusyError
+            If another job is writing it.
         """
         target = Path(path)
         if target.suffix != ".safetensors":
@@ -79,12 +89,10 @@ class Model:
         }
         header = {HEADER: json.dumps(contract, sort_keys=True)}
         header["sha256"] = _digest(header[HEADER], weights)
-        beside = target.with_name(target.name + ".part")
         try:
-            beside.write_bytes(save(weights, metadata=header))
-            beside.replace(target)
+            with replaced(target, overwrite=overwrite) as beside:
+                beside.write_bytes(save(weights, metadata=header))
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise ModelError(f"the model cannot be written to {target}: {error}") from error
 
     def export(

@@ -373,9 +373,14 @@ def user_model_file(name: str) -> Path:
     raise ModelError(f"there is no model {name!r} of your own; your models: {yours}")
 
 
+def is_name(name: object) -> bool:
+    """True for text that can be the name of a model, and so of its file."""
+    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and len(name) <= _LONGEST
+
+
 def check_name(name: str) -> str:
     """Return the name if the user's models can have it; raise `ValueError` if not."""
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+    if not is_name(name):
         raise ValueError(
             "the name of a model must have 1 to 60 letters, digits, '_', '-', '.' or spaces, "
             f"not begin with '-', '.' or a space nor end with a space; got {name!r}"

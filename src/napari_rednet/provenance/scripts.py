@@ -159,7 +159,7 @@ def as_command_line(call: Call) -> str:
     A `ValueError`, worded for the user, is raised if no command does just this.
     """
     _check(call)
-    source = _file("image", call.source)
+    source = _as_path(_file("image", call.source))
     words = ["napari-rednet", VERBS[call.verb].command, source, _result(source, call.verb)]
     for name, value in call.changed.items():
         words += _option(name, value)
@@ -188,6 +188,11 @@ def _check(call: Call) -> None:
         )
 
 
+def _as_path(path: str) -> str:
+    """A path that is no option, whatever its name begins with."""
+    return str(Path(os.curdir)) + os.sep + path if path.startswith("-") else path
+
+
 def _file(variable: str, origin: Origin) -> str:
     """Path of an image, or a placeholder if commands cannot read it."""
     known = origin.path is not None and origin.taken_as is not None
@@ -197,7 +202,7 @@ def _file(variable: str, origin: Origin) -> str:
 def _result(source: str, verb: str) -> str:
     path = Path(source)
     stem, dot, rest = path.name.partition(".")
-    return str(path.with_name(f"{stem}-{VERBS[verb].result}{dot}{rest}"))
+    return _as_path(str(path.with_name(f"{stem}-{VERBS[verb].result}{dot}{rest}")))
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -208,7 +213,7 @@ def _option(name: str, value: Any) -> list[str]:
         "mask": _mask,
         "noise": _noise_options,
     }
-    return special[name](value) if name in special else [f"--{name}", str(value)]
+    return special[name](value) if name in special else [f"--{name}", _as_path(str(value))]
 
 
 def _psf_options(psf: Mapping[str, Any]) -> list[str]:
@@ -217,11 +222,12 @@ def _psf_options(psf: Mapping[str, Any]) -> list[str]:
         return [word for option, value in pairs for word in (option, repr(value))]
     path = psf["path"]
     readable = path is not None and Path(path).suffix.lower() in TIFF_SUFFIXES
-    return ["--psf", path if readable else placeholder("psf")]
+    return ["--psf", _as_path(path) if readable else placeholder("psf")]
 
 
 def _mask(mask: Mapping[str, Any]) -> list[str]:
-    return ["--mask", placeholder("mask") if mask["path"] is None else mask["path"]]
+    path = mask["path"]
+    return ["--mask", placeholder("mask") if path is None else _as_path(path)]
 
 
 def _noise_options(levels: list[Mapping[str, float]]) -> list[str]:

@@ -28,7 +28,7 @@ from napari_rednet.engine.network import (
     stack_inputs,
 )
 from napari_rednet.errors import TrainingError
-from napari_rednet.models import Model, load_model
+from napari_rednet.models import Model, is_name, load_model
 from napari_rednet.tasks import TASKS
 from napari_rednet.training import TrainingConfig, TrainingStatus
 from napari_rednet.training.batches import (
@@ -142,13 +142,10 @@ def as_recipe(values: Mapping[str, Any]) -> Recipe:
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     network = NetworkConfig(**values["network"])
-    channels = TASKS[task].channels_for(network.planes)
-    if network.in_channels != channels:
-        raise ValueError(f"in_channels must be {channels} for {task}, got {network.in_channels}")
-    if network.planes > 1 and task != "denoise":
-        raise ValueError(f"planes must be 1 for {task}, got {network.planes}")
-    if ("stacks" in values) != (network.planes > 1):
-        raise ValueError("stacks are for networks of several planes, and these need them")
+    _check_network(network, task, has_stacks="stacks" in values)
+    if not is_name(values["name"]):
+        # It names a folder, which must not lie elsewhere.
+        raise ValueError(f"name must be one that a model can have, got {values['name']!r:.60}")
     if "pairs" in values and task != "denoise":
         raise ValueError(f"pairs of noisy and clean images are no use for {task}")
     initialization = values.get("initialization", INITIALIZATIONS[0])
@@ -173,6 +170,16 @@ def as_recipe(values: Mapping[str, Any]) -> Recipe:
         validation_stds=stds,
         initialization=initialization,
     )
+
+
+def _check_network(network: NetworkConfig, task: str, *, has_stacks: bool) -> None:
+    channels = TASKS[task].channels_for(network.planes)
+    if network.in_channels != channels:
+        raise ValueError(f"in_channels must be {channels} for {task}, got {network.in_channels}")
+    if network.planes > 1 and task != "denoise":
+        raise ValueError(f"planes must be 1 for {task}, got {network.planes}")
+    if has_stacks != (network.planes > 1):
+        raise ValueError("stacks are for networks of several planes, and these need them")
 
 
 def _with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,24 +64,19 @@ class StackSynthesis:
 
     def __call__(self, images: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
         """Make stacks (N, planes, Y, X) of two different images (N, 1, Y + 2 ROOM, X + 2 ROOM)."""
-        kind = self._draw_kinds(images, generator)
-
-        def is_kind(*names: str) -> Tensor:
-            chosen = [kind == KINDS.index(name) for name in names]
-            return torch.stack(chosen).any(0).view(-1, 1, 1, 1)
-
-        speed = torch.exp(1.1 * normal(images[:, :, :1, :1], generator)).clamp(max=_MOST_SPEED)
-        still = torch.where(is_kind("moving"), speed, 0.0)
-        first = self._moved(images, torch.where(is_kind("objects"), 0.3 * speed, still), generator)
-        second = self._moved(others, torch.where(is_kind("objects"), speed, 0.0), generator)
-        shape = smooth_field(others, generator, -1.0, 1.0, knots=5)
-        cover = (8 * (shape + 0.4 * uniform(others, generator) - 0.1)).sigmoid()
-        cover = self._moved_like(cover, second.grid)
-        stack = torch.where(
-            is_kind("objects"), first.planes * (1 - cover) + second.planes * cover, first.planes
-        )
-        stack = torch.where(is_kind("depth"), self._focused(images, others, generator), stack)
-        stack = torch.where(is_kind("unrelated"), self._unrelated(images, others), stack)
+        kinds = self._draw_kinds(images, generator)
+        make = {
+            "static": self._repeated,
+            "moving": self._moving,
+            "objects": self._objects,
+            "depth": self._focused,
+            "unrelated": self._unrelated,
+        }
+        stack = _inner(images).repeat(1, self.planes, 1, 1)
+        for i, name in enumerate(KINDS):
+            chosen = (kinds == i).nonzero().flatten()
+            if len(chosen):
+                stack[chosen] = make[name](images[chosen], others[chosen], generator)
         return self._changing(stack, others, generator)
 
     @property
@@ -95,42 +90,64 @@ class StackSynthesis:
         found = torch.searchsorted(shares.cumsum(0), chance, right=True)
         return found.clamp(max=len(KINDS) - 1)
 
-    def _moved(self, images: Tensor, speed: Tensor, generator: torch.Generator) -> _Moved:
-        """Move images by `speed` pixels a plane, (N, 1, 1, 1), and cut their `ROOM` away."""
-        count, side = len(images), images.shape[-1]
+    def _repeated(self, images: Tensor, _others: Tensor, _: torch.Generator) -> Tensor:
+        return _inner(images).repeat(1, self.planes, 1, 1)
+
+    def _moving(self, images: Tensor, _: Tensor, generator: torch.Generator) -> Tensor:
+        return self._sampled(images, self._grid(images, _speed(images, generator), generator))
+
+    def _objects(self, images: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
+        """One object that moves over another, which moves slowly."""
+        speed = _speed(images, generator)
+        behind = self._sampled(images, self._grid(images, 0.3 * speed, generator))
+        grid = self._grid(others, speed, generator)
+        shape = smooth_field(others, generator, -1.0, 1.0, knots=5)
+        cover = (8 * (shape + 0.4 * uniform(others, generator) - 0.1)).sigmoid()
+        share, object_ = self._sampled(cover, grid), self._sampled(others, grid)
+        return behind * (1 - share) + object_ * share
+
+    def _grid(self, images: Tensor, speed: Tensor, generator: torch.Generator) -> Tensor:
+        """Where the pixels of each plane come from, as `speed` pixels a plane move an image.
+
+        (N, P, Y, X, 2) without the `ROOM`, as `F.grid_sample` takes it; `speed` is (N, 1, 1, 1).
+        """
+        side = images.shape[-1]
         direction = 2 * math.pi * uniform(images, generator)
         turn = 0.02 * speed * (uniform(images, generator) - 0.5)
         turn = torch.where(uniform(images, generator) < 0.5, turn, 0.0)
-        bend = [speed * smooth_field(images, generator, -1.0, 1.0, knots=4) for _ in range(2)]
-        bend_share = torch.where(uniform(images, generator) < 0.3, 1.0, 0.0)
-        grids = []
-        steps = torch.arange(side, device=images.device, dtype=images.dtype) - (side - 1) / 2
-        y, x = steps.view(1, 1, -1, 1), steps.view(1, 1, 1, -1)
-        for offset in self._offsets:
-            if offset == 0:
-                at_y, at_x = y.expand(count, 1, side, side), x.expand(count, 1, side, side)
-            else:
-                jitter = [0.3 * speed * normal(speed, generator) for _ in range(2)]
-                angle = offset * turn
-                shift_y = offset * speed * direction.sin() + jitter[0]
-                shift_x = offset * speed * direction.cos() + jitter[1]
-                at_y = y * angle.cos() - x * angle.sin() + shift_y
-                at_x = y * angle.sin() + x * angle.cos() + shift_x
-                at_y = at_y + bend_share * offset * bend[0]
-                at_x = at_x + bend_share * offset * bend[1]
-            grids.append(torch.cat([at_x, at_y], 1))
-        grid = torch.stack(grids, 1).flatten(0, 1).permute(0, 2, 3, 1) / ((side - 1) / 2)
-        return _Moved(self._moved_like(images, grid), grid)
-
-    def _moved_like(self, images: Tensor, grid: Tensor) -> Tensor:
-        repeated = images.repeat_interleave(self.planes, 0)
-        moved = F.grid_sample(
-            repeated, grid, "bicubic", padding_mode="reflection", align_corners=True
+        inside = _inner(images)
+        bend = [speed * smooth_field(inside, generator, -1.0, 1.0, knots=4) for _ in range(2)]
+        bends = torch.where(uniform(images, generator) < 0.3, 1.0, 0.0)
+        offsets = torch.tensor(self._offsets, device=images.device, dtype=images.dtype)
+        offsets = offsets.view(1, -1, 1, 1)
+        jitter = (
+            0.3
+            * speed
+            * torch.randn(
+                (2, len(images), self.planes, 1, 1), generator=generator, device=images.device
+            )
         )
-        # Interpolation of pixels at their places is exact only up to rounding.
-        exact = (grid == grid[self.planes // 2]).all(3).all(2).all(1).view(-1, 1, 1, 1)
-        moved = torch.where(exact, repeated, moved)
-        return _inner(moved.view(-1, self.planes, *moved.shape[-2:]))
+        jitter = torch.where(offsets == 0, 0.0, jitter)
+        steps = torch.arange(inside.shape[-1], device=images.device, dtype=images.dtype)
+        steps = steps - (len(steps) - 1) / 2
+        y, x = steps.view(1, 1, -1, 1), steps.view(1, 1, 1, -1)
+        cosine, sine = (offsets * turn).cos(), (offsets * turn).sin()
+        at_y = y * cosine - x * sine + offsets * (speed * direction.sin() + bends * bend[0])
+        at_x = y * sine + x * cosine + offsets * (speed * direction.cos() + bends * bend[1])
+        return torch.stack([at_x + jitter[1], at_y + jitter[0]], -1) / ((side - 1) / 2)
+
+    def _sampled(self, images: Tensor, grid: Tensor) -> Tensor:
+        """The planes (N, P, Y, X) of images at the places of a grid; the middle one exactly."""
+        count, _, height, width, _ = grid.shape
+        found = F.grid_sample(
+            images,
+            grid.view(count, -1, width, 2),
+            "bicubic",
+            padding_mode="reflection",
+            align_corners=True,
+        ).view(count, self.planes, height, width)
+        middle = self.planes // 2
+        return torch.cat([found[:, :middle], _inner(images), found[:, middle + 1 :]], 1)
 
     def _focused(self, images: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
         """Two objects at different depths, each blurred by its distance from the plane."""
@@ -146,7 +163,7 @@ class StackSynthesis:
             planes.append(share * parts[0] + (1 - share) * parts[1])
         return _inner(torch.cat(planes, 1))
 
-    def _unrelated(self, images: Tensor, others: Tensor) -> Tensor:
+    def _unrelated(self, images: Tensor, others: Tensor, _: torch.Generator) -> Tensor:
         found = [images if o == 0 else others.roll(o, 0).flip(2 + o % 2) for o in self._offsets]
         return _inner(torch.cat(found, 1))
 
@@ -196,10 +213,9 @@ def with_breaks(
     return noisy.gather(1, index), std.gather(1, index)
 
 
-@dataclass(frozen=True)
-class _Moved:
-    planes: Tensor
-    grid: Tensor
+def _speed(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Pixels a plane (N, 1, 1, 1), mostly few."""
+    return torch.exp(1.1 * normal(images[:, :, :1, :1], generator)).clamp(max=_MOST_SPEED)
 
 
 def _inner(images: Tensor) -> Tensor:

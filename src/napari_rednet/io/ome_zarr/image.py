@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_rednet.errors import ImageFileError
+
 _TYPES = {"T": "time", "C": "channel"}
 _SPACE = "ZYX"
 
@@ -29,6 +31,22 @@ def _described(letter: str, own: str, told: Mapping[str, Any]) -> Mapping[str, A
     is_length = {letter, own} <= set(_SPACE)
     kept = told if is_length else {key: told[key] for key in told if key != "unit"}
     return {**kept, **described_axis(letter)}
+
+
+_COMPRESSIONS = ("none", "deflate", "zstd")
+
+
+def _codec(compression: str, zarr_format: int) -> Any:
+    """As `zarr.create_array` takes it."""
+    if compression == "none":
+        return None
+    if zarr_format == 2:
+        import numcodecs
+
+        return numcodecs.Zstd() if compression == "zstd" else numcodecs.Zlib()
+    from zarr.codecs import GzipCodec, ZstdCodec
+
+    return ZstdCodec() if compression == "zstd" else GzipCodec()
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,15 @@ class ZarrImage:
     def compressors(self) -> tuple[Any, ...]:
         """Compressors of the chunks; empty for none, or for zarr's default."""
         return tuple(self.storage.get("compressors") or ())
+
+    def compressed(self, compression: str) -> ZarrImage:
+        """The same image with another compression; `ImageFileError` if Zarr has none such."""
+        if compression not in _COMPRESSIONS:
+            raise ImageFileError(
+                f"a Zarr is compressed by {' or '.join(_COMPRESSIONS)}, not by {compression}"
+            )
+        codec = _codec(compression, self.zarr_format)
+        return replace(self, storage={**self.storage, "compressors": codec})
 
     @property
     def channels(self) -> list[dict[str, Any]]:

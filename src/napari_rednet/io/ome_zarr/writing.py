@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.files import claimed, part_of, real_place, refuse_appeared
 from napari_rednet.io.ome_zarr.conversion import as_zarr_description
 from napari_rednet.io.ome_zarr.image import Grid, ZarrImage
 from napari_rednet.io.ome_zarr.metadata import ome_attributes, write_metadata, zarr_package
@@ -92,7 +94,7 @@ def _sums(planes: npt.NDArray[Any], starts: Sequence[npt.NDArray[Any]]) -> Any:
 
 def unfinished_path(path: Path) -> Path:
     """The path where `zarr_writer` keeps an unfinished `path`."""
-    return path.with_name(f".{path.name}.part")
+    return part_of(real_place(path))
 
 
 def check_places(source: Path, target: Path) -> None:
@@ -109,24 +111,34 @@ def check_places(source: Path, target: Path) -> None:
 
 @contextmanager
 def zarr_writer(
-    path: Path, like: ZarrImage | TiffImage, scale: int = 1, *, keep_unfinished: bool = False
+    path: Path,
+    like: ZarrImage | TiffImage,
+    scale: int = 1,
+    *,
+    keep_unfinished: bool = False,
+    overwrite: bool = True,
 ) -> Iterator[Any]:
     """Give a zarr array to fill, which becomes the OME-Zarr file `path` if there is no error.
 
     Storage, metadata and shape are those of `like` (`as_zarr_description`), with Y and X `scale`
     times longer. At the end, the pyramid is added and the file renamed from beside `path`, which is
     whole or untouched. With `keep_unfinished`, an interrupted file is continued the next time.
-    Raises `ImageFileError` if it cannot be written.
+    Unless `overwrite`, what appears at `path` meanwhile stays. Raises `ImageFileError` if it cannot
+    be written, and `BusyError` if another job writes it.
     """
     image = as_zarr_description(like)
     grids, factors = pyramid(image, scale)
+    target = real_place(path)
+    is_new = not target.exists()
     try:
-        _check_target(path)
+        _check_target(target)
         _rehearse(image, grids)
-        with _store(unfinished_path(path), keep=keep_unfinished) as store:
+        with claimed(target), _store(part_of(target), keep=keep_unfinished) as store:
             yield _opened(store, image, grids[0])
             _finish(store, image, grids, factors, path.name.partition(".")[0])
-            _put_in_place(store.root, path)
+            if is_new and not overwrite:
+                refuse_appeared(target)
+            _put_in_place(store.root, target)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -152,7 +164,7 @@ def _store(beside: Path, *, keep: bool) -> Iterator[Any]:
     """A folder to write to, removed at the end unless it is to be kept or was renamed."""
     from napari_rednet.io.ome_zarr.store import ClosableStore
 
-    if not keep:
+    if not keep or beside.is_symlink():
         _remove(beside)
     store = ClosableStore(beside)
     try:
@@ -224,6 +236,7 @@ def _finish(
     if image.version is None:
         return
     group = zarr_package().open_group(store, mode="r+", zarr_format=image.zarr_format)
+    _copy_labels(image, store.root)
     for level, (grid, step) in enumerate(zip(grids[1:], factors, strict=True), start=1):
         chunks = image.chunks if image.shards else tuple(map(min, image.chunks, grid.shape))
         target = _create(store, str(level), image, grid.shape, chunks)
@@ -231,10 +244,21 @@ def _finish(
     write_metadata(group, image, grids, name)
 
 
+def _copy_labels(image: ZarrImage, target: Path) -> None:
+    """Copy the labels of a source, which have places in the world and grids of their own."""
+    root = getattr(getattr(image.data, "store", None), "root", None)
+    if root is None:  # another format, or no folder
+        return
+    labels = (Path(root) / image.data.path).parent / "labels"
+    if labels.is_dir():
+        shutil.copytree(labels, target / "labels", dirs_exist_ok=True)
+
+
 def _put_in_place(beside: Path, path: Path) -> None:
     """Replace a folder by another; the old one is removed last."""
     before = path.with_name(f".{path.name}.old")
     if path.exists():
+        beside.chmod(stat.S_IMODE(path.stat().st_mode))
         _remove(before)
         path.replace(before)
     try:

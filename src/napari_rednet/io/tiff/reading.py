@@ -18,7 +18,9 @@ import tifffile
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.axes import Missing, check_spatial, told_axes
-from napari_rednet.io.tiff.image import TiffImage, writer_options
+from napari_rednet.io.tiff.description import ome_source, writer_options
+from napari_rednet.io.tiff.image import TiffImage
+from napari_rednet.io.tiff.storage import storage_of
 
 _COMPANION = ".companion.ome"
 # Compressed images up to this size in bytes are decoded at once.
@@ -42,7 +44,7 @@ def open_tiff(path: Path, *, alone: bool = False) -> tifffile.TiffFile:
     with tifffile.TiffFile(path) as file:
         name = _described_in(file.ome_metadata)
     if name is None:
-        return tifffile.TiffFile(path)
+        return _with_a_valid_shape(path)
     place = path.parent / name
     if not place.is_file():
         if alone:
@@ -54,6 +56,19 @@ def open_tiff(path: Path, *, alone: bool = False) -> tifffile.TiffFile:
     if place.name.lower().endswith(_COMPANION):
         return tifffile.TiffFile(path, omexml=place.read_text(encoding="utf-8"))
     return tifffile.TiffFile(place)  # the first of the files, which has pixels as well
+
+
+def _with_a_valid_shape(path: Path) -> tifffile.TiffFile:
+    """Open a TIFF file; without tifffile's description of its shape, if that is damaged."""
+    file = tifffile.TiffFile(path)
+    if not file.is_shaped or file.is_ome:
+        return file
+    try:
+        file.series  # noqa: B018 (kept by the file)
+    except Exception:  # noqa: BLE001 (as many kinds as there are damages)
+        file.close()
+        return tifffile.TiffFile(path, is_shaped=False)
+    return file
 
 
 def _described_in(xml: str | None) -> str | None:
@@ -91,6 +106,22 @@ def _first_files(xml: str, folder: Path) -> Iterator[Path]:
         first = next((place for place in places if place.is_file()), None)
         if first is not None:
             yield first
+
+
+def other_files(path: Path) -> list[Path]:
+    """The other files there are of the images that a TIFF file is a part of, and what tells so."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            names = [_described_in(file.ome_metadata)]
+        with open_tiff(path, alone=True) as file:
+            root = _root(file.ome_metadata or "")
+    except Exception:  # noqa: BLE001 (damaged files are told when they are restored)
+        return []
+    for image in root.findall("{*}Image"):
+        parts = [part.get("FileName") for part in image.iterfind("{*}Pixels/{*}TiffData/{*}UUID")]
+        names += parts if path.name in parts else []
+    places = dict.fromkeys(path.parent / name for name in names if name)
+    return [place for place in places if place.name != path.name and place.is_file()]
 
 
 def read_tiff(
@@ -131,7 +162,9 @@ def read_tiff(
         if len(images) > 1:
             told = f"image {series} of {len(images)}, counted from 0; --series takes others"
             remarks = (told, *remarks)
-        image = TiffImage(_data(planes.series, files), planes.series.axes, options, remarks)
+        ome = ome_source(file, images[series], planes.series, planes.kept)
+        data, storage = _pixels(planes.series, files), storage_of(images[series].keyframe)
+        image = TiffImage(data, planes.series.axes, options, remarks, ome, storage)
     image = image.with_axes(told_axes(image.axes, image.data.shape, axes, channel_axis))
     check_spatial(image.axes, str(path))
     return image
@@ -188,6 +221,14 @@ class _LostPages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if "invalid page offset" in record.getMessage():
             self.messages.append(record.getMessage())
+
+
+def _pixels(series: tifffile.TiffPageSeries, files: ExitStack) -> Any:
+    """Pixels in bytes; those of 1, 2 or 4 bits become as bright as they look."""
+    bits = series.keyframe.bitspersample
+    if bits not in (1, 2, 4):
+        return _data(series, files)
+    return np.asarray(_data(series, files)).astype(np.uint8) * np.uint8(255 // (2**bits - 1))
 
 
 def _data(series: tifffile.TiffPageSeries, files: ExitStack) -> Any:
