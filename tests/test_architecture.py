@@ -36,6 +36,7 @@ BELOW = {
     "demo": "console engine errors io restoration sample_data",
     "cli": "arguments batch console demo engine errors execution finetuning io models options psf "
     "tasks training",
+    "command": "cli",
     "widgets": "batch engine errors execution finetuning io models noise options "
     "provenance psf quality restoration sample_data tasks",
     "__init__": "engine errors finetuning noise psf quality restoration models",
