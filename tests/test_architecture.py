@@ -50,12 +50,14 @@ def layer(path):
 
 def imported(path):
     """Names of the modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    stub = path.with_suffix(".pyi")  # of names that are imported when they are used
+    for node in ast.walk(ast.parse((stub if stub.exists() else path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            if node.module == "napari_rednet":
+        elif isinstance(node, ast.ImportFrom):
+            parts = ["napari_rednet"] * node.level + [node.module] * bool(node.module)
+            yield ".".join(parts)
+            if parts == ["napari_rednet"]:
                 yield from (f"napari_rednet.{alias.name}" for alias in node.names)
 
 

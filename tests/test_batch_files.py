@@ -24,7 +24,7 @@ from napari_rednet.batch import (
 from napari_rednet.batch.restoring import RECORD
 from napari_rednet.engine.channel import measure_range
 from napari_rednet.errors import RednetError
-from napari_rednet.restoration import denoise_steps
+from napari_rednet.restoration.denoise import denoise_steps
 from tests.conftest import small_model
 
 

@@ -149,10 +149,10 @@ def test_names_that_differ_in_case_clash_where_disks_ignore_it(tmp_path, monkeyp
         ("missing.tif", "there is no file"),
         ("missing", "there is no file"),
         ("missing/*.tif", "there is no folder"),
-        ("in/*.tiff", r"no images \(.tif, .tiff or .zarr\) match"),
+        ("in/*.tiff", r"no images \(.tif, .tiff, .png, .jpg or .zarr\) match"),
         ("in/*.txt", "no images"),
         ("empty", "there are no images"),
-        ("in/notes.txt", "must be a .tif, .tiff or .zarr file"),
+        ("in/notes.txt", "must be a .tif, .tiff, .png, .jpg or .zarr file"),
     ],
 )
 def test_nothing_to_restore_is_an_error_in_words(tmp_path, source, message):

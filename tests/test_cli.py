@@ -87,7 +87,7 @@ def test_existing_files_are_kept_unless_forced(folder):
     ("options", "names", "message"),
     [
         ([], {"source": "missing.tif"}, "there is no file"),
-        ([], {"target": "out.png"}, "must be a .tif, .tiff or .zarr file"),
+        ([], {"target": "out.bmp"}, "must be a .tif, .tiff, .png, .jpg or .zarr file"),
         ([], {"target": "none/out.tif"}, "there is no folder"),
         (["--force"], {"target": "in.tif"}, "another file than the input"),
         (["--noise", "-3"], {}, "noise must be finite and not negative"),

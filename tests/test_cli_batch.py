@@ -13,11 +13,12 @@ import tifffile
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet import console, restoration
+from napari_rednet import console
 from napari_rednet.batch import BatchFile, Outcome
 from napari_rednet.batch.restoring import RECORD
 from napari_rednet.console import BatchBars
 from napari_rednet.engine.channel import measure_range
+from napari_rednet.restoration import denoise
 from tests.conftest import small_model
 from tests.test_cli import call
 
@@ -143,7 +144,7 @@ def test_results_that_exist_are_kept_unless_told_otherwise(folder):
 
 def interrupted(monkeypatch, after, act):
     """Let the steps of one image, after some others, end in the middle."""
-    steps, begun = restoration.denoise_steps, []
+    steps, begun = denoise.denoise_steps, []
 
     def breaking(image, **options):
         begun.append(image)
@@ -152,7 +153,7 @@ def interrupted(monkeypatch, after, act):
             if len(begun) > after:
                 act()
 
-    monkeypatch.setattr(restoration, "denoise_steps", breaking)
+    monkeypatch.setattr(denoise, "denoise_steps", breaking)
 
 
 def stop():
@@ -180,15 +181,15 @@ def test_a_batch_goes_on_after_ctrl_c(folder, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from napari_rednet import restoration
-steps, begun = restoration.denoise_steps, []
+from napari_rednet.restoration import denoise
+steps, begun = denoise.denoise_steps, []
 def killing(image, **options):
     begun.append(image)
     for progress in steps(image, **options):
         yield progress
         if len(begun) > 1:
             os.kill(os.getpid(), signal.SIGKILL)
-restoration.denoise_steps = killing
+denoise.denoise_steps = killing
 from napari_rednet.cli import app
 app(sys.argv[1:])
 """
@@ -231,7 +232,7 @@ def test_a_batch_may_write_into_a_folder_of_its_sources(folder):
         (["in", "--out", "out", "--report", "none/x.csv"], "there is no folder none to write"),
         (["in", "--out", "in"], "another folder for the results"),
         (["in/a.tif", "in/../in/a.tif", "nothing", "--out", "out"], "there is no file"),
-        (["in/*.tiff", "--out", "out"], "no images (.tif, .tiff or .zarr) match"),
+        (["in/*.tiff", "--out", "out"], "no images (.tif, .tiff, .png, .jpg or .zarr) match"),
         (["in/a.tif", "in/deep/../b/a.tif", "--out", "out"], "there is no file"),
         (["in", "--out", "out", "--noise", "-1"], "noise must be finite"),
         (["in", "--out", "out", "--model", "worst"], "no model 'worst'"),

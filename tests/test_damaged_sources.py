@@ -251,7 +251,7 @@ def test_a_damaged_strip_or_tile_is_named_with_its_place(kind, tmp_path):
         file.seek(offset)
         file.write(zlib.compress(b"wrong")[:2] + b"\x00" * (count - 2))
     word = "tile" if kind == "tiled tiff" else "strip"
-    with pytest.raises(ImageFileError, match=rf"in\.tif cannot be read as TIFF: page 4, {word} 3"):
+    with pytest.raises(ImageFileError, match=rf"in\.tif.*{word} 3 of \d+ of page 4 is damaged"):
         read_image(path)
 
 

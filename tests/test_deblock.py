@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.restoration import deblock_steps
+from napari_rednet.restoration.deblock import deblock_steps
 from tests.conftest import idle_model, psnr, small_model
 
 MODEL = small_model("deblock")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.restoration import denoise_steps
+from napari_rednet.restoration.denoise import denoise_steps
 from tests.conftest import idle_model, psnr, small_model
 
 MODEL = small_model("denoise")

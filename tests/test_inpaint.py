@@ -8,7 +8,7 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet.engine.inpainting import fill_holes
-from napari_rednet.restoration import inpaint_steps
+from napari_rednet.restoration.inpaint import inpaint_steps
 from tests.conftest import psnr, small_model
 
 MODEL = small_model("inpaint")

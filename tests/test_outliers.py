@@ -12,12 +12,10 @@ from skimage.metrics import peak_signal_noise_ratio as psnr
 
 import napari_rednet as nr
 from napari_rednet.execution import Repairs
-from napari_rednet.restoration import (
-    deblock_steps,
-    deblur_steps,
-    denoise_steps,
-    super_resolve_steps,
-)
+from napari_rednet.restoration.deblock import deblock_steps
+from napari_rednet.restoration.deblur import deblur_steps
+from napari_rednet.restoration.denoise import denoise_steps
+from napari_rednet.restoration.super_resolve import super_resolve_steps
 from tests.conftest import few, small_model
 
 MODEL = small_model("denoise")
@@ -178,7 +176,7 @@ def test_single_frames_that_flash_or_bleach_lose_nothing():
 
 def test_windows_show_what_the_whole_becomes():
     from napari_rednet.execution import Windows, measure
-    from napari_rednet.restoration import prepare_denoise
+    from napari_rednet.restoration.denoise import prepare_denoise
 
     _, hot = frame()
     restoration = prepare_denoise(hot, noise=9.0, model=MODEL)

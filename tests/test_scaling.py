@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage import data
 
 import napari_rednet as nr
-from napari_rednet.engine.channel import MOST_CHANGE
+from napari_rednet.engine.network import MOST_CHANGE
 from tests.conftest import psnr, small_model
 
 TINY = small_model("denoise")

@@ -9,7 +9,7 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet.engine.resampling import enlarge
-from napari_rednet.restoration import super_resolve_steps
+from napari_rednet.restoration.super_resolve import super_resolve_steps
 from tests.conftest import idle_model, psnr, small_model
 
 MODEL = small_model("super_resolve")

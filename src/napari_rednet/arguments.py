@@ -35,6 +35,8 @@ Noise = float | NoiseModel
 Memory = int | str
 
 _LEAST_MEMORY = 500_000_000
+NAMED_AXES = ("z", "t")
+"""Names of axes whose planes help to restore each other."""
 NOISY, SHARP = 0.25, 0.75
 """Thresholds for hot and dead pixels, as shares of the range: for recordings, and for sharp images,
 in which single pixels may be detail."""
@@ -149,8 +151,13 @@ def check_options(
     tile: int | None,
     device: str,
     memory: Memory | None = None,
+    *,
+    is_stack: bool = False,
 ) -> Options:
-    """Check the options that all tasks share, and load the model."""
+    """Check the options that all tasks share, and load the model.
+
+    `is_stack` asks for one that sees neighbouring planes.
+    """
     from napari_rednet.engine.network import resolve_device
     from napari_rednet.models import load_model_for
 
@@ -160,7 +167,63 @@ def check_options(
         raise TypeError(f"ensemble must be True or False, got {ensemble!r}")
     resolve_device(device)
     bound = None if memory is None else check_memory(memory)
-    return Options(load_model_for(task, model), bool(ensemble), tile, device, bound)
+    found = load_model_for(task, model, is_stack=is_stack)
+    return Options(found, bool(ensemble), tile, device, bound)
+
+
+def check_named_axis(along: Any) -> int | str | None:
+    """Return an axis by its number or name, 'z' or 't', as users and files tell it."""
+    if along is None:
+        return None
+    if isinstance(along, str):
+        if along in NAMED_AXES:
+            return along
+        if not along.removeprefix("-").isdecimal():
+            raise ValueError(f"along must be z, t, or the number of an axis, got {along!r}")
+        return int(along)
+    return _integer("along", along)
+
+
+def axis_named(along: Any, axes: str) -> int | None:
+    """The number of an axis for its number or name; `axes` has a letter for each, such as 'tzyx'.
+
+    A name also stands for the only axis of planes if it has neither name.
+    """
+    found = check_named_axis(along)
+    if not isinstance(found, str):
+        return found
+    letters = axes.lower()
+    if found in letters:
+        return letters.index(found)
+    others = [i for i, letter in enumerate(letters) if letter not in "yxcs"]
+    if len(others) == 1 and letters[others[0]] not in NAMED_AXES:
+        return others[0]
+    raise ValueError(f"along={found}, but the axes of the image are {', '.join(letters)}")
+
+
+def check_along(along: Any, layout: PlaneLayout) -> int | None:
+    """Return the axis of the planes to restore together, counted from the first; None for none."""
+    if along is None:
+        return None
+    count, axis = len(layout.shape), _integer("along", along)
+    if not -count <= axis < count:
+        raise ValueError(
+            f"along must lie between {-count} and {count - 1} for an image with {count} axes, "
+            f"got {axis}"
+        )
+    axis %= count
+    if axis == layout.channel:
+        raise ValueError(
+            f"along must not be the channel axis ({axis}): channels show different structures"
+        )
+    if axis in layout.spatial_axes:
+        raise ValueError(f"along must be an axis of planes, got {axis}, which is Y or X")
+    if layout.shape[axis] < 2:
+        raise ValueError(
+            f"along needs planes to restore together, and axis {axis} has {layout.shape[axis]}; "
+            "leave it out"
+        )
+    return axis
 
 
 def check_memory(memory: Any) -> int:
@@ -319,6 +382,7 @@ def _integer(name: str, value: Any) -> int:
 CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
     {
         "strength": partial(check_number, "strength"),
+        "along": check_named_axis,
         "scale": check_scale,
         "iterations": partial(check_count, "iterations"),
         "center": check_center,

@@ -72,13 +72,20 @@ class _Handler(logging.Handler):
 def run_with_bar(steps: Steps, name: str, *, quiet: bool) -> Any:
     """Run steps to the end, with a progress bar."""
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet) as bar:
-        task = bar.add_task(escape(name), total=None)
+    bar = Progress(*columns, console=console, disable=quiet)
+    task = bar.add_task(escape(name), total=None)
 
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+    def report(done: int, total: int) -> None:
+        bar.start()  # nothing is shown of what fails before
+        bar.update(task, completed=done, total=total)
 
+    try:
         return drain(steps, report, name)
+    except BaseException:
+        bar.live.transient = True
+        raise
+    finally:
+        bar.stop()
 
 
 class BatchBars:

@@ -28,7 +28,8 @@ _STD = 25.0
 def run_demo(folder: Path, device: str = "auto") -> None:
     """Denoise the bundled stack into a TIFF and a before/after picture, and print figures."""
     from napari_rednet.io.tiff import read_tiff, tiff_writer
-    from napari_rednet.restoration import denoise_steps, estimate_noise
+    from napari_rednet.restoration.denoise import denoise_steps
+    from napari_rednet.restoration.noise_estimate import estimate_noise
 
     folder.mkdir(parents=True, exist_ok=True)
     image = read_tiff(sample_path())
@@ -58,7 +59,7 @@ def show_demo(device: str = "auto") -> None:
         import napari.qt
     except ImportError as error:
         raise RednetError("napari is not installed: pip install 'napari-rednet[all]'") from error
-    from napari_rednet.restoration import denoise_steps
+    from napari_rednet.restoration.denoise import denoise_steps
 
     viewer = napari.Viewer(title="napari-rednet demo")
     viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
@@ -113,7 +114,7 @@ def known_truth_psnr(device: str = "auto") -> tuple[float, float]:
     """PSNR in dB before and after denoising scikit-image's camera with noise added (seed 0)."""
     from skimage import data, metrics
 
-    from napari_rednet.restoration import denoise
+    from napari_rednet.restoration.denoise import denoise
 
     clean = data.camera().astype(np.float64)
     noisy = clean + np.random.default_rng(0).normal(0, _STD, clean.shape)

@@ -86,8 +86,8 @@ def epithelium() -> list[Layer]:
 
 def noisy() -> list[Layer]:
     """An epithelium under photon noise, in 12 bits, and the original."""
-    from napari_rednet.engine.channel import poisson_gaussian_std
     from napari_rednet.engine.degradations import add_noise
+    from napari_rednet.engine.network import poisson_gaussian_std
 
     clean = _tensor(_epithelium() / _WHITE)
     std = poisson_gaussian_std(clean, gain=0.02, read_noise=0.02)

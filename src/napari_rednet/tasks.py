@@ -25,6 +25,10 @@ class Task:
     prefix: str
     in_channels: int
 
+    def channels_for(self, planes: int) -> int:
+        """Channels of a network that sees so many planes, each with its noise."""
+        return self.in_channels + 2 * (planes - 1)
+
 
 TASKS: Mapping[str, Task] = MappingProxyType(
     {
@@ -66,7 +70,7 @@ class Verb:
 
     def function(self, form: str = "") -> Callable[..., Any]:
         """The function, or its form that ends in ``_steps``."""
-        home = import_module("napari_rednet.restoration")
+        home = import_module(f"napari_rednet.restoration.{self.name}")
         found: Callable[..., Any] = getattr(home, self.name + form)
         return found
 

@@ -10,17 +10,20 @@ from scipy import ndimage
 from tests.conftest import random_network
 
 from napari_rednet.engine import inference
-from napari_rednet.engine.channel import (
+from napari_rednet.engine.channel import IntensityRange, NoiseModel
+from napari_rednet.engine.inference import Restorer, is_out_of_memory
+from napari_rednet.engine.network import (
     MOST_CHANGE,
     OWN_ERROR,
     RADIUS,
     SIGMA,
-    IntensityRange,
-    NoiseModel,
+    NetworkConfig,
+    orient,
+    orientations,
+    reorient,
     smooth_signal,
+    used_memory,
 )
-from napari_rednet.engine.inference import Restorer, is_out_of_memory
-from napari_rednet.engine.network import NetworkConfig, orient, orientations, reorient, used_memory
 from napari_rednet.engine.planes import ChannelSettings, Plane
 from napari_rednet.errors import DeviceMemoryError, ModelError
 

@@ -114,12 +114,15 @@ def test_declared_receptive_field_is_the_measured_one(config):
     assert max(reach) == config.receptive_radius
 
 
-def test_skips_are_added_to_the_named_deconvolutions():
-    """Written out for one small network, as the paper draws it."""
-    network = random_network(NetworkConfig(layers=6, features=4))
+@pytest.mark.parametrize("rectify_sum", [False, True])
+def test_skips_are_added_to_the_named_deconvolutions(rectify_sum):
+    """Written out for one small network, as the authors' code has it, and as the paper's text."""
+    network = random_network(NetworkConfig(layers=6, features=4, rectify_sum=rectify_sum))
     x = torch.rand(1, 1, 8, 8)
     c = list(itertools.accumulate(network.conv, lambda y, layer: layer(y).relu(), initial=x))
-    d1 = (network.deconv[0](c[3]).relu() + c[2]).relu()
+    d1 = network.deconv[0](c[3])
+    assert d1.min() < 0
+    d1 = ((d1 if rectify_sum else d1.relu()) + c[2]).relu()
     d2 = network.deconv[1](d1).relu()
     expected = network.deconv[2](d2) + x
     torch.testing.assert_close(network(x), expected)

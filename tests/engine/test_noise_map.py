@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from tests.conftest import seeded
 
-from napari_rednet.engine.channel import (
+from napari_rednet.engine.network import (
     MOST_CHANGE,
     OWN_ERROR,
     RADIUS,

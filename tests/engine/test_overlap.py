@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_rednet.engine.planes import one_ahead, one_behind
+from napari_rednet.engine.inference import one_ahead, one_behind
 
 LONG = 60
 

@@ -13,7 +13,8 @@ CONFIGS = [
     NetworkConfig(layers=10, features=4, skips=False),
     NetworkConfig(layers=10, features=4, in_channels=2),
     NetworkConfig(layers=10, features=4, in_channels=2, stride=2),
-    NetworkConfig(layers=8, features=4, in_channels=3, out_channels=3, stride=2),
+    NetworkConfig(layers=10, features=4, in_channels=2, stride=2, rectify_sum=True),
+    NetworkConfig(layers=8, features=4, in_channels=3, out_channels=3, stride=2, rectify_sum=True),
 ]
 NETWORKS = [random_network(config) for config in CONFIGS]
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import seeded
 
-from napari_rednet.engine.channel import RADIUS
-from napari_rednet.engine.planes import PendingRows, fill_image
+from napari_rednet.engine.inference import PendingRows, fill_image
+from napari_rednet.engine.network import RADIUS
 
 
 def bands_of(image, known, heights):

@@ -16,7 +16,7 @@ from tests.conftest import few
 
 import napari_rednet as nr
 from napari_rednet.execution import ResumableOutput, parts
-from napari_rednet.restoration import denoise_steps
+from napari_rednet.restoration.denoise import denoise_steps
 
 IMAGE = np.stack([data.camera()[y : y + 150, :120] for y in (0, 100, 300)]).astype(np.uint16)
 RESTORED = {

@@ -11,7 +11,7 @@ import pytest
 from skimage import data
 
 from napari_rednet.execution import ResumableOutput, parts
-from napari_rednet.restoration import denoise_steps
+from napari_rednet.restoration.denoise import denoise_steps
 
 zarr = pytest.importorskip("zarr")
 IMAGE = np.stack([data.camera()[y : y + 200, :160] for y in (0, 100, 300)]).astype(np.uint16)

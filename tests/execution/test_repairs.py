@@ -9,7 +9,8 @@ from napari_rednet.engine.outliers import OutlierLimits, find_outliers
 from napari_rednet.engine.planes import Strip
 from napari_rednet.execution.parts import source_rows
 from napari_rednet.execution.reading import RepairedPlane, Repairs
-from napari_rednet.restoration import prepare_denoise, prepare_super_resolve
+from napari_rednet.restoration.denoise import prepare_denoise
+from napari_rednet.restoration.super_resolve import prepare_super_resolve
 
 LIMITS = OutlierLimits(NoiseModel(1.0, 100.0, 3.0), low=100.0, least=20.0, streak=400.0)
 SHAPE = (40, 50)

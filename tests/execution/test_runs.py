@@ -10,7 +10,7 @@ from skimage import data
 import napari_rednet as nr
 from napari_rednet.engine.inference import Restorer
 from napari_rednet.execution import ResumableOutput, parts
-from napari_rednet.restoration import denoise_steps
+from napari_rednet.restoration.denoise import denoise_steps
 
 IMAGE = np.stack([data.camera()[y : y + 200, :160] for y in (0, 100, 300)]).astype(np.uint16)
 OPTIONS = {"noise": 20.0}
@@ -20,7 +20,7 @@ OPTIONS = {"noise": 20.0}
 def two_devices(monkeypatch):
     monkeypatch.setattr(parts, "_ROWS_PER_MARGIN", 1)
     monkeypatch.setattr(
-        "napari_rednet.engine.inference.devices_to_use", lambda device: [device, device]
+        "napari_rednet.engine.network.devices_to_use", lambda device: [device, device]
     )
 
 

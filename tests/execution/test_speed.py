@@ -5,12 +5,10 @@ import pytest
 from tests.conftest import small_model
 
 from napari_rednet.execution import Speed, drain, speed_steps
-from napari_rednet.restoration import (
-    prepare_deblock,
-    prepare_denoise,
-    prepare_inpaint,
-    prepare_super_resolve,
-)
+from napari_rednet.restoration.deblock import prepare_deblock
+from napari_rednet.restoration.denoise import prepare_denoise
+from napari_rednet.restoration.inpaint import prepare_inpaint
+from napari_rednet.restoration.super_resolve import prepare_super_resolve
 
 
 def test_planes_and_pixels_count():

@@ -11,13 +11,11 @@ from tests.conftest import few, small_model
 
 import napari_rednet as nr
 from napari_rednet.execution import Windows, drain, measure
-from napari_rednet.restoration import (
-    prepare_deblock,
-    prepare_deblur,
-    prepare_denoise,
-    prepare_inpaint,
-    prepare_super_resolve,
-)
+from napari_rednet.restoration.deblock import prepare_deblock
+from napari_rednet.restoration.deblur import prepare_deblur
+from napari_rednet.restoration.denoise import prepare_denoise
+from napari_rednet.restoration.inpaint import prepare_inpaint
+from napari_rednet.restoration.super_resolve import prepare_super_resolve
 
 pytestmark = pytest.mark.usefixtures("exact")
 

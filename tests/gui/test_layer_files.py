@@ -5,8 +5,10 @@ from xml.etree import ElementTree as ET
 
 import dask.array as da
 import numpy as np
+import ome_types
 import pytest
 import tifffile
+import zarr
 from napari.layers import Image
 from npe2 import PluginManager
 from skimage import data
@@ -217,4 +219,72 @@ def test_what_the_formats_have_no_place_for_is_refused_in_words(viewer, tmp_path
         saved(Image(np.zeros((1, 1, 1, 1, 4, 4))), tmp_path, ".ome.tif")
     with pytest.raises(ImageFileError, match="type bool"):
         saved(Image(np.eye(4, dtype=bool)), tmp_path, ".ome.tif")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("colormap", ["gray", "magenta", "green", "bop orange"])
+def test_how_a_layer_is_shown_is_kept(viewer, tmp_path, suffix, colormap):
+    layer = Image(data.camera(), colormap=colormap, contrast_limits=(7, 99), name="cells")
+    layer.save(str(tmp_path / f"a{suffix}"), plugin=PLUGIN)
+    expected = "".join(f"{round(255 * float(c)):02X}" for c in layer.colormap.colors[-1][:3])
+    (channel,) = shown_as(tmp_path / f"a{suffix}")
+    assert channel["label"] == "cells"
+    assert channel["color"] == expected
+    if suffix == ".ome.zarr":
+        assert (channel["window"]["start"], channel["window"]["end"]) == (7, 99)
+
+
+def shown_as(path):
+    """Names and colours of channels, as other programs find them."""
+    if path.suffix == ".zarr":
+        return zarr.open_group(path, mode="r").attrs["ome"]["omero"]["channels"]
+    with tifffile.TiffFile(path) as file:
+        xml = file.ome_metadata
+    ome_types.validate_xml(xml)
+    channels = ome_types.from_xml(xml).images[0].pixels.channels
+    colours = [c.color.as_rgb_tuple(alpha=False) for c in channels]
+    return [
+        {"label": c.name, "color": "".join(f"{value:02X}" for value in colour)}
+        for c, colour in zip(channels, colours, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("axes", [(), (3,), (2, 3)])
+def test_several_layers_become_channels_of_one_file(viewer, tmp_path, suffix, lazy, axes):
+    rng = np.random.default_rng(0)
+    scale = (*(2, 3)[: len(axes)], 0.5, 0.5)
+    values = {c: rng.integers(0, 99, (*axes, 8, 9), np.uint16) for c in ("red", "green", "cyan")}
+    for colour, array in values.items():
+        layer = Image(da.from_array(array) if lazy else array, scale=scale)
+        layer.name, layer.colormap, layer.units = f"in {colour}", colour, ("um",) * len(scale)
+        viewer.add_layer(layer)
+    viewer.layers.save(str(tmp_path / f"a{suffix}"), plugin=PLUGIN)
+    found = read_layer_image(tmp_path / f"a{suffix}")
+    for channel, array in zip(found.channels, values.values(), strict=True):
+        np.testing.assert_array_equal(channel, array)
+    assert found.options["scale"][-2:] == (0.5, 0.5)
+    channels = shown_as(tmp_path / f"a{suffix}")
+    assert [c["label"] for c in channels] == ["in red", "in green", "in cyan"]
+    assert [c["color"] for c in channels] == ["FF0000", "00FF00", "00FFFF"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": np.zeros((8, 10), np.uint8)}, "differ in shape or type"),
+        ({"data": np.zeros((8, 9), np.uint16)}, "differ in shape or type"),
+        ({"scale": (2, 1)}, "in different places"),
+        ({"translate": (2, 1)}, "in different places"),
+        ({"data": np.zeros((8, 9, 3), np.uint8), "rgb": True}, "layers with colours"),
+        ({"rotate": 10}, "rotated or sheared"),
+    ],
+)
+def test_layers_that_are_no_channels_are_refused(viewer, tmp_path, change, message):
+    for options in ({}, change):
+        viewer.add_image(**{"data": np.zeros((8, 9), np.uint8), **options})
+    with pytest.raises(ImageFileError, match=message):
+        viewer.layers.save(str(tmp_path / "a.ome.tif"), plugin=PLUGIN)
     assert not list(tmp_path.iterdir())

@@ -29,14 +29,16 @@ def denoise(folder, *arguments):
 
 
 def test_a_format_that_is_not_known_is_named(tmp_path):
-    (tmp_path / "a.png").touch()
-    with pytest.raises(ImageFileError, match=r"must be a .tif, .tiff or .zarr file"):
-        read_image(tmp_path / "a.png")
-    with pytest.raises(ImageFileError, match=r"the output must be a .tif, .tiff or .zarr file"):
-        described_for(tmp_path / "b.png", None)
+    (tmp_path / "a.bmp").touch()
+    with pytest.raises(ImageFileError, match=r"must be a .tif, .tiff, .png, .jpg or .zarr file"):
+        read_image(tmp_path / "a.bmp")
+    with pytest.raises(
+        ImageFileError, match=r"the output must be a .tif, .tiff, .png, .jpg or .zarr file"
+    ):
+        described_for(tmp_path / "b.bmp", None)
     with pytest.raises(ImageFileError, match="there is no file"):
-        read_image(tmp_path / "b.png")
-    assert not is_image(tmp_path / "a.png")
+        read_image(tmp_path / "b.bmp")
+    assert not is_image(tmp_path / "a.bmp")
     assert not is_image(tmp_path / "b.tif")
 
 

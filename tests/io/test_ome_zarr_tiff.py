@@ -49,7 +49,9 @@ def test_ome_tiff_becomes_ome_zarr_and_comes_back(tmp_path):
         out[...] = image.data[...]
     back = read_tiff(tmp_path / "back.ome.tif")
     assert (back.axes, back.channel_axis) == ("TCYX", 1)
-    assert {k: back.options["metadata"][k] for k in OME} == OME
+    found = back.options["metadata"]
+    names = {"Name": found["Channel"]["Name"]}
+    assert {k: found[k] for k in OME} | {"Channel": names} == OME
     np.testing.assert_array_equal(back.data, STACK)
 
 
@@ -111,7 +113,7 @@ def test_ome_zarr_becomes_ome_tiff(source, tmp_path):
     assert back.axes == "CZYX"
     assert [found[f"PhysicalSize{a}"] for a in "ZYX"] == pytest.approx([0.5, 0.055, 0.06])
     assert found["PhysicalSizeXUnit"] == "µm"
-    assert found["Channel"] == {"Name": ["DAPI", "GFP"]}
+    assert found["Channel"] == {"Name": ["DAPI", "GFP"], "Color": [0x0000FFFF, 0x00FF00FF]}
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
         assert 'Name="by hand"' in file.ome_metadata
     np.testing.assert_array_equal(back.data, enlarged(STACK, 2))

@@ -181,3 +181,20 @@ def test_places_that_overlap_are_refused(source, tmp_path):
         check_places(source / "s0", source)
     with pytest.raises(ImageFileError, match="which would be replaced"):
         check_places(unfinished_path(source), source)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_labels_come_along(source, tmp_path, version, scale):
+    group = zarr.open_group(source, mode="r+")
+    labels = group.create_group("labels")
+    values = (STACK[0] > 9000).astype(np.uint8)
+    cells = labels.create_group("cells")
+    cells.create_array("0", data=values)
+    told = {"version": version, "labels": ["cells"]}
+    labels.attrs.update(told if version == "0.4" else {"ome": told})
+    cells.attrs["image-label"] = {"source": {"image": "../../"}}
+    copied(source, tmp_path / "out.zarr", scale)
+    found = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    np.testing.assert_array_equal(found["labels/cells/0"][...], values)
+    assert dict(found["labels"].attrs) == dict(labels.attrs)
+    assert dict(found["labels/cells"].attrs) == dict(cells.attrs)

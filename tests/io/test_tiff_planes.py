@@ -215,3 +215,33 @@ def test_the_command_says_what_is_missing_and_takes_the_rest_when_told_to(tmp_pa
         assert "2 of 5 planes are missing" in text
     for name in ("out.ome.tif", "out/a.ome.tif"):
         np.testing.assert_array_equal(tifffile.imread(tmp_path / name), planes_of(3))
+
+
+DAMAGED = [
+    '{"shape": [2, 3',
+    '{"shape"',
+    '{"shape": "x"}',
+    '{"shape": null}',
+    '{"shape": []}',
+    '{"shape": [99, 99]}',
+    '{"shape": [2, -1, 4]}',
+    '{"shape": [5, 12, 16], "axes": 5}',
+    '{"shape": [5, 12, 16], "truncated": "yes"}',
+    '{"shape": [[5], 12, 16]}',
+    "shape=(5, 12,",
+    "shape=(five)",
+]
+
+
+@pytest.mark.parametrize("told", DAMAGED)
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_damaged_description_of_the_shape_takes_nothing_away(tmp_path, told, place):
+    pages = planes_of(5)
+    with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+        for number, page in enumerate(pages):
+            description = told if number == place else None
+            options = {"photometric": "minisblack", "metadata": None, "contiguous": False}
+            file.write(page, description=description, **options)
+    image = copied(tmp_path / "in.tif", tmp_path / "out.tif")
+    np.testing.assert_array_equal(image.data, pages)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), pages)

@@ -1,5 +1,7 @@
 """Several samples a pixel: channels, unless the file says that they are colours."""
 
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -36,9 +38,13 @@ def samples_of(path):
     """Samples of the first page, with its tags, from its own bytes: Pillow takes no such file."""
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
-        rows = file.filehandle.read_array(
-            page.dtype.newbyteorder(file.byteorder), page.size, page.dataoffsets[0]
-        )
+        strips = []
+        for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            file.filehandle.seek(start)
+            strips.append(file.filehandle.read(count))
+        if page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE:
+            strips = map(zlib.decompress, strips)
+        rows = np.frombuffer(b"".join(strips), page.dtype.newbyteorder(file.byteorder))
         return rows.reshape(page.shape), page.photometric, page.extrasamples
 
 
@@ -102,6 +108,32 @@ def test_colours_with_more_than_transparency_are_channels(tmp_path, planar, extr
     np.testing.assert_array_equal(np.moveaxis(samples, 0, -1) if planar else samples, values)
     assert photometric == tifffile.PHOTOMETRIC.RGB
     assert [tifffile.EXTRASAMPLE(sample).name.lower() for sample in found] == extra
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize(("bits", "compression"), [(1, None), (1, "zlib"), (2, None), (4, None)])
+def test_few_bits_are_as_bright_as_they_look(tmp_path, bits, photometric, compression):
+    values = LIKELY[:, :90] >> (8 - bits)
+    stored = values.astype(bool) if bits == 1 else values
+    options = {"photometric": photometric, "compression": compression, "bitspersample": bits}
+    tifffile.imwrite(tmp_path / "in.tif", stored, **options, metadata=None)
+    image = copied(tmp_path / "in.tif", tmp_path / "out.tif")
+    np.testing.assert_array_equal(image.data, values * (255 // (2**bits - 1)))
+    if bits == 1 or photometric == "minisblack":  # what Pillow does not get wrong
+        np.testing.assert_array_equal(
+            seen(tmp_path / "out.tif", "L"), seen(tmp_path / "in.tif", "L")
+        )
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_lzw", "packbits", None])
+def test_scans_of_two_levels_are_restored(tmp_path, compression):
+    """As Pillow writes them: zero is white or black, and the codecs are those of fax machines."""
+    small_model("denoise").save(tmp_path / "tiny.safetensors")
+    Image.fromarray(LIKELY > 128).save(tmp_path / "in.tif", compression=compression)
+    options = ("--model", tmp_path / "tiny.safetensors", "--noise", 0)
+    code, text = call("denoise", tmp_path / "in.tif", tmp_path / "out.tif", *options)
+    assert code == 0, text
+    np.testing.assert_array_equal(seen(tmp_path / "out.tif", "L"), seen(tmp_path / "in.tif", "L"))
 
 
 def test_each_sample_has_its_own_noise_model(tmp_path):

@@ -12,6 +12,7 @@ from tests.test_cli import call
 from napari_rednet.batch import plan_batch
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import count_images, read_image, remark_on
+from napari_rednet.io.axes import Reading
 
 FULL = data.camera()[:192, :256]
 SMALL = {factor: FULL[::factor, ::factor] for factor in (2, 4)}
@@ -211,4 +212,4 @@ def test_other_words_for_a_number_are_refused(folder, series):
 def test_results_of_several_images_clash_with_no_other(folder):
     write(folder / "in/sub/three-1.ome.tif", [(FULL, {})], ome=True)
     with pytest.raises(ImageFileError, match="would both be written"):
-        plan_batch([folder / "in"], folder / "out", None)
+        plan_batch([folder / "in"], folder / "out", Reading(None))

@@ -1,5 +1,7 @@
 """OME-TIFF images of several files: one image, one job, one result."""
 
+import os
+
 import numpy as np
 import pytest
 import tifffile
@@ -73,6 +75,25 @@ def test_a_batch_makes_one_job_of_a_set(tmp_path, form, options):
         np.testing.assert_array_equal(file.asarray(), VALUES)
         assert "BinaryOnly" not in file.ome_metadata
         assert "cells_Z" not in file.ome_metadata
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_set_is_restored_again_if_any_of_its_files_changes(tmp_path, form):
+    small_model("denoise").save(tmp_path / "tiny.safetensors")
+    write_set(tmp_path / "in", form)
+    command = ("denoise", tmp_path / "in", "--out", tmp_path / "out", "--resume", "--noise", 0)
+    model = ("--model", tmp_path / "tiny.safetensors")
+    assert "1 restored" in call(*command, *model)[1]
+    assert "1 skipped" in call(*command, *model)[1]
+    changed = [p for p in (tmp_path / "in").iterdir() if p.name != NAMES[0]]
+    assert len(changed) == len(NAMES) - (form != "companion")
+    for path in changed:
+        when = path.stat().st_mtime_ns + 10**9 * (1 + changed.index(path))
+        os.utime(path, ns=(when, when))
+        code, text = call(*command, *model)
+        assert code == 0, text
+        assert "1 restored" in text, path
+        assert "1 skipped" in call(*command, *model)[1]
 
 
 def test_a_pattern_for_some_of_the_files_takes_each_for_the_whole(tmp_path):

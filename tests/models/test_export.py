@@ -17,18 +17,17 @@ from skimage import data
 from tests.conftest import few, random_network, small_model
 
 import napari_rednet as nr
-from napari_rednet.engine.channel import (
+from napari_rednet.engine.channel import dark_level, measure_range
+from napari_rednet.engine.network import (
     MOST_CHANGE,
     RADIUS,
+    NetworkConfig,
     amplitude,
-    dark_level,
     limited_residual,
-    measure_range,
     poisson_gaussian_std,
     smooth_signal,
     told_noise,
 )
-from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.models import Model, load_model
 from napari_rednet.models.export.onnx import optional_package
 
@@ -98,9 +97,12 @@ def test_graphs_compute_what_the_networks_do_at_any_size(exported, batch, rows, 
         assert largest_difference(model, graph, (batch, rows, columns)) < 1e-4
 
 
+@pytest.mark.parametrize("rectify_sum", [False, True])
 @pytest.mark.parametrize(("layers", "skips"), [(4, True), (8, False), (10, True)])
-def test_layers_are_connected_as_in_the_network(tmp_path, layers, skips):
-    config = NetworkConfig(layers=layers, features=5, skips=skips, stride=2)
+def test_layers_are_connected_as_in_the_network(tmp_path, layers, skips, rectify_sum):
+    config = NetworkConfig(
+        layers=layers, features=5, skips=skips, stride=2, rectify_sum=rectify_sum
+    )
     model = Model("m", "deblock", random_network(config))
     model.export(tmp_path / "m.onnx")
     assert largest_difference(model, session(tmp_path / "m.onnx"), (2, 33, 20)) < 1e-4

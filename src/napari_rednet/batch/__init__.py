@@ -29,6 +29,7 @@ from napari_rednet.errors import RednetError
 from napari_rednet.files import replaced
 
 __all__ = [
+    "FAILURES",
     "REPORT",
     "BatchFile",
     "BatchRecord",
@@ -39,6 +40,7 @@ __all__ = [
     "Prepared",
     "Work",
     "digest",
+    "failure_words",
     "plan_batch",
     "restore_file",
     "run_batch",
@@ -51,8 +53,8 @@ Existing = Literal["refuse", "skip", "overwrite", "resume"]
 it if the record says that it is up to date, makes it again if it is in the record, else fails."""
 RestoreOne = Callable[[BatchFile], Generator[tuple[int, int], None, Figures]]
 """Restores a file: yields (pixels done, pixels in all) and returns its figures."""
-# Errors of a file, or of the machine while it is restored.
-_FAILURES = (RednetError, ValueError, TypeError, OSError, MemoryError, RuntimeError)
+FAILURES = (RednetError, ValueError, TypeError, OSError, MemoryError, RuntimeError)
+"""Errors of a file, or of the machine while it is restored."""
 # What begins with these, spreadsheets compute.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 REPORT = "report.csv"
@@ -153,8 +155,8 @@ def _outcome_of(
             return known
         figures = yield from _restored(file, restore_one, record, status)
         return Outcome("restored", figures.remark, figures)
-    except _FAILURES as error:
-        return Outcome("failed", _in_words(error))
+    except FAILURES as error:
+        return Outcome("failed", failure_words(error))
 
 
 def _without_work(file: BatchFile, record: BatchRecord, existing: Existing) -> Outcome | None:
@@ -199,7 +201,8 @@ def _relayed(
         yield status(done, total)
 
 
-def _in_words(error: BaseException) -> str:
+def failure_words(error: BaseException) -> str:
+    """Why a file failed, for users."""
     if isinstance(error, MemoryError):
         return (
             f"there is not enough memory ({error})" if str(error) else "there is not enough memory"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,34 +13,34 @@ from napari_rednet.errors import ImageFileError
 from napari_rednet.io import (
     NAMES,
     ZARR_SUFFIX,
-    Missing,
     count_images,
     first_file,
     has_image_name,
     is_image,
 )
+from napari_rednet.io.axes import Reading
 
 _MAGIC = set("*?[")
+AS_TOLD = Reading()
+"""The first image of a file, which is taken for what the file tells."""
 
 
 @dataclass(frozen=True)
 class BatchFile:
     """A file to restore; `name` is the result's path, with ``/``, in the folder of the results.
 
-    `series` is which of the file's images, counted from 0; `missing` says what to do about planes
-    that the file declares and does not hold, as in `read_image`.
+    `reading` says which of the file's images is meant, and what it is taken for. `compression` is
+    that of the result, None for that of the source.
     """
 
     source: Path
     result: Path
     name: str
-    series: int = 0
-    missing: Missing = "error"
+    reading: Reading = AS_TOLD
+    compression: str | None = None
 
 
-def plan_batch(
-    sources: Sequence[Path], out: Path, series: int | None = 0, missing: Missing = "error"
-) -> list[BatchFile]:
+def plan_batch(sources: Sequence[Path], out: Path, reading: Reading = AS_TOLD) -> list[BatchFile]:
     """Find the files to restore and the paths of their results; nothing is written.
 
     Parameters
@@ -53,11 +53,9 @@ def plan_batch(
     out : Path
         The folder of the results. Results keep their path below the given folder, or below the
         fixed part of the pattern; a single file keeps its name.
-    series : int or None
-        Which image of each file, counted from 0. None: all, those of a file with several into
-        results whose names end in their numbers, such as ``cells-0.tif``.
-    missing : {'error', 'skip'}
-        What to do about planes that a file declares and does not hold.
+    reading : Reading
+        Which image of each file, and what it is taken for. If all of them are wanted, those of a
+        file with several go into results whose names end in their numbers, such as ``cells-0.tif``.
 
     Raises
     ------
@@ -71,8 +69,9 @@ def plan_batch(
     for path, name in images:
         if _is_part(path, places):
             continue
-        for number, own in _numbers_and_names(path, name, series):
-            found[_place(path), own] = BatchFile(path, out / own, own, number, missing)
+        for number, own in _numbers_and_names(path, name, reading.series):
+            one = replace(reading, series=number)
+            found[_place(path), own] = BatchFile(path, out / own, own, one)
     files = list(found.values())
     _refuse_clashes(files)
     _refuse_overwriting(files)

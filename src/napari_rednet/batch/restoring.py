@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from napari_rednet.arguments import CHECKS, as_image, check_options, noise_per_channel
+from napari_rednet.arguments import (
+    CHECKS,
+    as_image,
+    axis_named,
+    check_options,
+    noise_per_channel,
+)
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ImageFileError, ReadError, RednetError
@@ -27,11 +33,14 @@ from napari_rednet.io import (
     can_be_continued,
     described_for,
     image_writer,
+    other_files,
     read_image,
     remark_on,
+    remark_on_result,
+    with_compression,
     with_dtype,
 )
-from napari_rednet.tasks import VERBS
+from napari_rednet.tasks import VERBS, Verb
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Noise
@@ -112,14 +121,17 @@ def restore_file(
     meanwhile.
     """
     before = state_of(file.source)
-    source = read_image(file.source, file.series, file.missing)
+    source = read_image(file.source, **vars(file.reading))
     if lazy and not all(map(can_be_continued, (file.source, file.result))):
         raise ImageFileError("a cluster computes from one .zarr file into another")
-    remark = remark_on(source)
     image = described_for(file.result, source)
+    if file.compression is not None:
+        image = with_compression(image, file.compression, file.result)
     with _named(file.source):
         prepared = work.prepare(image)
-        figures = _figures(work, image, prepared, remark)
+        told = (remark_on(source), remark_on_result(image, file.result, work.scale))
+        remarks = (*told, prepared.remark)
+        figures = _figures(work, image, prepared, "; ".join(filter(None, remarks)))
     _make_folder(file)
     array = _as_lazy(image) if lazy else image.data
     with _target(work, file, image, before, resume=resume, overwrite=overwrite) as out:
@@ -208,32 +220,22 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     One `noise` is for all channels of all files, None estimates it per file; one `mask` is for all
     files, None finds dead and hot pixels in each.
     """
-    from napari_rednet.restoration import find_defects
-
     row = VERBS[verb]
     given = {**row.options, **arguments}
     for name, check in CHECKS.items():
         if name in given:
             check(given[name])
     shared = (given[name] for name in ("model", "ensemble", "tile", "device", "memory"))
-    options = check_options(row.task, *shared)
+    options = check_options(row.task, *shared, is_stack=given.get("along") is not None)
     taken = {**arguments, "model": options.model}  # loaded once for all files
     make_steps = partial(row.function("_steps"), **taken)
-    of_the_image = [name for name in ("noise", "mask") if name in row.options]
 
     def prepare(image: OpenImage) -> Prepared:
-        own: dict[str, Any] = {"rgb": image.is_rgb} if row.takes_rgb else {}
-        noise: Sequence[NoiseModel] = ()
-        remark = ""
-        if "noise" in of_the_image:
-            noise = own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
-        if "mask" in of_the_image and given["mask"] is None:
-            found = find_defects(image.data, channel_axis=image.channel_axis)
-            own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
+        own, remark = _own_arguments(row, given, image)
         repairs = Repairs()
         if row.repairs:
             own["repairs"] = repairs
-        return Prepared(partial(make_steps, **own), noise, remark, repairs)
+        return Prepared(partial(make_steps, **own), own.get("noise", ()), remark, repairs)
 
     recorded = {name: _recorded(value) for name, value in given.items() if name not in _HOW}
     if row.tile_matters:
@@ -242,15 +244,43 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     return Work(row.command, options.model, prepare, recorded, scale, dtype)
 
 
+def _own_arguments(
+    row: Verb, given: Mapping[str, Any], image: OpenImage
+) -> tuple[dict[str, Any], str]:
+    """The arguments that an image settles, and a remark on them."""
+    from napari_rednet.restoration.inpaint import find_defects
+
+    own: dict[str, Any] = {"rgb": image.is_rgb} if row.takes_rgb else {}
+    remark = ""
+    if "along" in row.options:
+        own["along"] = axis_named(given["along"], image.axes)
+    if "noise" in row.options:
+        own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
+        remark = _on_noise(image, given["noise"])
+    if "mask" in row.options and given["mask"] is None:
+        found = find_defects(image.data, channel_axis=image.channel_axis)
+        own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
+    return own, remark
+
+
 def _recorded(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return repr(value) if isinstance(value, NoiseModel) else digest(value)
 
 
+def _on_noise(image: OpenImage, given: Noise | None) -> str:
+    """A remark if channels seem to be taken for planes, under one estimated noise."""
+    from napari_rednet.restoration.noise_estimate import find_uneven_noise
+
+    if given is not None:
+        return ""
+    return str(find_uneven_noise(image.data, channel_axis=image.channel_axis) or "")
+
+
 def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
     """One noise model per channel: the given one, or else estimated."""
-    from napari_rednet.restoration import estimate_noise
+    from napari_rednet.restoration.noise_estimate import estimate_noise
 
     _, layout = as_image(image.data, image.channel_axis)
     noise: Any = given
@@ -280,19 +310,23 @@ class Figures:
 
 
 def state_of(path: Path) -> State:
-    """State of a file, or of everything in a folder; raises `ImageFileError`."""
+    """State of a file with the others of its image, or of everything in a folder.
+
+    Raises `ImageFileError`.
+    """
     try:
         found = [place.stat() for place in _with_contents(path)]
     except FileNotFoundError as error:
         raise ImageFileError(f"there is no file {error.filename}") from error
     except OSError as error:
         raise ImageFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    size = sum(s.st_size for s in found) if path.is_dir() else found[0].st_size
+    size = sum(s.st_size for s in found)
     return size, max(s.st_mtime_ns for s in found)
 
 
 def _with_contents(path: Path) -> Iterator[Path]:
     yield path
+    yield from other_files(path)
     if path.is_dir():
         for folder, folders, names in os.walk(path):
             yield from (Path(folder, name) for name in (*folders, *names))
@@ -412,7 +446,7 @@ def _last_byte(file: BinaryIO) -> bytes:
 
 def identity_of(file: BatchFile) -> list[Any]:
     """What a result is made from: the file, and what is taken of it."""
-    return [str(file.source.resolve()), file.series, file.missing]
+    return [str(file.source.resolve()), *vars(file.reading).values()]
 
 
 def _line(**entry: Any) -> str:

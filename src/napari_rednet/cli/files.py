@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 import typer
-from rich.markup import escape
 
 from napari_rednet.batch import (
     REPORT,
@@ -23,11 +22,20 @@ from napari_rednet.batch import (
     run_batch,
     write_report,
 )
-from napari_rednet.console import BatchBars, console, run_with_bar, say
+from napari_rednet.cli.outcomes import (
+    Outcomes,
+    failures_told,
+    print_failure,
+    summary,
+    tell,
+    tell_as_json,
+)
+from napari_rednet.console import BatchBars, run_with_bar, say
 from napari_rednet.engine.channel import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
-from napari_rednet.io import Missing, names_image
+from napari_rednet.io import names_image
+from napari_rednet.io.axes import Missing, Reading
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work
@@ -36,8 +44,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """The exit code after Ctrl+C."""
 _LONGEST_WAIT = 10  # seconds, for a scheduler
-_MOST_NAMED = 3
-Outcomes = list[tuple[BatchFile, Outcome]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,10 @@ class Places:
 
     `paths` are IN and OUT, or all inputs if `out` is given, the folder for the results of a batch.
     `report` is None for a table in that folder. `scheduler` is the address of a dask scheduler.
-    `series` is the number of an image in each file, or 'all'; `missing` is 'error' or 'skip'.
+    `series` is the number of an image in each file, or 'all'; `missing` is 'error' or 'skip';
+    `axes` and `channel_axis` are told instead of what the files tell. `helpers` are files that may
+    lie among the images and are none of them: the mask and the PSF. With `as_json`, results are
+    told to other programs. `compression` is that of the results.
     """
 
     paths: list[Path]
@@ -59,6 +68,11 @@ class Places:
     scheduler: str | None = None
     series: str = "0"
     missing: str = "error"
+    axes: str | None = None
+    channel_axis: int | None = None
+    compression: str | None = None
+    helpers: frozenset[Path] = frozenset()
+    as_json: bool = False
 
     @property
     def is_lazy(self) -> bool:
@@ -66,20 +80,14 @@ class Places:
         return self.scheduler is not None
 
     @property
-    def numbers(self) -> int | None:
-        """Which image of each file; None for all of them."""
-        if self.series == "all":
-            return None
-        if not self.series.isdecimal():
+    def reading(self) -> Reading:
+        """What is taken of each file; raises `ValueError` for what stands for nothing."""
+        if self.series != "all" and not self.series.isdecimal():
             raise ValueError(f"--series must be a number from 0 on, or all, got {self.series}")
-        return int(self.series)
-
-    @property
-    def about_missing(self) -> Missing:
-        """What to do about missing planes."""
         if self.missing not in get_args(Missing):
             raise ValueError(f"--missing must be error or skip, got {self.missing}")
-        return cast("Missing", self.missing)
+        series = None if self.series == "all" else int(self.series)
+        return Reading(series, cast("Missing", self.missing), self.axes, self.channel_axis)
 
     @property
     def existing(self) -> Existing:
@@ -91,17 +99,22 @@ class Places:
         return "resume" if self.resume else "refuse"
 
 
-def restore(places: Places, work: Work) -> None:
-    """Restore one file into another, or with --out all files of a batch."""
+def restore(places: Places, make_work: Callable[[], Work]) -> None:
+    """Restore one file into another, or with --out all files of a batch.
+
+    Files are looked at before the work is made, which loads torch and the model.
+    """
     if places.skip + places.force + places.resume > 1:
         raise ValueError("give one of --skip, --force and --resume")
     with _workers(places.scheduler):
         if places.out is not None:
-            restore_batch(places, places.out, work)
+            restore_batch(places, places.out, make_work)
             return
         if places.skip or places.report is not None:
             raise ValueError("--skip and --report are for several images, with --out FOLDER")
-        for file in _files_of(*_in_and_out(places.paths), places):
+        files = _files_of(*_in_and_out(places.paths), places)
+        work = make_work()
+        for file in files:
             _restore_single(file, work, places)
 
 
@@ -136,16 +149,20 @@ def _in_and_out(paths: list[Path]) -> tuple[Path, Path]:
 def _files_of(source: Path, target: Path, places: Places) -> list[BatchFile]:
     """The image of a file, or all its images; checks the paths before any work."""
     from napari_rednet.batch.planning import numbered
-    from napari_rednet.io import count_images
+    from napari_rednet.io import check_source, count_images
 
-    _check_source(source)
-    number, missing = places.numbers, places.about_missing
-    count = 1 if number is not None else count_images(source)
+    reading = places.reading
+    number = reading.series
+    _refuse_several(source)
+    with failures_told(BatchFile(source, target, target.name), as_json=places.as_json):
+        check_source(source)
+        count = 1 if number is not None else count_images(source)
     files = []
     for series in range(count) if number is None else [number]:
         place = target.with_name(numbered(target.name, series, count))
         _check_single(source, place, places)
-        files.append(BatchFile(source, place, place.name, series, missing))
+        one = replace(reading, series=series)
+        files.append(BatchFile(source, place, place.name, one, places.compression))
     return files
 
 
@@ -156,6 +173,7 @@ def _restore_single(file: BatchFile, work: Work, places: Places) -> None:
         return prepared
 
     source, target = file.source, file.result
+    started = time.monotonic()
     steps = restore_file(
         replace(work, prepare=prepare),
         file,
@@ -163,13 +181,20 @@ def _restore_single(file: BatchFile, work: Work, places: Places) -> None:
         lazy=places.is_lazy,
         overwrite=places.force,
     )
-    with _said_how_to_go_on(target, quiet=places.quiet):
+    with (
+        _said_how_to_go_on(target, quiet=places.quiet),
+        failures_told(file, as_json=places.as_json),
+    ):
         figures: Figures = run_with_bar(steps, source.name, quiet=places.quiet)
+    figures = replace(figures, seconds=time.monotonic() - started)
     if figures.repaired:
         say(repaired_words(figures.repaired), quiet=places.quiet)
     if figures.remark:
         say(f"warning: {figures.remark}", quiet=places.quiet)
-    say(f"written: {target}", quiet=places.quiet)
+    if places.as_json:
+        tell_as_json(file, Outcome("restored", figures.remark, figures))
+    else:
+        tell(f"written: {target}", quiet=places.quiet)
 
 
 @contextmanager
@@ -186,9 +211,9 @@ def _said_how_to_go_on(target: Path, *, quiet: bool) -> Iterator[None]:
 
 def _check_single(source: Path, target: Path, places: Places) -> None:
     """Check both paths before any work."""
-    from napari_rednet.io import can_be_continued, check_output_name, check_places
+    from napari_rednet.io import can_be_continued, check_places, check_target
 
-    check_output_name(target)
+    check_target(target)
     if not target.parent.is_dir():
         raise ImageFileError(f"there is no folder {target.parent} to write to")
     check_places(source, target)
@@ -198,7 +223,7 @@ def _check_single(source: Path, target: Path, places: Places) -> None:
         raise ImageFileError(f"{target} exists; add --force to overwrite it")
 
 
-def _check_source(source: Path) -> None:
+def _refuse_several(source: Path) -> None:
     if _stands_for_several(source):
         raise ImageFileError(
             f"{source} stands for several images; add --out FOLDER for the results"
@@ -225,11 +250,16 @@ def _tell(prepared: Prepared, *, quiet: bool) -> None:
         say(prepared.remark, quiet=quiet)
 
 
-def restore_batch(places: Places, out: Path, work: Work) -> None:
+def restore_batch(places: Places, out: Path, make_work: Callable[[], Work]) -> None:
     """Restore all named files into a folder; exits with 1 if one failed, with 130 after Ctrl+C."""
     report = places.report or out / REPORT
     _check_names(out, report)
-    files = plan_batch(places.paths, out, places.numbers, places.about_missing)
+    files = [
+        replace(file, compression=places.compression)
+        for file in plan_batch(places.paths, out, places.reading)
+        if file.source.resolve() not in places.helpers
+    ]
+    work = make_work()
     outcomes: Outcomes = []
     try:
         _run(files, BatchRecord(out, work.task), work, places, outcomes)
@@ -268,6 +298,8 @@ def _run(
             bars.show(status)
             if status.outcome is not None:
                 outcomes.append((status.file, status.outcome))
+                if places.as_json:
+                    tell_as_json(status.file, status.outcome)
 
 
 def _tell_how_to_go_on(done: int, files: int, places: Places) -> None:
@@ -282,24 +314,12 @@ def _summarize(outcomes: Outcomes, report: Path, places: Places) -> None:
     """Print the failures, and one line on all files."""
     failed = [(file, outcome) for file, outcome in outcomes if outcome.status == "failed"]
     for file, outcome in failed:
-        named = str(file.source) in outcome.reason
-        told = outcome.reason if named else f"{file.source}: {outcome.reason}"
-        console.print(f"[bold red]failed:[/] {escape(told)}", soft_wrap=True, highlight=False)
+        print_failure("failed", file, outcome.reason)
     if places.existing == "refuse" and any(file.result.exists() for file, _ in failed):
         say(
             "of results that exist, --skip leaves all as they are, --resume makes those again that "
             "do not fit any more, --force all",
             quiet=places.quiet,
         )
-    counts = Counter(outcome.status for _, outcome in outcomes)
-    summary = ", ".join(
-        f"{counts[status]} {status}" for status in ("restored", "skipped", "failed")
-    )
-    say(f"{summary}{_names(failed)}; report: {report}", quiet=places.quiet)
-
-
-def _names(failed: Outcomes) -> str:
-    if not failed:
-        return ""
-    more = ", …" if len(failed) > _MOST_NAMED else ""
-    return ": " + ", ".join(file.name for file, _ in failed[:_MOST_NAMED]) + more
+    if not places.as_json:
+        tell(summary(outcomes, report), quiet=places.quiet)

@@ -37,7 +37,7 @@ def fine_tune(
     targets: Annotated[
         list[Path] | None, typer.Option(help="Clean images: files or folders; repeatable.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Model file (.safetensors) to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model file (.safetensors) to write.")],
     task: Annotated[
         str, typer.Option(help="denoise, super_resolve, deblock or inpaint.")
     ] = "denoise",

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -13,11 +14,13 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from napari_rednet.batch import failure_words
 from napari_rednet.cli.files import Places, restore
 from napari_rednet.console import console, printed_warnings
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import RednetError
 from napari_rednet.io import read_mask
+from napari_rednet.io.tiff.storage import COMPRESSIONS
 from napari_rednet.options import OPTIONS
 from napari_rednet.tasks import Verb
 
@@ -43,14 +46,16 @@ Paths = Annotated[
     list[Path],
     typer.Argument(
         metavar="IN... [OUT]",
-        help="The image to read and the file to write (.tif, .tiff, .zarr). With --out: any number "
-        'of images, folders, and patterns in quotes such as "folder/**/*.tif".',
+        help="The image to read and the file to write (.tif, .png, .jpg, .zarr). With --out: "
+        'any number of images, folders, and patterns in quotes such as "folder/**/*.tif".',
         show_default=False,
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
+        "--out",
+        "-o",
         metavar="FOLDER",
         help="Where the results go, in the same folders and under the same names as the images.",
         rich_help_panel=_SEVERAL,
@@ -109,7 +114,42 @@ MissingPlanes = Annotated[
         "that was aborted, or if other files of the image are missing: fail, or leave them out.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LETTERS",
+        help="A letter for each axis in the order of the file, such as TZYX, where it tells none "
+        "or wrong ones: T, C (channels), Z, Y, X, S (colours), Q (other planes).",
+        show_default=False,
+    ),
+]
+ChannelAxis = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of the axis that the channels lie along, from 0 on, or from -1 backwards; "
+        "each has a noise of its own.",
+        show_default=False,
+    ),
+]
+Compression = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(COMPRESSIONS),
+        help="Of the result, which loses nothing by it; that of the image if not given, deflate "
+        "where that would lose. Zarrs have none, deflate or zstd.",
+        show_default=False,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print a line of JSON for each file to standard output: its result, what became of it "
+        "and why, noise, seconds.",
+    ),
+]
 
 
 def command_for(verb: Verb) -> Callable[..., None]:
@@ -119,7 +159,11 @@ def command_for(verb: Verb) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         with reported_errors():
-            places = Places(**{name: given[name] for name in FILE_OPTIONS})
+            helpers = [given[name] for name in ("mask", "psf") if given.get(name) is not None]
+            places = Places(
+                **{name: given[name] for name in FILE_OPTIONS},
+                helpers=frozenset(path.resolve() for path in helpers),
+            )
             with printed_warnings(quiet=places.quiet):
                 told = [name for name in verb.options if _PARTS.get(name, (name,))]
                 _restore(verb, {name: _argument(name, given) for name in told}, places)
@@ -156,7 +200,7 @@ def _argument(name: str, given: Mapping[str, Any]) -> Any:
 def _restore(verb: Verb, arguments: Mapping[str, Any], places: Places) -> None:
     from napari_rednet.batch.restoring import make_work
 
-    restore(places, make_work(verb.name, arguments))
+    restore(places, partial(make_work, verb.name, arguments))
 
 
 def noise_model(
@@ -244,8 +288,12 @@ FILE_OPTIONS: Mapping[str, FileOption] = MappingProxyType(
         "paths": FileOption(Paths),
         "force": FileOption(Force, default=False),
         "quiet": FileOption(Quiet, default=False),
+        "as_json": FileOption(AsJson, default=False),
         "series": FileOption(Series, default="0"),
         "missing": FileOption(MissingPlanes, default="error"),
+        "compression": FileOption(Compression),
+        "axes": FileOption(Axes),
+        "channel_axis": FileOption(ChannelAxis),
         "out": FileOption(Out),
         "skip": FileOption(Skip, default=False),
         "resume": FileOption(Resume, default=False),
@@ -261,6 +309,6 @@ def reported_errors() -> Iterator[None]:
     """Turn expected errors into one line and exit code 1."""
     try:
         yield
-    except (RednetError, ValueError, TypeError) as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+    except (RednetError, ValueError, TypeError, OSError, MemoryError) as error:
+        console.print(f"[bold red]error:[/] {escape(failure_words(error))}", soft_wrap=True)
         raise typer.Exit(1) from error

@@ -1,4 +1,4 @@
-"""A channel: its intensity range, dark level and noise model, and what networks are told of it."""
+"""Properties of a channel: its intensity range, dark level and noise model."""
 
 from __future__ import annotations
 
@@ -10,30 +10,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from scipy import ndimage
-from torch import Tensor
 
 PERCENTILES = (0.5, 99.8)
 """Percentiles of an image that become 0 and 1."""
 _BRIGHTEST = 4.0
 _BLOCK = 4
+MOST_NOISE = 0.5
+"""Strongest noise that networks are told, as a share of the range of a channel, or of the values
+around a pixel. They were trained with half of that, but extrapolate to it."""
 LEAST_CORRELATION = 0.1
 """Weaker correlations of neighbours cannot be told from white noise and count as 0."""
 _LEAST_GRAIN = 1e-3
 _MOST_CORRELATION = 0.999
 Signal = TypeVar("Signal", float, npt.NDArray[np.floating])
-SIGMA = 2.0
-RADIUS = 6
-"""Rows and columns around a pixel that its map value depends on."""
-MOST_CHANGE = 6.0
-"""Largest change of a pixel, in standard deviations of its noise."""
-MOST_NOISE = 0.5
-"""Strongest noise that networks are told, as a share of the range of a channel, or of the values
-around a pixel. They were trained with half of that, but extrapolate to it."""
-OWN_ERROR = 0.003
-"""Error of the network itself, as a fraction of the values around a pixel."""
 
 
 @dataclass(frozen=True)
@@ -244,79 +234,3 @@ def _correlation(grain: float) -> float:
     """Correlation of neighbours in Gaussian-filtered noise; 0 if below `LEAST_CORRELATION`."""
     found = math.exp(-((0.5 / grain) ** 2)) if grain > _LEAST_GRAIN else 0.0
     return found if found >= LEAST_CORRELATION else 0.0
-
-
-def poisson_gaussian_std(
-    signal: Tensor, gain: Tensor | float, read_noise: Tensor | float
-) -> Tensor:
-    """Standard deviation of photon and read noise at a signal whose black level is 0."""
-    return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
-
-
-def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) -> Tensor:
-    """Channels (N, 3, Y, X) that tell a network the noise.
-
-    `std` is (N, 1, Y, X). `along_y` and `along_x` are the correlations, 0 to 1, of the noise of
-    neighbours in a column and in a row. They are told times `std`, so that all inputs scale with
-    the image.
-    """
-    return torch.cat([std, std * along_y, std * along_x], 1)
-
-
-def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
-    """A network's residual, limited to what the noise can explain.
-
-    Where the noise is as weak as the network's own error, only a part of the residual is added,
-    weighted like a Wiener filter for two errors of known variances, so that images with hardly any
-    noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
-
-    `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`. Two more
-    channels, from `doubtful_noise`, are a share of the residual, and what is added besides.
-    """
-    std = inputs[:, 1:2]
-    own = OWN_ERROR * inputs[:, 4:5]
-    share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
-    limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
-    if inputs.shape[1] > 5:
-        limited = inputs[:, 5:6] * limited + inputs[:, 6:7]
-    return torch.where(torch.isfinite(residual), limited, residual)
-
-
-def doubtful_noise(
-    x: Tensor, std: Tensor, largest: Tensor, most: float, flat: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Noise that an image cannot hold: the part of it to tell, and what `limited_residual` takes.
-
-    Beyond `most`, or half of the `largest` values around a pixel if these are brighter, nothing is
-    left to see, and no network has learned what to do: the result goes from that of the strongest
-    noise that is told to the level `flat`. All in network units; `std` is (N, 1, Y, X).
-    """
-    limit = torch.clamp(MOST_NOISE * largest, min=most)
-    told = torch.minimum(std, limit)
-    share = (told / std.clamp(min=torch.finfo(std.dtype).tiny)).square()
-    share = torch.where(std > limit, share, 1.0)
-    return told, torch.cat([share, (1 - share) * (flat - x)], 1)
-
-
-def amplitude(rows: Tensor) -> Tensor:
-    """Largest absolute value around each pixel of a band that comes with `RADIUS` more rows."""
-    side = 2 * RADIUS + 1
-    return F.max_pool2d(rows.abs(), side, 1, (0, RADIUS))
-
-
-def smooth_signal(image: Tensor) -> Tensor:
-    """Gaussian blur (N, 1, Y, X), the signal estimate of the noise map; borders are replicated."""
-    return _blur(F.pad(image, (RADIUS,) * 4, mode="replicate"))
-
-
-def smooth_band(rows: Tensor) -> Tensor:
-    """`smooth_signal` of a band that comes with `RADIUS` more rows above and below."""
-    return _blur(F.pad(rows, (RADIUS, RADIUS, 0, 0), mode="replicate"))
-
-
-def _blur(padded: Tensor) -> Tensor:
-    offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=padded.dtype, device=padded.device)
-    kernel = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
-    kernel = kernel / kernel.sum()
-    columns = F.conv2d(padded, kernel.view(1, 1, -1, 1))
-    return F.conv2d(columns, kernel.view(1, 1, 1, -1))

@@ -30,6 +30,12 @@ class PlaneKey:
         parts = iter((rows, columns))
         return tuple(next(parts) if isinstance(i, slice) else i for i in self.index)
 
+    def beside(self, axis: int, offset: int, length: int) -> PlaneKey:
+        """The plane `offset` further along an axis of a `length`; beyond its ends, the last one."""
+        index = list(self.index)
+        index[axis] = min(max(index[axis] + offset, 0), length - 1)  # type: ignore[operator]
+        return PlaneKey(tuple(index), self.channel)
+
 
 @dataclass(frozen=True)
 class PlaneLayout:

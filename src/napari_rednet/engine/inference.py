@@ -1,12 +1,23 @@
-"""Restore a plane on a device: read, run the network, write, one band of rows at a time."""
+"""Restore a plane on a device: read, run the network, write, one band of rows at a time.
+
+Non-finite pixels are filled for the network and put back afterwards. Reading the next band and
+writing the last one overlap with computing: they run in other threads, and file access,
+decompression and NumPy release Python's lock::
+
+    reading      │ band 1 │ band 2 │ band 3 │
+    computing             │ band 1 │ band 2 │ band 3 │
+    writing                        │ band 1 │ band 2 │ band 3 │
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,41 +25,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.channel import (
+from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.images import changed, from_network, to_network
+from napari_rednet.engine.network import (
     RADIUS,
-    NoiseModel,
+    RedNet,
     amplitude,
     doubtful_noise,
+    fast_dtype,
+    free_memory,
     limited_residual,
     poisson_gaussian_std,
     smooth_band,
-    told_noise,
+    stack_inputs,
+    used_memory,
 )
-from napari_rednet.engine.network import RedNet, fast_dtype, free_memory, used_memory
 from napari_rednet.engine.planes import (
-    Band,
     ChannelSettings,
-    Fetching,
-    NotFiniteError,
-    PendingRows,
     Plane,
-    RestoredRows,
     Strip,
     Tiling,
     choose_tiling,
     cut_into_strips,
-    fill_band,
-    one_ahead,
-    one_behind,
     part_of,
-    put_rows,
-    read_bands,
     strip_around,
-    to_device,
     whole,
 )
 from napari_rednet.engine.streaming import NetworkRunner, RowStream, add_residual, stream_bytes
 from napari_rednet.errors import DeviceMemoryError, ModelError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Orthogonal rows. The mean has the colours' range, the differences have the colours' noise.
 _MEAN = (1 / 3, 1 / 3, 1 / 3)
@@ -206,7 +213,8 @@ class Restorer:
         dtype: torch.dtype,
     ) -> Iterator[RestoredRows]:
         cuts = plane.cuts.within(plane.shape, whole(plane.shape[0]), strip)
-        join = limited_residual if plane.is_told_noise else add_residual
+        planes = self.network.config.planes
+        join = partial(limited_residual, planes=planes) if plane.is_told_noise else add_residual
         streams = [
             RowStream(network, strip.width, cuts, join) for network in self.runner.networks(dtype)
         ]
@@ -225,42 +233,64 @@ class Restorer:
             yield RestoredRows(rows, Fetching(result))
 
     def _inputs(self, band: Band, plane: Plane) -> Tensor:
-        """Network inputs of a band: image, told noise, mask, as far as the network takes them.
+        """Network inputs of a band: images, told noise, mask, as far as the network takes them.
 
         Told noise is followed by what only `limited_residual` uses: the amplitude, and more if the
         noise is doubtful.
         """
-        pads = (0, 0, *band.lacking)
-        x = F.pad(self._on_device(band.normalized), pads, mode="replicate")
-        signal = None
-        if band.finite is not None:
-            known = F.pad(self._on_device(band.finite), pads, mode="replicate")
-            x, signal = fill_band(x, known)
-        settings, parts = plane.settings, [x[:, :, RADIUS:-RADIUS]]
-        if plane.colors:
-            maps = [
-                _noise_map(
-                    x[i : i + 1], None if signal is None else signal[i : i + 1], noise, settings
-                )
-                for i, noise in enumerate(plane.colors)
-            ]
-            along = np.mean([noise.correlation for noise in plane.colors], axis=0)
-            largest = amplitude(x).amax(0, keepdim=True).expand_as(parts[0])
-            image, std = to_opponent(parts[0]), opponent_std(torch.cat(maps))
-            std, more = _believed(std, image, largest, settings)
-            parts = [image, told_noise(std, *along), largest, *more]
-        elif settings.noise is not None:
+        settings, own = plane.settings, (band.normalized, band.finite)
+        x, signal = self._filled(own, band.lacking)
+        parts = [_inner(x)]
+        if plane.is_told_noise:
+            before = len(band.neighbours) // 2
+            filled = [self._filled(one, band.lacking) for one in band.neighbours]
+            filled.insert(before, (x, signal))
+            noises = plane.colors or (settings.noise,)
+            along = np.mean([noise.correlation for noise in noises if noise], axis=0)
+            images = torch.cat([_inner(image) for image, _ in filled], 1)
+            stds = torch.cat([_noise_maps(*one, noises, settings) for one in filled], 1)
             largest = amplitude(x)
-            std = _noise_map(x, signal, settings.noise, settings)
-            std, more = _believed(std, parts[0], largest, settings)
-            parts += [told_noise(std, *settings.noise.correlation), largest, *more]
+            if plane.colors:
+                images, stds = to_opponent(images), opponent_std(stds)
+                largest = largest.amax(0, keepdim=True).expand_as(largest)
+            here = slice(before, before + 1)
+            stds[:, here], more = _believed(stds[:, here], images[:, here], largest, settings)
+            parts = [stack_inputs(images, stds, *along), largest, *more]
         if band.mask is not None:
             parts.append(self._on_device(band.mask))
         return torch.cat(parts, 1)
 
+    def _filled(self, part: Normalized, lacking: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        """Rows with those around them, non-finite pixels filled; the signal if there were any."""
+        values, finite = part
+        pads = (0, 0, *lacking)
+        x = F.pad(self._on_device(values), pads, mode="replicate")
+        if finite is None:
+            return x, None
+        return fill_band(x, F.pad(self._on_device(finite), pads, mode="replicate"))
+
     def _on_device(self, values: npt.NDArray[Any]) -> Tensor:
         tensor = to_device(np.asarray(values, np.float32), self.device)
         return tensor.view(-1, 1, *tensor.shape[-2:])
+
+
+def _inner(rows: Tensor) -> Tensor:
+    return rows[:, :, RADIUS:-RADIUS]
+
+
+def _noise_maps(
+    x: Tensor,
+    signal: Tensor | None,
+    noises: Sequence[NoiseModel | None],
+    settings: ChannelSettings,
+) -> Tensor:
+    """The noise map of a band (N, 1, Y, X) by the noise model of each of its images."""
+    maps = [
+        _noise_map(x[i : i + 1], None if signal is None else signal[i : i + 1], noise, settings)
+        for i, noise in enumerate(noises)
+        if noise is not None
+    ]
+    return torch.cat(maps)
 
 
 def _noise_map(
@@ -268,8 +298,7 @@ def _noise_map(
 ) -> Tensor:
     noise, strength = model.normalized(settings.scale.low, settings.scale.span), settings.strength
     if noise.gain == 0:
-        std = min(strength * noise.read_noise, _MOST_STD)
-        return torch.full_like(x[:, :, RADIUS:-RADIUS], std)
+        return torch.full_like(_inner(x), min(strength * noise.read_noise, _MOST_STD))
     light = (smooth_band(x) if signal is None else signal) - noise.offset
     local = poisson_gaussian_std(light, noise.gain, noise.read_noise)
     return torch.clamp(strength * local, max=_MOST_STD)
@@ -327,3 +356,195 @@ def _matrix(like: Tensor) -> Tensor:
 def _middle(like: Tensor) -> Tensor:
     shape = (3, *[1] * (like.ndim - 1))
     return torch.tensor(_MIDDLE, dtype=like.dtype, device=like.device).view(shape)
+
+
+def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Copy an array to the device; for a GPU, asynchronously from pinned memory."""
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+class Fetching:
+    """An asynchronous copy of a tensor to the CPU; it starts at once, and `take` waits for it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._done: torch.cuda.Event | None = None
+        self._tensor = tensor
+        if tensor.device.type == "cuda":
+            self._tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._tensor.copy_(tensor, non_blocking=True)
+            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._done.record(torch.cuda.current_stream(tensor.device))
+
+    def take(self) -> npt.NDArray[Any]:
+        """The values."""
+        if self._done is not None:
+            self._done.synchronize()
+        return np.asarray(self._tensor.cpu())
+
+
+class NotFiniteError(Exception):
+    """A result overflowed."""
+
+
+Normalized = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]
+"""Values in network units, and which are finite; None if all are."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of rows as read, with the rows around them that the noise map depends on.
+
+    `rows` are those to restore, `seen` up to `RADIUS` more above and below. `values` (image units),
+    `normalized` (network units) and `finite` (None if all pixels are) cover `seen`, with a leading
+    axis of 3 for colours. `neighbours` are the other planes, normalised. `mask`, True where pixels
+    are missing, covers `rows`.
+    """
+
+    rows: slice
+    seen: slice
+    values: npt.NDArray[Any]
+    normalized: npt.NDArray[np.float32]
+    finite: npt.NDArray[np.bool_] | None
+    mask: npt.NDArray[np.bool_] | None
+    neighbours: tuple[Normalized, ...] = ()
+
+    @property
+    def lacking(self) -> tuple[int, int]:
+        """How many of the `RADIUS` rows above and below lie outside of the plane."""
+        return RADIUS - (self.rows.start - self.seen.start), RADIUS - (
+            self.seen.stop - self.rows.stop
+        )
+
+    def originals(self) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]:
+        """Finite mask (None if all are) and values of `rows`, without the rows around them."""
+        first = self.rows.start - self.seen.start
+        inner = slice(first, first + self.rows.stop - self.rows.start)
+        finite = None if self.finite is None else self.finite[..., inner, :]
+        return finite, self.values[..., inner, :]
+
+
+def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
+    """Read a strip in bands of `height` rows."""
+    for start in range(0, plane.shape[0], height):
+        rows = slice(start, min(plane.shape[0], start + height))
+        seen = slice(max(0, rows.start - RADIUS), min(plane.shape[0], rows.stop + RADIUS))
+        values = np.asarray(plane.read(seen, strip.read))
+        normalized, finite = to_network(values, plane.settings.scale)
+        mask = None if plane.mask is None else plane.mask(rows, strip.read)
+        neighbours = tuple(
+            to_network(np.asarray(read(seen, strip.read)), plane.settings.scale)
+            for read in plane.neighbours
+        )
+        yield Band(rows, seen, values, normalized, finite, mask, neighbours)
+
+
+@dataclass(frozen=True)
+class RestoredRows:
+    """Final rows in network units, on their way from the device.
+
+    If the network is told the noise, `values` are what is added to the image.
+    """
+
+    rows: slice
+    values: Fetching
+
+
+def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: RestoredRows) -> int:
+    """Write rows in image units; return how many pixels of the strip are done.
+
+    Raises `NotFiniteError` if the network's result is not finite.
+    """
+    found = restored.values.take()
+    if not np.isfinite(found).all():
+        raise NotFiniteError
+    if found.size:
+        finite, original = pending.take(found.shape[-2])
+        scale = plane.settings.scale
+        if plane.is_told_noise:
+            values = changed(original, found, scale, plane.dtype)
+        else:
+            values = from_network(found, scale, plane.dtype)
+        kept = ~finite | _constant_pixels(plane.settings, original)
+        values[kept] = original[kept]
+        plane.write(restored.rows, strip.keep, values[..., strip.inner])
+    return int(restored.rows.stop) * strip.kept
+
+
+def _constant_pixels(
+    settings: ChannelSettings, values: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_] | np.bool_:
+    """True where a channel that is constant, or a colour, has its constant value."""
+    if not any(settings.is_constant):
+        return np.False_
+    flags = np.array(settings.is_constant)
+    is_there = flags[:, None, None] if values.ndim == 3 else flags[:1]
+    return np.asarray((values == 0) & is_there, bool)
+
+
+class PendingRows:
+    """Queue of rows as read; one thread may put rows while another one takes them."""
+
+    def __init__(self) -> None:
+        self._bands: deque[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]] = deque()
+
+    def put(self, finite: npt.NDArray[np.bool_] | None, original: npt.NDArray[Any]) -> None:
+        """Add a band and its finite mask, None if all pixels are finite."""
+        self._bands.append((finite, original.copy()))
+
+    def take(self, count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
+        """Finite mask and values of the next `count` rows."""
+        taken = []
+        while count > 0:
+            finite, original = self._bands.popleft()
+            known = np.ones(original.shape, bool) if finite is None else finite
+            taken.append((known[..., :count, :], original[..., :count, :]))
+            if count < original.shape[-2]:
+                self._bands.appendleft((known[..., count:, :], original[..., count:, :]))
+            count -= taken[-1][1].shape[-2]
+        known, rows = zip(*taken, strict=True)
+        return np.concatenate(known, -2), np.concatenate(rows, -2)
+
+
+def fill_band(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill unknown pixels with the smoothed signal around them; return filled band and signal.
+
+    Where nothing is known nearby, both are 0, the lower end of the range.
+    """
+    weight = smooth_band(known)
+    signal = smooth_band(x * known) / weight.clamp(min=1e-6)
+    filled = x.clone()
+    inner = slice(RADIUS, -RADIUS)
+    filled[:, :, inner] = torch.where(known[:, :, inner] > 0, x[:, :, inner], signal)
+    return filled, signal
+
+
+def fill_image(x: Tensor, known: Tensor) -> Tensor:
+    """`fill_band` for a whole image."""
+    pads = (0, 0, RADIUS, RADIUS)
+    padded = (F.pad(part, pads, mode="replicate") for part in (x, known))
+    return fill_band(*padded)[0][:, :, RADIUS:-RADIUS]
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, each made in another thread while the one before it is in use."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]  # it is not the end
+
+
+def one_behind(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
+    """``map(work, items)``, with `work` done in another thread while the next item is made."""
+    with ThreadPoolExecutor(1) as pool:
+        working: list[Future[Result]] = []
+        for item in items:
+            # Nothing is begun after work that failed.
+            done = [future.result() for future in working]
+            working = [pool.submit(work, item)]
+            yield from done
+        yield from (future.result() for future in working)

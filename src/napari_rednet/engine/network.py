@@ -1,4 +1,4 @@
-"""The RED-Net of Mao, Shen and Yang: configuration and layers; the devices that compute it."""
+"""The RED-Net of Mao, Shen and Yang: its layers, the noise it is told, devices that compute it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from napari_rednet.engine.channel import MOST_NOISE
+
+SIGMA = 2.0
+RADIUS = 6
+"""Rows and columns around a pixel that its value in the noise map depends on."""
+MOST_CHANGE = 6.0
+"""Largest change of a pixel, in standard deviations of its noise."""
+OWN_ERROR = 0.003
+"""Error of the network itself, as a fraction of the values around a pixel."""
 
 _ACCEPTED = "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
 
@@ -28,11 +38,18 @@ class NetworkConfig:
     stride : {1, 2}
         2 halves the resolution in the first convolution and restores it in the last deconvolution,
         which costs a quarter of the operations.
+    planes : int
+        Odd number of planes of a stack that it sees, of which it restores the middle one: see
+        `stack_inputs`.
     skips : bool
         Connect mirrored layers.
     bias : bool
         Without, the network scales with its input: ``net(a * x) = a * net(x)`` for a > 0, to
         rounding.
+    rectify_sum : bool
+        Where layers are connected, ``ReLU(deconvolution + skip)``, as the text of [1]_ has it, and
+        not ``ReLU(deconvolution) + skip``, as in the code of its authors. A deconvolution can then
+        also subtract, and learns even where it makes negative values only.
 
     References
     ----------
@@ -46,14 +63,18 @@ class NetworkConfig:
     in_channels: int = 1
     out_channels: int = 1
     stride: int = 1
+    planes: int = 1
     skips: bool = True
     bias: bool = False
+    rectify_sum: bool = False
 
     def __post_init__(self) -> None:
         if self.layers < 4 or self.layers % 2:
             raise ValueError(f"layers must be an even number of at least 4, got {self.layers}")
         if self.stride not in (1, 2):
             raise ValueError(f"stride must be 1 or 2, got {self.stride}")
+        if self.planes < 1 or self.planes % 2 == 0:
+            raise ValueError(f"planes must be an odd number, got {self.planes}")
         if min(self.features, self.out_channels) < 1 or self.in_channels < self.out_channels:
             raise ValueError(
                 "features and channels must be positive and in_channels at least out_channels, got "
@@ -159,10 +180,13 @@ class RedNet(nn.Module):
             outputs.append(x)
         last = len(self.deconv) - 1
         for i, layer in enumerate(self.deconv[:last]):
-            x = F.relu(deconvolve(x, layer))
-            if i in self.skip_into:
-                # The paper's second ReLU, after the sum, is not needed: both terms are >= 0.
-                x = x + outputs[self.skip_into[i]]
+            x = deconvolve(x, layer)
+            if i not in self.skip_into:
+                x = F.relu(x)
+            elif self.config.rectify_sum:
+                x = F.relu(x + outputs[self.skip_into[i]])
+            else:
+                x = F.relu(x) + outputs[self.skip_into[i]]
         return deconvolve(x, self.deconv[last])
 
     def layers(self) -> Iterator[nn.Conv2d | nn.ConvTranspose2d]:
@@ -331,3 +355,94 @@ def _has_native_bfloat16() -> bool:
     # Emulated bfloat16 is slower than float32, so only the instruction sets count.
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+
+
+def poisson_gaussian_std(
+    signal: Tensor, gain: Tensor | float, read_noise: Tensor | float
+) -> Tensor:
+    """Standard deviation of photon and read noise at a signal whose black level is 0."""
+    return torch.sqrt(gain * signal.clamp(min=0) + torch.as_tensor(read_noise) ** 2)
+
+
+def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) -> Tensor:
+    """Channels (N, 3, Y, X) that tell a network the noise.
+
+    `std` is (N, 1, Y, X). `along_y` and `along_x` are the correlations, 0 to 1, of the noise of
+    neighbours in a column and in a row. They are told times `std`, so that all inputs scale with
+    the image.
+    """
+    return torch.cat([std, std * along_y, std * along_x], 1)
+
+
+def stack_inputs(
+    noisy: Tensor, std: Tensor, along_y: Tensor | float, along_x: Tensor | float
+) -> Tensor:
+    """Inputs (N, 2 P + 2, Y, X) of a denoiser for planes and their noise, (N, P, Y, X) each.
+
+    The middle plane, which is restored, comes first, then its neighbours, then the `told_noise` of
+    the middle plane, then the standard deviations of the neighbours.
+    """
+    middle = noisy.shape[1] // 2
+    order = [middle, *range(middle), *range(middle + 1, noisy.shape[1])]
+    noisy, std = noisy[:, order], std[:, order]
+    return torch.cat([noisy, told_noise(std[:, :1], along_y, along_x), std[:, 1:]], 1)
+
+
+def limited_residual(inputs: Tensor, residual: Tensor, planes: int = 1) -> Tensor:
+    """A network's residual, limited to what the noise can explain.
+
+    Where the noise is as weak as the network's own error, only a part of the residual is added,
+    weighted like a Wiener filter for two errors of known variances, so that images with hardly any
+    noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
+
+    `inputs`, (N, 2 P + 3, Y, X), are `stack_inputs` of P planes and the image's `amplitude`. Two
+    more channels, from `doubtful_noise`, are a share of the residual, and what is added besides.
+    """
+    std = inputs[:, planes : planes + 1]
+    largest, *more = torch.split(inputs[:, 2 * planes + 2 :], 1, 1)
+    own = OWN_ERROR * largest
+    share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
+    limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
+    if more:
+        limited = more[0] * limited + more[1]
+    return torch.where(torch.isfinite(residual), limited, residual)
+
+
+def doubtful_noise(
+    x: Tensor, std: Tensor, largest: Tensor, most: float, flat: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Noise that an image cannot hold: the part of it to tell, and what `limited_residual` takes.
+
+    Beyond `most`, or half of the `largest` values around a pixel if these are brighter, nothing is
+    left to see, and no network has learned what to do: the result goes from that of the strongest
+    noise that is told to the level `flat`. All in network units; `std` is (N, 1, Y, X).
+    """
+    limit = torch.clamp(MOST_NOISE * largest, min=most)
+    told = torch.minimum(std, limit)
+    share = (told / std.clamp(min=torch.finfo(std.dtype).tiny)).square()
+    share = torch.where(std > limit, share, 1.0)
+    return told, torch.cat([share, (1 - share) * (flat - x)], 1)
+
+
+def amplitude(rows: Tensor) -> Tensor:
+    """Largest absolute value around each pixel of a band that comes with `RADIUS` more rows."""
+    side = 2 * RADIUS + 1
+    return F.max_pool2d(rows.abs(), side, 1, (0, RADIUS))
+
+
+def smooth_signal(image: Tensor) -> Tensor:
+    """Gaussian blur (N, 1, Y, X), the signal estimate of the noise map; borders are replicated."""
+    return _blur(F.pad(image, (RADIUS,) * 4, mode="replicate"))
+
+
+def smooth_band(rows: Tensor) -> Tensor:
+    """`smooth_signal` of a band that comes with `RADIUS` more rows above and below."""
+    return _blur(F.pad(rows, (RADIUS, RADIUS, 0, 0), mode="replicate"))
+
+
+def _blur(padded: Tensor) -> Tensor:
+    offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=padded.dtype, device=padded.device)
+    kernel = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
+    kernel = kernel / kernel.sum()
+    columns = F.conv2d(padded, kernel.view(1, 1, -1, 1))
+    return F.conv2d(columns, kernel.view(1, 1, 1, -1))

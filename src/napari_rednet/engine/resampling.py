@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_rednet.engine.images import working_dtype
-from napari_rednet.engine.planes import ReadWindow, fill_image
+from napari_rednet.engine.inference import fill_image
+from napari_rednet.engine.planes import ReadWindow
 from napari_rednet.engine.rng import uniform
 
 _A = -0.5

@@ -42,11 +42,12 @@ _BAND = 64
 
 @dataclass(frozen=True)
 class Layer:
-    """Weights of one layer, in the precision and on the device that it runs in."""
+    """Weights of one layer, in the precision and on the device that it runs in; its own ReLU."""
 
     weight: Tensor
     bias: Tensor
     stride: int
+    is_rectified: bool
 
     @property
     def kernel(self) -> int:
@@ -81,30 +82,33 @@ class StreamableNetwork:
         self.config = network.config
         self.device = device
         self.dtype = dtype
-        self.layers = [self._prepare(layer) for layer in network.layers()]
-        half = self.config.half
+        half, last = self.config.half, self.config.layers - 1
         self.source_of = {half + i - 1: conv - 1 for conv, i in self.config.skip_pairs}
+        sums = self.source_of if self.config.rectify_sum else ()
+        self.layers = [
+            self._prepare(layer, is_rectified=i != last and i not in sums)
+            for i, layer in enumerate(network.layers())
+        ]
         self.skip_sources = frozenset(self.source_of.values())
         self._can_fuse = _can_fuse(device, dtype)
 
     def convolve(self, x: Tensor, layer: Layer) -> Tensor:
-        """Convolve rows that include their padding; ReLU for all layers but the last."""
+        """Convolve rows that include their padding, and rectify the result."""
         if layer.stride > 1 and layer.made_of(x.shape[3]) == 1:
             # For a single output column, oneDNN (PyTorch 2.13, bfloat16 on AMX) reads memory
             # outside of the image.
             return self.convolve(F.pad(x, (0, layer.stride)), layer)[..., :1]
-        is_hidden = layer is not self.layers[-1]
         stride, padding = [layer.stride] * 2, [0, 0]
         if self._can_fuse:
-            after = "relu" if is_hidden else "none"
+            after = "relu" if layer.is_rectified else "none"
             fused: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
                 x, layer.weight, layer.bias, padding, stride, [1, 1], 1, after, [None], None
             )
             return fused
         y = F.conv2d(x, layer.weight, layer.bias, stride, padding)
-        return F.relu_(y) if is_hidden else y
+        return F.relu_(y) if layer.is_rectified else y
 
-    def _prepare(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> Layer:
+    def _prepare(self, layer: nn.Conv2d | nn.ConvTranspose2d, *, is_rectified: bool) -> Layer:
         weight = layer.weight.detach()
         bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
         if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
@@ -119,6 +123,7 @@ class StreamableNetwork:
             weight.to(self.device, self.dtype, memory_format=_LAYOUT),
             bias.to(self.device, self.dtype),
             stride,
+            is_rectified,
         )
 
 
@@ -144,7 +149,8 @@ class RowStream:
         self._extra_column = width % network.config.stride
         self._carries: list[Tensor | None] = [None] * len(network.layers)
         self._skips = {
-            source: _RowQueue(cuts, target - source) for target, source in network.source_of.items()
+            source: _RowQueue(cuts, target - source, rectify=network.config.rectify_sum)
+            for target, source in network.source_of.items()
         }
         self._inputs = _RowQueue()
         self._join = join or add_residual
@@ -251,8 +257,9 @@ def run_in_bands(network: StreamableNetwork, image: Tensor, band: int) -> Tensor
 class _RowQueue:
     """Rows of a skip connection, waiting for the layers in between, which crop cut sides."""
 
-    def __init__(self, cuts: Cuts = NOT_CUT, layers: int = 0) -> None:
+    def __init__(self, cuts: Cuts = NOT_CUT, layers: int = 0, *, rectify: bool = False) -> None:
         self._bands: deque[Tensor] = deque()
+        self._rectify = rectify
         self._left, self._right, self._unused, _ = cuts.margins(layers)
 
     def put(self, rows: Tensor) -> None:
@@ -273,13 +280,15 @@ class _RowQueue:
         return torch.cat(taken, 2) if len(taken) > 2 else taken[-1]
 
     def add_to(self, rows: Tensor, out: Tensor) -> None:
-        """Take as many rows as `rows` has, and write the sum to `out`, which may be `rows`."""
+        """Take as many rows as `rows` has; write the sum, rectified or not, to `out`."""
         start = 0
         while start < rows.shape[2]:
             band = self._bands.popleft()
             stop = min(start + band.shape[2], rows.shape[2])
             here, count = (..., slice(start, stop), slice(None)), stop - start
-            torch.add(rows[here], band[:, :, :count], out=out[here])
+            total = torch.add(rows[here], band[:, :, :count], out=out[here])
+            if self._rectify:
+                F.relu_(total)
             if count < band.shape[2]:
                 self._bands.appendleft(band[:, :, count:])
             start = stop

@@ -42,7 +42,8 @@ class Job:
     `settings_of` measures a channel in sample windows, in which masked pixels are NaN. `scale`
     enlarges the planes. `color` None restores each channel by itself. `devices` are used at the
     same time. Outliers exceed `outlier_share` of the range and are repaired, None leaves them.
-    `dtype` is that of the result, None for that of the array.
+    `dtype` is that of the result, None for that of the array. Each plane is restored with others
+    next to it along the axis `along`, so many that the network sees `planes`.
     """
 
     layout: PlaneLayout
@@ -53,6 +54,13 @@ class Job:
     devices: tuple[str, ...] = ()
     outlier_share: float | None = None
     dtype: np.dtype[Any] | None = None
+    along: int | None = None
+    planes: int = 1
+
+    @property
+    def offsets(self) -> list[int]:
+        """Distances along the axis of the planes that a plane is restored with, but for itself."""
+        return [i - self.planes // 2 for i in range(self.planes) if i != self.planes // 2]
 
     def result_dtype(self, array: Any) -> np.dtype[Any]:
         """Dtype of the result for an array."""
@@ -111,8 +119,12 @@ def plane_of(
     settings: Sequence[ChannelSettings],
     mask: Any = None,
     repairs: Repairs | None = None,
+    beside: Sequence[Any] | None = None,
 ) -> Plane:
-    """A plane of `source`, to be restored into the same place of `target`; counts its repairs."""
+    """A plane of `source`, to be restored into the same place of `target`; counts its repairs.
+
+    `beside` are arrays that hold its neighbours at its own place, if `source` does not have them.
+    """
     from napari_rednet.engine.planes import Plane
 
     shape = job.layout.enlarged(job.scale).plane_shape
@@ -128,17 +140,59 @@ def plane_of(
         for key, basis, one in zip(keys, bases, limits, strict=True)
     ]
     read, write = [list(part) for part in zip(*ends, strict=True)]
+    neighbours = [
+        [
+            _reader(job, array, key, basis, one)
+            for key, basis, one in zip(others, bases, limits, strict=True)
+        ]
+        for array, others in _neighbours(job, keys, source, beside)
+    ]
     is_stored = not (is_in_memory(source) and is_in_memory(target))
     if job.color:
         plane = (
             luminance_plane(shape, dtype, read, write, settings[0])
             if job.is_by_luminance
-            else opponent_plane(shape, dtype, read, write, settings)
+            else opponent_plane(shape, dtype, read, write, settings, neighbours)
         )
         return replace(plane, is_stored=is_stored)
     (key,) = keys
     read_mask = None if mask is None else _window_reader(mask, key)
-    return Plane(shape, dtype, read[0], write[0], settings[key.channel], read_mask, is_stored)
+    return Plane(
+        shape,
+        dtype,
+        read[0],
+        write[0],
+        settings[key.channel],
+        read_mask,
+        is_stored,
+        neighbours=tuple(parts[0] for parts in neighbours),
+    )
+
+
+def _neighbours(
+    job: Job, keys: PlaneKeys, source: Any, beside: Sequence[Any] | None
+) -> list[tuple[Any, PlaneKeys]]:
+    """The array and the keys of each neighbour of a plane."""
+    if job.along is None:
+        return []
+    if beside is not None:
+        return [(array, keys) for array in beside]
+    axis, length = job.along, job.layout.shape[job.along]
+    return [
+        (source, tuple(key.beside(axis, offset, length) for key in keys)) for offset in job.offsets
+    ]
+
+
+def _reader(
+    job: Job, source: Any, key: PlaneKey, basis: Basis | None, limits: OutlierLimits | None
+) -> ReadWindow:
+    """Reads a plane without its outliers, uncounted."""
+    read = _window_reader(source, key)
+    if basis is not None:
+        read = _reader_inside(read, basis)
+    if limits is None:
+        return read
+    return RepairedPlane(read, job.layout.plane_shape, limits, lambda _: None).read
 
 
 def is_in_memory(array: Any) -> bool:

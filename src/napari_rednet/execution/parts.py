@@ -156,7 +156,9 @@ def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | Non
     settings = _lazy_settings(shared, job, array, mask)
     if chunks is not None:
         (settings,) = dask.compute(settings)
-    sources = [array] if mask is None else [array, da.asarray(mask)]
+    sources = [array, *_shifted(job, array)]
+    if mask is not None:
+        sources.append(da.asarray(mask))
     y, x = job.layout.spatial_axes
     segments = [
         _restored_segment(job, shared, settings, sources, rows)
@@ -168,6 +170,17 @@ def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | Non
     if chunks is None:
         return restored
     return restored.rechunk({a: n for a, n in enumerate(chunks) if a not in (y, x)})
+
+
+def _shifted(job: Job, array: Any) -> list[Any]:
+    """The array with its planes moved, so that neighbours stand where a plane stands."""
+    import dask.array as da
+
+    if job.along is None:
+        return []
+    length = job.layout.shape[job.along]
+    places = (np.clip(np.arange(length) + offset, 0, length - 1) for offset in job.offsets)
+    return [da.take(array, place, job.along) for place in places]
 
 
 def _lazy_settings(shared: Any, job: Job, array: Any, mask: Any) -> Any:
@@ -218,14 +231,18 @@ def _restored_segment(
 
 def _restore_block(
     block: npt.NDArray[Any],
-    mask: npt.NDArray[np.bool_] | None = None,
-    *,
+    *others: npt.NDArray[Any],
     job: Job,
     settings: Sequence[ChannelSettings],
     rows: Strip,
     block_info: Any = None,
 ) -> npt.NDArray[Any]:
-    """Restore the planes of one block, which includes the margin of its segment."""
+    """Restore the planes of one block, which includes the margin of its segment.
+
+    `others` are its neighbours, and the mask if there is one.
+    """
+    beside, rest = others[: len(job.offsets)], others[len(job.offsets) :]
+    mask = rest[0] if rest else None
     position = block_info[0]["array-location"]
     axis = job.layout.channel
     part = replace(job, layout=PlaneLayout(block.shape, axis))
@@ -233,7 +250,8 @@ def _restore_block(
     target = np.empty(part.shape, job.result_dtype(block))
     restorer = job.make_restorer()
     for keys in plane_keys(part):
-        for _ in restorer.restore(plane_of(part, keys, block, target, settings[channel:], mask)):
+        plane = plane_of(part, keys, block, target, settings[channel:], mask, beside=beside)
+        for _ in restorer.restore(plane):
             pass
     first = job.scale * source_rows(job, rows).start
     kept = slice(rows.keep.start - first, rows.keep.stop - first)

@@ -122,10 +122,12 @@ class ChunkReader:
     def _load(self, chunk: ChunkIndex, place: Window) -> npt.NDArray[Any]:
         try:
             return np.asarray(self._array[place])
+        except MemoryError:
+            raise
         except Exception as error:  # codecs raise many kinds
-            index = ", ".join(map(str, chunk))
+            index, reason = ", ".join(map(str, chunk)), str(error) or type(error).__name__
             raise ReadError(
-                f"chunk ({index}) of {_name_of(self._array)} cannot be read: {error}; copy the "
+                f"chunk ({index}) of {_name_of(self._array)} cannot be read: {reason}; copy the "
                 "file again from where it came from"
             ) from error
 

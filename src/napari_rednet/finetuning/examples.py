@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_rednet.engine.channel import smooth_signal
+from napari_rednet.engine.network import smooth_signal
 from napari_rednet.engine.planes import ChannelSettings
 from napari_rednet.errors import TrainingError
 from napari_rednet.finetuning.stacks import Stack, Window, windows

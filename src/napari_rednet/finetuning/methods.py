@@ -23,7 +23,7 @@ Patches = Mapping[str, Tensor]
 Corruption = Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
 """Maps clean images to inputs, targets and, perhaps, loss weights."""
 TOLD = ("std", "std_y", "std_x")
-"""Rows with the told noise of a denoiser: see `engine.channel.told_noise`."""
+"""Rows with the told noise of a denoiser: see `engine.network.told_noise`."""
 _MAP_ERROR = 0.1
 _LEAST_NOISE = 0.02
 

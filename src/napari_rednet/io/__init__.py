@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io import tiff
+from napari_rednet.io import pictures, tiff
+from napari_rednet.io.axes import Missing
 from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
+FILE_SUFFIXES = (*tiff.SUFFIXES, *pictures.SUFFIXES)
 ZARR_SUFFIX = ".zarr"
-Missing = tiff.Missing
-"""What to do about planes that a file declares and does not hold."""
-NAMES = ".tif, .tiff or .zarr"
+NAMES = ".tif, .tiff, .png, .jpg or .zarr"
 """Suffixes of image files, for messages."""
 _OME_SUFFIXES = tuple(f".ome{suffix}" for suffix in TIFF_SUFFIXES)
 Plane = npt.NDArray[Any]
@@ -47,18 +47,18 @@ class OpenImage(Protocol):
 
 
 def has_image_name(path: Path, *, is_folder: bool) -> bool:
-    """True if a file is named like a TIFF file, or a folder like a Zarr."""
-    suffixes = (ZARR_SUFFIX,) if is_folder else TIFF_SUFFIXES
+    """True if a file is named like an image, or a folder like a Zarr."""
+    suffixes = (ZARR_SUFFIX,) if is_folder else FILE_SUFFIXES
     return path.suffix.lower() in suffixes
 
 
 def names_image(path: Path) -> bool:
     """True if a path has the suffix of an image, whether or not it exists."""
-    return path.suffix.lower() in (*TIFF_SUFFIXES, ZARR_SUFFIX)
+    return path.suffix.lower() in (*FILE_SUFFIXES, ZARR_SUFFIX)
 
 
 def is_image(path: Path) -> bool:
-    """True for an existing TIFF file or Zarr folder, which has the suffix or zarr metadata."""
+    """True for an existing image file or Zarr folder, which has the suffix or zarr metadata."""
     if path.is_dir():
         return _is_zarr(path)
     return path.is_file() and has_image_name(path, is_folder=False)
@@ -81,21 +81,51 @@ def check_output_name(path: Path) -> None:
         raise ImageFileError(f"the output must be a {NAMES} file, got {path.name}")
 
 
-def read_image(path: Path, series: int = 0, missing: Missing = "error") -> OpenImage:
+def check_target(path: Path) -> None:
+    """Raise `ImageFileError` if a file cannot be written for its name, or for what is there."""
+    is_zarr = path.suffix.lower() == ZARR_SUFFIX
+    if path.is_dir() and not is_zarr:
+        raise ImageFileError(
+            f"{path} is a folder; name a file to write, or add --out for the results of several "
+            "images"
+        )
+    check_output_name(path)
+    if is_zarr and path.exists() and not path.is_dir():
+        raise ImageFileError(f"{path} is a file, and a Zarr is a folder; choose another name")
+
+
+def check_source(path: Path) -> None:
+    """Raise `ImageFileError` if a file is missing, or is no image by its name and its header."""
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        tiff.check_header(path)
+    elif not is_image(path):
+        read_image(path)  # which tells why not
+
+
+def read_image(
+    path: Path,
+    series: int | None = 0,
+    missing: Missing = "error",
+    axes: str | None = None,
+    channel_axis: int | None = None,
+) -> OpenImage:
     """Open an image in full resolution.
 
-    `series` is which of a TIFF file's images, counted from 0. `missing` says what to do if the file
-    declares planes that it does not hold: fail ('error'), or leave them out ('skip'). Raises
-    `ImageFileError` if the image cannot be read.
+    `series` is which of a TIFF file's images, counted from 0; None stands for the first. `missing`
+    says what to do if the file declares planes that it does not hold: fail ('error'), or leave them
+    out ('skip'). `axes` and `channel_axis` say what the axes are, if not what the file tells
+    (`Reading`). Raises `ImageFileError` if the image cannot be read.
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return tiff.read_tiff(path, series, missing)
+        return tiff.read_tiff(path, series or 0, missing, axes, channel_axis)
+    if series:
+        raise ImageFileError(f"{path} has one image, number 0")
+    if path.suffix.lower() in pictures.SUFFIXES:
+        return pictures.read_picture(path, axes, channel_axis)
     if _is_zarr(path):
-        if series:
-            raise ImageFileError(f"{path} has one image, number 0; name others by their own paths")
         from napari_rednet.io.ome_zarr import read_ome_zarr
 
-        return read_ome_zarr(path)
+        return read_ome_zarr(path, axes, channel_axis)
     if not path.exists():
         raise ImageFileError(f"there is no file {path}")
     raise ImageFileError(f"{path} is no image that can be read: it must be a {NAMES} file")
@@ -109,6 +139,11 @@ def count_images(path: Path) -> int:
 def first_file(path: Path) -> Path:
     """The first file of the image that a file is a part of; mostly the file itself."""
     return tiff.first_file(path) if path.name.lower().endswith(_OME_SUFFIXES) else path
+
+
+def other_files(path: Path) -> list[Path]:
+    """The other files that an image is read from; mostly none."""
+    return tiff.other_files(path) if path.name.lower().endswith(_OME_SUFFIXES) else []
 
 
 def described_for(path: Path, image: OpenImage) -> OpenImage:
@@ -128,6 +163,8 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
         return as_zarr_description(image) if isinstance(image, TiffImage) else image
     if isinstance(image, ZarrImage):
         image = as_tiff_description(image)
+    if path.suffix.lower() in pictures.SUFFIXES and isinstance(image, TiffImage):
+        return pictures.as_picture(image, path)
     is_ome = path.name.lower().endswith(_OME_SUFFIXES)
     return as_ome_tiff(image) if is_ome and isinstance(image, TiffImage) else image
 
@@ -138,6 +175,20 @@ def with_dtype(image: OpenImage, dtype: str) -> OpenImage:
     data = np.broadcast_to(np.zeros((), dtype), image.data.shape)
     other: OpenImage = replace(described, data=data)
     return other
+
+
+def with_compression(image: OpenImage, compression: str, target: Path) -> OpenImage:
+    """The image, as `described_for` its target, with another compression than its source has.
+
+    Raises `ImageFileError` if the format of the target has no such compression.
+    """
+    from napari_rednet.io.ome_zarr import ZarrImage
+
+    if isinstance(image, ZarrImage):
+        return image.compressed(compression)
+    if target.suffix.lower() in pictures.SUFFIXES or not isinstance(image, TiffImage):
+        raise ImageFileError(f"how a {target.suffix} file is compressed cannot be chosen")
+    return replace(image, storage=image.storage.compressed(compression))
 
 
 def image_writer(
@@ -157,7 +208,10 @@ def image_writer(
     """
     from napari_rednet.io.ome_zarr import zarr_writer
 
+    check_target(path)
     described: Any = described_for(path, like)
+    if path.suffix.lower() in pictures.SUFFIXES:
+        return pictures.picture_writer(path, described, scale)
     if isinstance(described, TiffImage):
         return tiff.tiff_writer(path, described, scale, overwrite=overwrite)
     return zarr_writer(path, described, scale, keep_unfinished=keep_unfinished, overwrite=overwrite)
@@ -182,6 +236,16 @@ def remark_on(image: OpenImage) -> str:
     if not missing:
         return ""
     return f"{missing} of {chunks} chunks are missing; they are read as the fill value"
+
+
+def remark_on_result(image: OpenImage, target: Path, scale: int = 1) -> str:
+    """A remark for users on a file that is written from an image, as `described_for` it.
+
+    Y and X are `scale` times longer there. Empty if there is none.
+    """
+    if isinstance(image, pictures.Picture) and target.suffix.lower() in pictures.SUFFIXES:
+        return "; ".join(pictures.picture_remarks(image, target))
+    return "; ".join(image.written_remarks(scale)) if isinstance(image, TiffImage) else ""
 
 
 def read_planes(path: Path) -> list[Plane]:
@@ -219,7 +283,7 @@ def read_mask(path: Path) -> Any:
     """
     from PIL import Image
 
-    if is_image(path):
+    if is_image(path) and path.suffix.lower() not in pictures.SUFFIXES:
         return np.asarray(read_image(path).data)
     try:
         with Image.open(path) as file:

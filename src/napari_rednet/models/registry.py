@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_data_path
 
@@ -22,6 +22,8 @@ from napari_rednet.tasks import TASKS
 
 _VARIABLE = "NAPARI_REDNET_MODELS"
 VARIANTS = ("fast", "best")
+STACK = "stack-"
+"""Begins the variants of models that see neighbouring planes."""
 Origin = Literal["installed", "user"]
 _MOST_LOADED, _MOST_DESCRIBED = 4, 256
 _warned_of: set[Path] = set()
@@ -54,6 +56,7 @@ class ModelInfo:
     layers: int
     stride: int
     features: int
+    planes: int
     origin: Origin
 
     @property
@@ -110,19 +113,39 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
     return _load(name_or_path, task, read_model)
 
 
-def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
+def load_model_for(
+    task: str, model: str | os.PathLike[str] | Model, *, is_stack: bool = False
+) -> Model:
     """The model for a task: 'fast', a full name, a path or a `Model`; raises `ModelError`.
 
-    Files are read once, unless they change, so callers must not change the weights.
+    With `is_stack` it is one that sees neighbouring planes, which 'fast' stands for as well. Files
+    are read once, unless they change, so callers must not change the weights.
     """
     if isinstance(model, Model):
         found = model
+        _check_task(found, task)
     elif isinstance(model, (str, os.PathLike)):
-        return _load(model, task, _read_once)
+        name = f"{STACK}{model}" if is_stack and model in VARIANTS else model
+        found = _load(name, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    _check_task(found, task)
+    if is_stack and found.config.planes == 1:
+        raise ModelError(
+            f"the model {found.name!r} sees single planes; with along, the model is to be one that "
+            "sees their neighbours, such as 'fast'"
+        )
+    if not is_stack and found.config.planes > 1:
+        raise ModelError(
+            f"the model {found.name!r} sees neighbouring planes; `denoise` takes it together with "
+            "along, their axis"
+        )
     return found
+
+
+def model_told(task: str, arguments: Mapping[str, Any]) -> Model:
+    """The model that the arguments of a function name, which may ask for neighbouring planes."""
+    is_stack = arguments.get("along") is not None
+    return load_model_for(task, arguments["model"], is_stack=is_stack)
 
 
 def _load(
@@ -199,15 +222,18 @@ def _described(path: Path, origin: Origin, *_: int) -> ModelInfo:
     config, task = contract.config, contract.task
     _check_channels(path, task, config)
     name = path.stem if origin == "user" else contract.name
-    return ModelInfo(name, task, path, config.layers, config.stride, config.features, origin)
+    return ModelInfo(
+        name, task, path, config.layers, config.stride, config.features, config.planes, origin
+    )
 
 
 def _check_channels(path: Path, task: str, config: NetworkConfig) -> None:
     channels = config.in_channels, config.out_channels
-    if channels != (TASKS[task].in_channels, 1):
+    wanted = TASKS[task].channels_for(config.planes)
+    if channels != (wanted, 1):
         raise ModelError(
             f"{path} is no model for {task}: its network makes {channels[1]} channels of "
-            f"{channels[0]}, not 1 of {TASKS[task].in_channels}"
+            f"{channels[0]}, not 1 of {wanted}"
         )
 
 

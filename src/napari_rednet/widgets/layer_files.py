@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 from napari_rednet.batch import BatchFile
+from napari_rednet.batch.planning import AS_TOLD
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import ZARR_SUFFIX, OpenImage, described_for, image_writer, read_image
+from napari_rednet.io.axes import Reading
 from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
-from napari_rednet.io.ome_zarr.conversion import likely_letters, unit_name
+from napari_rednet.io.ome_zarr.conversion import LIKELY, likely_letters, unit_name
 from napari_rednet.io.tiff import TiffImage
 from napari_rednet.widgets.shared.layers import as_lazy, finer_grid, is_in_memory, layer_options
 
@@ -44,6 +46,66 @@ def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
     return [path]
 
 
+def write_channels(path: str, layers: Sequence[tuple[Any, Mapping[str, Any], str]]) -> list[str]:
+    """Write several image layers as the channels of one OME-TIFF or OME-Zarr; called by napari.
+
+    Each keeps its name, colour and contrast limits. Raises `ImageFileError` if they differ in
+    shape, type or place, or have channels or colours already, and as `write_image` does.
+    """
+    target = Path(path)
+    image = _as_channels(target, layers)
+    with image_writer(target, image) as written:
+        for index in _planes(image):
+            written[index] = np.asarray(image.data[index])
+    return [path]
+
+
+def _as_channels(path: Path, layers: Sequence[tuple[Any, Mapping[str, Any], str]]) -> OpenImage:
+    """The layers as the channels of one image of the file's format."""
+    found = []
+    for data, attributes, _ in layers:
+        if attributes.get("rgb"):
+            raise ImageFileError("layers with colours cannot be channels; save each by itself")
+        array = _readable(data[0] if attributes.get("multiscale") else data)
+        found.append(_upright(array, attributes))
+    arrays, first = [array for array, _ in found], found[0][1]
+    if len({(array.shape, np.dtype(array.dtype)) for array in arrays}) > 1:
+        raise ImageFileError("the layers differ in shape or type; save each by itself")
+    places = [np.concatenate([told["scale"], told["translate"]]) for _, told in found]
+    if not all(np.allclose(place, places[0]) for place in places):
+        raise ImageFileError("the layers lie in different places; save each by itself")
+    letters = _letters(first, arrays[0].ndim, free="ZT")
+    if "C" in letters:
+        raise ImageFileError("the layers have an axis of channels already; save each by itself")
+    stacked = _stacked(arrays)
+    image = _placed(TiffImage(stacked, f"C{letters}"), letters, {**first, "name": path.stem})
+    channels = [_shown(attributes) for _, attributes in found]
+    return described_for(path, replace(image, omero={"channels": channels}))
+
+
+def _stacked(arrays: Sequence[Any]) -> Any:
+    """Arrays along a new first axis; not in memory, if they are not."""
+    if all(isinstance(array, np.ndarray) for array in arrays):
+        return np.stack(arrays)
+    import dask.array as da
+
+    return da.stack([as_lazy(array) for array in arrays])
+
+
+def _shown(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Name, colour and window of a channel, as OME-Zarr has them."""
+    channel: dict[str, Any] = {"label": attributes.get("name") or "0"}
+    colours = np.asarray((attributes.get("colormap") or {}).get("colors", ()))
+    if colours.size:
+        brightest = np.rint(255 * colours[-1, :3]).astype(int)
+        channel["color"] = "".join(f"{value:02X}" for value in brightest)
+    limits = attributes.get("contrast_limits")
+    if limits is not None and limits[0] < limits[1]:
+        low, high = map(float, limits)
+        channel["window"] = {"min": low, "max": high, "start": low, "end": high}
+    return channel
+
+
 def _readable(data: Any) -> Any:
     """An array that can be cut into planes and channels without reading all of it."""
     return data if is_in_memory(data) else as_lazy(data)
@@ -58,7 +120,10 @@ def _described(path: Path, data: Any, attributes: Mapping[str, Any]) -> OpenImag
     array, attributes = _upright(array, attributes)
     if not attributes.get("rgb"):
         letters = _letters(attributes, array.ndim)
-        return described_for(path, _placed(TiffImage(array, letters), letters, attributes))
+        image = _placed(TiffImage(array, letters), letters, attributes)
+        count = 1 if image.channel_axis is None else image.data.shape[image.channel_axis]
+        channels = [_shown(attributes)] * count
+        return described_for(path, replace(image, omero={"channels": channels}))
     letters = _letters(attributes, array.ndim - 1)
     if path.suffix.lower() == ZARR_SUFFIX:
         colours = TiffImage(array, f"{letters}S", {"photometric": "rgb"})
@@ -147,13 +212,13 @@ def _with_unit(axis: Mapping[str, Any], unit: Any) -> Mapping[str, Any]:
     return {**axis, "unit": name} if name and axis["type"] == kind else axis
 
 
-def _letters(attributes: Mapping[str, Any], count: int) -> str:
-    """One letter per axis, colours excluded: from its label, else a likely one."""
+def _letters(attributes: Mapping[str, Any], count: int, free: str = LIKELY) -> str:
+    """One letter per axis, colours excluded: from its label, else a likely one of those `free`."""
     labels = [str(label).lower() for label in attributes.get("axis_labels") or [""] * count]
     found = [_NAMES.get(label, "") for label in labels[: count - 2]]
     if any(found.count(letter) > 1 for letter in "".join(found)):
         found = [""] * len(found)
-    return "".join(likely_letters(found)) + "YX"
+    return "".join(likely_letters(found, free)) + "YX"
 
 
 def _planes(image: OpenImage) -> Iterator[tuple[int, ...]]:
@@ -194,11 +259,11 @@ class FileImage:
 
 def read_files(file: BatchFile, *, with_source: bool) -> list[FileImage]:
     """Open the source, if wanted, and the result of a file; for another thread."""
-    paths = [file.source, file.result] if with_source else [file.result]
-    return [read_layer_image(path) for path in paths]
+    source = [read_layer_image(file.source, file.reading)] if with_source else []
+    return [*source, read_layer_image(file.result)]
 
 
-def read_layer_image(path: Path) -> FileImage:
+def read_layer_image(path: Path, reading: Reading = AS_TOLD) -> FileImage:
     """Open an image file as it is to be shown.
 
     Raises
@@ -206,7 +271,7 @@ def read_layer_image(path: Path) -> FileImage:
     ImageFileError
         If it cannot be read.
     """
-    image = read_image(path)
+    image = read_image(path, **vars(reading))
     data, axis, options = _readable(image.data), image.channel_axis, _placing(image)
     if axis is not None and image.is_rgb and data.shape[axis] in (3, 4):
         return FileImage(np.moveaxis(data, axis, -1), None, True, options)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import seeded
 
-from napari_rednet.engine.channel import poisson_gaussian_std
 from napari_rednet.engine.degradations import NoiseCorruption, add_noise
 from napari_rednet.engine.degradations.noise import LEAST_CORRELATION, NoiseSource
 from napari_rednet.engine.degradations.processing import PROCESSES
+from napari_rednet.engine.network import poisson_gaussian_std
 
 GAUSSIAN = {"poisson_share": 0.0, "varying_share": 0.0, "margin": 0}
 PHOTONS = {"poisson_share": 1.0, "varying_share": 0.0}

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.ome_zarr.image import ZarrImage
+from napari_rednet.io.ome_zarr.image import ZarrImage, described_axis
 from napari_rednet.io.tiff import TiffImage
+from napari_rednet.io.tiff.ome import colour_number
+from napari_rednet.io.tiff.storage import Storage
 
 _PREFIXES = {
     "yocto": "y", "zepto": "z", "atto": "a", "femto": "f", "pico": "p", "nano": "n", "micro": "µ",
@@ -35,11 +37,11 @@ _NAMES = {
     **_SPELLINGS,
 }
 _ORDER = "TCZYX"
-# Letters for axes without a label, the likeliest first.
-_LIKELY = "ZTC"
-_TYPES = {"T": "time", "C": "channel"}
+LIKELY = "ZTC"
+"""Letters for axes without a label, the likeliest first."""
 _CHUNK = 512
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
+_OPAQUE = 0xFFFFFFFF
 # TIFF tags give the resolution per inch or per centimetre: convert to micrometres.
 _MICROMETERS = {2: 25400.0, 3: 10000.0}
 _PIXEL = "pixel"  # OME-TIFF's unit for lengths without a known unit
@@ -59,13 +61,13 @@ def unit_symbol(unit: str | None) -> str | None:
     return _SYMBOLS.get(unit_name(unit) or "")
 
 
-def likely_letters(found: Sequence[str]) -> list[str]:
+def likely_letters(found: Sequence[str], likely: str = LIKELY) -> list[str]:
     """Letters of the axes before Y and X, "" where there is no label: those that are likely.
 
     One axis is Z, two are T and Z, three T, C and Z, in the order of OME-Zarr. Raises
     `ImageFileError` if OME has no place for so many.
     """
-    free = [letter for letter in _LIKELY if letter not in found][: list(found).count("")]
+    free = [letter for letter in likely if letter not in found][: list(found).count("")]
     if len(free) < list(found).count(""):
         raise ImageFileError("OME has time, channels, Z, Y and X; the image has more axes")
     free.sort(key=_ORDER.index)
@@ -91,8 +93,14 @@ def as_ome_tiff(image: TiffImage) -> TiffImage:
     for axis, (size, unit) in _calibration(image.options).items():
         metadata |= _size_in_ome(axis, size, unit) if axis in axes else {}
     options = {k: v for k, v in image.options.items() if k not in ("imagej", "description")}
-    if "description" in image.options:
-        metadata["Description"] = image.options["description"].decode(errors="replace")
+    told = image.options.get("description") or (image.options.get("metadata") or {}).get("Info")
+    if told:
+        text = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+        metadata["Description"] = _valid_in_xml(text)
+    channels = _imagej_channels(image)
+    colours = [colour_number(channel["color"]) for channel in channels if "color" in channel]
+    if len(colours) == len(channels) and "S" not in axes:
+        metadata["Channel"] = {"Color": colours}
     return replace(image, axes=axes, options={**options, "ome": True, "metadata": metadata})
 
 
@@ -167,7 +175,7 @@ def upright(image: TiffImage) -> Any:
 
 
 def _axis(letter: str, unit: str | None) -> dict[str, str]:
-    axis = {"name": letter.lower(), "type": _TYPES.get(letter, "space")}
+    axis = described_axis(letter)
     return {**axis, "unit": unit} if unit else axis
 
 
@@ -216,9 +224,42 @@ def _omero(like: TiffImage) -> dict[str, Any] | None:
         window = {"min": 0.0, "max": top, "start": 0.0, "end": top}
         colors = _COLORS.items()
         return {"channels": [{"label": n, "color": c, "window": window} for n, c in colors]}
+    channels = _imagej_channels(like) if like.options.get("imagej") else _ome_channels(like)
+    return {"channels": channels} if any(channels) else None
+
+
+def _ome_channels(like: TiffImage) -> list[dict[str, Any]]:
+    """Names and colours of channels in OME-TIFF."""
+    told = (like.options.get("metadata") or {}).get("Channel", {})
+    names, colours = told.get("Name", ()), told.get("Color", ())
+    channels: list[dict[str, Any]] = [{} for _ in range(max(len(names), len(colours)))]
+    for channel, name in zip(channels, names, strict=False):
+        channel["label"] = name
+    for channel, colour in zip(channels, colours, strict=False):
+        channel["color"] = f"{(colour & _OPAQUE) >> 8:06X}"
+    return channels
+
+
+def _imagej_channels(like: TiffImage) -> list[dict[str, Any]]:
+    """Colours (the brightest of each display table) and windows of channels in ImageJ."""
     metadata = like.options.get("metadata") or {}
-    names = metadata.get("Channel", {}).get("Name")
-    return {"channels": [{"label": name} for name in names]} if names else None
+    axis = like.channel_axis
+    count = 1 if axis is None or like.is_rgb else like.data.shape[axis]
+    channels: list[dict[str, Any]] = [{} for _ in range(count)]
+    for channel, table in zip(channels, metadata.get("LUTs", ()), strict=False):
+        channel["color"] = "".join(f"{int(value):02X}" for value in np.asarray(table)[:, -1])
+    ranges = [float(n) for n in metadata.get("Ranges", ())]
+    if not ranges and {"min", "max"} <= metadata.keys():
+        ranges = [float(metadata["min"]), float(metadata["max"])] * count
+    for channel, low, high in zip(channels, ranges[::2], ranges[1::2], strict=False):
+        if low < high:
+            channel["window"] = {"min": low, "max": high, "start": low, "end": high}
+    return channels
+
+
+def _valid_in_xml(text: str) -> str:
+    """Text without the control characters that XML has no place for."""
+    return "".join(c for c in text if c in "\t\n\r" or c >= " ")
 
 
 def as_tiff_description(image: ZarrImage) -> TiffImage:
@@ -231,7 +272,8 @@ def as_tiff_description(image: ZarrImage) -> TiffImage:
     options: dict[str, Any] = {"photometric": "minisblack", "metadata": {"axes": image.axes}}
     if set(image.axes) <= set(_ORDER) and image.data.dtype.name in _OME_TIFF_DTYPES:
         options.update(ome=True, metadata=_ome_metadata(image))
-    return TiffImage(image.data, image.axes, options)
+    storage = Storage("deflate", predictor=True) if image.compressors else Storage()
+    return TiffImage(image.data, image.axes, options, storage=storage)
 
 
 def _size_in_ome(axis: str, scale: float, unit: str | None) -> dict[str, Any]:
@@ -249,6 +291,9 @@ def _ome_metadata(image: ZarrImage) -> dict[str, Any]:
     for axis, scale, unit in zip(image.axes, image.scale, image.units, strict=True):
         metadata |= _size_in_ome(axis, scale, unit)
     axis_c = image.channel_axis
-    if axis_c is not None and len(image.channels) == image.data.shape[axis_c]:
+    if len(image.channels) == (1 if axis_c is None else image.data.shape[axis_c]):
+        colours = [colour_number(colour) for colour in image.channel_colors if colour]
         metadata["Channel"] = {"Name": [n or f"{i}" for i, n in enumerate(image.channel_names)]}
+        if len(colours) == len(image.channels):
+            metadata["Channel"]["Color"] = colours
     return {**metadata, "Name": image.name} if image.name else metadata

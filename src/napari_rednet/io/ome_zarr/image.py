@@ -3,10 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
+from napari_rednet.errors import ImageFileError
+
+_TYPES = {"T": "time", "C": "channel"}
+_SPACE = "ZYX"
+
+
+def described_axis(letter: str) -> dict[str, str]:
+    """Name and type of an axis in OME-Zarr."""
+    return {"name": letter.lower(), "type": _TYPES.get(letter, "space")}
+
+
+def _described(letter: str, own: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is told of an axis, for another letter; planes that are just others stay what they were.
+
+    A unit is left out if the letter makes it an axis of another kind.
+    """
+    if letter == own or (letter == "Q" and own != "C"):
+        return told
+    if letter == "Q":
+        return {"name": "q"}
+    is_length = {letter, own} <= set(_SPACE)
+    kept = told if is_length else {key: told[key] for key in told if key != "unit"}
+    return {**kept, **described_axis(letter)}
+
+
+_COMPRESSIONS = ("none", "deflate", "zstd")
+
+
+def _codec(compression: str, zarr_format: int) -> Any:
+    """As `zarr.create_array` takes it."""
+    if compression == "none":
+        return None
+    if zarr_format == 2:
+        import numcodecs
+
+        return numcodecs.Zstd() if compression == "zstd" else numcodecs.Zlib()
+    from zarr.codecs import GzipCodec, ZstdCodec
+
+    return ZstdCodec() if compression == "zstd" else GzipCodec()
 
 
 @dataclass(frozen=True)
@@ -100,6 +140,15 @@ class ZarrImage:
         """Compressors of the chunks; empty for none, or for zarr's default."""
         return tuple(self.storage.get("compressors") or ())
 
+    def compressed(self, compression: str) -> ZarrImage:
+        """The same image with another compression; `ImageFileError` if Zarr has none such."""
+        if compression not in _COMPRESSIONS:
+            raise ImageFileError(
+                f"a Zarr is compressed by {' or '.join(_COMPRESSIONS)}, not by {compression}"
+            )
+        codec = _codec(compression, self.zarr_format)
+        return replace(self, storage={**self.storage, "compressors": codec})
+
     @property
     def channels(self) -> list[dict[str, Any]]:
         """Metadata of each channel."""
@@ -125,6 +174,16 @@ class ZarrImage:
         """Dtype of the pixels in the file; in zarr v3, a codec defines the byte order."""
         dtype: np.dtype[Any] = np.dtype(self.data.dtype)
         return dtype if self.zarr_format == 2 else dtype.newbyteorder("=")
+
+    def with_axes(self, axes: str) -> ZarrImage:
+        """The same image with other letters of its axes; units stay where the kind does."""
+        if axes == self.axes:
+            return self
+        described = tuple(
+            _described(letter, own, told)
+            for letter, own, told in zip(axes, self.axes, self.axes_metadata, strict=False)
+        )
+        return replace(self, axes=axes, axes_metadata=described)
 
     def enlarged(self, scale: int) -> Grid:
         """The grid with `scale` times more pixels along Y and X."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.io.axes import check_spatial, told_axes
 from napari_rednet.io.ome_zarr.image import ZarrImage
 from napari_rednet.io.ome_zarr.metadata import (
     channels_to_keep,
@@ -35,9 +36,12 @@ def _has_metadata(path: Path) -> bool:
     return any((path / mark).is_file() for mark in _MARKS)
 
 
-def read_ome_zarr(path: Path) -> ZarrImage:
+def read_ome_zarr(
+    path: Path, axes: str | None = None, channel_axis: int | None = None
+) -> ZarrImage:
     """Read the description of an OME-Zarr image, or of a zarr array; no pixels are read.
 
+    `axes` and `channel_axis` say what the axes are, if not what the file tells (`told_axes`).
     Raises `ImageFileError` if it is missing, damaged, of an unknown version, or its last axes are
     not Y and X.
     """
@@ -53,8 +57,8 @@ def read_ome_zarr(path: Path) -> ZarrImage:
         raise
     except Exception as error:  # zarr, its codecs and ome_zarr raise many kinds
         raise ImageFileError(f"{path} cannot be read as OME-Zarr: {_words(error)}") from error
-    if not image.axes.endswith("YX"):
-        raise ImageFileError(f"{path} has the axes {image.axes}; its last ones must be Y and X")
+    image = image.with_axes(told_axes(image.axes, image.data.shape, axes, channel_axis))
+    check_spatial(image.axes, str(path), channels_anywhere=image.version is None)
     return image
 
 

@@ -236,11 +236,22 @@ def _finish(
     if image.version is None:
         return
     group = zarr_package().open_group(store, mode="r+", zarr_format=image.zarr_format)
+    _copy_labels(image, store.root)
     for level, (grid, step) in enumerate(zip(grids[1:], factors, strict=True), start=1):
         chunks = image.chunks if image.shards else tuple(map(min, image.chunks, grid.shape))
         target = _create(store, str(level), image, grid.shape, chunks)
         write_level(group[str(level - 1)], target, step)
     write_metadata(group, image, grids, name)
+
+
+def _copy_labels(image: ZarrImage, target: Path) -> None:
+    """Copy the labels of a source, which have places in the world and grids of their own."""
+    root = getattr(getattr(image.data, "store", None), "root", None)
+    if root is None:  # another format, or no folder
+        return
+    labels = (Path(root) / image.data.path).parent / "labels"
+    if labels.is_dir():
+        shutil.copytree(labels, target / "labels", dirs_exist_ok=True)
 
 
 def _put_in_place(beside: Path, path: Path) -> None:

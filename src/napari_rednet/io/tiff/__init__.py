@@ -1,16 +1,24 @@
 """TIFF and OME-TIFF in and out, with axes, resolution and metadata."""
 
-from napari_rednet.io.tiff.image import TiffDescription, TiffImage, colour_options, tiff_writer
-from napari_rednet.io.tiff.reading import Missing, count_images, first_file, read_tiff
+from napari_rednet.io.tiff.description import colour_options
+from napari_rednet.io.tiff.image import TiffDescription, TiffImage, tiff_writer
+from napari_rednet.io.tiff.reading import (
+    check_header,
+    count_images,
+    first_file,
+    other_files,
+    read_tiff,
+)
 
 __all__ = [
     "SUFFIXES",
-    "Missing",
     "TiffDescription",
     "TiffImage",
+    "check_header",
     "colour_options",
     "count_images",
     "first_file",
+    "other_files",
     "read_tiff",
     "tiff_writer",
 ]

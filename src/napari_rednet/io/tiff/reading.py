@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,13 +17,14 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.tiff.image import TiffImage, writer_options
+from napari_rednet.io.axes import Missing, check_spatial, told_axes
+from napari_rednet.io.tiff.description import ome_source, writer_options
+from napari_rednet.io.tiff.image import TiffImage
+from napari_rednet.io.tiff.storage import storage_of
 
 _COMPANION = ".companion.ome"
 # Compressed images up to this size in bytes are decoded at once.
 _MOST_DECODED = 2**28
-Missing = Literal["error", "skip"]
-"""What to do about planes that a file declares and does not hold: fail, or leave them out."""
 # How many bytes one byte can stand for: as bits, by deflate, LZW and PackBits, and by others.
 _MOST_COMPRESSED = {1: 8, 8: 1100, 32946: 1100, 5: 2800, 32773: 64}
 _MOST_BY_OTHERS = 2**16
@@ -43,7 +44,7 @@ def open_tiff(path: Path, *, alone: bool = False) -> tifffile.TiffFile:
     with tifffile.TiffFile(path) as file:
         name = _described_in(file.ome_metadata)
     if name is None:
-        return tifffile.TiffFile(path)
+        return _with_a_valid_shape(path)
     place = path.parent / name
     if not place.is_file():
         if alone:
@@ -55,6 +56,19 @@ def open_tiff(path: Path, *, alone: bool = False) -> tifffile.TiffFile:
     if place.name.lower().endswith(_COMPANION):
         return tifffile.TiffFile(path, omexml=place.read_text(encoding="utf-8"))
     return tifffile.TiffFile(place)  # the first of the files, which has pixels as well
+
+
+def _with_a_valid_shape(path: Path) -> tifffile.TiffFile:
+    """Open a TIFF file; without tifffile's description of its shape, if that is damaged."""
+    file = tifffile.TiffFile(path)
+    if not file.is_shaped or file.is_ome:
+        return file
+    try:
+        file.series  # noqa: B018 (kept by the file)
+    except Exception:  # noqa: BLE001 (as many kinds as there are damages)
+        file.close()
+        return tifffile.TiffFile(path, is_shaped=False)
+    return file
 
 
 def _described_in(xml: str | None) -> str | None:
@@ -94,7 +108,29 @@ def _first_files(xml: str, folder: Path) -> Iterator[Path]:
             yield first
 
 
-def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffImage:
+def other_files(path: Path) -> list[Path]:
+    """The other files there are of the images that a TIFF file is a part of, and what tells so."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            names = [_described_in(file.ome_metadata)]
+        with open_tiff(path, alone=True) as file:
+            root = _root(file.ome_metadata or "")
+    except Exception:  # noqa: BLE001 (damaged files are told when they are restored)
+        return []
+    for image in root.findall("{*}Image"):
+        parts = [part.get("FileName") for part in image.iterfind("{*}Pixels/{*}TiffData/{*}UUID")]
+        names += parts if path.name in parts else []
+    places = dict.fromkeys(path.parent / name for name in names if name)
+    return [place for place in places if place.name != path.name and place.is_file()]
+
+
+def read_tiff(
+    path: Path,
+    series: int = 0,
+    missing: Missing = "error",
+    axes: str | None = None,
+    channel_axis: int | None = None,
+) -> TiffImage:
     """Read an image of a TIFF file, in full resolution.
 
     Parameters
@@ -106,6 +142,8 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
         pyramid, do not count.
     missing : {'error', 'skip'}
         What to do if planes are missing which the file declares: fail, or leave them out.
+    axes, channel_axis : str, int, optional
+        What the axes are, if not what the file tells (`told_axes`).
 
     Raises
     ------
@@ -124,11 +162,19 @@ def read_tiff(path: Path, series: int = 0, missing: Missing = "error") -> TiffIm
         if len(images) > 1:
             told = f"image {series} of {len(images)}, counted from 0; --series takes others"
             remarks = (told, *remarks)
-        image = TiffImage(_data(planes.series, files), planes.series.axes, options, remarks)
-    spatial = image.axes.replace("S", "").replace("C", "")
-    if not spatial.endswith("YX"):
-        raise ImageFileError(f"{path} has the axes {image.axes}; its last ones must be Y and X")
+        ome = ome_source(file, images[series], planes.series, planes.kept)
+        data, storage = _pixels(planes.series, files), storage_of(images[series].keyframe)
+        image = TiffImage(data, planes.series.axes, options, remarks, ome, storage)
+    image = image.with_axes(told_axes(image.axes, image.data.shape, axes, channel_axis))
+    check_spatial(image.axes, str(path))
     return image
+
+
+def check_header(path: Path) -> None:
+    """Raise `ImageFileError` if a file is missing, or has no first page of a TIFF file."""
+    with _named(path), tifffile.TiffFile(path) as file:
+        if not file.pages:
+            raise ValueError("it has no image")
 
 
 def count_images(path: Path) -> int:
@@ -177,6 +223,14 @@ class _LostPages(logging.Handler):
             self.messages.append(record.getMessage())
 
 
+def _pixels(series: tifffile.TiffPageSeries, files: ExitStack) -> Any:
+    """Pixels in bytes; those of 1, 2 or 4 bits become as bright as they look."""
+    bits = series.keyframe.bitspersample
+    if bits not in (1, 2, 4):
+        return _data(series, files)
+    return np.asarray(_data(series, files)).astype(np.uint8) * np.uint8(255 // (2**bits - 1))
+
+
 def _data(series: tifffile.TiffPageSeries, files: ExitStack) -> Any:
     """Pixels: mapped, decoded now, or decoded on access if they are many."""
     if series.dataoffset is not None:
@@ -193,22 +247,22 @@ def _data(series: tifffile.TiffPageSeries, files: ExitStack) -> Any:
             return array
     try:
         return np.asarray(series.asarray())
-    except Exception as error:  # codecs raise many kinds
-        raise ValueError(f"{_damaged_part(series)}{error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # codecs raise all kinds
+        raise ValueError(f"{_damaged_place(series)}{error}") from error
 
 
-def _damaged_part(series: tifffile.TiffPageSeries) -> str:
-    """The first page and segment that cannot be decoded, in words; empty if none is found."""
-    page: Any
-    for number, page in enumerate(series.pages):
-        for index in range(len(page.dataoffsets) if page is not None else 0):
-            try:
-                page.parent.filehandle.seek(page.dataoffsets[index])
-                content = page.parent.filehandle.read(page.databytecounts[index])
-                page.decode(content, index, jpegtables=page.jpegtables)
-            except Exception:  # noqa: BLE001 - this is the one
-                kind = "tile" if series.keyframe.is_tiled else "strip"
-                return f"page {number}, {kind} {index}: "
+def _damaged_place(series: tifffile.TiffPageSeries) -> str:
+    """Where decoding fails, as the beginning of a message; empty if it cannot be found."""
+    for number, page in enumerate(series):
+        part, done = ("tile" if series.keyframe.is_tiled else "strip"), 0
+        try:
+            for _ in page.segments(maxworkers=1) if page is not None else ():
+                done += 1
+        except Exception:  # noqa: BLE001 (codecs raise all kinds)
+            place = f"{part} {done} of {math.prod(series.keyframe.chunked)} of page {number}"
+            return f"{place} is damaged, counted from 0: "
     return ""
 
 

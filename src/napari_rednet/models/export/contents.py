@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
-from napari_rednet.engine.channel import (
-    MOST_CHANGE,
-    OWN_ERROR,
-    PERCENTILES,
-    RADIUS,
-    NoiseModel,
-    noise_words,
-)
+from napari_rednet.engine.channel import PERCENTILES, NoiseModel, noise_words
+from napari_rednet.engine.network import MOST_CHANGE, OWN_ERROR, RADIUS
 from napari_rednet.models.export.sample import (
     EPSILON,
     IMAGE,

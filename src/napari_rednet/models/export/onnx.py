@@ -18,8 +18,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_rednet.engine.channel import MOST_CHANGE, OWN_ERROR, RADIUS, SIGMA, NoiseModel
-from napari_rednet.engine.network import RedNet, as_convolution
+from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.network import (
+    MOST_CHANGE,
+    OWN_ERROR,
+    RADIUS,
+    SIGMA,
+    RedNet,
+    as_convolution,
+)
 from napari_rednet.errors import ModelError
 from napari_rednet.files import replaced
 from napari_rednet.models.export.contents import Contents
@@ -142,10 +149,12 @@ def _residual(graph: _Graph, network: RedNet, x: str) -> str:
     skips = {deconv: conv for conv, deconv in network.config.skip_pairs}
     for number, layer in enumerate(layers[half:], start=1):
         x = _layer(graph, layer, x)
-        if number < half:
+        if number in skips and network.config.rectify_sum:
+            x = graph.add("Relu", graph.add("Add", x, outputs[skips[number] - 1]))
+        elif number in skips:
+            x = graph.add("Add", graph.add("Relu", x), outputs[skips[number] - 1])
+        elif number < half:
             x = graph.add("Relu", x)
-        if number in skips:
-            x = graph.add("Add", x, outputs[skips[number] - 1])
     return x
 
 

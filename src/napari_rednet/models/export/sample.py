@@ -14,18 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.channel import (
-    PERCENTILES,
+from napari_rednet.engine.channel import PERCENTILES, NoiseModel
+from napari_rednet.engine.inpainting import fill_holes
+from napari_rednet.engine.network import (
     RADIUS,
-    NoiseModel,
+    NetworkConfig,
+    RedNet,
     amplitude,
     limited_residual,
     poisson_gaussian_std,
     smooth_signal,
     told_noise,
 )
-from napari_rednet.engine.inpainting import fill_holes
-from napari_rednet.engine.network import NetworkConfig, RedNet
 from napari_rednet.engine.resampling import enlarge, resample
 
 Array = npt.NDArray[np.float32]

@@ -218,7 +218,7 @@ def _score(part: Part, reference: Part) -> Generator[tuple[int, int], None, Scor
 
 def _estimate(request: Request) -> Generator[tuple[int, int], None, ErrorEstimate]:
     from napari_rednet.quality import estimate_error_steps
-    from napari_rednet.restoration import denoise_steps
+    from napari_rednet.restoration.denoise import denoise_steps
 
     axis, noise = request.before.channel_axis, request.noise
     models: Any = noise if axis is not None or noise is None else noise[0]

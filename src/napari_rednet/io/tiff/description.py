@@ -1,0 +1,221 @@
+"""What a TIFF file says of its pixels: colours, axes, sizes, channels; as its writer takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_rednet.io.tiff.image import ORIENTATION, fits_imagej
+from napari_rednet.io.tiff.ome import OmeSource, channel_colour, colour_number
+from napari_rednet.io.tiff.tags import ICC_PROFILE, SOFTWARE, kept_tags, raw_bytes
+
+_JPEG = (6, 7, 33007, 34892)
+_INTENSITIES = ("minisblack", "miniswhite", "rgb")
+_ADVICE = "convert it to gray or RGB"
+# How far the colours of a display palette may be from one straight line through black.
+_ONE_COLOUR = 0.02
+_NAMES = {
+    "ycbcr": "YCbCr without JPEG",
+    "separated": "inks (CMYK)",
+    "cielab": "CIELab",
+    "icclab": "ICCLab",
+    "itulab": "ITULab",
+    "cfa": "a mosaic (CFA) of a camera",
+}
+_CALIBRATION = ("PhysicalSize", "TimeIncrement")
+# Entries that ImageJ writes itself, or that only describe the file that was read.
+_IMAGEJ_COUNTS = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack", "Properties")
+# Entries with a part for each plane or each channel.
+_IMAGEJ_PARTS = ("Labels", "Ranges", "LUTs")
+# Entries that do not stand in the header, but in a tag of their own.
+_IMAGEJ_UNICODE = ("Info", "Labels")
+_DESCRIPTION = 270
+# Descriptions of the shape by tifffile, which does not read its files if they are damaged.
+_SHAPED = (b'{"shape"', b"shape=(")
+
+
+def colour_options(page: tifffile.TiffPage) -> dict[str, Any]:
+    """Arguments of tifffile's writer on the samples of a page as they are decoded.
+
+    Raises `ValueError` if the samples are not intensities.
+    """
+    kind = _photometric(page)
+    options: dict[str, Any] = {"photometric": kind}
+    if kind == "palette":
+        options["colormap"] = display_colormap(page)
+    if page.samplesperpixel > 1:
+        options["planarconfig"] = "separate" if page.planarconfig == 2 else "contig"
+        options |= _extra_samples(page, kind)
+    if ORIENTATION in page.tags and page.tags[ORIENTATION].value in range(2, 9):
+        options["extratags"] = [(ORIENTATION, 3, 1, page.tags[ORIENTATION].value, False)]
+    return options
+
+
+def _photometric(page: tifffile.TiffPage) -> str:
+    """Colour space of the decoded samples, by tifffile's name in small letters."""
+    try:
+        kind = tifffile.PHOTOMETRIC(page.photometric).name.lower()
+    except ValueError:
+        kind = f"photometric {page.photometric}"
+    if kind == "ycbcr" and _decodes_to_rgb(page):
+        return "rgb"
+    if kind not in (*_INTENSITIES, "palette"):
+        raise ValueError(f"its colours are stored as {_NAMES.get(kind, kind)}; {_ADVICE}")
+    return kind
+
+
+def _decodes_to_rgb(page: tifffile.TiffPage) -> bool:
+    """True if the JPEG decoder converts luminance and chrominance, which stand in one segment."""
+    return page.compression in _JPEG and page.planarconfig == 1 and not page.extrasamples
+
+
+def _extra_samples(page: tifffile.TiffPage, kind: str) -> dict[str, list[str]]:
+    """Names of the samples beyond colours or gray, which the page may leave out."""
+    count = page.samplesperpixel - (3 if kind == "rgb" else 1)
+    if count == 0:
+        return {}
+    names = [tifffile.EXTRASAMPLE(sample).name.lower() for sample in page.extrasamples]
+    otherwise = "unassalpha" if (kind, count) == ("rgb", 1) else "unspecified"
+    return {"extrasamples": (names + [otherwise] * count)[:count]}
+
+
+def display_colormap(page: tifffile.TiffPage) -> npt.NDArray[np.uint16]:
+    """The palette of a page whose 8-bit pixels are intensities, shown in shades of one colour.
+
+    Raises `ValueError` if pixels are numbers of colours.
+    """
+    colormap = page.colormap
+    if colormap is None or page.dtype != np.uint8 or colormap.shape != (3, 256):
+        raise ValueError(f"its pixels are numbers of colours (palette); {_ADVICE}")
+    if not _shades_of_one_colour(colormap.astype(float) / 65535):
+        raise ValueError(f"its pixels are numbers of colours (palette); {_ADVICE}")
+    return np.asarray(colormap, np.uint16)
+
+
+def _shades_of_one_colour(colormap: npt.NDArray[np.float64]) -> bool:
+    """True if brightness goes one way and colours differ by brightness only."""
+    brightest = colormap[:, np.argmax(colormap.sum(0))]
+    length = float(brightest @ brightest)
+    if length == 0:
+        return False
+    shades = brightest @ colormap / length
+    steps = np.diff(shades)
+    is_ramp = bool((steps >= 0).all() or (steps <= 0).all())
+    return is_ramp and bool(np.abs(np.outer(brightest, shades) - colormap).max() < _ONE_COLOUR)
+
+
+def writer_options(
+    file: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    axes: str,
+    kept: Mapping[str, Sequence[int]],
+) -> dict[str, Any]:
+    """Arguments of tifffile's writer that give a new file the same description.
+
+    `axes` are those of the planes that are there, `kept` the indices that are left of the axis
+    along which others are missing.
+    """
+    page = series.keyframe
+    options = colour_options(page)
+    tags = page.tags
+    options["extratags"] = [*options.get("extratags", ()), *kept_tags(page)]
+    if SOFTWARE in tags:
+        options["software"] = raw_bytes(page, tags[SOFTWARE]).rstrip(b"\0")
+    if ICC_PROFILE in tags:
+        options["iccprofile"] = raw_bytes(page, tags[ICC_PROFILE])
+    if "XResolution" in tags and "YResolution" in tags:
+        options["resolution"] = (tags["XResolution"].value, tags["YResolution"].value)
+        options["resolutionunit"] = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
+    if file.is_imagej and fits_imagej(axes, options, is_8_bit=series.dtype.char == "B"):
+        return {
+            **options,
+            "imagej": True,
+            "metadata": {"axes": axes, **_imagej_metadata(file, kept)},
+        }
+    if file.ome_metadata and series.kind == "ome":
+        return {
+            **options,
+            "ome": True,
+            "metadata": {"axes": axes, **_ome_metadata(file, series, kept)},
+        }
+    told = raw_bytes(page, tags[_DESCRIPTION]).rstrip(b"\0") if _DESCRIPTION in tags else b""
+    is_own = file.is_imagej or file.is_ome or told.startswith(_SHAPED)
+    if told and not is_own:
+        return {**options, "description": told, "metadata": None}
+    return {**options, "metadata": {"axes": axes}}
+
+
+def _imagej_metadata(file: tifffile.TiffFile, kept: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    left_out = (*_IMAGEJ_COUNTS, *(_IMAGEJ_PARTS if kept else ()))
+    found = {k: v for k, v in (file.imagej_metadata or {}).items() if k not in left_out}
+    return {k: v if k in _IMAGEJ_UNICODE else _escaped(v) for k, v in found.items()}
+
+
+def _escaped(value: Any) -> Any:
+    r"""Text of an ImageJ header in ASCII, as ImageJ does it: \u00B5 for the micro sign."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isascii() else f"\\u{ord(c):04X}" for c in value)
+
+
+def _ome_metadata(
+    file: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    kept: Mapping[str, Sequence[int]],
+) -> dict[str, Any]:
+    """Calibration and channel names of the OME description; tifffile rewrites the rest."""
+    metadata: dict[str, Any] = {}
+    pixels = ome_pixels(file, series)
+    if pixels is None:
+        return metadata
+    for key, value in pixels.attrib.items():
+        if key.startswith(_CALIBRATION):
+            metadata[key] = value if key.endswith("Unit") else float(value)
+    found = pixels.findall("{*}Channel")
+    chosen = [found[i] for i in kept.get("C", range(len(found))) if i < len(found)]
+    names = [channel.get("Name") for channel in chosen]
+    colours = [channel_colour(channel) for channel in chosen]
+    if "C" in series.axes and chosen:
+        told: dict[str, Any] = {"Name": names} if all(names) else {}
+        if None not in colours:
+            told["Color"] = [colour_number(str(colour)) for colour in colours]
+        metadata |= {"Channel": told} if told else {}
+    return metadata
+
+
+def ome_source(
+    file: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    planes: tifffile.TiffPageSeries,
+    kept: Mapping[str, Sequence[int]],
+) -> OmeSource | None:
+    """The OME description of an image of the file, of which `planes` are there."""
+    if series.kind != "ome" or not file.ome_metadata:
+        return None
+    number = _ome_number(file, series)
+    if number is None:
+        return None
+    shape = tuple(int(n) for n in planes.shape)
+    return OmeSource(file.ome_metadata, number, planes.axes, shape, np.dtype(series.dtype), kept)
+
+
+def _ome_number(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int | None:
+    """Which of the images of the OME description an image of the file is."""
+    root = ET.fromstring(file.ome_metadata or "<OME/>")  # noqa: S314 (tifffile has parsed it)
+    images = root.findall("{*}Image")
+    if len(images) == len(file.series):
+        return file.series.index(series)
+    named = [i for i, image in enumerate(images) if image.get("Name") == series.name]
+    return next(iter(named or range(len(images))), None)
+
+
+def ome_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> ET.Element | None:
+    """What the OME description says of one image of the file."""
+    number = _ome_number(file, series)
+    root = ET.fromstring(file.ome_metadata or "<OME/>")  # noqa: S314 (tifffile has parsed it)
+    return None if number is None else root.findall("{*}Image")[number].find("{*}Pixels")
