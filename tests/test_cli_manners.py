@@ -184,7 +184,7 @@ def test_damage_in_a_zarr_is_named_with_its_place(folder, codec, damage):
     chunk.write_bytes(broken[damage])
     code, _, errors = denoise(folder, folder / "a.zarr", folder / "b.zarr")
     assert code == 1
-    assert f"error: {folder / 'a.zarr'}: chunk (2, 1, 0) of the image cannot be read" in errors
+    assert f"error: chunk (2, 1, 0) of {folder / 'a.zarr'} cannot be read" in errors
     assert "Traceback" not in errors
     assert "━" not in errors
 
