@@ -26,8 +26,8 @@ sys.meta_path.insert(0, Hook())
 from napari_rednet.command import main
 
 if {stage!r} == "work":
-    from napari_rednet import restoration
-    original = restoration.denoise_steps
+    from napari_rednet.restoration import denoise
+    original = denoise.denoise_steps
 
     def steps(image, **options):
         for number, step in enumerate(original(image, **options)):
@@ -35,7 +35,7 @@ if {stage!r} == "work":
                 os.kill(os.getpid(), {number})
             yield step
 
-    restoration.denoise_steps = steps
+    denoise.denoise_steps = steps
 sys.argv = ["napari-rednet", *sys.argv[1:]]
 main()
 """

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import small_model
 
-import napari_rednet as nr
 from napari_rednet.batch import BatchFile, restore_file
 from napari_rednet.batch.restoring import make_work
 from napari_rednet.engine.images import PlaneLayout, evenly, position_at, positions
 from napari_rednet.execution import Restoration
 from napari_rednet.execution.parts import parts_of
 from napari_rednet.io import read_image, remark_on
-from napari_rednet.restoration import prepare_denoise
+from napari_rednet.restoration.denoise import denoise_steps, prepare_denoise
 
 MODEL = small_model("denoise")
 
@@ -46,7 +45,7 @@ def test_an_image_of_endless_chunks_begins_at_once(shape, chunks, target, tmp_pa
         )
     elif target == "function":
         out = empty(tmp_path, shape, chunks, "out.zarr")
-        steps = nr.restoration.denoise_steps(array, model=MODEL, noise=5.0, out=out)
+        steps = denoise_steps(array, model=MODEL, noise=5.0, out=out)
     else:
         assert isinstance(prepare_denoise(array, model=MODEL), Restoration)
         return
