@@ -35,8 +35,9 @@ BELOW = {
     "about": "engine models",
     "console": "batch execution",
     "demo": "console engine errors io restoration sample_data",
-    "cli": "about arguments batch console demo engine errors execution finetuning io models options "
-    "psf tasks training",
+    "cli": "about arguments batch console demo engine errors execution finetuning io models "
+    "options psf tasks training",
+    "command": "cli",
     "widgets": "batch engine errors execution finetuning io models noise options "
     "provenance psf quality restoration sample_data tasks",
     "__init__": "engine errors finetuning noise psf quality restoration models",
