@@ -13,10 +13,12 @@ from napari_rednet.errors import ImageFileError
 from napari_rednet.io import (
     NAMES,
     ZARR_SUFFIX,
+    check_source,
     count_images,
     first_file,
     has_image_name,
     is_image,
+    result_name,
 )
 from napari_rednet.io.axes import Reading
 
@@ -112,7 +114,7 @@ def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
         found = list(_below(source, out))
         return _named(found, source, f"there are no images ({NAMES}) in {source}")
     if source.exists():
-        raise ImageFileError(f"{source} is no image that can be read: it must be a {NAMES} file")
+        check_source(source)  # which tells why not
     if not is_pattern(source):
         raise ImageFileError(f"there is no file {source}")
     root, parts = _split(source)
@@ -124,14 +126,19 @@ def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
 def _result_name(source: Path) -> str:
     """Name of a single image's result; an image inside a Zarr has no suffix of its own."""
     name = source.name if source.name not in ("", "..") else source.resolve().name
-    has_suffix = has_image_name(Path(name), is_folder=source.is_dir())
-    return name if has_suffix else name + ZARR_SUFFIX
+    if not source.is_dir():
+        return result_name(name)
+    return name if has_image_name(Path(name), is_folder=True) else name + ZARR_SUFFIX
 
 
 def _named(found: Sequence[Path], root: Path, otherwise: str) -> list[tuple[Path, str]]:
     if not found:
         raise ImageFileError(otherwise)
-    return [(path, path.relative_to(root).as_posix()) for path in found]
+    names = (path.relative_to(root) for path in found)
+    return [
+        (path, name.with_name(result_name(name.name)).as_posix())
+        for path, name in zip(found, names, strict=True)
+    ]
 
 
 def is_pattern(path: Path) -> bool:

@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io import pictures, tiff
+from napari_rednet.io import foreign, pictures, tiff
 from napari_rednet.io.axes import Missing
 from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
 FILE_SUFFIXES = (*tiff.SUFFIXES, *pictures.SUFFIXES)
+"""Suffixes of files that can be read and written."""
+ZIP_SUFFIX = ".zarr.zip"
+_READ_ONLY = (*tiff.READ_ONLY, *foreign.SUFFIXES, ZIP_SUFFIX)
 ZARR_SUFFIX = ".zarr"
 NAMES = ".tif, .tiff, .png, .jpg or .zarr"
 """Suffixes of image files, for messages."""
@@ -48,8 +51,17 @@ class OpenImage(Protocol):
 
 def has_image_name(path: Path, *, is_folder: bool) -> bool:
     """True if a file is named like an image, or a folder like a Zarr."""
-    suffixes = (ZARR_SUFFIX,) if is_folder else FILE_SUFFIXES
-    return path.suffix.lower() in suffixes
+    suffixes = (ZARR_SUFFIX,) if is_folder else (*FILE_SUFFIXES, *_READ_ONLY)
+    return path.name.lower().endswith(suffixes)
+
+
+def result_name(name: str) -> str:
+    """The name of the result of an image: its own, or that of a format that can be written."""
+    lower = name.lower()
+    if lower.endswith(ZIP_SUFFIX):
+        return name[: -len(".zip")]
+    own = lower.endswith(_READ_ONLY) or not lower.endswith((*FILE_SUFFIXES, ZARR_SUFFIX))
+    return f"{name.rpartition('.')[0] or name}.ome.tif" if own else name
 
 
 def names_image(path: Path) -> bool:
@@ -61,7 +73,9 @@ def is_image(path: Path) -> bool:
     """True for an existing image file or Zarr folder, which has the suffix or zarr metadata."""
     if path.is_dir():
         return _is_zarr(path)
-    return path.is_file() and has_image_name(path, is_folder=False)
+    if not path.is_file():
+        return False
+    return has_image_name(path, is_folder=False) or foreign.is_readable(path)
 
 
 def _is_zarr(path: Path) -> bool:
@@ -96,7 +110,7 @@ def check_target(path: Path) -> None:
 
 def check_source(path: Path) -> None:
     """Raise `ImageFileError` if a file is missing, or is no image by its name and its header."""
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    if _is_tiff(path):
         tiff.check_header(path)
     elif not is_image(path):
         read_image(path)  # which tells why not
@@ -116,8 +130,10 @@ def read_image(
     out ('skip'). `axes` and `channel_axis` say what the axes are, if not what the file tells
     (`Reading`). Raises `ImageFileError` if the image cannot be read.
     """
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    if _is_tiff(path):
         return tiff.read_tiff(path, series or 0, missing, axes, channel_axis)
+    if _is_foreign(path):
+        return foreign.read_foreign(path, series or 0, axes, channel_axis)
     if series:
         raise ImageFileError(f"{path} has one image, number 0")
     if path.suffix.lower() in pictures.SUFFIXES:
@@ -128,12 +144,28 @@ def read_image(
         return read_ome_zarr(path, axes, channel_axis)
     if not path.exists():
         raise ImageFileError(f"there is no file {path}")
-    raise ImageFileError(f"{path} is no image that can be read: it must be a {NAMES} file")
+    raise ImageFileError(
+        f"{path} is no image that can be read: it must be a {NAMES} file; {foreign.ADVICE}"
+    )
+
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in (*TIFF_SUFFIXES, *tiff.READ_ONLY)
+
+
+def _is_foreign(path: Path) -> bool:
+    """True for a file of another format, if bioio reads it or its name tells that it should."""
+    if path.suffix.lower() in foreign.SUFFIXES:
+        return True
+    is_own = path.is_dir() or path.name.lower().endswith((*FILE_SUFFIXES, ZARR_SUFFIX, ZIP_SUFFIX))
+    return not is_own and foreign.is_readable(path)
 
 
 def count_images(path: Path) -> int:
     """Number of images in a file; raises `ImageFileError` if it cannot be read."""
-    return tiff.count_images(path) if path.suffix.lower() in TIFF_SUFFIXES else 1
+    if _is_tiff(path):
+        return tiff.count_images(path)
+    return foreign.count_images(path) if _is_foreign(path) else 1
 
 
 def first_file(path: Path) -> Path:

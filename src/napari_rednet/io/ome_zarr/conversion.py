@@ -12,6 +12,7 @@ import numpy as np
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.ome_zarr.image import ZarrImage, described_axis
 from napari_rednet.io.tiff import TiffImage
+from napari_rednet.io.tiff.microscopes import microns_per_pixel
 from napari_rednet.io.tiff.ome import colour_number
 from napari_rednet.io.tiff.storage import Storage
 
@@ -213,6 +214,10 @@ def _other_calibration(
         axis: (length * below / above if above else None, unit)
         for axis, (above, below) in zip("XY", options.get("resolution", ()), strict=False)
     }
+    described = options.get("description")
+    microns = microns_per_pixel(described) if isinstance(described, bytes) else None
+    if microns:
+        sizes = dict.fromkeys("XY", (microns, "micrometer"))
     stack = {"Z": (metadata.get("spacing"), unit), "T": (metadata.get("finterval"), "second")}
     return {**sizes, **stack}
 

@@ -20,6 +20,8 @@ from napari_rednet.io.tiff.ome import OmeSource
 from napari_rednet.io.tiff.storage import Storage, storage_remark, store
 from napari_rednet.io.tiff.tags import finer_description, finer_tags, lost_tags
 
+BIG = ".btf"
+"""Suffix of files that are BigTIFF, whatever their size."""
 PLAIN = Storage()
 """Uncompressed, as nothing is known of a file."""
 _ALPHA: tuple[list[str], ...] = ([], ["assocalpha"], ["unassalpha"])
@@ -205,12 +207,13 @@ def tiff_writer(path: Path, like: TiffImage, scale: int = 1) -> Iterator[npt.NDA
     beside, packed = (path.with_name(f".{path.name}.{end}") for end in ("part", "packed"))
     described = like.enlarged(scale)
     try:
-        target = _create(beside, described)
+        is_big = path.suffix.lower() == BIG
+        target = _create(beside, described, is_big=is_big)
         yield target
         target.flush()
         if not like.storage.is_plain:
             options = _with_room_for(described.dtype, described.options)
-            store(packed, target, like.storage, options)
+            store(packed, target, like.storage, options, is_big=is_big)
         del target
         (beside if like.storage.is_plain else packed).replace(path)
     except OSError as error:
@@ -220,12 +223,14 @@ def tiff_writer(path: Path, like: TiffImage, scale: int = 1) -> Iterator[npt.NDA
             place.unlink(missing_ok=True)
 
 
-def _create(path: Path, like: TiffDescription) -> np.memmap[Any, Any]:
+def _create(path: Path, like: TiffDescription, *, is_big: bool) -> np.memmap[Any, Any]:
     needed = math.prod(like.shape) * like.dtype.itemsize
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise OSError(None, f"{needed} bytes are needed, {free} are free")
     options = _with_room_for(like.dtype, like.options)
+    if is_big:
+        options["bigtiff"] = True
     target = tifffile.memmap(path, shape=like.shape, dtype=like.dtype.newbyteorder("="), **options)
     # Writing to a memory map of a sparse file would kill the process on a full disk.
     if hasattr(os, "posix_fallocate"):
