@@ -17,6 +17,7 @@ from napari_rednet.io import (
     count_images,
     first_file,
     has_image_name,
+    images_in,
     is_image,
     result_name,
 )
@@ -109,7 +110,7 @@ def numbered(name: str, number: int, count: int) -> str:
 
 def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
     if is_image(source):
-        return [(source, _result_name(source))]
+        return _with_images_in(source, _result_name(source))
     if source.is_dir():
         found = list(_below(source, out))
         return _named(found, source, f"there are no images ({NAMES}) in {source}")
@@ -136,9 +137,18 @@ def _named(found: Sequence[Path], root: Path, otherwise: str) -> list[tuple[Path
         raise ImageFileError(otherwise)
     names = (path.relative_to(root) for path in found)
     return [
-        (path, name.with_name(result_name(name.name)).as_posix())
+        pair
         for path, name in zip(found, names, strict=True)
+        for pair in _with_images_in(path, name.with_name(result_name(name.name)).as_posix())
     ]
+
+
+def _with_images_in(path: Path, name: str) -> list[tuple[Path, str]]:
+    """A file and the name of its result, or the images that a Zarr holds and theirs."""
+    inside = images_in(path)
+    if len(inside) < 2:
+        return [(path, name)]
+    return [(path / place, f"{name}/{place}") for place in inside]
 
 
 def is_pattern(path: Path) -> bool:

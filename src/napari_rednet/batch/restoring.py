@@ -24,6 +24,7 @@ from napari_rednet.execution.reading import chunks_of
 from napari_rednet.io import (
     OpenImage,
     can_be_continued,
+    complete_collection,
     described_for,
     image_writer,
     other_files,
@@ -33,6 +34,7 @@ from napari_rednet.io import (
     with_compression,
     with_dtype,
 )
+from napari_rednet.io.remote import RemotePath
 from napari_rednet.tasks import VERBS
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ def restore_file(
         yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
         # Check before the result is put into its place.
         _refuse_changed(file, before)
+    complete_collection(file.source, file.result, file.name, is_same_size=work.scale == 1)
     return replace(figures, repaired=prepared.repairs.count)
 
 
@@ -261,6 +264,8 @@ def state_of(path: Path) -> State:
 
     Raises `ImageFileError`.
     """
+    if isinstance(path, RemotePath):
+        return path.state
     try:
         found = [place.stat() for place in _with_contents(path)]
     except FileNotFoundError as error:

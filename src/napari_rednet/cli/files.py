@@ -228,10 +228,10 @@ def _refuse_several(source: Path) -> None:
 
 def _stands_for_several(source: Path) -> bool:
     from napari_rednet.batch.planning import is_pattern
-    from napari_rednet.io import is_image
+    from napari_rednet.io import images_in, is_image
 
     if source.is_dir():
-        return not is_image(source)
+        return not is_image(source) or len(images_in(source)) > 1
     return is_pattern(source) and not source.exists()
 
 

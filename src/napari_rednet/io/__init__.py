@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import foreign, pictures, tiff
 from napari_rednet.io.axes import Missing
+from napari_rednet.io.remote import RemotePath
 from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
@@ -65,8 +66,36 @@ def result_name(name: str) -> str:
 
 
 def names_image(path: Path) -> bool:
-    """True if a path has the suffix of an image, whether or not it exists."""
-    return path.suffix.lower() in (*FILE_SUFFIXES, ZARR_SUFFIX)
+    """True if a path has the suffix of an image, or lies in a Zarr, whether or not it exists."""
+    return path.suffix.lower() in FILE_SUFFIXES or _names_zarr(path)
+
+
+def _names_zarr(path: Path) -> bool:
+    """True if a path has the suffix of Zarr, or lies in a folder that has it, as wells do."""
+    return any(place.suffix.lower() == ZARR_SUFFIX for place in (path, *path.parents))
+
+
+def images_in(path: Path) -> list[str]:
+    """Places of the images that a Zarr holds; empty if it is one, or is no Zarr."""
+    from napari_rednet.io.ome_zarr import images_in as found
+
+    return found(path)
+
+
+def complete_collection(source: Path, result: Path, name: str, *, is_same_size: bool) -> None:
+    """Tell what a Zarr of several images tells of them in the Zarr of their results as well.
+
+    `name` is that of a result in its folder. Nothing is done for an image by itself.
+    """
+    from napari_rednet.io.ome_zarr import copy_groups
+
+    parts = Path(name).parts
+    zarrs = [i for i, part in enumerate(parts[:-1]) if part.lower().endswith(ZARR_SUFFIX)]
+    if not zarrs:
+        return
+    place = Path(*parts[zarrs[0] + 1 :])
+    roots = [path.parents[len(place.parts) - 1] for path in (source, result)]
+    copy_groups(roots[0], roots[1], place.as_posix(), with_sizes=is_same_size)
 
 
 def is_image(path: Path) -> bool:
@@ -86,7 +115,7 @@ def _is_zarr(path: Path) -> bool:
 
 def can_be_continued(path: Path) -> bool:
     """True if an unfinished file of this format can be continued."""
-    return path.suffix.lower() == ZARR_SUFFIX
+    return path.suffix.lower() not in FILE_SUFFIXES and _names_zarr(path)
 
 
 def check_output_name(path: Path) -> None:
@@ -97,7 +126,7 @@ def check_output_name(path: Path) -> None:
 
 def check_target(path: Path) -> None:
     """Raise `ImageFileError` if a file cannot be written for its name, or for what is there."""
-    is_zarr = path.suffix.lower() == ZARR_SUFFIX
+    is_zarr = can_be_continued(path)
     if path.is_dir() and not is_zarr:
         raise ImageFileError(
             f"{path} is a folder; name a file to write, or add --out for the results of several "
@@ -110,6 +139,7 @@ def check_target(path: Path) -> None:
 
 def check_source(path: Path) -> None:
     """Raise `ImageFileError` if a file is missing, or is no image by its name and its header."""
+    _refuse_other_urls(path)
     if _is_tiff(path):
         tiff.check_header(path)
     elif not is_image(path):
@@ -130,6 +160,7 @@ def read_image(
     out ('skip'). `axes` and `channel_axis` say what the axes are, if not what the file tells
     (`Reading`). Raises `ImageFileError` if the image cannot be read.
     """
+    _refuse_other_urls(path)
     if _is_tiff(path):
         return tiff.read_tiff(path, series or 0, missing, axes, channel_axis)
     if _is_foreign(path):
@@ -141,12 +172,19 @@ def read_image(
     if _is_zarr(path):
         from napari_rednet.io.ome_zarr import read_ome_zarr
 
+        inside = images_in(path)
+        path = path / inside[0] if len(inside) == 1 else path
         return read_ome_zarr(path, axes, channel_axis)
     if not path.exists():
         raise ImageFileError(f"there is no file {path}")
     raise ImageFileError(
         f"{path} is no image that can be read: it must be a {NAMES} file; {foreign.ADVICE}"
     )
+
+
+def _refuse_other_urls(path: Path) -> None:
+    if isinstance(path, RemotePath) and not _is_zarr(path):
+        raise ImageFileError(f"only Zarrs are read from URLs, and {path} is none")
 
 
 def _is_tiff(path: Path) -> bool:
@@ -191,7 +229,7 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
     )
 
     check_output_name(path)
-    if path.suffix.lower() == ZARR_SUFFIX:
+    if can_be_continued(path):
         return as_zarr_description(image) if isinstance(image, TiffImage) else image
     if isinstance(image, ZarrImage):
         image = as_tiff_description(image)

@@ -20,6 +20,7 @@ from napari_rednet.io.ome_zarr.metadata import (
     ome_attributes,
     zarr_package,
 )
+from napari_rednet.io.remote import store_at
 
 SUFFIX = ".zarr"
 ZIP_SUFFIX = ".zarr.zip"
@@ -55,7 +56,7 @@ def read_ome_zarr(
     if not is_zip and not _has_metadata(path):
         raise ImageFileError(f"{path} is no zarr: it has no metadata")
     try:
-        node = _in_zip(path) if is_zip else zarr.open(store=path, mode="r")
+        node = _in_zip(path) if is_zip else zarr.open(store=store_at(path), mode="r")
         image = _bare(node) if isinstance(node, zarr.Array) else _described(path, node)
     except ImageFileError:
         raise
