@@ -43,6 +43,13 @@ def small_model(task, stride=2):
     return Model("tiny", task, random_network(config), {"steps": 0})
 
 
+def stack_model(planes=3, seed=0):
+    """An untrained denoiser that sees neighbouring planes."""
+    channels = TASKS["denoise"].channels_for(planes)
+    config = NetworkConfig(layers=6, features=8, in_channels=channels, stride=2, planes=planes)
+    return Model("tiny stack", "denoise", random_network(config, seed), {"steps": 0})
+
+
 def idle_model(task):
     """A model that restores nothing: its result is its input."""
     model = small_model(task)

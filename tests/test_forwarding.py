@@ -8,7 +8,7 @@ import napari_rednet as nr
 from napari_rednet.batch.restoring import make_work
 from napari_rednet.provenance import Call, Origin, as_command_line, as_python
 from napari_rednet.tasks import VERBS
-from tests.conftest import small_model
+from tests.conftest import small_model, stack_model
 from tests.test_cli import call
 
 # What is told of an image by the image, or by who asks.
@@ -32,9 +32,12 @@ def values(folder):
         "noise": Value(["--noise", "7"], [LEVEL], [nr.NoiseModel(read_noise=7.0)]),
         "strength": Value(["--strength", "0.7"], 0.7),
         "scale": Value(["--scale", "3"], 3),
-        "mask": Value(["--mask", mask], {"name": "m", "path": str(mask), "planes": []}, MASK),
+        "mask": Value(
+            ["--mask", mask], {"name": "m", "path": str(mask), "shape": list(MASK.shape)}, MASK
+        ),
         "psf": Value(["--gaussian", "1.3"], GAUSSIAN, nr.psf.gaussian(1.3)),
         "center": Value(["--center", "mass"], "mass"),
+        "along": Value(["--along", "0"], 0),
         "iterations": Value(["--iterations", "3"], 3),
         "defects": Value(["--defects", "keep"], "keep"),
         "dtype": Value(["--dtype", "float32"], "float32"),
@@ -82,6 +85,9 @@ def prepared(folder, verb, option):
     known = values(folder)
     small_model(VERBS[verb].task).save(folder / "tiny.safetensors")
     needed = known["psf"].words if verb == "deblur" and option != "psf" else []
+    if option == "along":
+        stack_model().save(folder / "stack.safetensors")
+        needed = ["--model", folder / "stack.safetensors"]
     return known[option], needed
 
 
@@ -109,11 +115,14 @@ def test_commands_tell_the_function(folder, told, verb, option):
 def test_batches_tell_the_function(folder, told, verb, option):
     value, _ = prepared(folder, verb, option)
     arguments = {"psf": nr.psf.gaussian(2.0)} if verb == "deblur" else {}
+    arguments |= {"model": folder / "stack.safetensors"} if option == "along" else {}
     given = LEVEL["read_noise"] if option == "noise" else value.expected
     given = value.plain if option == "model" else given
     work = make_work(verb, {**arguments, option: given})
     image = tifffile.imread(folder / "in.tif")
-    open_image = type("Open", (), {"data": image, "channel_axis": None, "is_rgb": False})
+    open_image = type(
+        "Open", (), {"data": image, "channel_axis": None, "is_rgb": False, "axes": "YX"}
+    )
     next(work.prepare(open_image).make_steps(image, out=None))
     assert same(told[verb][option], value.expected)
 

@@ -6,8 +6,13 @@ import pytest
 from skimage import data
 
 import napari_rednet as nr
+from napari_rednet import sample_data
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.restoration.noise_estimate import noise_levels_steps, region_windows
+from napari_rednet.restoration.noise_estimate import (
+    find_uneven_noise,
+    noise_levels_steps,
+    region_windows,
+)
 
 LEFT, RIGHT = np.s_[:, :200], np.s_[:, 312:]
 
@@ -124,3 +129,18 @@ def test_it_can_be_watched_and_closed(halves):
 def test_regions_that_cannot_be_used_are_refused(halves, region, error, words):
     with pytest.raises(error, match=words):
         nr.estimate_noise(halves, region=region)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_channels_that_are_taken_for_planes_are_noticed(axis):
+    """In a recording of two channels; planes of a z-stack and of a time series differ little."""
+    channels = [np.asarray(one[0]) for one in sample_data.epithelium()]
+    image = np.stack([np.stack(channels)] * 2, axis=1 - axis)
+    found = find_uneven_noise(image)
+    assert found.axis == axis
+    assert found.factor > 4
+    assert find_uneven_noise(image, channel_axis=axis) is None
+    for (stack, *_), *_ in (sample_data.chromosomes_layer(), sample_data.small()):
+        assert find_uneven_noise(np.asarray(stack)[:8]) is None
+    assert find_uneven_noise(channels[0]) is None
+    assert find_uneven_noise(np.zeros((3, 20, 20))) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import operator
 import re
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.channel import NoiseModel, finite
 from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.execution import MaskedImage, is_dask
+from napari_rednet.execution import MaskedImage, is_dask, share_storage, without_map
 from napari_rednet.options import DEFECTS, SCALES
 from napari_rednet.psf import check_center
 
@@ -36,6 +35,8 @@ Noise = float | NoiseModel
 Memory = int | str
 
 _LEAST_MEMORY = 500_000_000
+NAMED_AXES = ("z", "t")
+"""Names of axes whose planes help to restore each other."""
 NOISY, SHARP = 0.25, 0.75
 """Thresholds for hot and dead pixels, as shares of the range: for recordings, and for sharp images,
 in which single pixels may be detail."""
@@ -116,6 +117,8 @@ def _as_array(image: Any) -> Any:
     """An image as an array with a numpy dtype."""
     if isinstance(image, np.ma.MaskedArray):
         return MaskedImage(image)
+    if isinstance(image, np.ndarray):
+        return without_map(image)
     if not (hasattr(image, "dtype") and hasattr(image, "shape")):
         return np.asarray(image)
     if is_dask(image) and _has_masked_blocks(image):
@@ -148,8 +151,13 @@ def check_options(
     tile: int | None,
     device: str,
     memory: Memory | None = None,
+    *,
+    is_stack: bool = False,
 ) -> Options:
-    """Check the options that all tasks share, and load the model."""
+    """Check the options that all tasks share, and load the model.
+
+    `is_stack` asks for one that sees neighbouring planes.
+    """
     from napari_rednet.engine.network import resolve_device
     from napari_rednet.models import load_model_for
 
@@ -159,7 +167,63 @@ def check_options(
         raise TypeError(f"ensemble must be True or False, got {ensemble!r}")
     resolve_device(device)
     bound = None if memory is None else check_memory(memory)
-    return Options(load_model_for(task, model), bool(ensemble), tile, device, bound)
+    found = load_model_for(task, model, is_stack=is_stack)
+    return Options(found, bool(ensemble), tile, device, bound)
+
+
+def check_named_axis(along: Any) -> int | str | None:
+    """Return an axis by its number or name, 'z' or 't', as users and files tell it."""
+    if along is None:
+        return None
+    if isinstance(along, str):
+        if along in NAMED_AXES:
+            return along
+        if not along.removeprefix("-").isdecimal():
+            raise ValueError(f"along must be z, t, or the number of an axis, got {along!r}")
+        return int(along)
+    return _integer("along", along)
+
+
+def axis_named(along: Any, axes: str) -> int | None:
+    """The number of an axis for its number or name; `axes` has a letter for each, such as 'tzyx'.
+
+    A name also stands for the only axis of planes if it has neither name.
+    """
+    found = check_named_axis(along)
+    if not isinstance(found, str):
+        return found
+    letters = axes.lower()
+    if found in letters:
+        return letters.index(found)
+    others = [i for i, letter in enumerate(letters) if letter not in "yxcs"]
+    if len(others) == 1 and letters[others[0]] not in NAMED_AXES:
+        return others[0]
+    raise ValueError(f"along={found}, but the axes of the image are {', '.join(letters)}")
+
+
+def check_along(along: Any, layout: PlaneLayout) -> int | None:
+    """Return the axis of the planes to restore together, counted from the first; None for none."""
+    if along is None:
+        return None
+    count, axis = len(layout.shape), _integer("along", along)
+    if not -count <= axis < count:
+        raise ValueError(
+            f"along must lie between {-count} and {count - 1} for an image with {count} axes, "
+            f"got {axis}"
+        )
+    axis %= count
+    if axis == layout.channel:
+        raise ValueError(
+            f"along must not be the channel axis ({axis}): channels show different structures"
+        )
+    if axis in layout.spatial_axes:
+        raise ValueError(f"along must be an axis of planes, got {axis}, which is Y or X")
+    if layout.shape[axis] < 2:
+        raise ValueError(
+            f"along needs planes to restore together, and axis {axis} has {layout.shape[axis]}; "
+            "leave it out"
+        )
+    return axis
 
 
 def check_memory(memory: Any) -> int:
@@ -217,9 +281,11 @@ def check_out(
     if flags is not None and not flags.writeable:
         raise ValueError("out is read-only")
     source = image.values if isinstance(image, MaskedImage) else image
-    arrays = isinstance(out, np.ndarray) and isinstance(source, np.ndarray)
-    if arrays and np.may_share_memory(out, source):
-        raise ValueError("out must not share memory with image, which stays unmodified")
+    if share_storage(out, source):
+        raise ValueError(
+            "out must not share memory or a file with image, which stays unmodified and is read "
+            "while out is written"
+        )
 
 
 def noise_per_channel(
@@ -291,9 +357,7 @@ def check_rgb(image: Any, rgb: Any, channel_axis: int | None) -> int | None:
 
 def check_number(name: str, value: Any) -> None:
     """Raise if an argument is not a finite number of at least 0."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value) or value < 0:
+    if finite(name, value) < 0:
         raise ValueError(f"{name} must be finite and not negative, got {value}")
 
 
@@ -317,6 +381,7 @@ def _integer(name: str, value: Any) -> int:
 CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
     {
         "strength": partial(check_number, "strength"),
+        "along": check_named_axis,
         "scale": check_scale,
         "iterations": partial(check_count, "iterations"),
         "center": check_center,

@@ -23,3 +23,11 @@ class TrainingError(RednetError):
 
 class ImageFileError(RednetError):
     """An image file cannot be read or written."""
+
+
+class ReadError(ImageFileError):
+    """A part of an image cannot be read, since its file is damaged or has changed."""
+
+
+class BusyError(RednetError):
+    """Another job is writing the same file or folder."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.basis import find_basis
 from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.engine.outliers import REACH, OutlierLimits, find_outliers
 from napari_rednet.execution import Samples, is_dask
@@ -106,6 +107,9 @@ def _outliers(plane: npt.NDArray[np.generic]) -> BoolArray:
     if plane.size == 0:
         return np.zeros(plane.shape, bool)
     windows = [np.asarray(plane[i]) for i in PlaneLayout(plane.shape).sample_windows(0)]
+    basis = find_basis(windows)
+    if basis is not None:
+        plane, windows = basis.inside(plane), [basis.inside(window) for window in windows]
     samples = Samples(windows).without_outliers(_SHARE_OF_RANGE)
     limits = replace(samples.limits or OutlierLimits(), noise=samples.noise)
     found = _single_pixels(plane, limits)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
+from napari_rednet.engine.basis import Basis
 from napari_rednet.engine.channel import NoiseModel, grain_of
 from napari_rednet.grain import WHITE, Grain, high_pass, measure_grain
 
@@ -83,6 +84,8 @@ class NoiseLevels:
         Standard deviation of noise whose darker half is clipped at black; 0 if none is.
     rounding : float
         Variance of the rounding error, if the image has few distinct values.
+    model : NoiseModel, optional
+        What `fit` returns, if the levels are too large or too small for it as they are.
     """
 
     signal: FloatArray
@@ -94,9 +97,12 @@ class NoiseLevels:
     counts: Counts | None = None
     at_black: float = 0.0
     rounding: float = 0.0
+    model: NoiseModel | None = None
 
     def fit(self) -> NoiseModel:
         """Fit the Poisson-Gaussian line to the levels."""
+        if self.model is not None:
+            return self.model
         if not len(self.signal):
             return NoiseModel()
         if self.counts is not None:
@@ -114,6 +120,25 @@ class NoiseLevels:
             float(np.sqrt(at_floor)) or self.at_black,
             grain_of(along_y),
             grain_of(along_x),
+        )
+
+    def outside(self, basis: Basis) -> NoiseLevels:
+        """Levels measured in units of a basis in those of the image; the fit keeps its digits."""
+        unit, counts, grain = basis.unit, self.counts, self.grain
+        with np.errstate(over="ignore"):
+            square = float(np.square(unit))
+        if counts is not None:
+            counts = Counts(counts.none * unit + basis.origin, counts.one * unit)
+        return replace(
+            self,
+            signal=self.signal * unit + float(basis.origin),
+            variance=self.variance * square,
+            floor=self.floor * unit + basis.origin,
+            grain=replace(grain, rows=grain.rows * unit, columns=grain.columns * unit),
+            counts=counts,
+            at_black=self.at_black * unit,
+            rounding=self.rounding * square,
+            model=basis.told_outside(self.fit()),
         )
 
     def deviation(self, model: NoiseModel) -> FloatArray:

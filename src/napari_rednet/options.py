@@ -129,6 +129,23 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
                 100,
             ),
         ),
+        "along": Option(
+            "Axis of planes that show the same objects and help to restore each other: z, t, or "
+            "its number; each by itself if not given.",
+            str | None,
+            "z|t|N",
+            control=Choice(
+                "Planes",
+                "Planes of the same objects, in z or time, have noise of their own: each is "
+                "restored with the help of those next to it. What moves far between two planes, or "
+                "is in one of them only, is restored as by itself.",
+                (
+                    ("each by itself", None),
+                    ("together along z", "z"),
+                    ("together along t", "t"),
+                ),
+            ),
+        ),
         "defects": Option(
             "What is done to hot and dead pixels before the network sees them: repair or keep.",
             str,

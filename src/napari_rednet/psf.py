@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
+from napari_rednet.engine.channel import finite
 from napari_rednet.engine.images import PointSpread
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,6 +31,10 @@ _WORTH_SAYING = 0.5  # pixels
 _MOST_PEDESTAL = 0.05
 # Smaller arrays are synthetic kernels, not images of beads.
 _SMALLEST_BEAD = 7
+_MOST_REACH = 500
+# A Gaussian of this standard deviation in pixels is a point.
+_SMALLEST = 1e-3
+_LARGEST_LOG = 300.0
 
 
 def gaussian(sigma: float) -> FloatArray:
@@ -46,9 +51,9 @@ def gaussian(sigma: float) -> FloatArray:
     (15, 15)
     """
     _check_positive("sigma", sigma)
-    radius = math.ceil(4 * sigma)
+    radius = _reach(4 * float(sigma))
     x = np.arange(-radius, radius + 1)
-    line = np.exp(-0.5 * (x / sigma) ** 2)
+    line = np.exp(-0.5 * (x / max(float(sigma), _SMALLEST)) ** 2)
     return _normalized(np.outer(line, line))
 
 
@@ -61,7 +66,7 @@ def disk(radius: float) -> FloatArray:
         In pixels; pixels on the rim count by the share of their area that lies inside.
     """
     _check_positive("radius", radius)
-    y, x = _fine_grid(math.ceil(radius + 0.5))
+    y, x = _fine_grid(_reach(float(radius) + 0.5))
     return _normalized(_binned((np.hypot(y, x) <= radius).astype(np.float64)))
 
 
@@ -76,11 +81,9 @@ def motion(length: float, angle: float = 0.0) -> FloatArray:
         In degrees, anticlockwise from the X axis.
     """
     _check_positive("length", length)
-    if not math.isfinite(angle):
-        raise ValueError(f"angle must be finite, got {angle}")
-    radius = math.ceil(length / 2 + 1)
+    turn = math.radians(finite("angle", angle))
+    radius = _reach(float(length) / 2 + 1)
     y, x = _fine_grid(radius)
-    turn = math.radians(angle)
     along = x * math.cos(turn) - y * math.sin(turn)
     across = x * math.sin(turn) + y * math.cos(turn)
     inside = (np.abs(along) <= length / 2) & (np.abs(across) <= 0.5)
@@ -107,9 +110,14 @@ def widefield(numerical_aperture: float, wavelength: float, pixel_size: float) -
         ("pixel_size", pixel_size),
     ):
         _check_positive(name, value)
-    scale = 2 * math.pi * numerical_aperture / wavelength * pixel_size
+    # Logarithms, since the product of absurd numbers overflows.
+    aperture, pixel, wave = (
+        math.log(float(part)) for part in (numerical_aperture, pixel_size, wavelength)
+    )
+    size = min(max(aperture + pixel - wave, -_LARGEST_LOG), _LARGEST_LOG)
+    scale = 2 * math.pi * math.exp(size)
     # The n-th dark ring lies near a phase of (n + 1/4) pi.
-    y, x = _fine_grid(math.ceil((_AIRY_RINGS + 0.25) * math.pi / scale))
+    y, x = _fine_grid(_reach((_AIRY_RINGS + 0.25) * math.pi / scale))
     phase = np.maximum(scale * np.hypot(y, x), 1e-9)
     return _normalized(_binned((2 * special.j1(phase) / phase) ** 2))
 
@@ -140,7 +148,8 @@ def as_psf(psf: Any, plane_shape: tuple[int, int], center: str = "array") -> Poi
         raise ValueError(
             f"psf must not be larger than the planes of {plane_shape} pixels, got {lit}"
         )
-    return _placed(array / array.sum(), _center_of(array, center))
+    scaled = array / array.max()  # sums of large values would overflow
+    return _placed(scaled / scaled.sum(), _center_of(scaled, center))
 
 
 def check_center(center: Any) -> Center:
@@ -184,16 +193,18 @@ def rim_remark(psf: Any) -> str:
         As for `as_psf`.
     """
     array = _checked(psf)
+    largest = array.max()
+    array = array / largest  # sums of large values would overflow
     rim = np.concatenate([array[0], array[-1], array[1:-1, 0], array[1:-1, -1]])
-    level, peak = float(np.median(rim)), float(array.max())
+    level = float(np.median(rim))
     is_box = level >= array[array > 0].mean()  # a blur of its own
     is_dark = level * array.size <= _MOST_PEDESTAL * array.sum()
     if min(array.shape) < _SMALLEST_BEAD or is_box or is_dark:
         return ""
     return (
-        f"the PSF does not fall to 0: the median of its rim is {level / peak:.1%} of its peak, and "
+        f"the PSF does not fall to 0: the median of its rim is {level:.1%} of its peak, and "
         "light that no bead sends so far is undone as if it were blur. Subtract its background, "
-        f"(psf - {level:.4g}).clip(0), or cut out a larger part"
+        f"(psf - {level * largest:.4g}).clip(0), or cut out a larger part"
     )
 
 
@@ -203,14 +214,17 @@ def _checked(psf: Any) -> FloatArray:
         raise TypeError(f"psf must hold real numbers, got {array.dtype}")
     if array.ndim != 2:
         raise ValueError(f"psf must have the two axes Y and X, got shape {array.shape}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float64)
     if not np.isfinite(array).all() or (array < 0).any():
         raise ValueError("psf must be finite and must not be negative")
     if not array.any():
         raise ValueError("psf must not be zero everywhere")
-    return array.astype(np.float64)
+    return array
 
 
 def _center_of(array: FloatArray, center: str) -> tuple[float, float]:
+    array = array / array.max()  # sums of large values would overflow
     y, x = ndimage.center_of_mass(array) if center == "mass" else ((n - 1) / 2 for n in array.shape)
     return float(y), float(x)
 
@@ -251,12 +265,24 @@ def _binned(fine: FloatArray) -> FloatArray:
 
 
 def _normalized(array: FloatArray) -> FloatArray:
-    normalized: FloatArray = array / array.sum()
-    return normalized
+    """The array with the sum 1; a blur that is too small to be seen is a point."""
+    total = float(array.sum())
+    if total == 0:
+        array, total = np.zeros_like(array), 1.0
+        array[len(array) // 2, len(array) // 2] = 1
+    return array / total
+
+
+def _reach(radius: float) -> int:
+    """Pixels to each side; raises `ValueError` for sizes that no image has."""
+    if radius > _MOST_REACH:
+        raise ValueError(
+            f"a PSF may reach at most {_MOST_REACH} pixels to each side; this one reaches "
+            f"{radius:.3g}"
+        )
+    return math.ceil(radius)
 
 
 def _check_positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not (math.isfinite(value) and value > 0):
+    if finite(name, value) <= 0:
         raise ValueError(f"{name} must be positive, got {value}")

@@ -25,6 +25,10 @@ class Task:
     prefix: str
     in_channels: int
 
+    def channels_for(self, planes: int) -> int:
+        """Channels of a network that sees so many planes, each with its noise."""
+        return self.in_channels + 2 * (planes - 1)
+
 
 TASKS: Mapping[str, Task] = MappingProxyType(
     {

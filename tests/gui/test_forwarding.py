@@ -123,13 +123,15 @@ def test_a_batch_has_presets(dock, tmp_path, monkeypatch):
 
 @pytest.mark.window
 def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notifications):
-    viewer.add_image(np.ones((24, 20)))
+    viewer.add_image(np.ones((2, 24, 20)))
     changed = {"strength": 1.4, "iterations": 3, "scale": 4, "ensemble": True, "repair": False}
     for verb in VERBS:
         widget = dock(VERBS[verb].label)
         for control in widget.remembered():
             if control.name in changed:
                 control.value = changed[control.name]
+        axis = 0 if verb == "deblur" else None
+        widget.extent.channels.value = -1 if axis is None else axis
         if verb in ("denoise", "deblur"):
             widget.noise.type_models([nr.NoiseModel(2.0, 100.0, 5.0, 0.0, 1.5)])
         if verb == "deblur":
@@ -138,12 +140,12 @@ def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notification
         controls = dock("Batch").controls
         controls.source.value = controls.results.value = tmp_path
         order, arguments = controls.order(), widget.arguments()
-        assert order.verb == verb
+        assert (order.verb, order.reading.channel_axis) == (verb, axis)
         if verb == "deblur":
             psf = order.arguments.pop("psf")
             np.testing.assert_array_equal(psf, arguments.pop("psf").array)
         if "noise" in arguments:
-            (arguments["noise"],) = arguments["noise"]
+            arguments["noise"] = arguments["noise"][0]
         assert order.arguments == arguments
     assert notifications() == []
     # Files have no outline in common.

@@ -309,3 +309,28 @@ def test_labels_of_something_else_are_no_mask(viewer, widget, image, others):
         widget.mask.value = FOUND
         viewer.add_labels(marked(shape, (3, 4)))
     assert widget.mask.value == FOUND
+
+
+def test_of_two_channels_both_are_filled_or_the_other_is_named(viewer, widget, run, image):
+    """Only one of them is chosen in the window; both are seen."""
+    first, second = (
+        viewer.add_image(one, name=name, blending="additive")
+        for one, name in ((image, "nuclei"), (image[::-1], "membranes"))
+    )
+    widget.common.image.value = first
+    viewer.layers.selection = {first}
+    run(widget)
+    assert [layer.name for layer in viewer.layers[2:]] == ["nuclei inpainted"]
+    assert "Not done: “membranes”" in widget.status.value
+    viewer.layers.selection = {first, second}
+    assert widget.extent.others.value
+    run(widget)
+    assert {layer.name for layer in viewer.layers[3:]} >= {"membranes inpainted"}
+    assert "Not done" not in widget.status.value
+    widget.extent.others.value = False
+    second.visible = True
+    run(widget)
+    assert "Not done: “membranes”" in widget.status.value
+    second.blending = "opaque"
+    run(widget)
+    assert "Not done" not in widget.status.value

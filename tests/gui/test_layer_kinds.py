@@ -54,7 +54,7 @@ def test_five_axes_are_restored_as_the_function_does(viewer, dock, run, stack, n
     viewer.add_image(stack, **PLACED)
     run(dock(name))
     result = viewer.layers[-1]
-    np.testing.assert_array_equal(result.data, VERBS[name](stack))
+    np.testing.assert_array_equal(result.data, VERBS[name](stack, channel_axis=1))
     assert result.axis_labels == PLACED["axis_labels"]
     assert [str(unit) for unit in result.units] == [str(unit) for unit in viewer.layers[0].units]
 
@@ -64,7 +64,7 @@ def test_the_shown_plane_is_restored_where_it_lies(viewer, dock, run, stack, nam
     source = viewer.add_image(stack, name="cell", **PLACED)
     widget = dock(name)
     viewer.dims.set_current_step((0, 1, 2), (1, 0, 2))
-    widget.extent.planes.value = True
+    widget.extent.planes.value = "shown"
     run(widget)
     result = viewer.layers[-1]
     np.testing.assert_array_equal(result.data[0, 0, 0], VERBS[name](stack[1, 0, 2]))
@@ -72,7 +72,7 @@ def test_the_shown_plane_is_restored_where_it_lies(viewer, dock, run, stack, nam
     corner = (1 - factor) / (2 * factor)
     first = source.data_to_world((1, 0, 2, corner, corner))
     np.testing.assert_allclose(result.data_to_world(np.zeros(5)), first)
-    assert result.metadata["napari_rednet"]["plane"] == [1, 0, 2]
+    assert result.metadata["napari_rednet"]["crop"] == [[1, 2], [0, 1], [2, 3], None, None]
     # In no other plane.
     np.testing.assert_allclose(result.extent.world[:, :3], [first[:3], first[:3]])
     assert result.axis_labels == source.axis_labels
@@ -81,7 +81,7 @@ def test_the_shown_plane_is_restored_where_it_lies(viewer, dock, run, stack, nam
 def test_a_plane_lies_right_in_a_turned_layer():
     layer = Image(np.zeros((4, 8, 8)), scale=(3, 2, 1), rotate=30, shear=(0, 0, 0.3))
     finer = layer_options(layer) | finer_grid(layer, 2, (2, 0, 0))
-    for options in (layer_options(layer, (2,)), finer):
+    for options in (layer_options(layer, ((2, 3), None, None)), finer):
         one = Image(np.zeros((1, 16, 16)), **options)
         factor = round(layer.scale[-1] / one.scale[-1])
         corner = (1 - factor) / (2 * factor)
@@ -103,7 +103,7 @@ def test_a_plane_of_colours(viewer, dock, run, noisy_colours):
     viewer.add_image(film, rgb=True)
     widget = dock()
     viewer.dims.set_current_step(0, 1)
-    widget.extent.planes.value = True
+    widget.extent.planes.value = "shown"
     run(widget)
     result = viewer.layers[-1]
     assert result.rgb
@@ -120,7 +120,7 @@ def test_a_plane_of_a_masked_stack(viewer, dock, run, stack, axes):
     widget = dock("Inpaint")
     widget.common.image.value, widget.mask.value = layer, mask
     viewer.dims.set_current_step(0, 2)
-    widget.extent.planes.value = True
+    widget.extent.planes.value = "shown"
     run(widget)
     one = labels if axes == 2 else labels[2]
     np.testing.assert_array_equal(viewer.layers[-1].data[0], nr.inpaint(film[2], one > 0))
@@ -133,9 +133,10 @@ def test_only_stacks_and_what_is_not_in_memory_bring_a_choice(
     flat, deep, stored = (viewer.add_image(image) for image in (noisy, stack, a_zarr))
     _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Denoise")
     qtbot.waitUntil(lambda: widget.run.visible)
-    for layer, shown in ((flat, [0, 0, 0]), (deep, [0, 1, 0]), (stored, [0, 1, 1])):
+    # Others, channels, planes, first, last, region, lazily.
+    for layer, shown in ((flat, "0000010"), (deep, "0110010"), (stored, "0110011")):
         widget.common.image.value = layer
-        assert [control.visible for control in widget.extent.widgets] == [bool(s) for s in shown]
+        assert [control.visible for control in widget.extent.widgets] == [s == "1" for s in shown]
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def test_several_selected_layers_are_restored_in_one_run(viewer, dock, run, thre
     widget.common.image.value = three[1]
     select(viewer, *viewer.layers)
     assert widget.extent.others.text == "and 2 other selected layers"
-    widget.extent.others.value = True
+    assert widget.extent.others.value
     run(widget)
     names = [layer.name for layer in viewer.layers[4:]]
     assert names == ["b denoised", "a denoised", "c denoised"]
@@ -298,7 +299,6 @@ def test_one_selected_layer_brings_no_choice(viewer, dock, three):
     widget = dock()
     widget.common.image.value = three[0]
     select(viewer, three[1])
-    widget.extent.others.value = True
     assert widget.extent.layers() == [
         three[0],
     ]

@@ -272,3 +272,20 @@ def test_following_keeps_no_window_alive(qtbot, viewer):
     windows = [weakref.ref(DenoiseWidget(viewer)), weakref.ref(ModelsWidget())]
     gc.collect()
     assert [window() for window in windows] == [None, None]
+
+
+@pytest.mark.filterwarnings("ignore:left out of the list of models")
+def test_damaged_files_are_shown_and_can_be_removed(mine, dock, monkeypatch):
+    for name, content in (("broken", b"no model"), ("-x", mine.path.read_bytes())):
+        (user_models_folder() / f"{name}.safetensors").write_bytes(content)
+    widget = dock("Models")
+    assert rows(widget)[-2:] == [["-x", "damaged", "mine"], ["broken", "damaged", "mine"]]
+    widget.select("broken")
+    assert "broken.safetensors is damaged" in widget.table.item(len(rows(widget)) - 1, 0).toolTip()
+    assert buttons(widget) == (True, False, True)
+    answer(monkeypatch, confirm=True)
+    widget.remove_button.click()
+    widget.select("-x")
+    widget.remove_button.click()
+    assert not [row for row in rows(widget) if row[1] == "damaged"]
+    assert ["my cells", "denoise", "mine"] in rows(widget)

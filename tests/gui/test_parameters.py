@@ -152,7 +152,7 @@ def test_code_of_a_plane(viewer, dock, run, in_file, tiny, notifications):
     widget = dock()
     choose_file(widget, tiny)
     viewer.dims.set_current_step(0, 1)
-    widget.extent.planes.value = True
+    widget.extent.planes.value = "shown"
     run(widget)
     python = copied(widget, "Copy how “cell denoised” was made as Python")
     np.testing.assert_array_equal(run_python(python), viewer.layers[-1].data)
@@ -292,6 +292,6 @@ def test_code_names_the_noise_that_was_measured_in_a_place(
     assert "nr.NoiseModel(" in python
     assert python == copied(widget, "Copy how “cell denoised” was made as Python")
     np.testing.assert_array_equal(run_python(python), result.data)
-    widget.extent.planes.value = True
+    widget.extent.planes.value = "shown"
     run(widget)
-    assert viewer.layers[-1].metadata["napari_rednet"]["plane"] == [1]
+    assert viewer.layers[-1].metadata["napari_rednet"]["crop"] == [[1, 2], None, None]

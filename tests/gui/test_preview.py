@@ -91,7 +91,6 @@ def test_it_is_the_result_where_it_is_seen(viewer, dock, run, switched_on, settl
     previewed = preview.data
     run(widget)
     assert preview_in(viewer) is None
-    assert not widget.preview.toggle.value
     assert_close(previewed, viewer.layers[-1].data[seen], most=10)
 
 
@@ -144,7 +143,7 @@ def test_of_a_single_plane_it_is_the_plane_restored_by_itself(
     viewer.add_image(np.stack([noisy, dark, noisy]))
     viewer.dims.set_current_step(0, 0)
     widget = dock()
-    widget.extent.planes.value = True
+    widget.extent.planes.value = "shown"
     preview = switched_on(viewer, widget)
     assert_close(preview.data[0], nr.denoise(noisy)[part(preview)])
     viewer.dims.set_current_step(0, 1)
@@ -290,9 +289,8 @@ def test_rotated_multiscale_and_lazy_layers(viewer, dock, switched_on, qtbot):
         lambda viewer, widget: setattr(widget.common.image, "value", viewer.layers["other"]),
         lambda viewer, widget: viewer.layers.remove(preview_in(viewer)),
         lambda viewer, widget: viewer.layers.remove("cell"),
-        lambda viewer, widget: widget.run.native.click(),
     ],
-    ids=["switch", "another layer", "its removal", "its source's removal", "Run"],
+    ids=["switch", "another layer", "its removal", "its source's removal"],
 )
 def test_it_goes(viewer, dock, switched_on, wait, noisy, end):
     source = viewer.add_image(noisy, name="cell")
@@ -305,6 +303,24 @@ def test_it_goes(viewer, dock, switched_on, wait, noisy, end):
     assert not widget.preview.toggle.value
     assert not widget.preview.status.visible
     wait(widget)
+
+
+def test_it_pauses_for_a_result_and_goes_on_with_the_next_change(
+    viewer, dock, switched_on, settled, run, noisy
+):
+    viewer.add_image(np.stack([noisy, noisy]), name="cell")
+    widget = dock()
+    switched_on(viewer, widget)
+    run(widget)
+    assert widget.preview.toggle.value
+    assert "paused" in widget.preview.status.value
+    viewer.dims.set_current_step(0, 1)  # the result is looked at
+    settled(widget)
+    assert preview_in(viewer) is None
+    widget.option["strength"].value = 2
+    settled(widget)
+    seen = preview_in(viewer).data[0]
+    assert_close(seen, nr.denoise(np.stack([noisy, noisy]), strength=2)[1])
 
 
 @pytest.mark.window
@@ -423,7 +439,7 @@ def test_stale_previews_are_cancelled(viewer, dock, settled, qtbot, noisy, monke
 
 @pytest.fixture
 def restored(monkeypatch):
-    """What is restored: (place, rows, columns) of each window, as it begins."""
+    """What is restored: (place, rows, columns, channel) of each window, as it begins."""
     from napari_rednet import execution
 
     noted, at = [], execution.Windows.at
@@ -454,7 +470,7 @@ def test_only_what_comes_into_view_is_restored(
     new = np.zeros(image.shape, bool)
     new[seen] = True
     new[before] = False
-    for _, rows, columns in restored:
+    for _, rows, columns, _ in restored:
         assert new[rows, columns].all()
         new[rows, columns] = False
     assert not new.any()

@@ -160,10 +160,12 @@ def test_transparency_and_noise_of_each_colour(folder, verb):
 
 def test_a_plane_is_restored_by_python_and_refused_as_a_command(folder):
     image, model = tifffile.imread(folder / "stack.tif"), str(folder / "denoise.safetensors")
-    call = Call("denoise", origin(folder / "stack.tif"), {"model": model}, plane=(2,))
+    call = Call(
+        "denoise", origin(folder / "stack.tif"), {"model": model}, crop=((2, 3), None, None)
+    )
     expected = nr.denoise(image[2], model=model)
     np.testing.assert_array_equal(run_python(as_python(call)), expected[None])
-    with pytest.raises(ValueError, match="all planes"):
+    with pytest.raises(ValueError, match="whole images"):
         as_command_line(call)
 
 
@@ -173,12 +175,12 @@ def test_masks_come_from_files_of_their_own(folder, has_planes):
     mask = np.zeros(image.shape if has_planes else image.shape[1:], np.uint8)
     mask[..., 10:14, 20:30] = 3
     tifffile.imwrite(folder / "mask.tif", mask, photometric="minisblack")
-    plain = {**vars(origin(folder / "mask.tif", "holes")), "planes": list(mask.shape[:-2])}
+    plain = {**vars(origin(folder / "mask.tif", "holes")), "shape": list(mask.shape)}
     call = Call("inpaint", origin(folder / "stack.tif"), {"model": model, "mask": plain})
     expected = nr.inpaint(image, mask, model=model)
     for result in both(call):
         np.testing.assert_array_equal(result, expected)
-    one = Call(call.verb, call.source, call.arguments, plane=(1,))
+    one = Call(call.verb, call.source, call.arguments, crop=((1, 2), None, None))
     expected = nr.inpaint(image[1:2], mask[1:2] if has_planes else mask, model=model)
     np.testing.assert_array_equal(run_python(as_python(one)), expected)
 
@@ -275,5 +277,11 @@ def test_long_calls_are_broken_into_lines():
 
 
 def test_a_record_survives_json():
-    call = Call("inpaint", Origin("x"), {"mask": None, "noise": [LEVEL]}, rgb=True, plane=(1, 2))
+    call = Call(
+        "inpaint",
+        Origin("x"),
+        {"mask": None, "noise": [LEVEL]},
+        rgb=True,
+        crop=((1, 2), None, (3, 9)),
+    )
     assert Call.from_record(json.loads(json.dumps(call.record))) == call

@@ -36,7 +36,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
+    monkeypatch.setattr("napari_rednet.files.os.open", fail)
     with pytest.raises(TrainingError, match="Read-only"):
         prepare_folder(tmp_path)
 
@@ -72,7 +72,7 @@ def test_a_process_killed_while_writing_leaves_the_one_before(tmp_path):
     """What it left beside is overwritten later."""
     path = tmp_path / "checkpoint.pt"
     write_checkpoint(path, {"step": 1})
-    (tmp_path / "checkpoint.pt.part").write_bytes(b"half of it")
+    (tmp_path / ".checkpoint.pt.part").write_bytes(b"half of it")
     assert read_checkpoint(path, CPU) == {"step": 1}
     write_checkpoint(path, {"step": 2})
     assert read_checkpoint(path, CPU) == {"step": 2}

@@ -8,7 +8,7 @@ from skimage import data
 from tests.conftest import random_network, seeded, small_model
 
 import napari_rednet as nr
-from napari_rednet.engine.network import NetworkConfig, RedNet, told_noise
+from napari_rednet.engine.network import NetworkConfig, RedNet, stack_inputs, told_noise
 from napari_rednet.models import Model
 from napari_rednet.tasks import TASKS
 from napari_rednet.training.recipes import RecipeTraining, Start, _psnr, read_recipe, with_length
@@ -341,3 +341,60 @@ def test_patches_grow_towards_the_end(folder):
 def test_late_patches_must_have_as_many_pixels(folder):
     with pytest.raises(nr.TrainingError, match=r"late_patch .*2 x 16 x 16, got 24"):
         recipe_of(folder, "deblock", **{"batch = 2": "batch = 2\nlate_patch = 24"})
+
+
+STACKS = {
+    "in_channels = 4": "in_channels = 8\nplanes = 3",
+    "[training]": "[stacks]\nshares = { static = 0.5, moving = 0.5 }\n[training]",
+}
+
+
+def test_a_network_of_several_planes_is_trained_on_stacks(folder):
+    recipe = recipe_of(folder, "denoise", **STACKS)
+    statuses, model = trained(folder, recipe)
+    assert 5 < statuses[0].score < 60
+    stack = np.random.default_rng(0).normal(100, 10, (3, 40, 50))
+    assert nr.denoise(stack, along=0, model=model).shape == stack.shape
+
+
+def test_pairs_without_neighbours_repeat_their_plane(folder):
+    for name in ("noisy", "truth"):
+        (folder / name).mkdir()
+        tifffile.imwrite(folder / name / "a.tif", data.camera()[:100, :100])
+    text = "[[pairs]]\nnoisy = 'noisy'\nclean = 'truth'\nshare = 1.0\n[stacks]\n[training]"
+    recipe = recipe_of(folder, "denoise", **{**STACKS, "[training]": text})
+    training = RecipeTraining(recipe, folder, folder / "run", device="cpu")
+    inputs, clean, _ = training._batches(seeded())
+    assert inputs.shape == (2, 8, 16, 16)
+    assert torch.equal(inputs[:, 1:3], inputs[:, :1].expand(-1, 2, -1, -1))
+    assert torch.equal(inputs[:, 6:8], inputs[:, 3:4].expand(-1, 2, -1, -1))
+    assert clean.shape == (2, 1, 16, 16)
+
+
+@pytest.mark.parametrize("planes", [3, 5])
+def test_networks_of_several_planes_start_blind_to_the_others(planes, folder, tmp_path):
+    single = random_network(NetworkConfig(layers=4, features=4, in_channels=4))
+    Model("single", "denoise", single).save(tmp_path / "single.safetensors")
+    channels = TASKS["denoise"].channels_for(planes)
+    network = RedNet(NetworkConfig(layers=4, features=4, in_channels=channels, planes=planes))
+    Start(str(tmp_path / "single.safetensors")).copy_into(network, "denoise")
+    noisy, std = torch.rand(2, planes, 12, 14), torch.rand(2, planes, 12, 14)
+    middle = slice(planes // 2, planes // 2 + 1)
+    expected = single(stack_inputs(noisy[:, middle], std[:, middle], 0.3, 0.1))
+    found = network(stack_inputs(noisy, std, 0.3, 0.1))
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-2)  # kept in half precision
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"in_channels = 4": "in_channels = 8\nplanes = 3"}, "stacks are for networks of several"),
+        ({"[training]": "[stacks]\n[training]"}, "stacks are for networks of several"),
+        ({**STACKS, "planes = 3": "planes = 2"}, "planes must be an odd number, got 2"),
+        ({**STACKS, "static = 0.5": "dancing = 0.5"}, "got dancing"),
+        ({**STACKS, "in_channels = 8": "in_channels = 4"}, "in_channels must be 8 for denoise"),
+    ],
+)
+def test_recipes_of_stacks_are_checked(folder, changes, message):
+    with pytest.raises(nr.TrainingError, match=message):
+        recipe_of(folder, "denoise", **changes)

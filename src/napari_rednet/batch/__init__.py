@@ -6,6 +6,7 @@ Nothing here depends on a terminal or a window: `run_batch` yields its status.
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -25,6 +26,7 @@ from napari_rednet.batch.restoring import (
     state_of,
 )
 from napari_rednet.errors import RednetError
+from napari_rednet.files import replaced
 
 __all__ = [
     "FAILURES",
@@ -53,6 +55,8 @@ RestoreOne = Callable[[BatchFile], Generator[tuple[int, int], None, Figures]]
 """Restores a file: yields (pixels done, pixels in all) and returns its figures."""
 FAILURES = (RednetError, ValueError, TypeError, OSError, MemoryError, RuntimeError)
 """Errors of a file, or of the machine while it is restored."""
+# What begins with these, spreadsheets compute.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 REPORT = "report.csv"
 """Name of the report in the folder of the results."""
 COLUMNS = (
@@ -118,16 +122,24 @@ def run_batch(
     status : BatchStatus
         When a file begins, while it is restored, and when it is finished. Closing the generator
         cancels: nothing remains of the current file, except a Zarr that can be resumed.
+
+    Raises
+    ------
+    BusyError
+        If another batch is writing into the folder.
+    RednetError
+        If the folder cannot be written to.
     """
-    record.prepare()
-    if existing == "overwrite":
-        # So that a resumed run, too, makes all of them again.
-        record.begin(files)
-    for number, file in enumerate(files, start=1):
-        status = partial(BatchStatus, number, len(files), file)
-        yield status()
-        outcome = yield from _outcome_of(file, restore_one, record, existing, status)
-        yield status(outcome=outcome)
+    with record.claimed():
+        record.prepare()
+        if existing == "overwrite":
+            # So that a resumed run, too, makes all of them again.
+            record.begin(files)
+        for number, file in enumerate(files, start=1):
+            status = partial(BatchStatus, number, len(files), file)
+            yield status()
+            outcome = yield from _outcome_of(file, restore_one, record, existing, status)
+            yield status(outcome=outcome)
 
 
 def _outcome_of(
@@ -202,23 +214,27 @@ def failure_words(error: BaseException) -> str:
 
 def write_report(path: Path, outcomes: Iterable[tuple[BatchFile, Outcome]]) -> None:
     """Write the outcomes of files as CSV, atomically; raises `RednetError` if that fails."""
-    beside = path.with_name(f".{path.name}.part")
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(COLUMNS)
+    writer.writerows(_row(*pair) for pair in outcomes)
     try:
-        # File names need not be valid text.
-        with beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(_row(*pair) for pair in outcomes)
-        beside.replace(path)
+        with replaced(path) as beside:
+            # File names need not be valid text.
+            beside.write_bytes(table.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
         reason = error.strerror or error
         raise RednetError(f"the report {path} cannot be written: {reason}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+
+
+def _as_text(value: Any) -> str:
+    """Text that spreadsheets do not take for a formula: names and errors may be anything."""
+    text = str(value)
+    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def _row(file: BatchFile, outcome: Outcome) -> list[Any]:
-    told = [file.source, file.result, outcome.status, outcome.reason]
+    told = [*map(_as_text, (file.source, file.result, outcome.status, outcome.reason))]
     figures = outcome.figures
     return [*told, *([""] * (len(COLUMNS) - 4) if figures is None else _numbers(figures))]
 
@@ -232,7 +248,7 @@ def _numbers(figures: Figures) -> list[Any]:
         figures.repaired,
         *noise,
         *ranges,
-        figures.model,
+        _as_text(figures.model),
     ]
 
 

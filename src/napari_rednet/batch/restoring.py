@@ -15,12 +15,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from napari_rednet.arguments import CHECKS, as_image, check_options, noise_per_channel
+from napari_rednet.arguments import (
+    CHECKS,
+    as_image,
+    axis_named,
+    check_options,
+    noise_per_channel,
+)
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.errors import ImageFileError, RednetError
+from napari_rednet.errors import ImageFileError, ReadError, RednetError
 from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
 from napari_rednet.execution.reading import chunks_of
+from napari_rednet.files import beside, claimed, real_place, replaced
 from napari_rednet.io import (
     OpenImage,
     can_be_continued,
@@ -35,7 +42,7 @@ from napari_rednet.io import (
     with_dtype,
 )
 from napari_rednet.io.remote import RemotePath
-from napari_rednet.tasks import VERBS
+from napari_rednet.tasks import VERBS, Verb
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Noise
@@ -99,13 +106,19 @@ def digest(*arrays: Any) -> str:
 
 
 def restore_file(
-    work: Work, file: BatchFile, *, resume: bool = False, lazy: bool = False
+    work: Work,
+    file: BatchFile,
+    *,
+    resume: bool = False,
+    lazy: bool = False,
+    overwrite: bool = False,
 ) -> Generator[tuple[int, int], None, Figures]:
     """Restore a file, step by step: yields (pixels done, pixels in all), returns its figures.
 
     The folder of the result is made if needed. The result is complete or absent; closing the
     generator cancels. An unfinished Zarr is kept beside it, and with `resume` its finished parts
     are used if image and work are the same. With `lazy`, dask computes, from one Zarr into another.
+    A result that was there before is replaced, one that appears meanwhile only with `overwrite`.
     Raises `RednetError`, `ValueError`, `TypeError` or `OSError` if it fails or the file changes
     meanwhile.
     """
@@ -116,18 +129,31 @@ def restore_file(
     image = described_for(file.result, source)
     if file.compression is not None:
         image = with_compression(image, file.compression, file.result)
-    remarks = (remark_on(source), remark_on_result(image, file.result, work.scale))
-    remark = "; ".join(filter(None, remarks))
-    prepared = work.prepare(image)
-    figures = _figures(work, image, prepared, remark)
+    with _named(file.source):
+        prepared = work.prepare(image)
+        told = (remark_on(source), remark_on_result(image, file.result, work.scale))
+        remarks = (*told, prepared.remark)
+        figures = _figures(work, image, prepared, "; ".join(filter(None, remarks)))
     _make_folder(file)
     array = _as_lazy(image) if lazy else image.data
-    with _target(work, file, image, before, resume=resume) as out:
-        yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
+    with _target(work, file, image, before, resume=resume, overwrite=overwrite) as out:
+        with _named(file.source):
+            yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
         # Check before the result is put into its place.
         _refuse_changed(file, before)
     complete_collection(file.source, file.result, file.name, is_same_size=work.scale == 1)
     return replace(figures, repaired=prepared.repairs.count)
+
+
+@contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """Name the file in errors on damaged parts of it."""
+    try:
+        yield
+    except ReadError as error:
+        if str(source) in str(error):
+            raise
+        raise ReadError(f"{source}: {error}") from error
 
 
 def _as_lazy(image: OpenImage) -> Any:
@@ -138,19 +164,28 @@ def _as_lazy(image: OpenImage) -> Any:
 
 @contextmanager
 def _target(
-    work: Work, file: BatchFile, image: OpenImage, source: State, *, resume: bool
+    work: Work,
+    file: BatchFile,
+    image: OpenImage,
+    source: State,
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> Iterator[Any]:
     """An array to write to, which becomes the result at the end."""
     like = image if work.dtype is None else with_dtype(image, work.dtype)
     if not can_be_continued(file.result):
-        with image_writer(file.result, like, work.scale) as out:
+        with image_writer(file.result, like, work.scale, overwrite=overwrite) as out:
             yield out
         return
-    record = file.result.with_name(f".{file.result.name}.record")
-    if not resume:
-        record.unlink(missing_ok=True)
+    place = real_place(file.result)
+    record = beside(place, "record")
     identity = json.dumps({**work.task, "source": [*identity_of(file), source]})
-    with image_writer(file.result, like, work.scale, keep_unfinished=True) as array:
+    with image_writer(
+        file.result, like, work.scale, keep_unfinished=True, overwrite=overwrite
+    ) as array:
+        if not resume:  # now that no other job can be writing there
+            record.unlink(missing_ok=True)
         yield ResumableOutput(array, record, identity)
     record.unlink(missing_ok=True)
 
@@ -188,32 +223,22 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     One `noise` is for all channels of all files, None estimates it per file; one `mask` is for all
     files, None finds dead and hot pixels in each.
     """
-    from napari_rednet.restoration.inpaint import find_defects
-
     row = VERBS[verb]
     given = {**row.options, **arguments}
     for name, check in CHECKS.items():
         if name in given:
             check(given[name])
     shared = (given[name] for name in ("model", "ensemble", "tile", "device", "memory"))
-    options = check_options(row.task, *shared)
+    options = check_options(row.task, *shared, is_stack=given.get("along") is not None)
     taken = {**arguments, "model": options.model}  # loaded once for all files
     make_steps = partial(row.function("_steps"), **taken)
-    of_the_image = [name for name in ("noise", "mask") if name in row.options]
 
     def prepare(image: OpenImage) -> Prepared:
-        own: dict[str, Any] = {"rgb": image.is_rgb} if row.takes_rgb else {}
-        noise: Sequence[NoiseModel] = ()
-        remark = ""
-        if "noise" in of_the_image:
-            noise = own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
-        if "mask" in of_the_image and given["mask"] is None:
-            found = find_defects(image.data, channel_axis=image.channel_axis)
-            own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
+        own, remark = _own_arguments(row, given, image)
         repairs = Repairs()
         if row.repairs:
             own["repairs"] = repairs
-        return Prepared(partial(make_steps, **own), noise, remark, repairs)
+        return Prepared(partial(make_steps, **own), own.get("noise", ()), remark, repairs)
 
     recorded = {name: _recorded(value) for name, value in given.items() if name not in _HOW}
     if row.tile_matters:
@@ -222,10 +247,38 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     return Work(row.command, options.model, prepare, recorded, scale, dtype)
 
 
+def _own_arguments(
+    row: Verb, given: Mapping[str, Any], image: OpenImage
+) -> tuple[dict[str, Any], str]:
+    """The arguments that an image settles, and a remark on them."""
+    from napari_rednet.restoration.inpaint import find_defects
+
+    own: dict[str, Any] = {"rgb": image.is_rgb} if row.takes_rgb else {}
+    remark = ""
+    if "along" in row.options:
+        own["along"] = axis_named(given["along"], image.axes)
+    if "noise" in row.options:
+        own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
+        remark = _on_noise(image, given["noise"])
+    if "mask" in row.options and given["mask"] is None:
+        found = find_defects(image.data, channel_axis=image.channel_axis)
+        own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
+    return own, remark
+
+
 def _recorded(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return repr(value) if isinstance(value, NoiseModel) else digest(value)
+
+
+def _on_noise(image: OpenImage, given: Noise | None) -> str:
+    """A remark if channels seem to be taken for planes, under one estimated noise."""
+    from napari_rednet.restoration.noise_estimate import find_uneven_noise
+
+    if given is not None:
+        return ""
+    return str(find_uneven_noise(image.data, channel_axis=image.channel_axis) or "")
 
 
 def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
@@ -296,6 +349,18 @@ class BatchRecord:
         self._folder = folder
         self._task = json.loads(json.dumps(task))
         self._lines = _read_lines(folder / RECORD)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Be the only batch that writes into the folder; raises `BusyError` and `RednetError`."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with claimed(self._folder / "napari-rednet-batch"):
+                # Another batch may have written since.
+                self._lines = _read_lines(self._folder / RECORD)
+                yield
+        except OSError as error:
+            raise RednetError(_no_writing(self._folder, error)) from error
 
     def prepare(self) -> None:
         """Make the folder and rewrite the record with one line per result; raises `RednetError`."""
@@ -370,18 +435,13 @@ class BatchRecord:
             raise RednetError(_no_writing(self._folder, error)) from error
 
     def _write(self) -> None:
-        # Two batches may write to one folder at the same time.
-        beside = self._folder / f"{RECORD}.{os.getpid()}.part"
         try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.writelines(line + "\n" for line in self._lines.values())
+            with replaced(self._folder / RECORD) as beside, beside.open("wb") as file:
+                file.writelines(f"{line}\n".encode() for line in self._lines.values())
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(self._folder / RECORD)
         except OSError as error:
             raise RednetError(_no_writing(self._folder, error)) from error
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def _last_byte(file: BinaryIO) -> bytes:

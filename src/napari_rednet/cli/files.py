@@ -175,7 +175,11 @@ def _restore_single(file: BatchFile, work: Work, places: Places) -> None:
     source, target = file.source, file.result
     started = time.monotonic()
     steps = restore_file(
-        replace(work, prepare=prepare), file, resume=places.resume, lazy=places.is_lazy
+        replace(work, prepare=prepare),
+        file,
+        resume=places.resume,
+        lazy=places.is_lazy,
+        overwrite=places.force,
     )
     with (
         _said_how_to_go_on(target, quiet=places.quiet),
@@ -285,7 +289,9 @@ def _run(
     files: list[BatchFile], record: BatchRecord, work: Work, places: Places, outcomes: Outcomes
 ) -> None:
     """Run a batch with its progress bars, and append to `outcomes` as files are finished."""
-    restore_one = partial(restore_file, work, resume=places.resume, lazy=places.is_lazy)
+    restore_one = partial(
+        restore_file, work, resume=places.resume, lazy=places.is_lazy, overwrite=places.force
+    )
     events = run_batch(files, restore_one, record, places.existing)
     with closing(events), BatchBars(len(files), quiet=places.quiet) as bars:
         for status in events:

@@ -105,7 +105,7 @@ def fine_tune(
         )
         say(_start(tuning), quiet=quiet)
         _train(tuning, quiet=quiet)
-        tuning.model().save(out)
+        tuning.model().save(out, overwrite=force or resume)
         say(f"{_end(tuning)}; written: {out}", quiet=quiet)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -15,6 +16,9 @@ PERCENTILES = (0.5, 99.8)
 """Percentiles of an image that become 0 and 1."""
 _BRIGHTEST = 4.0
 _BLOCK = 4
+MOST_NOISE = 0.5
+"""Strongest noise that networks are told, as a share of the range of a channel, or of the values
+around a pixel. They were trained with half of that, but extrapolate to it."""
 LEAST_CORRELATION = 0.1
 """Weaker correlations of neighbours cannot be told from white noise and count as 0."""
 _LEAST_GRAIN = 1e-3
@@ -61,7 +65,7 @@ def measure_range(images: Sequence[npt.NDArray[np.generic]]) -> IntensityRange:
         return IntensityRange()
     low, high = _percentiles(values, PERCENTILES)
     limit = low + _BRIGHTEST * (high - low)
-    if values.max() > limit:  # else nothing smooth is brighter either
+    if float(values.max()) > limit:  # else nothing smooth is brighter either
         brightest = max(_brightest_structure(image) for image in images)
         high = max(high, low + (brightest - low) / _BRIGHTEST)
     if high <= low:
@@ -124,6 +128,20 @@ def _brightest_structure(image: npt.NDArray[np.generic]) -> float:
     return float(ndimage.gaussian_filter(values, 2.0).max())
 
 
+def finite(name: str, value: Any) -> float:
+    """An argument as a float; raises `TypeError` or `ValueError` if it is no finite number."""
+    number = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    try:
+        found = float(number)
+    except OverflowError:  # Python's integers and fractions have no end
+        raise ValueError(f"{name} must be at most {np.finfo(np.float64).max:.2g}") from None
+    if not math.isfinite(found):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return found
+
+
 @dataclass(frozen=True)
 class NoiseModel:
     r"""Noise of a camera or photomultiplier, in image units.
@@ -157,22 +175,23 @@ class NoiseModel:
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value}")
+            value = finite(name, getattr(self, name))
             if name != "offset" and value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
 
     def variance(self, signal: Signal) -> Signal:
         """Noise variance at `signal`, a number or an array in image units."""
         light = np.maximum(np.subtract(signal, self.offset), 0)
-        variance: Any = self.gain * light + self.read_noise**2
+        with np.errstate(over="ignore"):
+            variance: Any = self.gain * light + np.square(self.read_noise)
         result: Signal = variance if isinstance(signal, np.ndarray) else float(variance)
         return result
 
     def std(self, signal: Signal) -> Signal:
         """Noise standard deviation at `signal`, a number or an array in image units."""
-        deviation: Any = np.sqrt(self.variance(signal))
+        light = np.maximum(np.subtract(signal, self.offset), 0)
+        # Squares of large numbers would overflow.
+        deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), self.read_noise)
         result: Signal = deviation if isinstance(signal, np.ndarray) else float(deviation)
         return result
 
@@ -184,6 +203,10 @@ class NoiseModel:
             offset=(self.offset - low) / span,
             read_noise=self.read_noise / span,
         )
+
+    def times(self, factor: float) -> NoiseModel:
+        """The model of noise whose standard deviation is `factor` times as large."""
+        return replace(self, gain=factor**2 * self.gain, read_noise=factor * self.read_noise)
 
     @property
     def correlation(self) -> tuple[float, float]:
@@ -209,5 +232,5 @@ def noise_words(noise: NoiseModel) -> str:
 
 def _correlation(grain: float) -> float:
     """Correlation of neighbours in Gaussian-filtered noise; 0 if below `LEAST_CORRELATION`."""
-    found = math.exp(-0.25 / grain**2) if grain > _LEAST_GRAIN else 0.0
+    found = math.exp(-((0.5 / grain) ** 2)) if grain > _LEAST_GRAIN else 0.0
     return found if found >= LEAST_CORRELATION else 0.0

@@ -75,11 +75,18 @@ def opponent_plane(
     read: Sequence[ReadWindow],
     write: Sequence[WriteWindow],
     settings: Sequence[ChannelSettings],
+    neighbours: Sequence[Sequence[ReadWindow]] = (),
 ) -> Plane:
-    """A plane of three colours to restore together; `settings` has one entry per colour."""
+    """A plane of three colours to restore together; `settings` has one entry per colour.
 
-    def read_colors(rows: slice, columns: slice) -> npt.NDArray[np.generic]:
-        return np.stack([np.asarray(part(rows, columns)) for part in read[:COLORS]])
+    `neighbours` read the colours of the planes before and after it.
+    """
+
+    def reading(parts: Sequence[ReadWindow]) -> ReadWindow:
+        def read_colors(rows: slice, columns: slice) -> npt.NDArray[np.generic]:
+            return np.stack([np.asarray(part(rows, columns)) for part in parts[:COLORS]])
+
+        return read_colors
 
     def write_colors(rows: slice, columns: slice, values: npt.NDArray[np.generic]) -> None:
         for put, color in zip(write, values, strict=False):
@@ -92,5 +99,15 @@ def opponent_plane(
     dark = min(r.low for r in ranges)
     scale = IntensityRange(dark, max(r.high for r in ranges)).above(dark)
     noises = tuple(one.noise or NoiseModel() for one in settings[:COLORS])
-    common = replace(settings[0], scale=scale, noise=None)
-    return Plane(shape, dtype, read_colors, write_colors, common, colors=noises)
+    common = replace(
+        settings[0],
+        scale=scale,
+        noise=None,
+        most_noise=max(one.most_noise for one in settings[:COLORS]),
+        flat=tuple(level for one in settings[:COLORS] for level in one.flat),
+        is_constant=tuple(one.is_constant[0] for one in settings[:COLORS]),
+    )
+    beside = tuple(reading(parts) for parts in neighbours)
+    return Plane(
+        shape, dtype, reading(read), write_colors, common, colors=noises, neighbours=beside
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_rednet.engine.deconvolution import ImageNoise, deblur_steps
-from napari_rednet.engine.images import PointSpread, from_network, to_network
+from napari_rednet.engine.images import PointSpread, from_network, round_to, to_network
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.network import RedNet, poisson_gaussian_std, smooth_signal, used_memory
 from napari_rednet.engine.planes import (
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # Even without noise in the image, the prior has to remove artefacts of the data term.
 _SMALLEST_STD = 0.5 / 255
+# In units of the range of the image, of which a float32 resolves less.
+_NO_NOISE = 1e-12
 _SIDES = {"cpu": 1024, "cuda": 4096, "mps": 2048}
 # Memory per pixel of a block; 280 were measured on a CPU.
 _BYTES = 300
@@ -131,15 +133,19 @@ class Deblurrer:
         known = None
         if finite is not None:
             known = torch.from_numpy(finite).to(self.device)[None, None]
-        noise = image_noise(x, settings)
+        noise, share = believed_noise(image_noise(x, settings), settings)
         steps = deblur_steps(x, self.psf, noise, self._denoise, self.iterations, known)
         for i, estimate in enumerate(steps, 1):
             x = estimate
             if i < self.iterations:
                 yield i
         restored = from_network(x[0, 0].cpu().numpy(), settings.scale, plane.dtype)
+        if share < 1:
+            restored = round_to(share * restored + (1 - share) * settings.flat[0], plane.dtype)
         if finite is not None:
             restored[~finite] = values[~finite]
+        if settings.is_constant[0]:
+            restored[values == 0] = 0
         plane.write(rows.keep, columns.keep, restored[rows.inner, columns.inner])
         yield self.iterations
 
@@ -151,7 +157,7 @@ def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
     """The noise of an image (1, 1, Y, X), in the units that `settings` normalise it to."""
     span = settings.scale.span
     level = settings.strength * settings.noise_level / span
-    factor = max(1.0, _SMALLEST_STD / level) if level else 0.0
+    factor = max(1.0, _SMALLEST_STD / level) if level > _NO_NOISE else 0.0
     model = settings.noise
     if model is None or not factor:
         return ImageNoise(_SMALLEST_STD)
@@ -161,6 +167,19 @@ def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
     local = model.normalized(settings.scale.low, span)
     std = poisson_gaussian_std(smooth_signal(x) - local.offset, local.gain, local.read_noise)
     return ImageNoise(factor * level, factor * settings.strength * std, grain)
+
+
+def believed_noise(noise: ImageNoise, settings: ChannelSettings) -> tuple[ImageNoise, float]:
+    """The noise, or as much as an image can hold, and the share of the result that it leaves.
+
+    The rest of the result is flat: see `engine.channel.doubtful_noise`.
+    """
+    most = settings.most_noise / settings.scale.span
+    if not settings.flat or noise.level <= most:
+        return noise, 1.0
+    ratio = most / noise.level
+    std = None if noise.std is None else ratio * noise.std
+    return replace(noise, level=most, std=std), ratio**2
 
 
 def filled(

@@ -46,6 +46,8 @@ _NOISE_SHARE = 0.5
 _LEAST_NOISE = 0.1
 # Lower limit of the noise power at any frequency, relative to the mean.
 _LEAST_POWER = 0.03
+# Coarser noise is the same everywhere in an image.
+_MOST_GRAIN = 1e6
 _TINY = 1e-30  # avoids division by 0 once the solution is exact
 
 
@@ -196,6 +198,7 @@ def _shift(offset: float, frequencies: np.ndarray) -> np.ndarray:
 def _noise_power(grain: tuple[float, float], shape: tuple[int, int]) -> Tensor:
     """Power of Gaussian-filtered white noise at each frequency, 1 on average."""
     rows, columns = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
+    grain = (min(grain[0], _MOST_GRAIN), min(grain[1], _MOST_GRAIN))
     power = np.exp(-((2 * np.pi * grain[0] * rows) ** 2) - (2 * np.pi * grain[1] * columns) ** 2)
     power /= np.fft.irfft2(power, s=shape)[0, 0]
     return torch.from_numpy(np.maximum(power, _LEAST_POWER).astype(np.float32))

@@ -29,6 +29,12 @@ class PlaneKey:
         parts = iter((rows, columns))
         return tuple(next(parts) if isinstance(i, slice) else i for i in self.index)
 
+    def beside(self, axis: int, offset: int, length: int) -> PlaneKey:
+        """The plane `offset` further along an axis of a `length`; beyond its ends, the last one."""
+        index = list(self.index)
+        index[axis] = min(max(index[axis] + offset, 0), length - 1)  # type: ignore[operator]
+        return PlaneKey(tuple(index), self.channel)
+
 
 @dataclass(frozen=True)
 class PlaneLayout:
@@ -176,19 +182,30 @@ def changed(
     wide: Any = working_dtype(image.dtype)
     with np.errstate(invalid="ignore"):  # image and change may be infinite
         added = image.astype(wide) + change.astype(wide) * wide(scale.span)
-    return np.where(change == 0, image.astype(dtype), round_to(added, dtype))
+    kept = image if image.dtype == dtype else round_to(image, dtype)
+    return np.where(change == 0, kept, round_to(added, dtype))
 
 
 def round_to(image: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Float values as a dtype; for integers rounded and clipped."""
+    """Float values as a dtype; for integers rounded and clipped, and finite ones stay finite."""
     if dtype.kind not in "iu":
-        return np.asarray(image, dtype)
+        return _narrowed(np.asarray(image), dtype)
     wide: Any = working_dtype(dtype)
     limits = np.iinfo(dtype)
     # Floats cannot represent the largest 64-bit integers: clip to the nearest float below.
     high = np.nextafter(wide(limits.max), wide(0)) if limits.max > 2**53 else wide(limits.max)
     rounded: npt.NDArray[Any] = np.rint(image).clip(wide(limits.min), high).astype(dtype)
     return rounded
+
+
+def _narrowed(image: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Floats as shorter ones; what is too large for these becomes the largest of them."""
+    if dtype.itemsize >= image.dtype.itemsize:
+        return np.asarray(image, dtype)
+    with np.errstate(over="ignore"):
+        short: npt.NDArray[Any] = np.asarray(image, dtype)
+    lost = np.isinf(short) & np.isfinite(image)
+    return np.where(lost, np.copysign(np.finfo(dtype).max, short), short) if lost.any() else short
 
 
 def working_dtype(dtype: np.dtype[Any]) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,12 +31,13 @@ from napari_rednet.engine.network import (
     RADIUS,
     RedNet,
     amplitude,
+    doubtful_noise,
     fast_dtype,
     free_memory,
     limited_residual,
     poisson_gaussian_std,
     smooth_band,
-    told_noise,
+    stack_inputs,
     used_memory,
 )
 from napari_rednet.engine.planes import (
@@ -71,6 +72,8 @@ _BAND_PIXELS = {"cpu": 3 * 2**14, "cuda": 2**22, "mps": 2**21}
 _LEAST_BAND_PIXELS = 3 * 2**13
 _BANDS_OF_A_PLANE = 4
 _CPU_BUDGET = 512 * _MEGABYTE
+# The square of what a network is told must be a float32.
+_MOST_STD = 1e12
 
 
 @dataclass
@@ -210,7 +213,8 @@ class Restorer:
         dtype: torch.dtype,
     ) -> Iterator[RestoredRows]:
         cuts = plane.cuts.within(plane.shape, whole(plane.shape[0]), strip)
-        join = limited_residual if plane.is_told_noise else add_residual
+        planes = self.network.config.planes
+        join = partial(limited_residual, planes=planes) if plane.is_told_noise else add_residual
         streams = [
             RowStream(network, strip.width, cuts, join) for network in self.runner.networks(dtype)
         ]
@@ -229,38 +233,64 @@ class Restorer:
             yield RestoredRows(rows, Fetching(result))
 
     def _inputs(self, band: Band, plane: Plane) -> Tensor:
-        """Network inputs of a band: image, told noise, mask, as far as the network takes them.
+        """Network inputs of a band: images, told noise, mask, as far as the network takes them.
 
-        Told noise is followed by the amplitude, which only `limited_residual` uses.
+        Told noise is followed by what only `limited_residual` uses: the amplitude, and more if the
+        noise is doubtful.
         """
-        pads = (0, 0, *band.lacking)
-        x = F.pad(self._on_device(band.normalized), pads, mode="replicate")
-        signal = None
-        if band.finite is not None:
-            known = F.pad(self._on_device(band.finite), pads, mode="replicate")
-            x, signal = fill_band(x, known)
-        settings, parts = plane.settings, [x[:, :, RADIUS:-RADIUS]]
-        if plane.colors:
-            maps = [
-                _noise_map(
-                    x[i : i + 1], None if signal is None else signal[i : i + 1], noise, settings
-                )
-                for i, noise in enumerate(plane.colors)
-            ]
-            along = np.mean([noise.correlation for noise in plane.colors], axis=0)
-            largest = amplitude(x).amax(0, keepdim=True).expand_as(parts[0])
-            told = told_noise(opponent_std(torch.cat(maps)), *along)
-            parts = [to_opponent(parts[0]), told, largest]
-        elif settings.noise is not None:
-            std = _noise_map(x, signal, settings.noise, settings)
-            parts += [told_noise(std, *settings.noise.correlation), amplitude(x)]
+        settings, own = plane.settings, (band.normalized, band.finite)
+        x, signal = self._filled(own, band.lacking)
+        parts = [_inner(x)]
+        if plane.is_told_noise:
+            before = len(band.neighbours) // 2
+            filled = [self._filled(one, band.lacking) for one in band.neighbours]
+            filled.insert(before, (x, signal))
+            noises = plane.colors or (settings.noise,)
+            along = np.mean([noise.correlation for noise in noises if noise], axis=0)
+            images = torch.cat([_inner(image) for image, _ in filled], 1)
+            stds = torch.cat([_noise_maps(*one, noises, settings) for one in filled], 1)
+            largest = amplitude(x)
+            if plane.colors:
+                images, stds = to_opponent(images), opponent_std(stds)
+                largest = largest.amax(0, keepdim=True).expand_as(largest)
+            here = slice(before, before + 1)
+            stds[:, here], more = _believed(stds[:, here], images[:, here], largest, settings)
+            parts = [stack_inputs(images, stds, *along), largest, *more]
         if band.mask is not None:
             parts.append(self._on_device(band.mask))
         return torch.cat(parts, 1)
 
+    def _filled(self, part: Normalized, lacking: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        """Rows with those around them, non-finite pixels filled; the signal if there were any."""
+        values, finite = part
+        pads = (0, 0, *lacking)
+        x = F.pad(self._on_device(values), pads, mode="replicate")
+        if finite is None:
+            return x, None
+        return fill_band(x, F.pad(self._on_device(finite), pads, mode="replicate"))
+
     def _on_device(self, values: npt.NDArray[Any]) -> Tensor:
         tensor = to_device(np.asarray(values, np.float32), self.device)
         return tensor.view(-1, 1, *tensor.shape[-2:])
+
+
+def _inner(rows: Tensor) -> Tensor:
+    return rows[:, :, RADIUS:-RADIUS]
+
+
+def _noise_maps(
+    x: Tensor,
+    signal: Tensor | None,
+    noises: Sequence[NoiseModel | None],
+    settings: ChannelSettings,
+) -> Tensor:
+    """The noise map of a band (N, 1, Y, X) by the noise model of each of its images."""
+    maps = [
+        _noise_map(x[i : i + 1], None if signal is None else signal[i : i + 1], noise, settings)
+        for i, noise in enumerate(noises)
+        if noise is not None
+    ]
+    return torch.cat(maps)
 
 
 def _noise_map(
@@ -268,9 +298,24 @@ def _noise_map(
 ) -> Tensor:
     noise, strength = model.normalized(settings.scale.low, settings.scale.span), settings.strength
     if noise.gain == 0:
-        return torch.full_like(x[:, :, RADIUS:-RADIUS], strength * noise.read_noise)
+        return torch.full_like(_inner(x), min(strength * noise.read_noise, _MOST_STD))
     light = (smooth_band(x) if signal is None else signal) - noise.offset
-    return strength * poisson_gaussian_std(light, noise.gain, noise.read_noise)
+    local = poisson_gaussian_std(light, noise.gain, noise.read_noise)
+    return torch.clamp(strength * local, max=_MOST_STD)
+
+
+def _believed(
+    std: Tensor, image: Tensor, largest: Tensor, settings: ChannelSettings
+) -> tuple[Tensor, list[Tensor]]:
+    """The noise to tell, and further channels for `limited_residual` if it may be too strong."""
+    if not settings.flat:
+        return std, []
+    low, span = settings.scale.low, settings.scale.span
+    flat = torch.tensor([(level - low) / span for level in settings.flat]).to(image)
+    flat = flat.view(-1, 1, 1, 1)
+    flat = to_opponent(flat) if len(flat) > 1 else flat
+    told, more = doubtful_noise(image, std, largest, settings.most_noise / span, flat)
+    return told, [more]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -344,13 +389,18 @@ class NotFiniteError(Exception):
     """A result overflowed."""
 
 
+Normalized = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]
+"""Values in network units, and which are finite; None if all are."""
+
+
 @dataclass(frozen=True)
 class Band:
     """A band of rows as read, with the rows around them that the noise map depends on.
 
     `rows` are those to restore, `seen` up to `RADIUS` more above and below. `values` (image units),
     `normalized` (network units) and `finite` (None if all pixels are) cover `seen`, with a leading
-    axis of 3 for colours. `mask`, True where pixels are missing, covers `rows`.
+    axis of 3 for colours. `neighbours` are the other planes, normalised. `mask`, True where pixels
+    are missing, covers `rows`.
     """
 
     rows: slice
@@ -359,6 +409,7 @@ class Band:
     normalized: npt.NDArray[np.float32]
     finite: npt.NDArray[np.bool_] | None
     mask: npt.NDArray[np.bool_] | None
+    neighbours: tuple[Normalized, ...] = ()
 
     @property
     def lacking(self) -> tuple[int, int]:
@@ -383,7 +434,11 @@ def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
         values = np.asarray(plane.read(seen, strip.read))
         normalized, finite = to_network(values, plane.settings.scale)
         mask = None if plane.mask is None else plane.mask(rows, strip.read)
-        yield Band(rows, seen, values, normalized, finite, mask)
+        neighbours = tuple(
+            to_network(np.asarray(read(seen, strip.read)), plane.settings.scale)
+            for read in plane.neighbours
+        )
+        yield Band(rows, seen, values, normalized, finite, mask, neighbours)
 
 
 @dataclass(frozen=True)
@@ -412,9 +467,21 @@ def put_rows(plane: Plane, strip: Strip, pending: PendingRows, restored: Restore
             values = changed(original, found, scale, plane.dtype)
         else:
             values = from_network(found, scale, plane.dtype)
-        values[~finite] = original[~finite]
+        kept = ~finite | _constant_pixels(plane.settings, original)
+        values[kept] = original[kept]
         plane.write(restored.rows, strip.keep, values[..., strip.inner])
     return int(restored.rows.stop) * strip.kept
+
+
+def _constant_pixels(
+    settings: ChannelSettings, values: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_] | np.bool_:
+    """True where a channel that is constant, or a colour, has its constant value."""
+    if not any(settings.is_constant):
+        return np.False_
+    flags = np.array(settings.is_constant)
+    is_there = flags[:, None, None] if values.ndim == 3 else flags[:1]
+    return np.asarray((values == 0) & is_there, bool)
 
 
 class PendingRows:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_rednet.engine.channel import MOST_NOISE
+
 SIGMA = 2.0
 RADIUS = 6
 """Rows and columns around a pixel that its value in the noise map depends on."""
@@ -36,6 +38,9 @@ class NetworkConfig:
     stride : {1, 2}
         2 halves the resolution in the first convolution and restores it in the last deconvolution,
         which costs a quarter of the operations.
+    planes : int
+        Odd number of planes of a stack that it sees, of which it restores the middle one: see
+        `stack_inputs`.
     skips : bool
         Connect mirrored layers.
     bias : bool
@@ -58,6 +63,7 @@ class NetworkConfig:
     in_channels: int = 1
     out_channels: int = 1
     stride: int = 1
+    planes: int = 1
     skips: bool = True
     bias: bool = False
     rectify_sum: bool = False
@@ -67,6 +73,8 @@ class NetworkConfig:
             raise ValueError(f"layers must be an even number of at least 4, got {self.layers}")
         if self.stride not in (1, 2):
             raise ValueError(f"stride must be 1 or 2, got {self.stride}")
+        if self.planes < 1 or self.planes % 2 == 0:
+            raise ValueError(f"planes must be an odd number, got {self.planes}")
         if min(self.features, self.out_channels) < 1 or self.in_channels < self.out_channels:
             raise ValueError(
                 "features and channels must be positive and in_channels at least out_channels, got "
@@ -366,20 +374,54 @@ def told_noise(std: Tensor, along_y: Tensor | float, along_x: Tensor | float) ->
     return torch.cat([std, std * along_y, std * along_x], 1)
 
 
-def limited_residual(inputs: Tensor, residual: Tensor) -> Tensor:
+def stack_inputs(
+    noisy: Tensor, std: Tensor, along_y: Tensor | float, along_x: Tensor | float
+) -> Tensor:
+    """Inputs (N, 2 P + 2, Y, X) of a denoiser for planes and their noise, (N, P, Y, X) each.
+
+    The middle plane, which is restored, comes first, then its neighbours, then the `told_noise` of
+    the middle plane, then the standard deviations of the neighbours.
+    """
+    middle = noisy.shape[1] // 2
+    order = [middle, *range(middle), *range(middle + 1, noisy.shape[1])]
+    noisy, std = noisy[:, order], std[:, order]
+    return torch.cat([noisy, told_noise(std[:, :1], along_y, along_x), std[:, 1:]], 1)
+
+
+def limited_residual(inputs: Tensor, residual: Tensor, planes: int = 1) -> Tensor:
     """A network's residual, limited to what the noise can explain.
 
     Where the noise is as weak as the network's own error, only a part of the residual is added,
     weighted like a Wiener filter for two errors of known variances, so that images with hardly any
     noise do not get worse. Non-finite residuals are kept, so that an overflow is noticed.
 
-    `inputs`, (N, 1 + 3 + 1, Y, X), has the image, its told noise, and the `amplitude`.
+    `inputs`, (N, 2 P + 3, Y, X), are `stack_inputs` of P planes and the image's `amplitude`. Two
+    more channels, from `doubtful_noise`, are a share of the residual, and what is added besides.
     """
-    std = inputs[:, 1:2]
-    own = OWN_ERROR * inputs[:, 4:]
+    std = inputs[:, planes : planes + 1]
+    largest, *more = torch.split(inputs[:, 2 * planes + 2 :], 1, 1)
+    own = OWN_ERROR * largest
     share = std.square() / (std.square() + own.square()).clamp(min=torch.finfo(std.dtype).tiny)
     limited = share * residual.clamp(-MOST_CHANGE * std, MOST_CHANGE * std)
+    if more:
+        limited = more[0] * limited + more[1]
     return torch.where(torch.isfinite(residual), limited, residual)
+
+
+def doubtful_noise(
+    x: Tensor, std: Tensor, largest: Tensor, most: float, flat: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Noise that an image cannot hold: the part of it to tell, and what `limited_residual` takes.
+
+    Beyond `most`, or half of the `largest` values around a pixel if these are brighter, nothing is
+    left to see, and no network has learned what to do: the result goes from that of the strongest
+    noise that is told to the level `flat`. All in network units; `std` is (N, 1, Y, X).
+    """
+    limit = torch.clamp(MOST_NOISE * largest, min=most)
+    told = torch.minimum(std, limit)
+    share = (told / std.clamp(min=torch.finfo(std.dtype).tiny)).square()
+    share = torch.where(std > limit, share, 1.0)
+    return told, torch.cat([share, (1 - share) * (flat - x)], 1)
 
 
 def amplitude(rows: Tensor) -> Tensor:

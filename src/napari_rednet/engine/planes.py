@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.basis import Basis
 from napari_rednet.engine.channel import IntensityRange, NoiseModel
 from napari_rednet.engine.outliers import OutlierLimits
 
@@ -146,6 +148,12 @@ class ChannelSettings:
     `scale` are the values that become 0 and 1. `noise` is in image units, None for a network that
     is not told it, and `strength` a factor on its standard deviation. `noise_level` is a typical
     standard deviation. `outliers` are the limits for repairing outliers first, None to leave them.
+    All of these are in the units of `bases`, one for the channel or for each of colours; empty for
+    those of the image.
+
+    Noise above `most_noise` is not believed; if there may be such noise, `flat` has the level that
+    the result then tends to, one for each of colours. In a channel that `is_constant`, one entry
+    for each of colours, pixels of the value 0 stay.
     """
 
     scale: IntensityRange
@@ -153,6 +161,10 @@ class ChannelSettings:
     strength: float = 1.0
     noise_level: float = 0.0
     outliers: OutlierLimits | None = None
+    bases: tuple[Basis, ...] = ()
+    most_noise: float = math.inf
+    flat: tuple[float, ...] = ()
+    is_constant: tuple[bool, ...] = (False,)
 
 
 @dataclass(frozen=True)
@@ -163,7 +175,8 @@ class Plane:
     rows, with final values, after a band had to be repeated. `mask` reads which pixels are missing.
     `is_stored` is True if reading or writing involves files or compression. `colors` is the noise
     of red, green and blue, in image units, if these are restored together; values then are
-    (3, rows, columns). Near sides that are in `cuts`, nothing is kept.
+    (3, rows, columns). `neighbours` read the planes before and after it, in order, for a network
+    that sees them; they have its shape and noise. Near sides that are in `cuts`, nothing is kept.
     """
 
     shape: tuple[int, int]
@@ -174,6 +187,7 @@ class Plane:
     mask: ReadMask | None = None
     is_stored: bool = False
     colors: tuple[NoiseModel, ...] = ()
+    neighbours: tuple[ReadWindow, ...] = ()
     cuts: Cuts = NOT_CUT
 
     @property
@@ -201,8 +215,11 @@ def part_of(plane: Plane, rows: Strip, columns: Strip) -> Plane:
     mask = None if plane.mask is None else _moved(plane.mask, rows, columns)
     shape = (rows.width, columns.width)
     read = _moved(plane.read, rows, columns)
+    neighbours = tuple(_moved(one, rows, columns) for one in plane.neighbours)
     cuts = plane.cuts.within(plane.shape, rows, columns)
-    return replace(plane, shape=shape, read=read, write=write, mask=mask, cuts=cuts)
+    return replace(
+        plane, shape=shape, read=read, write=write, mask=mask, neighbours=neighbours, cuts=cuts
+    )
 
 
 def _kept(strip: Strip, part: slice) -> tuple[slice, slice]:

@@ -8,7 +8,9 @@ from napari_rednet.execution.job import (
     plane_of,
     sample_windows,
 )
+from napari_rednet.execution.mapped import MappedImage, without_map
 from napari_rednet.execution.parts import ResumableOutput
+from napari_rednet.execution.places import share_storage
 from napari_rednet.execution.reading import Repairs, Samples, repaired_words
 from napari_rednet.execution.restoration import (
     Measured,
@@ -26,6 +28,7 @@ from napari_rednet.execution.restoration import (
 
 __all__ = [
     "Job",
+    "MappedImage",
     "MaskedImage",
     "Measured",
     "Progress",
@@ -45,5 +48,7 @@ __all__ = [
     "repaired_words",
     "restoration_steps",
     "sample_windows",
+    "share_storage",
     "speed_steps",
+    "without_map",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy import ma
 
+from napari_rednet.engine.basis import Basis, common_bases, find_basis, unchanged_units
 from napari_rednet.engine.color import COLORS, ColorMode, luminance, luminance_plane, opponent_plane
 from napari_rednet.engine.images import PlaneKey, PlaneLayout, round_to, working_dtype
 from napari_rednet.execution.reading import ChunkReader, RepairedPlane, Repairs, Samples, chunks_of
@@ -41,7 +42,8 @@ class Job:
     `settings_of` measures a channel in sample windows, in which masked pixels are NaN. `scale`
     enlarges the planes. `color` None restores each channel by itself. `devices` are used at the
     same time. Outliers exceed `outlier_share` of the range and are repaired, None leaves them.
-    `dtype` is that of the result, None for that of the array.
+    `dtype` is that of the result, None for that of the array. Each plane is restored with others
+    next to it along the axis `along`, so many that the network sees `planes`.
     """
 
     layout: PlaneLayout
@@ -52,6 +54,13 @@ class Job:
     devices: tuple[str, ...] = ()
     outlier_share: float | None = None
     dtype: np.dtype[Any] | None = None
+    along: int | None = None
+    planes: int = 1
+
+    @property
+    def offsets(self) -> list[int]:
+        """Distances along the axis of the planes that a plane is restored with, but for itself."""
+        return [i - self.planes // 2 for i in range(self.planes) if i != self.planes // 2]
 
     def result_dtype(self, array: Any) -> np.dtype[Any]:
         """Dtype of the result for an array."""
@@ -59,14 +68,19 @@ class Job:
 
     def settings(self, samples: Samples, channel: int) -> ChannelSettings:
         """Settings of a channel; `samples` still have their outliers."""
-        if self.outlier_share is None:
-            return self.settings_of(samples, channel)
-        samples = samples.without_outliers(self.outlier_share)
+        limits = None
+        if self.outlier_share is not None:
+            samples = samples.without_outliers(self.outlier_share)
+            limits = samples.limits
         settings = self.settings_of(samples, channel)
-        limits = samples.limits
         if limits is not None and settings.noise is not None:
             limits = replace(limits, noise=settings.noise)
-        return replace(settings, outliers=limits)
+        return replace(
+            settings,
+            outliers=limits,
+            bases=samples.bases,
+            is_constant=(samples.is_constant,),
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -99,30 +113,80 @@ def plane_of(
     settings: Sequence[ChannelSettings],
     mask: Any = None,
     repairs: Repairs | None = None,
+    beside: Sequence[Any] | None = None,
 ) -> Plane:
-    """A plane of `source`, to be restored into the same place of `target`; counts its repairs."""
+    """A plane of `source`, to be restored into the same place of `target`; counts its repairs.
+
+    `beside` are arrays that hold its neighbours at its own place, if `source` does not have them.
+    """
     from napari_rednet.engine.planes import Plane
 
     shape = job.layout.enlarged(job.scale).plane_shape
     # Masked pixels are NaN until the result is written.
     is_masked = isinstance(source, MaskedImage)
     dtype = source.working_dtype if is_masked else job.result_dtype(source)
+    bases = _bases(job, source, keys, settings)
+    if any(bases):
+        dtype = np.dtype(np.float64)
     limits = [_limits(job, key, settings) for key in keys]
     ends = [
-        _ends(job, source, target, key, one, repairs) for key, one in zip(keys, limits, strict=True)
+        _ends(job, source, target, key, basis, one, repairs)
+        for key, basis, one in zip(keys, bases, limits, strict=True)
     ]
     read, write = [list(part) for part in zip(*ends, strict=True)]
+    neighbours = [
+        [
+            _reader(job, array, key, basis, one)
+            for key, basis, one in zip(others, bases, limits, strict=True)
+        ]
+        for array, others in _neighbours(job, keys, source, beside)
+    ]
     is_stored = not (is_in_memory(source) and is_in_memory(target))
     if job.color:
         plane = (
             luminance_plane(shape, dtype, read, write, settings[0])
             if job.is_by_luminance
-            else opponent_plane(shape, dtype, read, write, settings)
+            else opponent_plane(shape, dtype, read, write, settings, neighbours)
         )
         return replace(plane, is_stored=is_stored)
     (key,) = keys
     read_mask = None if mask is None else _window_reader(mask, key)
-    return Plane(shape, dtype, read[0], write[0], settings[key.channel], read_mask, is_stored)
+    return Plane(
+        shape,
+        dtype,
+        read[0],
+        write[0],
+        settings[key.channel],
+        read_mask,
+        is_stored,
+        neighbours=tuple(parts[0] for parts in neighbours),
+    )
+
+
+def _neighbours(
+    job: Job, keys: PlaneKeys, source: Any, beside: Sequence[Any] | None
+) -> list[tuple[Any, PlaneKeys]]:
+    """The array and the keys of each neighbour of a plane."""
+    if job.along is None:
+        return []
+    if beside is not None:
+        return [(array, keys) for array in beside]
+    axis, length = job.along, job.layout.shape[job.along]
+    return [
+        (source, tuple(key.beside(axis, offset, length) for key in keys)) for offset in job.offsets
+    ]
+
+
+def _reader(
+    job: Job, source: Any, key: PlaneKey, basis: Basis | None, limits: OutlierLimits | None
+) -> ReadWindow:
+    """Reads a plane without its outliers, uncounted."""
+    read = _window_reader(source, key)
+    if basis is not None:
+        read = _reader_inside(read, basis)
+    if limits is None:
+        return read
+    return RepairedPlane(read, job.layout.plane_shape, limits, lambda _: None).read
 
 
 def is_in_memory(array: Any) -> bool:
@@ -141,11 +205,29 @@ def _limits(job: Job, key: PlaneKey, settings: Sequence[ChannelSettings]) -> Out
     return settings[0 if job.is_by_luminance else key.channel].outliers
 
 
+def _bases(
+    job: Job, source: Any, keys: PlaneKeys, settings: Sequence[ChannelSettings]
+) -> list[Basis | None]:
+    """The units of each key's plane: None for all of them, or for none."""
+    if not job.color:
+        found: list[Basis | None] = [next(iter(settings[keys[0].channel].bases), None)]
+    elif job.is_by_luminance:
+        found = list(settings[0].bases) or [None] * COLORS
+    else:
+        found = [next(iter(one.bases), None) for one in settings[:COLORS]]
+    found += [None] * (len(keys) - len(found))  # transparency
+    if not any(found):
+        return found
+    same = unchanged_units(np.dtype(source.dtype))
+    return [basis or same for basis in found]
+
+
 def _ends(
     job: Job,
     source: Any,
     target: Any,
     key: PlaneKey,
+    basis: Basis | None,
     limits: OutlierLimits | None,
     repairs: Repairs | None,
 ) -> tuple[ReadWindow, WriteWindow]:
@@ -153,6 +235,12 @@ def _ends(
     from napari_rednet.engine.resampling import read_enlarged
 
     read, write = _window_reader(source, key), _writer(job, source, target, key)
+    if basis is not None:
+        dtype = (
+            source.working_dtype if isinstance(source, MaskedImage) else job.result_dtype(source)
+        )
+        write = _writer_outside(write, read, basis, dtype, job.scale)
+        read = _reader_inside(read, basis)
     if limits is not None:
         count = Repairs().add if repairs is None else repairs.add
         plane = RepairedPlane(read, job.layout.plane_shape, limits, count)
@@ -167,6 +255,29 @@ def _window_reader(source: Any, key: PlaneKey) -> ReadWindow:
         return np.asarray(source[key.window(rows, columns)])
 
     return read
+
+
+def _reader_inside(read: ReadWindow, basis: Basis) -> ReadWindow:
+    def read_inside(rows: slice, columns: slice) -> npt.NDArray[Any]:
+        return basis.inside(read(rows, columns))
+
+    return read_inside
+
+
+def _writer_outside(
+    write: WriteWindow, read: ReadWindow, basis: Basis, dtype: np.dtype[Any], scale: int
+) -> WriteWindow:
+    """Write values of a basis in units of the image; what has not changed keeps every digit."""
+
+    def write_outside(rows: slice, columns: slice, values: npt.NDArray[Any]) -> None:
+        found = basis.outside(values, dtype)
+        if scale == 1:
+            raw = read(rows, columns)
+            kept = (basis.inside(raw) == values) | ~np.isfinite(values)
+            found = np.where(kept, raw if raw.dtype == dtype else round_to(raw, dtype), found)
+        write(rows, columns, found)
+
+    return write_outside
 
 
 def _writer(job: Job, source: Any, target: Any, key: PlaneKey) -> WriteWindow:
@@ -215,11 +326,19 @@ def as_samples(parts: Sequence[Any], covers: Sequence[Any], *, is_color: bool) -
     """Windows ready to be measured: colours as luminance, missing pixels as NaN."""
     windows = [_native(part) for part in parts]
     if is_color:
-        return Samples(windows, _luminance_of)
+        bases = common_bases([find_basis(windows[c::COLORS]) for c in range(COLORS)], windows)
+        if bases:
+            windows = [bases[i % COLORS].inside(part) for i, part in enumerate(windows)]
+        return Samples(windows, _luminance_of, bases=bases)
+    pairs = list(zip(windows, covers, strict=True)) if covers else []
+    known = [w[~np.asarray(c)] for w, c in pairs] if covers else windows
+    basis = find_basis(known)
+    if basis is not None:
+        windows = [basis.inside(part) for part in windows]
+        pairs = list(zip(windows, covers, strict=True)) if covers else []
     if covers:
-        pairs = zip(windows, covers, strict=True)
-        return Samples(np.where(np.asarray(c), np.nan, w.astype(np.float64)) for w, c in pairs)
-    return Samples(windows)
+        windows = [np.where(np.asarray(c), np.nan, w.astype(np.float64)) for w, c in pairs]
+    return Samples(windows, bases=() if basis is None else (basis,))
 
 
 def _luminance_of(parts: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

@@ -49,6 +49,7 @@ from napari_rednet.execution.reading import (
     read_checksum,
     written_chunks_of,
 )
+from napari_rednet.files import replaced
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
@@ -152,16 +153,31 @@ def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | Non
     settings = _lazy_settings(shared, job, array, mask)
     if chunks is not None:
         (settings,) = dask.compute(settings)
-    sources = [array] if mask is None else [array, da.asarray(mask)]
+    sources = [array, *_shifted(job, array)]
+    if mask is not None:
+        sources.append(da.asarray(mask))
     y, x = job.layout.spatial_axes
     segments = [
         _restored_segment(job, shared, settings, sources, rows)
         for rows in row_segments(job, 1 if chunks is None else chunks[y])
     ]
     restored = da.concatenate(segments, axis=y)
+    # Concatenated arrays have the machine's byte order.
+    restored = restored.astype(job.result_dtype(array))
     if chunks is None:
         return restored
     return restored.rechunk({a: n for a, n in enumerate(chunks) if a not in (y, x)})
+
+
+def _shifted(job: Job, array: Any) -> list[Any]:
+    """The array with its planes moved, so that neighbours stand where a plane stands."""
+    import dask.array as da
+
+    if job.along is None:
+        return []
+    length = job.layout.shape[job.along]
+    places = (np.clip(np.arange(length) + offset, 0, length - 1) for offset in job.offsets)
+    return [da.take(array, place, job.along) for place in places]
 
 
 def _lazy_settings(shared: Any, job: Job, array: Any, mask: Any) -> Any:
@@ -212,14 +228,18 @@ def _restored_segment(
 
 def _restore_block(
     block: npt.NDArray[Any],
-    mask: npt.NDArray[np.bool_] | None = None,
-    *,
+    *others: npt.NDArray[Any],
     job: Job,
     settings: Sequence[ChannelSettings],
     rows: Strip,
     block_info: Any = None,
 ) -> npt.NDArray[Any]:
-    """Restore the planes of one block, which includes the margin of its segment."""
+    """Restore the planes of one block, which includes the margin of its segment.
+
+    `others` are its neighbours, and the mask if there is one.
+    """
+    beside, rest = others[: len(job.offsets)], others[len(job.offsets) :]
+    mask = rest[0] if rest else None
     position = block_info[0]["array-location"]
     axis = job.layout.channel
     part = replace(job, layout=PlaneLayout(block.shape, axis))
@@ -227,7 +247,8 @@ def _restore_block(
     target = np.empty(part.shape, job.result_dtype(block))
     restorer = job.make_restorer()
     for keys in plane_keys(part):
-        for _ in restorer.restore(plane_of(part, keys, block, target, settings[channel:], mask)):
+        plane = plane_of(part, keys, block, target, settings[channel:], mask, beside=beside)
+        for _ in restorer.restore(plane):
             pass
     first = job.scale * source_rows(job, rows).start
     kept = slice(rows.keep.start - first, rows.keep.stop - first)
@@ -338,9 +359,8 @@ class Record:
     def _begin(self, identity: str) -> None:
         """Rewrite the file without truncated lines, atomically."""
         entries = [json.dumps(entry) for entry in self.finished.items()]
-        beside = self._path.with_name(self._path.name + ".part")
-        beside.write_text("\n".join([json.dumps(identity), *entries]) + "\n")
-        beside.replace(self._path)
+        with replaced(self._path) as beside:
+            beside.write_text("\n".join([json.dumps(identity), *entries]) + "\n")
 
 
 def _entries(lines: list[str]) -> list[tuple[int, int]]:
@@ -461,7 +481,7 @@ def _client() -> Any:
 def is_too_coarse(dtype: np.dtype[Any], samples: Samples, settings: ChannelSettings) -> bool:
     """True if rounding to a dtype loses photons of a channel, judged by its samples."""
     noise = settings.noise
-    if dtype.kind not in "iu" or noise is None:
+    if dtype.kind not in "iu" or noise is None or samples.is_constant:
         return False
     if noise.gain < _LEAST_GAIN or noise.read_noise > 0:
         return False

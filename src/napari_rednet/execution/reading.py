@@ -6,21 +6,31 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.channel import IntensityRange, NoiseModel, dark_level, measure_range
+from napari_rednet.engine.basis import Basis
+from napari_rednet.engine.channel import (
+    MOST_NOISE,
+    IntensityRange,
+    NoiseModel,
+    dark_level,
+    measure_range,
+)
 from napari_rednet.engine.outliers import REACH, OutlierLimits, find_outliers, without_outliers
 from napari_rednet.engine.planes import ChannelSettings, ReadWindow, WriteWindow
-from napari_rednet.errors import ImageFileError
+from napari_rednet.errors import ReadError
 from napari_rednet.noise import fit_noise
 
 Window = tuple[slice, ...]
+# Noise in units of the strongest that is believed.
+_MOST_TOLD = 1e3
 ChunkIndex = tuple[int, ...]
 Parts = Sequence[npt.NDArray[Any]]
 
@@ -83,8 +93,14 @@ class ChunkReader:
         self._capacity = capacity
         self._kept: OrderedDict[ChunkIndex, npt.NDArray[Any]] = OrderedDict()
         self._bytes = 0
+        # Bands are read in one thread, and what lies under a result in another.
+        self._lock = threading.Lock()
 
     def __getitem__(self, index: Sequence[int | slice]) -> npt.NDArray[Any]:
+        with self._lock:
+            return self._window(index)
+
+    def _window(self, index: Sequence[int | slice]) -> npt.NDArray[Any]:
         window = as_window(index, self.shape)
         values = np.empty([s.stop - s.start for s in window], self.dtype)
         needed = list(chunks_in(window, self._chunks))
@@ -108,17 +124,23 @@ class ChunkReader:
             return np.asarray(self._array[place])
         except MemoryError:
             raise
-        except Exception as error:  # codecs raise all kinds
+        except Exception as error:  # codecs raise many kinds
             index, reason = ", ".join(map(str, chunk)), str(error) or type(error).__name__
-            raise ImageFileError(
-                f"chunk ({index}) of the image cannot be read: {reason}; copy the file again from "
-                "where it came from"
+            raise ReadError(
+                f"chunk ({index}) of {_name_of(self._array)} cannot be read: {reason}; copy the "
+                "file again from where it came from"
             ) from error
 
     def _forget(self, keep: int) -> None:
         while self._bytes > self._capacity and len(self._kept) > keep:
             _, values = self._kept.popitem(last=False)
             self._bytes -= values.nbytes
+
+
+def _name_of(array: Any) -> str:
+    """Where a chunked array lies, if it is a folder that can be named."""
+    root = getattr(getattr(array, "store", None), "root", None)
+    return "the image" if root is None else str(Path(root, str(getattr(array, "path", ""))))
 
 
 @dataclass
@@ -197,7 +219,8 @@ class Samples:
     """Sample windows of a channel; each property is measured when it is first needed.
 
     `parts` are (Y, X), in native byte order, NaN where masked. `windows_of` makes the windows from
-    them, such as the luminance of colours. `limits` are those of outliers that were removed.
+    them, such as the luminance of colours. `limits` are those of outliers that were removed, and
+    `bases` the units of the values, one or one for each colour; empty for those of the image.
     """
 
     def __init__(
@@ -205,8 +228,10 @@ class Samples:
         parts: Iterable[npt.NDArray[Any]],
         windows_of: Callable[[Parts], Parts] = list,
         limits: OutlierLimits | None = None,
+        bases: tuple[Basis, ...] = (),
     ) -> None:
         self._parts, self._windows_of, self.limits = list(parts), windows_of, limits
+        self.bases = bases
         self._without: dict[float, Samples] = {}
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
@@ -220,7 +245,7 @@ class Samples:
         if share not in self._without:
             scale = self.range if self._windows_of is list else None
             parts, limits = without_outliers(self._parts, share, scale)
-            without = Samples(parts, self._windows_of, limits)
+            without = Samples(parts, self._windows_of, limits, self.bases)
             if parts is self._parts and scale is not None:
                 without.range = scale
             self._without[share] = without
@@ -230,6 +255,24 @@ class Samples:
     def windows(self) -> Parts:
         """The windows."""
         return self._windows_of(self._parts)
+
+    @cached_property
+    def is_constant(self) -> bool:
+        """True if all that is known is one value, which is 0 in the units of the samples."""
+        if not self.bases:
+            return False
+        return not any((w[np.isfinite(w)] != 0).any() for w in self.windows)
+
+    def told(self, noise: NoiseModel) -> NoiseModel:
+        """A noise model in units of the image in those of the samples."""
+        return self.bases[0].told(noise) if self.bases else noise
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean of what is known; 0 if nothing is."""
+        values = [w[np.isfinite(w)] for w in self.windows]
+        count = sum(map(len, values))
+        return float(sum(v.sum(dtype=np.float64) for v in values) / count) if count else 0.0
 
     @cached_property
     def range(self) -> IntensityRange:
@@ -325,6 +368,39 @@ class RepairedPlane:
             self._counted |= written
         if written:
             self._count(len(written))
+
+
+def guarded(settings: ChannelSettings, samples: Samples) -> ChannelSettings:
+    """Settings that do not believe noise that the samples cannot hold, as in another unit."""
+    model, strength, span = settings.noise, settings.strength, samples.range.span
+    if model is None or samples.is_constant:
+        return settings
+    most = MOST_NOISE * span
+    strongest = strength * max(model.std(samples.range.high), settings.noise_level)
+    if strongest <= most:
+        return settings
+    # Beyond this, the result is flat to six digits, and squares might overflow.
+    ratio = min(1.0, _MOST_TOLD * most / strongest)
+    return replace(
+        settings,
+        noise=model.times(ratio),
+        noise_level=ratio * settings.noise_level,
+        most_noise=most,
+        flat=(samples.mean,),
+    )
+
+
+def doubtful_noise_words(settings: ChannelSettings, samples: Samples) -> str:
+    """What to tell users if the noise at the mean exceeds the range of the image; else empty."""
+    if not settings.flat or settings.noise is None:
+        return ""
+    if settings.strength * settings.noise.std(samples.mean) <= samples.range.span:
+        return ""
+    unit = samples.bases[0].unit if samples.bases else 1.0
+    return (
+        "the noise, times its strength, exceeds the range of the image, "
+        f"{unit * samples.range.span:.3g}, and leaves nothing to see; is it in units of the image?"
+    )
 
 
 def by_range(samples: Samples, _channel: int) -> ChannelSettings:

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.color import ColorMode
+from napari_rednet.engine.images import evenly
 from napari_rednet.execution.job import (
     Job,
     MaskedImage,
@@ -41,7 +43,12 @@ from napari_rednet.execution.parts import (
     parts_of,
     warn_of_rounding,
 )
-from napari_rednet.execution.reading import Repairs, Samples, written_chunks_of
+from napari_rednet.execution.reading import (
+    Repairs,
+    Samples,
+    doubtful_noise_words,
+    written_chunks_of,
+)
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings, Plane
@@ -56,6 +63,9 @@ Numbered = tuple[int, Part]
 # Large enough to measure the speed of a device; on a CPU mostly less than a second's work.
 _SIDE, _WARM_UP_ROWS = 256, 32
 _MISSING = 0.02
+# Pairs of neighbouring planes that are compared, blurred by so many pixels; how much of the
+# variance has to be more than noise, and the correlation below which they do not show the same.
+_FEW_PAIRS, _SMOOTHING, _LEAST_SHOWN, _LEAST_LIKENESS = 6, 3.0, 3.0, 0.4
 
 
 def drain(steps: Steps, progress: bool | Progress, description: str) -> Any:
@@ -128,14 +138,58 @@ def _eager_steps(
 
 
 def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
-    """Measure the settings of the channels; warn if rounding would lose photons."""
+    """Measure the settings of the channels; warn if photons would be lost, or noise is doubtful."""
     settings, is_coarse = [], False
+    doubts: list[str] = []
     for channel, windows in enumerate(all_samples(job, array, mask)):
         settings.append(job.settings(windows, channel))
         is_coarse |= is_too_coarse(job.result_dtype(array), windows, settings[-1])
+        doubts += filter(None, [doubtful_noise_words(settings[-1], windows)])
     if is_coarse:
         warn_of_rounding()
+    if job.along is not None and _are_unlike(job, array, settings):
+        doubts.append(
+            f"planes along axis {job.along} show different objects, and help each other little; "
+            "are they channels, or positions?"
+        )
+    for doubt in dict.fromkeys(doubts):
+        warnings.warn(doubt, stacklevel=2)
     return settings
+
+
+def _are_unlike(job: Job, array: Any, settings: Sequence[ChannelSettings]) -> bool:
+    """True if neighbouring planes have structure above their noise, and not the same."""
+    along = job.along or 0
+    length = job.layout.shape[along]
+    keys = [key for key in job.layout.planes() if key.index[along] != length - 1]
+    found = []
+    for key in evenly(keys, _FEW_PAIRS):
+        pair = [key, key.beside(along, 1, length)]
+        middle = [
+            slice(max(0, n // 2 - _SIDE // 2), n // 2 + _SIDE // 2) for n in job.layout.plane_shape
+        ]
+        windows = [np.asarray(array[one.window(*middle)], np.float64) for one in pair]
+        if all(np.isfinite(window).all() for window in windows):
+            found.append(_likeness(windows, settings[key.channel if not job.color else 0].noise))
+    known = [one for one in found if one is not None]
+    return bool(known) and float(np.median(known)) < _LEAST_LIKENESS
+
+
+def _likeness(windows: Sequence[npt.NDArray[np.float64]], noise: NoiseModel | None) -> float | None:
+    """Correlation of what two planes show; None if it is not above the noise."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = [gaussian_filter(window, _SMOOTHING) for window in windows]
+    levels = [0.0 if noise is None else float(np.mean(noise.variance(one))) for one in smooth]
+    # What white noise leaves of its variance under a Gaussian blur.
+    left = [level / (4 * math.pi * _SMOOTHING**2) for level in levels]
+    shown = [one.var() - rest for one, rest in zip(smooth, left, strict=True)]
+    if any(
+        value <= _LEAST_SHOWN * rest or value <= 0 for value, rest in zip(shown, left, strict=True)
+    ):
+        return None
+    covariance = np.mean((smooth[0] - smooth[0].mean()) * (smooth[1] - smooth[1].mean()))
+    return float(covariance / math.sqrt(shown[0] * shown[1]))
 
 
 def _lazy_steps(job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | None) -> Steps:
@@ -318,16 +372,20 @@ def speed_steps(restoration: Restoration) -> Steps:
     measured = time.perf_counter()
     yield 0, 0
     restorer = job.make_restorer()
-    for _ in restorer.restore(_plane(image[:_WARM_UP_ROWS], settings, has_mask=has_mask)):
+    beside = len(job.offsets)
+    for _ in restorer.restore(_plane(image[:_WARM_UP_ROWS], settings, beside, has_mask=has_mask)):
         yield 0, 0
     warm = time.perf_counter()
-    for _ in restorer.restore(_plane(image, settings, has_mask=has_mask)):
+    for _ in restorer.restore(_plane(image, settings, beside, has_mask=has_mask)):
         yield 0, 0
     restored = time.perf_counter()
     return Speed((measured - begun) / image.size, (restored - warm) / image.size)
 
 
-def _plane(image: npt.NDArray[np.float32], settings: ChannelSettings, *, has_mask: bool) -> Plane:
+def _plane(
+    image: npt.NDArray[np.float32], settings: ChannelSettings, beside: int, *, has_mask: bool
+) -> Plane:
+    """A plane, with as many neighbours as a network sees, and missing pixels if asked for."""
     from napari_rednet.engine.planes import Plane
 
     missing = np.random.default_rng(1).random(image.shape) < _MISSING
@@ -335,13 +393,17 @@ def _plane(image: npt.NDArray[np.float32], settings: ChannelSettings, *, has_mas
     def read_mask(rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
         return missing[rows, columns]
 
+    def read(rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+        return image[rows, columns]
+
     return Plane(
         (image.shape[0], image.shape[1]),
         image.dtype,
-        read=lambda rows, columns: image[rows, columns],
+        read=read,
         write=lambda *_: None,
         settings=settings,
         mask=read_mask if has_mask else None,
+        neighbours=(read,) * beside,
     )
 
 
@@ -379,26 +441,36 @@ class Windows:
         """Pixels around a window that it depends on, in the result; None if no margin is enough."""
         return self.restorer.row_margin
 
-    def at(self, place: Sequence[int], rows: slice, columns: slice) -> Window:
+    def at(
+        self, place: Sequence[int], rows: slice, columns: slice, channel: int | None = None
+    ) -> Window:
         """A window to restore.
 
         `place` has an index for each axis but Y, X and channel; `rows` and `columns` count in the
-        result.
+        result. If a `channel` is given, it alone is restored.
         """
-        return Window(self, place, rows, columns)
+        return Window(self, place, rows, columns, channel)
 
 
 class Window:
     """A window of the planes at one place; see `Windows.at`."""
 
-    def __init__(self, windows: Windows, place: Sequence[int], rows: slice, columns: slice) -> None:
-        self._windows, self._place = windows, place
+    def __init__(
+        self,
+        windows: Windows,
+        place: Sequence[int],
+        rows: slice,
+        columns: slice,
+        channel: int | None,
+    ) -> None:
+        self._windows, self._place, self._channel = windows, place, channel
         self._rows, self._columns = rows, columns
-        self._target = _Target(windows.job, rows, columns, windows.job.result_dtype(windows.array))
+        dtype = windows.job.result_dtype(windows.array)
+        self._target = _Target(windows.job, rows, columns, dtype, one_channel=channel is not None)
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """The window, (Y, X), with the channel axis where the array has it among these."""
+        """The window, (Y, X); of all channels, with their axis where the array has it."""
         return self._target.values
 
     @property
@@ -411,6 +483,8 @@ class Window:
         whole = self._windows
         keys = whole.job.layout.planes_at(self._place)
         groups = [keys] if whole.job.color else [(key,) for key in keys]
+        if self._channel is not None:
+            groups = [(keys[self._channel],)]
         size = (self._rows.stop - self._rows.start) * (self._columns.stop - self._columns.start)
         for number, group in enumerate(groups):
             plane = plane_of(
@@ -427,10 +501,18 @@ class Window:
 class _Target:
     """A window of an array, written to with the indices of the whole array."""
 
-    def __init__(self, job: Job, rows: slice, columns: slice, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        rows: slice,
+        columns: slice,
+        dtype: np.dtype[Any],
+        *,
+        one_channel: bool = False,
+    ) -> None:
         y, x = job.layout.spatial_axes
         self._first = {y: rows.start, x: columns.start}
-        self._channel = job.layout.channel
+        self._channel = None if one_channel else job.layout.channel
         sides = {y: rows.stop - rows.start, x: columns.stop - columns.start}
         if self._channel is not None:
             sides[self._channel] = job.layout.channels

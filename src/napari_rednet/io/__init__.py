@@ -262,23 +262,29 @@ def with_compression(image: OpenImage, compression: str, target: Path) -> OpenIm
 
 
 def image_writer(
-    path: Path, like: OpenImage, scale: int = 1, *, keep_unfinished: bool = False
+    path: Path,
+    like: OpenImage,
+    scale: int = 1,
+    *,
+    keep_unfinished: bool = False,
+    overwrite: bool = True,
 ) -> AbstractContextManager[Any]:
     """Give an array to fill, which becomes the file `path` if there is no error.
 
     Dtype, axes and metadata are those of `like`, as `described_for` the format of `path`; Y and X
     are `scale` times longer. With `keep_unfinished`, an interrupted Zarr is continued the next
-    time. Raises `ImageFileError` if the file cannot be written.
+    time. Unless `overwrite`, a file that appears meanwhile stays. Raises `ImageFileError` if the
+    file cannot be written, and `BusyError` if another job writes it.
     """
     from napari_rednet.io.ome_zarr import zarr_writer
 
     check_target(path)
     described: Any = described_for(path, like)
     if path.suffix.lower() in pictures.SUFFIXES:
-        return pictures.picture_writer(path, described, scale)
+        return pictures.picture_writer(path, described, scale, overwrite=overwrite)
     if isinstance(described, TiffImage):
-        return tiff.tiff_writer(path, described, scale)
-    return zarr_writer(path, described, scale, keep_unfinished=keep_unfinished)
+        return tiff.tiff_writer(path, described, scale, overwrite=overwrite)
+    return zarr_writer(path, described, scale, keep_unfinished=keep_unfinished, overwrite=overwrite)
 
 
 def check_places(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.files import replaced
 from napari_rednet.io.axes import told_axes
 from napari_rednet.io.tiff.image import ORIENTATION, TiffImage
 from napari_rednet.io.tiff.storage import Storage
@@ -214,30 +215,29 @@ def picture_remarks(picture: Picture, path: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def picture_writer(path: Path, like: Picture, scale: int = 1) -> Iterator[npt.NDArray[Any]]:
+def picture_writer(
+    path: Path, like: Picture, scale: int = 1, *, overwrite: bool = True
+) -> Iterator[npt.NDArray[Any]]:
     """Give an array to fill, which becomes the file `path` if there is no error.
 
     Metadata and shape are those of `like` (`as_picture`), with Y and X `scale` times longer;
     transparency stays what it was. The file is renamed from beside `path`, which is whole or
-    untouched. Raises `ImageFileError` if it cannot be written.
+    untouched, and not replaced if another one appeared there meanwhile unless `overwrite`. Raises
+    `ImageFileError` if it cannot be written.
     """
     height, width, *samples = like.data.shape
     shape = (height * scale, width * scale, *samples)
     suffix = path.suffix.lower()
     if max(shape[:2]) > _LONGEST[suffix]:
         raise _refusal(suffix, f"{shape[1]} x {shape[0]} pixels")
-    beside = path.with_name(f".{path.name}.part")
     try:
-        beside.touch()  # noticed before any work
-        out: npt.NDArray[Any] = np.zeros(shape, np.dtype(like.data.dtype).newbyteorder("="))
-        yield out
-        _with_own_transparency(out, like)
-        beside.write_bytes(_encoded(out, like, suffix, scale))
-        beside.replace(path)
+        with replaced(path, overwrite=overwrite) as beside:
+            out: npt.NDArray[Any] = np.zeros(shape, np.dtype(like.data.dtype).newbyteorder("="))
+            yield out
+            _with_own_transparency(out, like)
+            beside.write_bytes(_encoded(out, like, suffix, scale))
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _with_own_transparency(out: npt.NDArray[Any], like: Picture) -> None:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from napari_rednet.engine.network import NetworkConfig, RedNet
 from napari_rednet.errors import ModelError
+from napari_rednet.files import replaced
+from napari_rednet.models.contract import FORMAT, HEADER, read_contract
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_rednet.engine.channel import NoiseModel
-
-Taken = TypeVar("Taken")
-_HEADER = "napari_rednet"
-_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,35 +57,42 @@ class Model:
         """The configuration of the network."""
         return self.network.config
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write the model to one ``.safetensors`` file, weights in half precision.
 
         The file is written beside `path` and renamed, so that `path` is whole or absent.
 
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        overwrite : bool
+            Replace a file that is there.
+
         Raises
         ------
         ModelError
-            If the file cannot be written.
+            If the file cannot be written, or is there and must not be overwritten.
+        BusyError
+            If another job is writing it.
         """
         target = Path(path)
         if target.suffix != ".safetensors":
             raise ValueError(f"path must end in .safetensors, got {target.name!r}")
         weights = {k: v.half().contiguous() for k, v in self.network.state_dict().items()}
         contract = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "name": self.name,
             "task": self.task,
             "network": self.config.to_dict(),
             "info": dict(self.info),
         }
-        header = {_HEADER: json.dumps(contract, sort_keys=True)}
-        header["sha256"] = _digest(header[_HEADER], weights)
-        beside = target.with_name(target.name + ".part")
+        header = {HEADER: json.dumps(contract, sort_keys=True)}
+        header["sha256"] = _digest(header[HEADER], weights)
         try:
-            beside.write_bytes(save(weights, metadata=header))
-            beside.replace(target)
+            with replaced(target, overwrite=overwrite) as beside:
+                beside.write_bytes(save(weights, metadata=header))
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise ModelError(f"the model cannot be written to {target}: {error}") from error
 
     def export(
@@ -151,49 +156,22 @@ class Model:
 
 def read_model(path: str | os.PathLike[str]) -> Model:
     """Read a model file; raises `ModelError` if it is missing, damaged, or fails its checksum."""
+    import torch
+
     source = Path(path)
-    header, weights = _read_file(source, _all_tensors)
-    contract = _contract(source, header)
-    if _digest(header[_HEADER], weights) != header.get("sha256"):
+    contract = read_contract(source)
+    try:
+        # Not mapped: a file that is cut off meanwhile must not end the process.
+        weights = load(source.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{source} is damaged or not a safetensors file: {error}") from error
+    if _digest(contract.text, weights) != contract.checksum:
         raise ModelError(f"{source} does not match its own checksum; get the file again")
     exact = {name: values.float() for name, values in weights.items()}
-    network = RedNet.with_weights(NetworkConfig(**contract["network"]), exact)
-    network = network.eval().requires_grad_(False)
-    return Model(contract["name"], contract["task"], network, contract["info"])
-
-
-def read_contract(path: Path) -> dict[str, Any]:
-    """Header of a model file, without the weights: name, task, network, info."""
-    return _contract(path, _read_file(path, lambda _: None)[0])
-
-
-def _all_tensors(file: Any) -> dict[str, Tensor]:
-    names = file.keys()
-    return {name: file.get_tensor(name) for name in names}
-
-
-def _read_file(path: Path, take: Callable[[Any], Taken]) -> tuple[dict[str, str], Taken]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, take(file)
-    except FileNotFoundError as error:
-        raise ModelError(f"there is no model file {path}") from error
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from error
-
-
-def _contract(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
-    if _HEADER not in header:
-        raise ModelError(f"{path} is a safetensors file but not a napari-rednet model")
-    contract: dict[str, Any] = json.loads(header[_HEADER])
-    if contract["format"] > _FORMAT:
-        raise ModelError(f"{path} was written by a newer version; update napari-rednet")
-    if contract["format"] < _FORMAT:
-        raise ModelError(
-            f"{path} belongs to version 0.1 of napari-rednet, whose networks were told less of the "
-            "noise; train or fine-tune it anew"
-        )
-    return contract
+    if not all(bool(torch.isfinite(values).all()) for values in exact.values()):
+        raise ModelError(f"{source} holds weights that are no numbers")
+    network = RedNet.with_weights(contract.config, exact).eval().requires_grad_(False)
+    return Model(contract.name, contract.task, network, contract.info)
 
 
 def _digest(contract: str, weights: Mapping[str, Tensor]) -> str:

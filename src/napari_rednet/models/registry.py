@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_data_path
 
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.errors import ModelError
-from napari_rednet.models.model import Model, read_contract, read_model
+from napari_rednet.models.contract import read_contract
+from napari_rednet.models.model import Model, read_model
 from napari_rednet.tasks import TASKS
 
 _VARIABLE = "NAPARI_REDNET_MODELS"
 VARIANTS = ("fast", "best")
+STACK = "stack-"
+"""Begins the variants of models that see neighbouring planes."""
 Origin = Literal["installed", "user"]
 _MOST_LOADED, _MOST_DESCRIBED = 4, 256
 _warned_of: set[Path] = set()
@@ -53,6 +56,7 @@ class ModelInfo:
     layers: int
     stride: int
     features: int
+    planes: int
     origin: Origin
 
     @property
@@ -109,26 +113,48 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
     return _load(name_or_path, task, read_model)
 
 
-def load_model_for(task: str, model: str | os.PathLike[str] | Model) -> Model:
+def load_model_for(
+    task: str, model: str | os.PathLike[str] | Model, *, is_stack: bool = False
+) -> Model:
     """The model for a task: 'fast', a full name, a path or a `Model`; raises `ModelError`.
 
-    Files are read once, unless they change, so callers must not change the weights.
+    With `is_stack` it is one that sees neighbouring planes, which 'fast' stands for as well. Files
+    are read once, unless they change, so callers must not change the weights.
     """
     if isinstance(model, Model):
         found = model
+        _check_task(found, task)
     elif isinstance(model, (str, os.PathLike)):
-        return _load(model, task, _read_once)
+        name = f"{STACK}{model}" if is_stack and model in VARIANTS else model
+        found = _load(name, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    _check_task(found, task)
+    if is_stack and found.config.planes == 1:
+        raise ModelError(
+            f"the model {found.name!r} sees single planes; with along, the model is to be one that "
+            "sees their neighbours, such as 'fast'"
+        )
+    if not is_stack and found.config.planes > 1:
+        raise ModelError(
+            f"the model {found.name!r} sees neighbouring planes; `denoise` takes it together with "
+            "along, their axis"
+        )
     return found
+
+
+def model_told(task: str, arguments: Mapping[str, Any]) -> Model:
+    """The model that the arguments of a function name, which may ask for neighbouring planes."""
+    is_stack = arguments.get("along") is not None
+    return load_model_for(task, arguments["model"], is_stack=is_stack)
 
 
 def _load(
     name_or_path: str | os.PathLike[str], task: str | None, read: Callable[[Path], Model]
 ) -> Model:
     if str(name_or_path).endswith(".safetensors"):
-        found = read(Path(name_or_path))
+        path = Path(name_or_path)
+        found = read(path)
+        _check_channels(path, found.task, found.config)
     else:
         infos, name = list_models(), str(name_or_path)
         known = {info.name: info.path for info in infos}
@@ -185,23 +211,30 @@ def describe(path: Path, origin: Origin) -> ModelInfo:
         state = path.stat()
     except OSError as error:
         raise ModelError(f"there is no model file {path}") from error
+    # Errors are not cached: a damaged file is read again, but no more than its header.
     return _described(path, origin, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=_MOST_DESCRIBED)
 def _described(path: Path, origin: Origin, *_: int) -> ModelInfo:
     """Cached, so that headers are not read at every call of a verb."""
-    try:
-        contract = read_contract(path)
-        config = NetworkConfig(**contract["network"])
-        name, task = contract["name"], contract["task"]
-        known = task in TASKS
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"the header of {path} makes no sense: {error!r}") from error
-    if not known:
-        raise ModelError(f"{path} was made for {task!r}; this version knows {', '.join(TASKS)}")
-    name = path.stem if origin == "user" else name
-    return ModelInfo(name, task, path, config.layers, config.stride, config.features, origin)
+    contract = read_contract(path)
+    config, task = contract.config, contract.task
+    _check_channels(path, task, config)
+    name = path.stem if origin == "user" else contract.name
+    return ModelInfo(
+        name, task, path, config.layers, config.stride, config.features, config.planes, origin
+    )
+
+
+def _check_channels(path: Path, task: str, config: NetworkConfig) -> None:
+    channels = config.in_channels, config.out_channels
+    wanted = TASKS[task].channels_for(config.planes)
+    if channels != (wanted, 1):
+        raise ModelError(
+            f"{path} is no model for {task}: its network makes {channels[1]} channels of "
+            f"{channels[0]}, not 1 of {wanted}"
+        )
 
 
 def _installed_models() -> list[ModelInfo]:
@@ -211,28 +244,60 @@ def _installed_models() -> list[ModelInfo]:
 
 
 def _user_models() -> list[ModelInfo]:
-    reserved = reserved_names()
-    paths = user_models_folder().glob("*.safetensors")
-    found = [info for path in paths if (info := _describe_unless_odd(path, reserved))]
+    found, odd = _sorted_out()
+    for one in odd:
+        _warn_once(one)
     return sorted(found, key=lambda info: (info.name.casefold(), info.name))
 
 
-def _describe_unless_odd(path: Path, reserved: set[str]) -> ModelInfo | None:
-    """None, with a warning, for a file that cannot be used, so that the others still can."""
+@dataclass(frozen=True)
+class DamagedModel:
+    """A file in the user's folder that is no model, or cannot be used as one, and why."""
+
+    path: Path
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """Name of the file without its suffix, of which every letter can be shown."""
+        return _shown(self.path.stem)
+
+
+def damaged_models() -> list[DamagedModel]:
+    """The files in the user's folder that `list_models` leaves out."""
+    return sorted(_sorted_out()[1], key=lambda one: one.path)
+
+
+def _sorted_out() -> tuple[list[ModelInfo], list[DamagedModel]]:
+    """The user's models, and the files that cannot be used, so that the others still can."""
+    reserved, found, odd = reserved_names(), [], []
+    for path in _files().values():
+        try:
+            _check_file_name(path, reserved)
+            found.append(describe(path, "user"))
+        except ModelError as error:
+            odd.append(DamagedModel(path, _shown(str(error))))
+    return found, odd
+
+
+def _check_file_name(path: Path, reserved: set[str]) -> None:
     if path.stem.casefold() in reserved:
-        _warn_once(path, f"{path} has the name of an installed model; rename the file")
-        return None
-    try:
-        return describe(path, "user")
-    except ModelError as error:
-        _warn_once(path, str(error))
-        return None
+        raise ModelError(f"{path} has the name of an installed model; rename the file")
+    if not _NAME.fullmatch(path.stem):
+        raise ModelError(f"{path} has a name that no model can have; rename the file")
 
 
-def _warn_once(path: Path, reason: str) -> None:
-    if path not in _warned_of:
-        _warned_of.add(path)
-        warnings.warn(f"left out of the list of models: {reason}", UserWarning, stacklevel=2)
+def _shown(text: str) -> str:
+    """Text without what terminals and windows cannot show, or take for a command."""
+    readable = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(readable)
+
+
+def _warn_once(damaged: DamagedModel) -> None:
+    if damaged.path not in _warned_of:
+        _warned_of.add(damaged.path)
+        told = f"left out of the list of models: {damaged.reason}"
+        warnings.warn(told, UserWarning, stacklevel=2)
 
 
 def add_model(
@@ -308,9 +373,14 @@ def user_model_file(name: str) -> Path:
     raise ModelError(f"there is no model {name!r} of your own; your models: {yours}")
 
 
+def is_name(name: object) -> bool:
+    """True for text that can be the name of a model, and so of its file."""
+    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and len(name) <= _LONGEST
+
+
 def check_name(name: str) -> str:
     """Return the name if the user's models can have it; raise `ValueError` if not."""
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+    if not is_name(name):
         raise ValueError(
             "the name of a model must have 1 to 60 letters, digits, '_', '-', '.' or spaces, "
             f"not begin with '-', '.' or a space nor end with a space; got {name!r}"
@@ -336,7 +406,10 @@ def _tell() -> None:
 
 
 def _files() -> dict[str, Path]:
-    return {path.stem: path for path in user_models_folder().glob("*.safetensors")}
+    try:
+        return {path.stem: path for path in user_models_folder().glob("*.safetensors")}
+    except OSError:  # a folder that may not be read has no models
+        return {}
 
 
 def _read(path: Path) -> Model:

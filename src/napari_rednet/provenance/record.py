@@ -16,6 +16,8 @@ from napari_rednet.io.tiff import TiffImage, colour_options
 from napari_rednet.tasks import VERBS
 
 TakenAs = Literal["planes", "channels", "colours"]
+Crop = tuple[tuple[int, int] | None, ...]
+"""The first index and the end of a part along each axis but that of colours; None for all of it."""
 # Pillow's modes: axes after Y and X, and dtype.
 _MODES: dict[str, tuple[tuple[int, ...], str]] = {
     "L": ((), "uint8"),
@@ -27,12 +29,13 @@ _MODES: dict[str, tuple[tuple[int, ...], str]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """A restoration of an image, or of one of its planes.
+    """A restoration of an image, or of a part of it.
 
     `verb` is the function and `arguments` are its own, as plain values: `noise` is a list with the
     fields of a `NoiseModel` for each channel; `psf` has `function` and `values`, or the fields of
-    an `Origin`; `mask` has these fields and `planes`, its shape before Y and X. `plane` is the
-    index of the plane along the axes before Y and X; None if all are restored.
+    an `Origin`; `mask` has these fields and `shape`. `crop` has the first index and the end of the
+    part along each axis but that of colours, None for all of it. `channel_axis` is that of channels
+    which are no colours.
     """
 
     verb: str
@@ -40,19 +43,23 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     rgb: bool = False
     alpha: bool = False
-    plane: tuple[int, ...] | None = None
+    crop: Crop | None = None
+    channel_axis: int | None = None
 
     @property
     def record(self) -> dict[str, Any]:
         """The call in JSON types; `from_record` takes it."""
-        plane = None if self.plane is None else list(self.plane)
-        return {**asdict(self), "plane": plane}
+        crop = self.crop
+        plain = None if crop is None else [None if part is None else list(part) for part in crop]
+        return {**asdict(self), "crop": plain}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Call:
         """The call from its record, which may have been to JSON and back."""
-        plane = None if record["plane"] is None else tuple(record["plane"])
-        return cls(**{**record, "source": Origin(**record["source"]), "plane": plane})
+        crop = record["crop"]
+        if crop is not None:
+            crop = tuple(None if part is None else tuple(part) for part in crop)
+        return cls(**{**record, "source": Origin(**record["source"]), "crop": crop})
 
     @property
     def has_rgb(self) -> bool:
@@ -83,13 +90,14 @@ class Origin:
 
     `name` is that of its layer. `path` is a file with this array and no other, `array` its path in
     a Zarr group. `taken_as` is how commands interpret an additional axis of the file; it is None if
-    they cannot read the file.
+    they cannot read the file. `channel_axis` is that of channels which are no colours.
     """
 
     name: str
     path: str | None = None
     array: str | None = None
     taken_as: TakenAs | None = None
+    channel_axis: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ class _Contents:
     dtype: np.dtype[Any]
     array: str | None = None
     taken_as: TakenAs | None = None
+    channel_axis: int | None = None
 
 
 def find_origin(name: str, path: str | None, shape: tuple[int, ...], dtype: Any) -> Origin:
@@ -115,7 +124,13 @@ def find_origin(name: str, path: str | None, shape: tuple[int, ...], dtype: Any)
         return origin
     if found.shape != tuple(shape) or found.dtype != np.dtype(dtype):
         return origin
-    return replace(origin, path=str(path), array=found.array, taken_as=found.taken_as)
+    return replace(
+        origin,
+        path=str(path),
+        array=found.array,
+        taken_as=found.taken_as,
+        channel_axis=found.channel_axis,
+    )
 
 
 def read_array(origin: Origin) -> npt.NDArray[Any]:
@@ -146,20 +161,23 @@ def _describe_tiff(path: Path) -> _Contents:
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        return _Contents(series.shape, series.dtype, None, _taken_as(series))
+        return _Contents(series.shape, series.dtype, None, *_taken_as(series))
 
 
-def _taken_as(series: Any) -> TakenAs | None:
-    """How commands interpret the axes of a TIFF file; None if they cannot read it."""
+def _taken_as(series: Any) -> tuple[TakenAs | None, int | None]:
+    """How commands interpret the axes of a TIFF file, and the axis of channels.
+
+    They cannot read it if both are None.
+    """
     if not series.axes.replace("S", "").replace("C", "").endswith("YX"):
-        return None
+        return None, None
     try:
         image = TiffImage(series, series.axes, colour_options(series.keyframe))
     except ValueError:
-        return None
+        return None, None
     if image.is_rgb:
-        return "colours"
-    return "planes" if image.channel_axis is None else "channels"
+        return "colours", None
+    return "planes" if image.channel_axis is None else "channels", image.channel_axis
 
 
 def _describe_zarr(path: Path) -> _Contents:
@@ -167,8 +185,9 @@ def _describe_zarr(path: Path) -> _Contents:
 
     image = read_ome_zarr(path)
     array = image.data
-    taken_as: TakenAs = "planes" if image.channel_axis is None else "channels"
-    return _Contents(tuple(array.shape), array.dtype, array.path or None, taken_as)
+    axis = image.channel_axis
+    taken_as: TakenAs = "planes" if axis is None else "channels"
+    return _Contents(tuple(array.shape), array.dtype, array.path or None, taken_as, axis)
 
 
 def _describe_npy(path: Path) -> _Contents:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_rednet.io import TIFF_SUFFIXES, ZARR_SUFFIX
-from napari_rednet.provenance.record import Call, Origin, common_noise, is_gaussian
+from napari_rednet.provenance.record import Call, Crop, Origin, common_noise, is_gaussian
 from napari_rednet.tasks import VERBS
 
 _WIDTH = 88
@@ -33,7 +33,7 @@ def as_python(call: Call) -> str:
 
     Images without a file are read from a placeholder path, as a comment says.
     """
-    body = [*_reading("image", call.source), *_plane_of("image", call.plane), *_other_arrays(call)]
+    body = [*_reading("image", call.source), *_part_of("image", call.crop), *_other_arrays(call)]
     body += [_restoring(call), *_with_alpha(call)]
     return "\n".join([*_imports(body), "", *body, ""])
 
@@ -70,15 +70,25 @@ def _reader(path: str, array: str | None = None) -> str:
     return f"{'np.load' if suffix == '.npy' else read}({path!r})"
 
 
-def _plane_of(
-    variable: str, plane: Sequence[int] | None, shape: Sequence[int] | None = None
+def _part_of(
+    variable: str, crop: Crop | None, shape: Sequence[int] | None = None, channel: int | None = None
 ) -> list[str]:
-    """Line that takes one plane and keeps its axes; axes of length 1 in `shape` are taken whole."""
-    if plane is None or (shape is not None and all(n == 1 for n in shape)):
+    """Line that takes a part and keeps its axes; axes of length 1 in `shape` are taken whole.
+
+    A `shape` with fewer axes is that of all planes, or of all of `channel`.
+    """
+    if crop is None:
         return []
-    sizes = [0] * len(plane) if shape is None else shape
-    index = (":" if n == 1 else f"{i}:{i + 1}" for i, n in zip(plane, sizes, strict=True))
-    return [f"{variable} = {variable}[{', '.join(index)}]"]
+    parts = list(crop)
+    if shape is not None:
+        if channel is not None and len(shape) == len(parts) - 1 > 2:
+            del parts[channel]
+        parts = parts[len(parts) - len(shape) :]
+        parts = [None if n == 1 else part for part, n in zip(parts, shape, strict=True)]
+    while parts and parts[-1] is None:
+        parts.pop()
+    index = [":" if part is None else f"{part[0]}:{part[1]}" for part in parts]
+    return [f"{variable} = {variable}[{', '.join(index)}]"] if index else []
 
 
 def _other_arrays(call: Call) -> list[str]:
@@ -87,9 +97,9 @@ def _other_arrays(call: Call) -> list[str]:
     if psf is not None and "function" not in psf:
         lines += _reading("psf", Origin(**psf))
     if mask is not None:
-        fields = {name: value for name, value in mask.items() if name != "planes"}
+        fields = {name: value for name, value in mask.items() if name != "shape"}
         lines += _reading("mask", Origin(**fields))
-        lines += _plane_of("mask", call.plane, mask["planes"])
+        lines += _part_of("mask", call.crop, mask["shape"], call.channel_axis)
     return lines
 
 
@@ -99,6 +109,8 @@ def _restoring(call: Call) -> str:
     if call.rgb:
         colours = "rgb=True" if call.has_rgb else "channel_axis=-1"
         arguments.append(colours)
+    elif call.channel_axis is not None:
+        arguments.append(f"channel_axis={call.channel_axis}")
     arguments += [_argument(name, value) for name, value in call.changed.items()]
     return _wrapped(f"restored = nr.{call.verb}", arguments)
 
@@ -147,7 +159,7 @@ def as_command_line(call: Call) -> str:
     A `ValueError`, worded for the user, is raised if no command does just this.
     """
     _check(call)
-    source = _file("image", call.source)
+    source = _as_path(_file("image", call.source))
     words = ["napari-rednet", VERBS[call.verb].command, source, _result(source, call.verb)]
     for name, value in call.changed.items():
         words += _option(name, value)
@@ -155,14 +167,16 @@ def as_command_line(call: Call) -> str:
 
 
 def _check(call: Call) -> None:
-    if call.plane is not None:
-        raise ValueError("the command line restores all planes; copy as Python instead")
+    if call.crop is not None:
+        raise ValueError("the command line restores whole images; copy as Python instead")
     if call.alpha and not call.has_rgb:
         raise ValueError(
             "the command line takes transparency for a channel like others; copy as Python instead"
         )
-    taken_as, meant = call.source.taken_as, "colours" if call.rgb else "planes"
-    if taken_as not in (None, meant):
+    taken_as = call.source.taken_as
+    meant = "colours" if call.rgb else "planes" if call.channel_axis is None else "channels"
+    same_axis = meant != "channels" or call.source.channel_axis == call.channel_axis
+    if taken_as is not None and (taken_as != meant or not same_axis):
         raise ValueError(
             f"the command line takes an axis of {call.source.path} for {taken_as}, the layer for "
             f"{meant}; copy as Python instead"
@@ -174,6 +188,11 @@ def _check(call: Call) -> None:
         )
 
 
+def _as_path(path: str) -> str:
+    """A path that is no option, whatever its name begins with."""
+    return str(Path(os.curdir)) + os.sep + path if path.startswith("-") else path
+
+
 def _file(variable: str, origin: Origin) -> str:
     """Path of an image, or a placeholder if commands cannot read it."""
     known = origin.path is not None and origin.taken_as is not None
@@ -183,7 +202,7 @@ def _file(variable: str, origin: Origin) -> str:
 def _result(source: str, verb: str) -> str:
     path = Path(source)
     stem, dot, rest = path.name.partition(".")
-    return str(path.with_name(f"{stem}-{VERBS[verb].result}{dot}{rest}"))
+    return _as_path(str(path.with_name(f"{stem}-{VERBS[verb].result}{dot}{rest}")))
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -194,7 +213,7 @@ def _option(name: str, value: Any) -> list[str]:
         "mask": _mask,
         "noise": _noise_options,
     }
-    return special[name](value) if name in special else [f"--{name}", str(value)]
+    return special[name](value) if name in special else [f"--{name}", _as_path(str(value))]
 
 
 def _psf_options(psf: Mapping[str, Any]) -> list[str]:
@@ -203,11 +222,12 @@ def _psf_options(psf: Mapping[str, Any]) -> list[str]:
         return [word for option, value in pairs for word in (option, repr(value))]
     path = psf["path"]
     readable = path is not None and Path(path).suffix.lower() in TIFF_SUFFIXES
-    return ["--psf", path if readable else placeholder("psf")]
+    return ["--psf", _as_path(path) if readable else placeholder("psf")]
 
 
 def _mask(mask: Mapping[str, Any]) -> list[str]:
-    return ["--mask", placeholder("mask") if mask["path"] is None else mask["path"]]
+    path = mask["path"]
+    return ["--mask", placeholder("mask") if path is None else _as_path(path)]
 
 
 def _noise_options(levels: list[Mapping[str, float]]) -> list[str]:

@@ -18,9 +18,12 @@ FloatArray = npt.NDArray[np.float64]
 
 # sigma 1.5 cut off at 3.5 sigma is the window of 11 × 11 pixels of the paper.
 _MARGIN = 5
+_WINDOW = 2 * _MARGIN + 1
 _BAND_PIXELS = 4_000_000
 _LEAST_ROWS = 64
 _BYTE_RANGE = 255.0
+# The square of a range must be a number.
+_LEAST_RANGE = 1e-100
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Scores:
     psnr : float
         Peak signal-to-noise ratio in dB; infinite if nothing differs.
     ssim : float
-        Mean structural similarity, at most 1; NaN for planes smaller than 11 pixels.
+        Mean structural similarity, at most 1. Planes smaller than its window of 11 pixels are
+        mirrored at their borders.
     invariant_psnr : float
         PSNR in dB after the factor and offset that bring the image closest to the reference.
     data_range : float
@@ -115,7 +119,12 @@ def score_steps(
         )
     if data_range is not None:
         check_number("data_range", data_range)
-    return _steps(array, wanted, layout, data_range)
+        if not (data_range == 0 or _LEAST_RANGE < float(data_range) < 1 / _LEAST_RANGE):
+            raise ValueError(
+                f"data_range must lie between {_LEAST_RANGE:g} and {1 / _LEAST_RANGE:g}, got "
+                f"{data_range:g}"
+            )
+    return _steps(array, wanted, layout, None if data_range is None else float(data_range))
 
 
 def _steps(
@@ -130,7 +139,7 @@ def _steps(
     if data_range is None:
         data_range = _BYTE_RANGE if np.dtype(wanted.dtype) == np.uint8 else sums.span
     for rows in _bands(layout, margin=_MARGIN):
-        similar.add(*_pair(array, wanted, rows), data_range)
+        similar.add(*_pair(array, wanted, rows), data_range, layout.plane_shape)
         done += rows.pixels
         yield done, total
     psnr, invariant = (_psnr(e, data_range) for e in (sums.error, sums.invariant_error))
@@ -216,20 +225,34 @@ class _Sums:
 def _psnr(error: float, data_range: float) -> float:
     if math.isnan(error) or data_range == 0:
         return math.nan
-    return math.inf if error == 0 else 10 * math.log10(data_range**2 / error)
+    return math.inf if error == 0 else 20 * math.log10(data_range) - 10 * math.log10(error)
 
 
 @dataclass
 class _Similarity:
-    """Sum of the structural similarity at all pixels whose window lies within the image."""
+    """Sum of the structural similarity at all pixels whose window lies within the image.
+
+    In planes that are narrower than a window, all pixels count.
+    """
 
     total: float = 0.0
     count: int = 0
 
-    def add(self, image: FloatArray, reference: FloatArray, data_range: float) -> None:
+    def add(
+        self,
+        image: FloatArray,
+        reference: FloatArray,
+        data_range: float,
+        plane_shape: tuple[int, int],
+    ) -> None:
         from skimage.metrics import structural_similarity
 
-        if min(image.shape) < 2 * _MARGIN + 1 or data_range == 0:
+        # Planes narrower than a window are mirrored, as no window lies within them.
+        wide = [(_MARGIN, _MARGIN) if n < _WINDOW else (0, 0) for n in plane_shape]
+        if not image.size or data_range == 0:
+            return
+        image, reference = (np.pad(part, wide, mode="symmetric") for part in (image, reference))
+        if min(image.shape) < _WINDOW:  # the rest of a plane, of which other bands have the windows
             return
         options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
         _, found = structural_similarity(

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_rednet.arguments import (
     NOISY,
@@ -24,6 +25,7 @@ from napari_rednet.arguments import (
 )
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
+from napari_rednet.execution.reading import guarded
 from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
 
 if TYPE_CHECKING:
@@ -195,10 +197,17 @@ def _deblur_settings(
 ) -> ChannelSettings:
     from napari_rednet.engine.planes import ChannelSettings
 
-    model = samples.noise if noise is None else noise
+    model = samples.noise if noise is None else samples.told(noise)
     values = np.concatenate([w[np.isfinite(w)].astype(np.float64) for w in samples])
-    mean = float(np.mean(model.variance(values))) if len(values) else 0.0
-    return ChannelSettings(samples.range, model, strength, noise_level=mean**0.5)
+    level = _rms(model.std(values)) if len(values) else 0.0
+    settings = ChannelSettings(samples.range, model, strength, noise_level=level)
+    return guarded(settings, samples) if noise is not None or strength > 1 else settings
+
+
+def _rms(std: npt.NDArray[np.floating]) -> float:
+    """Root mean square, of numbers whose squares may overflow as well."""
+    largest = float(std.max())
+    return largest * float(np.mean(np.square(std / largest))) ** 0.5 if largest else 0.0
 
 
 def _tell_what_is_odd(psf: Any, center: str) -> None:

@@ -9,6 +9,7 @@ from napari_rednet.arguments import (
     NOISY,
     Noise,
     as_image,
+    check_along,
     check_dtype,
     check_number,
     check_options,
@@ -20,6 +21,7 @@ from napari_rednet.arguments import (
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.color import COLORS, ColorMode
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
+from napari_rednet.execution.reading import guarded
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
@@ -33,6 +35,7 @@ def denoise(
     strength: float = 1.0,
     model: ModelLike = "fast",
     channel_axis: int | None = None,
+    along: int | None = None,
     rgb: bool = False,
     defects: str = "repair",
     ensemble: bool = False,
@@ -49,10 +52,10 @@ def denoise(
     ----------
     image : (..., Y, X) array
         Image of any real dtype: numpy, dask, zarr or memory-mapped. Axes other than Y, X and
-        `channel_axis` (z, time, positions) are planes, restored one by one under one intensity
-        normalisation and one noise model per channel. What is masked in a masked array
-        (`numpy.ma`) has no influence, and stays as it is. Tensors of torch are taken by their
-        values.
+        `channel_axis` (z, time, positions) are planes under one intensity normalisation and one
+        noise model per channel, restored one by one unless `along` is given. What is masked in a
+        masked array (`numpy.ma`) has no influence, and stays as it is. Tensors of torch are taken
+        by their values.
     noise : float, NoiseModel, or a sequence of one of them per channel or colour, optional
         Standard deviation of Gaussian noise in image units, or a `NoiseModel`. If None, it
         is estimated from the image (`estimate_noise`).
@@ -62,6 +65,11 @@ def denoise(
         'fast', a RED20 of stride 2, or another model that `list_models` tells; or a file.
     channel_axis : int, optional
         Axis of the channels (or colours), which may have different ranges and noise.
+    along : int, optional
+        Axis of planes that show the same objects, z or time: each plane is restored with the help
+        of those next to it, at the ends of the axis of those that there are. Noise differs from
+        plane to plane and objects do not, or move little: the more alike, the more is gained. If
+        None, each plane is restored by itself.
     rgb : bool
         Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
         and perhaps transparency. Their mean and two differences are restored together, which
@@ -131,6 +139,7 @@ def denoise(
         strength=strength,
         model=model,
         channel_axis=channel_axis,
+        along=along,
         rgb=rgb,
         defects=defects,
         ensemble=ensemble,
@@ -172,6 +181,7 @@ def prepare_denoise(
     strength: float = 1.0,
     model: ModelLike = "fast",
     channel_axis: int | None = None,
+    along: int | None = None,
     rgb: bool = False,
     defects: str = "repair",
     ensemble: bool = False,
@@ -184,7 +194,9 @@ def prepare_denoise(
     array, layout = as_image(image, check_rgb(image, rgb, channel_axis))
     noises = noise_per_channel(noise, COLORS if rgb else layout.channels)
     check_number("strength", strength)
-    options = check_options("denoise", model, ensemble, tile, device, memory)
+    axis = check_along(along, layout)
+    is_stack = axis is not None
+    options = check_options("denoise", model, ensemble, tile, device, memory, is_stack=is_stack)
 
     def settings(samples: Samples, channel: int) -> ChannelSettings:
         given = None if noises is None else noises[channel]
@@ -199,6 +211,8 @@ def prepare_denoise(
         devices=options.devices,
         outlier_share=outlier_share(defects, NOISY),
         dtype=check_dtype(dtype, image),
+        along=axis,
+        planes=options.model.config.planes,
     )
     return Restoration(job, array)
 
@@ -209,5 +223,6 @@ def denoise_settings(
     """Settings of a channel for denoising; the noise is estimated from the samples if None."""
     from napari_rednet.engine.planes import ChannelSettings
 
-    model = samples.noise if noise is None else noise
-    return ChannelSettings(samples.range.above(samples.dark), model, strength)
+    model = samples.noise if noise is None else samples.told(noise)
+    settings = ChannelSettings(samples.range.above(samples.dark), model, strength)
+    return guarded(settings, samples) if noise is not None or strength > 1 else settings

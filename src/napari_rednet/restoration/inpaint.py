@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.arguments import as_image, check_options, check_out
-from napari_rednet.execution import Job, MaskedImage, Progress, Restoration, Steps, drain, is_dask
+from napari_rednet.execution import (
+    Job,
+    MappedImage,
+    MaskedImage,
+    Progress,
+    Restoration,
+    Steps,
+    drain,
+    is_dask,
+)
 from napari_rednet.execution.reading import by_range
 from napari_rednet.masks import as_mask, broadcast_mask, defects_of
 
@@ -188,6 +197,9 @@ def _defects(array: Any, layout: PlaneLayout) -> Any:
 
 def _some_planes(array: Any, layout: PlaneLayout, channel: int) -> list[Any]:
     """Up to 12 planes of a channel, evenly spread; views where the array allows."""
+    if isinstance(array, MappedImage):
+        array.check()
+        array = array.mapped
     keys = [key for key in layout.planes() if key.channel == channel]
     chosen = np.linspace(0, len(keys) - 1, min(len(keys), _MOST_PLANES)).astype(int)
     return [array[keys[i].index] for i in chosen]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from napari_rednet.engine.channel import measure_range
-from napari_rednet.engine.degradations import NoiseCorruption, evened_weights
-from napari_rednet.engine.network import smooth_signal, told_noise
+from napari_rednet.engine.degradations import NoiseCorruption, StackSynthesis, evened_weights
+from napari_rednet.engine.degradations.stacks import ROOM
+from napari_rednet.engine.network import smooth_signal, stack_inputs
 from napari_rednet.errors import TrainingError
 from napari_rednet.io import read_planes
 from napari_rednet.noise import fit_noise
@@ -154,7 +155,10 @@ class CorruptedBatches:
 
 
 class DenoisingBatches:
-    """Makes batches of noisy images with their noise maps, synthetic and real."""
+    """Makes batches of noisy images with their noise maps, synthetic and real.
+
+    With `stacks`, they are stacks made of two images each; real ones have no neighbours.
+    """
 
     def __init__(
         self,
@@ -164,10 +168,13 @@ class DenoisingBatches:
         shape: PatchShape,
         data: Path,
         device: torch.device,
+        stacks: StackSynthesis | None = None,
     ) -> None:
         self._count = shape.batch
         self._corruption = corruption
-        self._clean = _sampler(folders, data, shape.patch + 2 * corruption.margin, device)
+        self._stacks = stacks
+        room = corruption.margin if stacks is None else corruption.margin + ROOM
+        self._clean = _sampler(folders, data, shape.patch + 2 * room, device)
         self._pairs: PatchSampler | None = None
         self._pair_share = sum(pair.share for pair in pairs)
         if pairs:
@@ -175,7 +182,9 @@ class DenoisingBatches:
 
     def __call__(self, generator: torch.Generator) -> Batch:
         """Draw a batch."""
-        clean = vary_contrast(self._clean.sample(self._count, generator), generator)
+        clean = self._drawn(generator)
+        if self._stacks is not None:
+            clean = self._stacks(clean, self._drawn(generator), generator)
         batch = self._corruption(clean, generator)
         if self._pairs is None:
             return batch
@@ -187,13 +196,18 @@ class DenoisingBatches:
         )
         return inputs, targets, weights
 
+    def _drawn(self, generator: torch.Generator) -> Tensor:
+        return vary_contrast(self._clean.sample(self._count, generator), generator)
+
     def _real_batch(self, generator: torch.Generator) -> Batch:
         if self._pairs is None:
             raise TrainingError("there are no pairs")
         clean, noisy, std = torch.split(self._pairs.sample(self._count, generator), 1, 1)
         error = torch.randn((self._count, 1, 1, 1), generator=generator, device=std.device)
         std = std * torch.exp(self._corruption.map_error * error)
-        return torch.cat([noisy, told_noise(std, 0.0, 0.0)], 1), clean, evened_weights(std)
+        planes = 1 if self._stacks is None else self._stacks.planes
+        noisy, levels = (x.expand(-1, planes, -1, -1) for x in (noisy, std))
+        return stack_inputs(noisy, levels, 0.0, 0.0), clean, evened_weights(std)
 
 
 def vary_contrast(clean: Tensor, generator: torch.Generator) -> Tensor:

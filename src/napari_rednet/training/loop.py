@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from napari_rednet.engine.network import RedNet, training_dtype
 from napari_rednet.errors import TrainingError
+from napari_rednet.files import claimed, replaced
 from napari_rednet.training import LOSSES, TrainingConfig, TrainingStatus
 from napari_rednet.training.optimizers import make_optimizer
 
@@ -94,10 +95,16 @@ class Trainer:
 
     def run(self) -> Iterator[TrainingStatus]:
         """Train to the end, yielding a status every `interval` steps and at the end."""
-        if self._folder is not None:
-            prepare_folder(self._folder)
+        if self._folder is None:
+            yield from self._run()
+            return
+        prepare_folder(self._folder)
+        with _claimed(self._folder):
             if self.step == 0:
                 start_anew(self._folder)
+            yield from self._run()
+
+    def _run(self) -> Iterator[TrainingStatus]:
         if self.step == 0 and self._validate is not None:
             self._score()
         while not self.is_done:
@@ -302,14 +309,20 @@ def _copied(network: RedNet) -> Weights:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make a training folder and check that it is writable; raises `TrainingError` if it is not."""
-    probe = folder / ".probe"
+    """Make a training folder and check that it can be written to.
+
+    Raises `TrainingError` if it cannot, and `BusyError` if another job trains there.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with _claimed(folder):
+            pass
     except OSError as error:
         raise TrainingError(f"the training cannot be kept in {folder}: {error}") from error
+
+
+def _claimed(folder: Path) -> AbstractContextManager[None]:
+    return claimed(folder / "training")
 
 
 def start_anew(folder: Path) -> None:
@@ -324,12 +337,10 @@ def start_anew(folder: Path) -> None:
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically; raises `TrainingError` if that fails, as on a full disk."""
-    beside = path.with_name(path.name + ".part")
     try:
-        torch.save(dict(state), beside)
-        beside.replace(path)
+        with replaced(path) as beside:
+            torch.save(dict(state), beside)
     except (OSError, RuntimeError) as error:  # torch raises the latter for a full disk
-        beside.unlink(missing_ok=True)
         raise TrainingError(f"the checkpoint {path} cannot be written: {error}") from error
 
 

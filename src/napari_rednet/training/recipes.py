@@ -13,17 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.degradations import CORRUPTIONS, AnyCorruption, NoiseCorruption
+from napari_rednet.engine.degradations import (
+    CORRUPTIONS,
+    AnyCorruption,
+    NoiseCorruption,
+    StackSynthesis,
+)
 from napari_rednet.engine.network import (
     INITIALIZATIONS,
     NetworkConfig,
     RedNet,
     initialize,
     resolve_device,
-    told_noise,
+    stack_inputs,
 )
 from napari_rednet.errors import TrainingError
-from napari_rednet.models import Model, load_model_for
+from napari_rednet.models import Model, is_name, load_model
 from napari_rednet.tasks import TASKS
 from napari_rednet.training import TrainingConfig, TrainingStatus
 from napari_rednet.training.batches import (
@@ -71,9 +76,10 @@ class Start:
         anything but the noise map.
         """
         if self.noise is None:
-            state = load_model_for(task, self.model).network.state_dict()
+            state = load_model(self.model, task).network.state_dict()
+            _add_neighbours(state, network.config.planes)
         else:
-            state = load_model_for("denoise", self.model).network.state_dict()
+            state = load_model(self.model, "denoise").network.state_dict()
             _adapt_first_layer(state, self.noise, network.config.in_channels)
         try:
             network.load_state_dict(state)
@@ -94,6 +100,16 @@ def _adapt_first_layer(state: dict[str, Tensor], noise: float, channels: int) ->
     state["conv.0.weight"] = torch.cat(parts[:channels], 1)
 
 
+def _add_neighbours(state: dict[str, Tensor], planes: int) -> None:
+    """Let a denoiser of single planes see others too, which have no influence yet."""
+    first = state["conv.0.weight"]
+    added = 2 * (planes - 1)
+    if first.shape[1] + added != TASKS["denoise"].channels_for(planes) or not added:
+        return
+    none = first.new_zeros((first.shape[0], added // 2, *first.shape[2:]))
+    state["conv.0.weight"] = torch.cat([first[:, :1], none, first[:, 1:], none], 1)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The contents of a recipe file; see ``weights/README.md`` for its keys."""
@@ -106,6 +122,7 @@ class Recipe:
     pairs: tuple[PairFolders, ...]
     corruption: NoiseCorruption | AnyCorruption
     patches: PatchShape
+    stacks: StackSynthesis | None = None
     start: Start | None = None
     validation_stds: tuple[float, ...] = (25.0,)
     initialization: str = "he"
@@ -125,10 +142,10 @@ def as_recipe(values: Mapping[str, Any]) -> Recipe:
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     network = NetworkConfig(**values["network"])
-    if network.in_channels != TASKS[task].in_channels:
-        raise ValueError(
-            f"in_channels must be {TASKS[task].in_channels} for {task}, got {network.in_channels}"
-        )
+    _check_network(network, task, has_stacks="stacks" in values)
+    if not is_name(values["name"]):
+        # It names a folder, which must not lie elsewhere.
+        raise ValueError(f"name must be one that a model can have, got {values['name']!r:.60}")
     if "pairs" in values and task != "denoise":
         raise ValueError(f"pairs of noisy and clean images are no use for {task}")
     initialization = values.get("initialization", INITIALIZATIONS[0])
@@ -148,10 +165,21 @@ def as_recipe(values: Mapping[str, Any]) -> Recipe:
         pairs=tuple(PairFolders(**entry) for entry in values.get("pairs", [])),
         corruption=corruption(**_with_tuples(values.get("corruption", {}))),
         patches=PatchShape(**own),
+        stacks=StackSynthesis(network.planes, **values["stacks"]) if "stacks" in values else None,
         start=Start(**values["start"]) if "start" in values else None,
         validation_stds=stds,
         initialization=initialization,
     )
+
+
+def _check_network(network: NetworkConfig, task: str, *, has_stacks: bool) -> None:
+    channels = TASKS[task].channels_for(network.planes)
+    if network.in_channels != channels:
+        raise ValueError(f"in_channels must be {channels} for {task}, got {network.in_channels}")
+    if network.planes > 1 and task != "denoise":
+        raise ValueError(f"planes must be 1 for {task}, got {network.planes}")
+    if has_stacks != (network.planes > 1):
+        raise ValueError("stacks are for networks of several planes, and these need them")
 
 
 def _with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,7 +274,9 @@ def _batches(
 ) -> Callable[[torch.Generator], Batch]:
     corruption = recipe.corruption
     if isinstance(corruption, NoiseCorruption):
-        return DenoisingBatches(recipe.images, recipe.pairs, corruption, shape, data, device)
+        return DenoisingBatches(
+            recipe.images, recipe.pairs, corruption, shape, data, device, recipe.stacks
+        )
     return CorruptedBatches(recipe.images, corruption, corruption.margin, shape, data, device)
 
 
@@ -262,7 +292,7 @@ def _validator(
     """Mean PSNR over images under corruptions of seed 0; None without validation images."""
     planes = [plane for path in files for plane in normalized_planes(path)]
     if isinstance(recipe.corruption, NoiseCorruption):
-        cases = _noisy_cases(planes, recipe.validation_stds)
+        cases = _noisy_cases(planes, recipe.validation_stds, recipe.network.planes)
     else:
         cases = _corrupted_cases(planes, recipe.corruption)
     if not cases:
@@ -275,17 +305,22 @@ def _validator(
     return validate
 
 
-def _noisy_cases(planes: list[FloatArray], stds: tuple[float, ...]) -> list[Batch]:
-    """Whole planes with Gaussian noise of each standard deviation, in gray levels."""
+def _noisy_cases(planes: list[FloatArray], stds: tuple[float, ...], count: int = 1) -> list[Batch]:
+    """Whole planes with Gaussian noise of each standard deviation, in gray levels.
+
+    If a network sees `count` planes, these are repeats of one, and then such that are mirrored.
+    """
     generator = torch.Generator().manual_seed(0)
     cases = []
     for std in stds:
         for plane in planes:
             clean = torch.from_numpy(plane)[None, None]
-            noise = torch.randn(clean.shape, generator=generator) * (std / 255)
-            told = told_noise(torch.full_like(clean, std / 255), 0.0, 0.0)
-            inputs = torch.cat([clean + noise, told], 1)
-            cases.append((inputs, clean, torch.ones(1)))
+            for other in (clean, clean.flip(2, 3))[: 1 if count == 1 else 2]:
+                side = other.expand(-1, count // 2, -1, -1)
+                stack = torch.cat([side, clean, side], 1)
+                noise = torch.randn(stack.shape, generator=generator) * (std / 255)
+                inputs = stack_inputs(stack + noise, torch.full_like(stack, std / 255), 0.0, 0.0)
+                cases.append((inputs, clean, torch.ones(1)))
     return cases
 
 

@@ -13,8 +13,10 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 from napari_rednet.batch import BatchFile
+from napari_rednet.batch.planning import AS_TOLD
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import ZARR_SUFFIX, OpenImage, described_for, image_writer, read_image
+from napari_rednet.io.axes import Reading
 from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
 from napari_rednet.io.ome_zarr.conversion import LIKELY, likely_letters, unit_name
 from napari_rednet.io.tiff import TiffImage
@@ -257,11 +259,11 @@ class FileImage:
 
 def read_files(file: BatchFile, *, with_source: bool) -> list[FileImage]:
     """Open the source, if wanted, and the result of a file; for another thread."""
-    paths = [file.source, file.result] if with_source else [file.result]
-    return [read_layer_image(path) for path in paths]
+    source = [read_layer_image(file.source, file.reading)] if with_source else []
+    return [*source, read_layer_image(file.result)]
 
 
-def read_layer_image(path: Path) -> FileImage:
+def read_layer_image(path: Path, reading: Reading = AS_TOLD) -> FileImage:
     """Open an image file as it is to be shown.
 
     Raises
@@ -269,7 +271,7 @@ def read_layer_image(path: Path) -> FileImage:
     ImageFileError
         If it cannot be read.
     """
-    image = read_image(path)
+    image = read_image(path, **vars(reading))
     data, axis, options = _readable(image.data), image.channel_axis, _placing(image)
     if axis is not None and image.is_rgb and data.shape[axis] in (3, 4):
         return FileImage(np.moveaxis(data, axis, -1), None, True, options)

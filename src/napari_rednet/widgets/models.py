@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
@@ -29,7 +30,9 @@ from napari_rednet.widgets.shared.style import make_button, set_look
 from napari_rednet.widgets.shared.worker import compute_in_background
 
 if TYPE_CHECKING:
-    from napari_rednet.models import ModelInfo
+    from napari_rednet.models import DamagedModel, ModelInfo
+
+    Listed = ModelInfo | DamagedModel
 
 _COLUMNS = ("Name", "Task", "Origin")
 _ORIGINS = {"installed": "installed", "user": "mine"}
@@ -44,7 +47,7 @@ class ModelsWidget(QWidget):
         super().__init__()
         set_look(self)
         TabIfCrowded(self)
-        self._models: list[ModelInfo] = []
+        self._models: list[Listed] = []
         self.table = _make_table()
         self.add_button = make_button("Add…", "Copy a model file into your models.")
         self.rename_button = make_button("Rename…", "Rename the selected model of your own.")
@@ -60,8 +63,8 @@ class ModelsWidget(QWidget):
             self.table.selectRow(names.index(name))
 
     @property
-    def selected(self) -> ModelInfo | None:
-        """The selected model."""
+    def selected(self) -> Listed | None:
+        """The selected model, or damaged file."""
         rows = self.table.selectionModel().selectedRows()
         return self._models[rows[0].row()] if rows else None
 
@@ -99,7 +102,7 @@ class ModelsWidget(QWidget):
         question = f"Remove the model “{info.name}”? Its file will be deleted."
         if confirm(self, "Remove a model", question):
             with shown_errors():
-                remove_model(info.name)
+                remove_model(info.path.stem)
 
     # The window ----------------------------------------------------------------------------
 
@@ -124,20 +127,19 @@ class ModelsWidget(QWidget):
         if not isalive(self):
             models_changed.disconnect(self._find_models)
         elif "torch" in sys.modules:
-            self._show(known_models())
+            self._show(_all_models())
         else:
             # Importing torch would keep the window from opening for seconds.
-            compute_in_background(known_models, self._show)
+            compute_in_background(_all_models, self._show)
 
-    def _show(self, models: list[ModelInfo]) -> None:
+    def _show(self, models: list[Listed]) -> None:
         if not isalive(self):
             return
         selected = self.selected
         self._models = models
         self.table.setRowCount(len(models))
         for row, info in enumerate(models):
-            texts = (info.name, info.task.replace("_", "-"), _ORIGINS[info.origin])
-            for column, text in enumerate(texts):
+            for column, text in enumerate(_texts(info)):
                 self.table.setItem(row, column, _make_item(text, info))
         self.table.clearSelection()
         if selected is not None:
@@ -146,17 +148,48 @@ class ModelsWidget(QWidget):
 
     def _show_what_can_be_done(self) -> None:
         info = self.selected
-        own = info is not None and info.origin == "user"
+        model = None if info is None else _as_model(info)
+        is_damaged = info is not None and model is None
+        own = model is not None and model.origin == "user"
         self.add_button.setEnabled(bool(self._models))
         self.rename_button.setEnabled(own)
-        self.remove_button.setEnabled(own)
+        self.remove_button.setEnabled(own or is_damaged)
 
 
-def _make_item(text: str, info: ModelInfo) -> QTableWidgetItem:
+def _all_models() -> list[Listed]:
+    """The models, and then the files among the user's that are none."""
+    from napari_rednet.models import damaged_models
+
+    return [*known_models(), *damaged_models()]
+
+
+def _as_model(info: Listed) -> ModelInfo | None:
+    """The model; None for a damaged file."""
+    from napari_rednet.models import ModelInfo
+
+    return info if isinstance(info, ModelInfo) else None
+
+
+def _texts(info: Listed) -> tuple[str, str, str]:
+    """What the columns say."""
+    model = _as_model(info)
+    if model is None:
+        return info.name, "damaged", _ORIGINS["user"]
+    return model.name, model.task.replace("_", "-"), _ORIGINS[model.origin]
+
+
+def _make_item(text: str, info: Listed) -> QTableWidgetItem:
     item = QTableWidgetItem(text)
-    network = f"RED{info.layers}, stride {info.stride}, {info.features} feature maps"
-    item.setToolTip(f"{info.name}: {network}")
+    item.setToolTip(_tip(info))
     return item
+
+
+def _tip(info: Listed) -> str:
+    model = _as_model(info)
+    if model is None:
+        return f"<qt>{escape(getattr(info, 'reason', ''))}</qt>"
+    network = f"RED{model.layers}, stride {model.stride}, {model.features} feature maps"
+    return f"{model.name}: {network}"
 
 
 def _make_table() -> QTableWidget:

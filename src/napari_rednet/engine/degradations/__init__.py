@@ -16,6 +16,7 @@ from napari_rednet.engine.degradations.noise import (
     add_noise,
     evened_weights,
 )
+from napari_rednet.engine.degradations.stacks import StackSynthesis
 from napari_rednet.engine.resampling import EnlargementCorruption, blur, resample
 from napari_rednet.engine.rng import smooth_field
 
@@ -39,6 +40,7 @@ __all__ = [
     "HoleCorruption",
     "JpegCorruption",
     "NoiseCorruption",
+    "StackSynthesis",
     "add_noise",
     "blur",
     "code_jpeg",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,9 +14,16 @@ from napari_rednet.engine.degradations.processing import (
     MARGIN,
     PROCESSES,
     grainy_kernels,
+    resample_pair,
     separably_filtered,
 )
-from napari_rednet.engine.network import poisson_gaussian_std, smooth_signal, told_noise
+from napari_rednet.engine.degradations.stacks import with_breaks
+from napari_rednet.engine.network import (
+    poisson_gaussian_std,
+    smooth_signal,
+    stack_inputs,
+    told_noise,
+)
 from napari_rednet.engine.rng import normal, smooth_field, uniform
 
 
@@ -90,31 +98,43 @@ class NoiseCorruption:
             )
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrupt a batch; the results lack its margin.
+        """Corrupt a batch of images (N, 1, Y, X) or stacks (N, P, Y, X); results lack its margin.
 
-        Returns noisy images and told noise (N, 4, ...), clean images, and weights (N, 1, 1, 1) that
-        make up for the large errors of strong noise.
+        Returns noisy images and told noise, clean images, and weights (N, 1, 1, 1) that make up for
+        the large errors of strong noise. Of a stack, the middle plane is to be restored, by the
+        same noise in all planes: see `stack_inputs`.
         """
         is_dark = uniform(clean, generator) < self.dark_share
         power = 1 + 5 * uniform(clean, generator)
         clean = torch.where(is_dark, clean.clamp(min=0) ** power, clean)
+        count, planes, height, width = clean.shape
+        # Planes lie below each other, so that they share all that is drawn for an image.
+        clean = clean.reshape(count, 1, planes * height, width)
         which = self._draw_processes(clean, generator)
         source = self._draw_source(clean, which >= 0, generator)
         noisy, clean = source.apply(clean, generator), clean.clone()
         for i, name in enumerate(self.processes):
             chosen = (which == i).nonzero().flatten()
             if len(chosen):
-                pair = PROCESSES[name](noisy[chosen], clean[chosen], generator)
+                process = PROCESSES[name]
+                if process is resample_pair:
+                    process = partial(resample_pair, planes=planes)
+                pair = process(noisy[chosen], clean[chosen], generator)
                 noisy[chosen], clean[chosen] = pair
         error = noisy - clean
         noisy, clean = self._cut(noisy, clean, source, generator)
-        std, told = self._tell(noisy, error, source, which >= 0, generator)
-        shift = std.mean((1, 2, 3), keepdim=True) * (3.5 * uniform(clean, generator) - 1)
+        std, *along = self._tell(noisy, error, source, which >= 0, generator)
+        noisy, clean, std = (x.view(count, planes, height, width) for x in (noisy, clean, std))
+        if planes > 1:
+            noisy, std = with_breaks(noisy, clean, std, source.gain > 0, generator)
         rows, columns = (slice(self.margin, n - self.margin) for n in clean.shape[-2:])
-        inner = (..., rows, columns)
+        middle = slice(planes // 2, planes // 2 + 1)
+        typical = std[:, middle].mean((1, 2, 3), keepdim=True)
         # The estimated dark level has an error of the order of the noise.
-        inputs = torch.cat([noisy + shift, told], 1)[inner]
-        return inputs, (clean + shift)[inner], evened_weights(std[inner])
+        shift = typical * (3.5 * uniform(clean, generator) - 1)
+        noisy, clean, std = (x[..., rows, columns] for x in (noisy + shift, clean + shift, std))
+        inputs = stack_inputs(noisy, std, *along)
+        return inputs, clean[:, middle], evened_weights(std[:, middle])
 
     def _draw_processes(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Index (N,) of the process that each image goes through, -1 for none."""
@@ -168,7 +188,7 @@ class NoiseCorruption:
         source: NoiseSource,
         is_processed: Tensor,
         generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         # As in use: the map comes from the smoothed noisy image, with estimated parameters.
         std = source.std(smooth_signal(noisy))
         factor = (error.square().mean((1, 2, 3), keepdim=True) / _mean_square(std)).sqrt()
@@ -178,11 +198,11 @@ class NoiseCorruption:
         is_estimated = is_processed | (source.gain > 0)
         wrong = torch.exp(self.map_error * normal(factor, generator))
         std = torch.where(is_estimated, wrong, 1.0) * std
-        along = [
+        along_y, along_x = (
             torch.where(is_processed, self._told_correlation(error / std, axis, generator), 0.0)
             for axis in (-2, -1)
-        ]
-        return std, told_noise(std, *along)
+        )
+        return std, along_y, along_x
 
     def _told_correlation(self, noise: Tensor, axis: int, generator: torch.Generator) -> Tensor:
         count = noise.shape[axis] - 1

@@ -28,12 +28,17 @@ _MOST_RATIO = 10.0
 _FLOOR = 1e-3  # Richardson-Lucy divides by the estimate
 
 
-def resample_pair(noisy: Tensor, clean: Tensor, generator: torch.Generator) -> Pair:
-    """Enlarge by 1 to 2.5, rotate and shift with bilinear or bicubic interpolation."""
+def resample_pair(
+    noisy: Tensor, clean: Tensor, generator: torch.Generator, planes: int = 1
+) -> Pair:
+    """Enlarge by 1 to 2.5, rotate and shift with bilinear or bicubic interpolation.
+
+    Images of several `planes` below each other are resampled plane by plane.
+    """
     draw = [uniform(clean, generator).flatten() for _ in range(6)]
     factor = torch.where(draw[0] < 0.4, 1.0, 2.5 ** draw[1])
     angle = torch.where(draw[2] < 0.4, 0.0, 2 * math.pi * draw[3])
-    side = clean.shape[-1]
+    whole, side = clean.shape, clean.shape[-1]
     matrix = torch.stack(
         [
             torch.stack([angle.cos() / factor, -angle.sin() / factor, 2 * draw[4] / side], 1),
@@ -41,12 +46,14 @@ def resample_pair(noisy: Tensor, clean: Tensor, generator: torch.Generator) -> P
         ],
         1,
     )
+    noisy, clean = (image.reshape(len(image) * planes, 1, -1, side) for image in (noisy, clean))
+    matrix = matrix.repeat_interleave(planes, 0)
     grid = F.affine_grid(matrix, list(clean.shape), align_corners=False)
     chance = torch.rand((), generator=generator, device=clean.device)
     mode = "bicubic" if chance < 0.4 else "bilinear"
     both = torch.cat([noisy, clean], 1)
     found = F.grid_sample(both, grid, mode, padding_mode="reflection", align_corners=False)
-    return found[:, :1], found[:, 1:]
+    return found[:, :1].reshape(whole), found[:, 1:].reshape(whole)
 
 
 def smooth_pair(noisy: Tensor, clean: Tensor, generator: torch.Generator) -> Pair:

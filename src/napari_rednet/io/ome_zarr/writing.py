@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.files import beside, claimed, part_of, real_place, refuse_appeared
 from napari_rednet.io.ome_zarr.conversion import as_zarr_description
 from napari_rednet.io.ome_zarr.image import Grid, ZarrImage
 from napari_rednet.io.ome_zarr.metadata import ome_attributes, write_metadata, zarr_package
@@ -92,7 +94,7 @@ def _sums(planes: npt.NDArray[Any], starts: Sequence[npt.NDArray[Any]]) -> Any:
 
 def unfinished_path(path: Path) -> Path:
     """The path where `zarr_writer` keeps an unfinished `path`."""
-    return path.with_name(f".{path.name}.part")
+    return part_of(real_place(path))
 
 
 def check_places(source: Path, target: Path) -> None:
@@ -109,24 +111,34 @@ def check_places(source: Path, target: Path) -> None:
 
 @contextmanager
 def zarr_writer(
-    path: Path, like: ZarrImage | TiffImage, scale: int = 1, *, keep_unfinished: bool = False
+    path: Path,
+    like: ZarrImage | TiffImage,
+    scale: int = 1,
+    *,
+    keep_unfinished: bool = False,
+    overwrite: bool = True,
 ) -> Iterator[Any]:
     """Give a zarr array to fill, which becomes the OME-Zarr file `path` if there is no error.
 
     Storage, metadata and shape are those of `like` (`as_zarr_description`), with Y and X `scale`
     times longer. At the end, the pyramid is added and the file renamed from beside `path`, which is
     whole or untouched. With `keep_unfinished`, an interrupted file is continued the next time.
-    Raises `ImageFileError` if it cannot be written.
+    Unless `overwrite`, what appears at `path` meanwhile stays. Raises `ImageFileError` if it cannot
+    be written, and `BusyError` if another job writes it.
     """
     image = as_zarr_description(like)
     grids, factors = pyramid(image, scale)
+    target = real_place(path)
+    is_new = not target.exists()
     try:
-        _check_target(path)
+        _check_target(target)
         _rehearse(image, grids)
-        with _store(unfinished_path(path), keep=keep_unfinished) as store:
+        with claimed(target), _store(part_of(target), keep=keep_unfinished) as store:
             yield _opened(store, image, grids[0])
             _finish(store, image, grids, factors, path.name.partition(".")[0])
-            _put_in_place(store.root, path)
+            if is_new and not overwrite:
+                refuse_appeared(target)
+            _put_in_place(store.root, target)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -148,19 +160,19 @@ def _is_image(path: Path) -> bool:
 
 
 @contextmanager
-def _store(beside: Path, *, keep: bool) -> Iterator[Any]:
+def _store(part: Path, *, keep: bool) -> Iterator[Any]:
     """A folder to write to, removed at the end unless it is to be kept or was renamed."""
     from napari_rednet.io.ome_zarr.store import ClosableStore
 
-    if not keep:
-        _remove(beside)
-    store = ClosableStore(beside)
+    if not keep or part.is_symlink():
+        _remove(part)
+    store = ClosableStore(part)
     try:
         yield store
     finally:
         store.shut()
         if not keep:
-            _remove(beside)
+            _remove(part)
 
 
 def _rehearse(image: ZarrImage, grids: list[Grid]) -> None:
@@ -242,14 +254,15 @@ def _copy_labels(image: ZarrImage, target: Path) -> None:
         shutil.copytree(labels, target / "labels", dirs_exist_ok=True)
 
 
-def _put_in_place(beside: Path, path: Path) -> None:
+def _put_in_place(part: Path, path: Path) -> None:
     """Replace a folder by another; the old one is removed last."""
-    before = path.with_name(f".{path.name}.old")
+    before = beside(path, "old")
     if path.exists():
+        part.chmod(stat.S_IMODE(path.stat().st_mode))
         _remove(before)
         path.replace(before)
     try:
-        beside.replace(path)
+        part.replace(path)
     except OSError:
         if before.exists():
             before.replace(path)

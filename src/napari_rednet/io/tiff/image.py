@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.files import beside, create_anew, replaced
 from napari_rednet.io.tiff.ome import OmeSource
 from napari_rednet.io.tiff.storage import Storage, storage_remark, store
 from napari_rednet.io.tiff.tags import finer_description, finer_tags, lost_tags
@@ -196,31 +197,35 @@ def fits_imagej(axes: str, options: Mapping[str, Any], *, is_8_bit: bool) -> boo
 
 
 @contextmanager
-def tiff_writer(path: Path, like: TiffImage, scale: int = 1) -> Iterator[npt.NDArray[Any]]:
+def tiff_writer(
+    path: Path, like: TiffImage, scale: int = 1, *, overwrite: bool = True
+) -> Iterator[npt.NDArray[Any]]:
     """Give a memory-mapped array to fill, which becomes the file `path` if there is no error.
 
     Dtype, axes, metadata, compression and shape are those of `like`, with Y and X `scale` times
-    longer. The file is renamed from beside `path`, which is whole or untouched; its space is
-    reserved first, so that a full disk is noticed before any work. Raises `ImageFileError` if it
-    cannot be written.
+    longer. The file is renamed from beside `path`, which is whole or untouched, and not replaced if
+    another one appeared there meanwhile unless `overwrite`; its space is reserved first, so that a
+    full disk is noticed before any work. Raises `ImageFileError` if it cannot be written.
     """
-    beside, packed = (path.with_name(f".{path.name}.{end}") for end in ("part", "packed"))
-    described = like.enlarged(scale)
+    described, is_plain = like.enlarged(scale), like.storage.is_plain
+    is_big = path.suffix.lower() == BIG
     try:
-        is_big = path.suffix.lower() == BIG
-        target = _create(beside, described, is_big=is_big)
-        yield target
-        target.flush()
-        if not like.storage.is_plain:
-            options = _with_room_for(described.dtype, described.options)
-            store(packed, target, like.storage, options, is_big=is_big)
-        del target
-        (beside if like.storage.is_plain else packed).replace(path)
+        with replaced(path, overwrite=overwrite) as part:
+            raw = part if is_plain else beside(path, "raw")
+            try:
+                create_anew(raw)
+                target = _create(raw, described, is_big=is_big)
+                yield target
+                target.flush()
+                if not is_plain:
+                    options = _with_room_for(described.dtype, described.options)
+                    store(part, target, like.storage, options, is_big=is_big)
+                del target
+            finally:
+                if not is_plain:
+                    raw.unlink(missing_ok=True)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        for place in (beside, packed):
-            place.unlink(missing_ok=True)
 
 
 def _create(path: Path, like: TiffDescription, *, is_big: bool) -> np.memmap[Any, Any]:

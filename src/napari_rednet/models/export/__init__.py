@@ -62,6 +62,11 @@ def _check_channels(model: AnyModel) -> None:
     from napari_rednet.tasks import TASKS
 
     config = model.config
+    if config.planes > 1:
+        raise ModelError(
+            f"{model.name!r} sees neighbouring planes, which the formats of other programs do not "
+            "provide for"
+        )
     expected = TASKS[model.task].in_channels
     if (config.in_channels, config.out_channels) != (expected, 1):
         raise ModelError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,7 @@ from napari_rednet.engine.network import (
     as_convolution,
 )
 from napari_rednet.errors import ModelError
+from napari_rednet.files import replaced
 from napari_rednet.models.export.contents import Contents
 from napari_rednet.models.export.sample import IMAGE, MASK, RESTORED
 
@@ -181,15 +183,12 @@ def optional_package(name: str) -> Any:
 
 def write_whole(files: Mapping[Path, bytes]) -> None:
     """Write several files and rename them when all are written; raises `ModelError`."""
-    beside = {target: target.with_name(target.name + ".part") for target in files}
     try:
-        for target, content in files.items():
-            beside[target].write_bytes(content)
-        for target, part in beside.items():
-            part.replace(target)
+        with ExitStack() as stack:
+            # Left last to first, when all have been written.
+            for target, content in files.items():
+                stack.enter_context(replaced(target)).write_bytes(content)
     except OSError as error:
-        for part in beside.values():
-            part.unlink(missing_ok=True)
         raise ModelError(f"the model cannot be exported: {error}") from error
 
 

@@ -11,6 +11,7 @@ from magicgui.widgets import Container, FileEdit, LineEdit
 from magicgui.widgets.bases import ValueWidget
 from napari.layers import Labels
 
+from napari_rednet.io.axes import Reading
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch.run import Order
 from napari_rednet.widgets.restore.noise_controls import (
@@ -33,7 +34,8 @@ from napari_rednet.widgets.shared.controls import (
 from napari_rednet.widgets.shared.persistence import Parameters, read_controls, write_controls
 from napari_rednet.widgets.shared.style import ALIGNED_LABELS
 
-IN_A_FILE = "from a file"
+IN_A_FILE, AS_TOLD = "from a file", "as told"
+_MOST_AXES = 4
 EXISTING = MappingProxyType(
     {
         "resume": "resume (go on)",
@@ -71,7 +73,8 @@ class BatchControls(Container):
         self._make_model()
         self._make_noise()
         self._make_mask(masks)
-        self.extend([self.task, self.source, self.pattern, self.results, self.existing])
+        self.extend([self.task, self.source, self.pattern, self.series, self.missing])
+        self.extend([self.channels, self.results, self.existing])
         self.extend(self.psf.widgets)
         self.extend([self.noise, *self.noise_fields.values(), self.mask, self.mask_file])
         self.extend([self.model, self.model_file, *self.option.values(), self.device])
@@ -100,6 +103,19 @@ class BatchControls(Container):
             pattern=pattern,
             out=_path(self.results, "choose a folder for the results under Results"),
             existing=self.existing.value,
+            reading=self._reading(),
+        )
+
+    def _reading(self) -> Reading:
+        """What is taken of each file."""
+        series = self.series.value.strip() or "0"
+        if series != "all" and not series.isdecimal():
+            raise ValueError(f"Series must be a number from 0 on, or all, got {series!r}")
+        told = self.channels.value
+        return Reading(
+            series=None if series == "all" else int(series),
+            missing=self.missing.value,
+            channel_axis=None if told == AS_TOLD else told,
         )
 
     def _arguments(self) -> dict[str, Any]:
@@ -135,6 +151,9 @@ class BatchControls(Container):
             self.mask,
             self.mask_file,
             self.pattern,
+            self.series,
+            self.missing,
+            self.channels,
             self.existing,
             self.model,
             self.model_file,
@@ -150,8 +169,10 @@ class BatchControls(Container):
         """Give the controls their values back."""
         write_controls(self.remembered(), parameters)
 
-    def adopt(self, verb: str, parameters: Parameters) -> None:
+    def adopt(self, verb: str, parameters: Parameters, channel_axis: int | None = None) -> None:
         """Take over the settings of a window that restores layers.
+
+        `channel_axis` is one that files do not tell.
 
         Raises
         ------
@@ -161,6 +182,8 @@ class BatchControls(Container):
         """
         noise = parameters.get("noise")
         self.task.value = verb
+        axis = AS_TOLD if channel_axis is None else channel_axis
+        self.channels.value = axis if axis in self.channels.choices else AS_TOLD
         write_controls(self.remembered(), {n: v for n, v in parameters.items() if n != "noise"})
         self._models.want(parameters)
         self.noise.value = MANUAL if noise else AUTOMATIC
@@ -196,6 +219,32 @@ class BatchControls(Container):
             tooltip=_PATTERN,
         )
         self.pattern.native.setPlaceholderText("all images")
+        self.series = LineEdit(
+            name="series",
+            label="Series",
+            tooltip="Which image of a file that has several, counted from 0, or all: a result for "
+            "each, such as cells-0.tif. Thumbnails and lower resolutions do not count.",
+        )
+        self.series.native.setPlaceholderText("0")
+        self.missing = ChoiceBox(
+            name="missing",
+            label="Missing",
+            choices=[("fail", "error"), ("leave out", "skip")],
+            tooltip="What to do about planes that a file declares and does not hold, as of an "
+            "acquisition that was aborted, or if other files of the image are missing: fail, or "
+            "leave them out.",
+        )
+        self.channels = ChoiceBox(
+            name="channels",
+            label="Channels",
+            choices=[
+                ("as the files say", AS_TOLD),
+                *((f"axis {n}", n) for n in range(_MOST_AXES)),
+                ("last axis", -1),
+            ],
+            tooltip="Which axis has channels, counted from 0 in the order of the file; each has a "
+            "noise of its own.",
+        )
         self.results = _folder_edit(
             "results",
             "Results",

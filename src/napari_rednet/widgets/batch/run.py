@@ -23,8 +23,10 @@ from napari_rednet.batch import (
     run_batch,
     write_report,
 )
+from napari_rednet.batch.planning import AS_TOLD
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.io import names_image, read_mask
+from napari_rednet.io.axes import Reading
 from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Order:
         The folder of the results.
     existing : str
         What becomes of results that are there.
+    reading : Reading
+        What is taken of each file.
     """
 
     verb: str
@@ -55,6 +59,7 @@ class Order:
     pattern: str
     out: Path
     existing: Existing
+    reading: Reading = AS_TOLD
 
     def files(self) -> list[BatchFile]:
         """What is to be restored; nothing is written.
@@ -68,11 +73,12 @@ class Order:
             raise ImageFileError(f"there is no folder {self.source}")
         if names_image(self.out):
             raise ImageFileError(f"{self.out.name} is the name of an image; name a folder")
-        files = plan_batch([self.source], self.out)
+        files = plan_batch([self.source], self.out, self.reading)
         if not self.pattern:
             return files
         # Their places are below the folder, whatever of the path the pattern says.
-        matching = {file.source for file in plan_batch([self.source / self.pattern], self.out)}
+        chosen = plan_batch([self.source / self.pattern], self.out, self.reading)
+        matching = {file.source for file in chosen}
         found = [file for file in files if file.source in matching]
         if not found:
             raise ImageFileError(f"no images below {self.source} match {self.pattern}")

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
+from napari_rednet.widgets.restore.extent import plane_axis
 from napari_rednet.widgets.restore.noise_controls import NoiseAwareWidget
 from napari_rednet.widgets.restore.paired_layers import (
     FOUND,
@@ -20,8 +21,9 @@ from napari_rednet.widgets.restore.paired_layers import (
     only_labels,
 )
 from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
+from napari_rednet.widgets.restore.so_far import restored_plane_by_plane
 from napari_rednet.widgets.shared.controls import ChoiceBox
-from napari_rednet.widgets.shared.layers import LayerImage, finer_grid
+from napari_rednet.widgets.shared.layers import LayerImage, finer_grid, first_pixel
 from napari_rednet.widgets.shared.worker import Steps
 
 if TYPE_CHECKING:
@@ -33,11 +35,19 @@ class DenoiseWidget(NoiseAwareWidget):
 
     verb = "denoise"
 
+    def arguments_for(self, layer: Image | None) -> dict[str, Any]:
+        """Also the number of the axis that planes are restored together along."""
+        arguments = super().arguments_for(layer)
+        name = arguments["along"]
+        return {**arguments, "along": None if layer is None else plane_axis(layer, name)}
+
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare denoising: each colour has noise of its own, transparency is kept."""
         from napari_rednet.restoration.denoise import prepare_denoise
 
-        return prepare_denoise(image.data, rgb=image.rgb, **arguments)
+        return prepare_denoise(
+            image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
+        )
 
 
 class DeblurWidget(NoiseAwareWidget):
@@ -92,11 +102,13 @@ class SuperResolveWidget(RestoreWidget):
         """Prepare enlarging, transparency included."""
         from napari_rednet.restoration.super_resolve import prepare_super_resolve
 
-        return prepare_super_resolve(image.data, rgb=image.rgb, **arguments)
+        return prepare_super_resolve(
+            image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
+        )
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
         """Also the size and position of the smaller pixels."""
-        first = None if record["plane"] is None else (*record["plane"], 0, 0)
+        first = first_pixel(record["crop"])
         return super().result_options(source, record) | finer_grid(source, record["scale"], first)
 
 
@@ -109,7 +121,9 @@ class DeblockWidget(RestoreWidget):
         """Prepare deblocking; transparency is kept."""
         from napari_rednet.restoration.deblock import prepare_deblock
 
-        return prepare_deblock(image.data, rgb=image.rgb, **arguments)
+        return prepare_deblock(
+            image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
+        )
 
 
 class InpaintWidget(RestoreWidget):
@@ -161,24 +175,23 @@ class InpaintWidget(RestoreWidget):
         """Prepare inpainting; transparency is kept."""
         from napari_rednet.restoration.inpaint import prepare_inpaint
 
-        missing = None if mask is None else mask.of_plane(image.plane)
+        missing = None if mask is None else mask.of(image)
         return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)
 
     def steps(self, image: LayerImage, **arguments: Any) -> Steps:
         """Fill, and count what is filled; not in lazy masks, which are not computed for that."""
         counts: dict[str, Any] = {}
         restoration = self.prepare(image, **arguments)
-        find, axes = restoration.find_mask, restoration.job.layout.spatial_axes
-
-        def find_and_count() -> Any:
-            mask = None if find is None else find()
-            if isinstance(mask, np.ndarray):
-                seen = mask[..., :1] if image.rgb else mask  # once for all colours
-                counts["filled"] = int(seen.sum())
-                counts["filled_planes"] = int(seen.any(axes).sum())
-            return mask
-
-        restored = yield from replace(restoration, find_mask=find_and_count).steps()
+        if arguments.get("mask") is None:
+            yield "Looking for dead and hot pixels…"
+        mask, axes = restoration.mask(), restoration.job.layout.spatial_axes
+        if isinstance(mask, np.ndarray):
+            seen = mask[..., :1] if image.rgb else mask  # once for all colours
+            counts["filled"] = int(seen.sum())
+            counts["filled_planes"] = int(seen.any(axes).sum())
+        yield "Restoring…"
+        restoration = replace(restoration, find_mask=lambda: mask)
+        restored = yield from restored_plane_by_plane(restoration, image)
         return image.with_alpha(restored), counts
 
     def _choose(self, layer: Layer | None) -> None:

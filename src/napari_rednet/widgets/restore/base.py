@@ -18,10 +18,12 @@ from napari_rednet.execution import Repairs, is_dask, repaired_words
 from napari_rednet.provenance import Call
 from napari_rednet.tasks import VERBS, Verb
 from napari_rednet.widgets.restore import jobs
+from napari_rednet.widgets.restore.extent import ExtentControls
 from napari_rednet.widgets.restore.paired_layers import Companion
-from napari_rednet.widgets.restore.parameter_menu import ExtentControls, ParameterMenu
+from napari_rednet.widgets.restore.parameter_menu import ParameterMenu
 from napari_rednet.widgets.restore.preview import Preview, Previewer
 from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate, in_words
+from napari_rednet.widgets.restore.so_far import SoFar, SoFarLayer, restored_plane_by_plane
 from napari_rednet.widgets.shared import model_chosen, models_changed, persistence
 from napari_rednet.widgets.shared.controls import (
     Choices,
@@ -94,7 +96,9 @@ class RestoreWidget(Container):
         self.estimate = TimeEstimate(self.native, self.verb, row.task, self.prepare, ask, tell)
         self._arrange()
         self.layer_runs = LayerRuns(self)
-        self.menu = ParameterMenu(self, self.viewer, self.layer_runs.present_call)
+        self.menu = ParameterMenu(
+            self, self.viewer, self.layer_runs.present_call, self.extent.told_channel
+        )
         self.runs.widgets[0].append(self.menu.button)
         self._connect()
         self.set_parameters(persistence.last_parameters(self.verb))
@@ -157,21 +161,26 @@ class RestoreWidget(Container):
         return arguments
 
     def steps(self, image: LayerImage, **arguments: Any) -> Steps:
-        """Restore: yield (done, total), return the array to show and a dict of what was used."""
+        """Restore: yield (done, total), words on what is done, or a `SoFar`.
+
+        Returns the array to show and a dict of what was used.
+        """
         repairs = Repairs()
-        restored = yield from self.prepare(image, **arguments).steps(repairs=repairs)
+        restoration = self.prepare(image, **arguments)
+        yield "Restoring…"
+        restored = yield from restored_plane_by_plane(restoration, image, repairs)
         used = {"repaired": repairs.count} if self.row.repairs else {}
         return image.with_alpha(restored), used
 
-    def show_used(self, used: dict[str, Any]) -> None:
-        """Show values that a run has determined."""
+    def show_used(self, used: dict[str, Any], channels: range) -> None:
+        """Show values that a run has determined in some channels."""
 
     def layer_changed(self, image: LayerImage | None) -> None:
         """React to another selected layer, or to none."""
 
     def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
         """Arguments of `add_image` for a result with this record, without name and metadata."""
-        return layer_options(source, record["plane"])
+        return layer_options(source, record["crop"])
 
     # Runs ----------------------------------------------------------------------------------
 
@@ -180,13 +189,12 @@ class RestoreWidget(Container):
         make_steps: Callable[[], Steps],
         doing: str,
         take: Callable[..., None],
-        follow: Callable[[], None] | None = None,
+        follow: Callable[[Any], None] | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
-        """Run steps on the selected layer; `take` gets the result, progress calls `follow`."""
-        source = self.common.image.value
-        self.runs.start(
-            make_steps, f"{doing} {self.common.image.current_choice}", source, take, follow
-        )
+        """Run steps on the selected layer; `take` gets the result, `follow` all that is yielded."""
+        source, name = self.common.image.value, self.common.image.current_choice
+        self.runs.start(make_steps, f"{doing} {name}", source, take, follow, on_end)
 
     def arguments(self) -> dict[str, Any]:
         """`arguments_for` the selected layer."""
@@ -200,7 +208,7 @@ class RestoreWidget(Container):
     def selected(self) -> LayerImage | None:
         """The image of the selected layer; None without one."""
         layer = self.common.image.value
-        return None if layer is None else layer_image(layer)
+        return None if layer is None else layer_image(layer, channel=self.extent.channel(layer))
 
     def _ask_for_estimate(self) -> tuple[list[LayerImage], Mapping[str, Any]]:
         """Images and arguments of a run, for the time estimate; lazy results take no time."""
@@ -247,11 +255,13 @@ class RestoreWidget(Container):
         if "torch" in sys.modules:
             self._offer(find_choices(self.row.task), model)
         else:
+            self.runs.tell_result("Looking for models and devices…")
             # Importing torch would keep the window from opening for seconds.
             offer = self._while_open(partial(self._offer, model=model))
             compute_in_background(partial(find_choices, self.row.task), offer)
 
     def _offer(self, choices: Choices, model: str | None) -> None:
+        self.runs.tell_result("")
         self.common.offer(choices, model)
         self.estimate.request()
 
@@ -316,7 +326,15 @@ def done_words(records: Sequence[Mapping[str, Any]]) -> str:
     if filled:
         planes = sum(record["filled_planes"] for record in done)
         words.append(f"Filled {_counted(filled, 'pixel')} in {_counted(planes, 'plane')}.")
-    return " ".join(words)
+    return " ".join([*words, *dict.fromkeys(r["uneven"] for r in done if r.get("uneven"))])
+
+
+def left_out_words(layers: Sequence[Layer]) -> str:
+    """A sentence on channels that are shown, and that a run has left alone; empty without any."""
+    if not layers:
+        return ""
+    names = " and ".join(f"“{layer.name}”" for layer in layers)
+    return f"Not done: {names}; to do all channels, select them in the layer list."
 
 
 def _counted(count: int, noun: str) -> str:
@@ -329,6 +347,8 @@ class LayerRuns:
     def __init__(self, widget: RestoreWidget) -> None:
         self._widget = widget
         self._records: list[dict[str, Any]] = []
+        self._left_out: list[Image] = []
+        self._so_far: SoFarLayer | None = None
 
     def present_call(self) -> Call | None:
         """The call that a run would make now for the selected layer; None without one."""
@@ -345,13 +365,14 @@ class LayerRuns:
         except ValueError as error:
             show_error(str(error))
             return
-        widget.preview.switch_off()
+        widget.preview.pause()
         persistence.remember(widget.verb, widget.parameters())
-        self._records = []
+        self._records, self._left_out = [], widget.extent.left_out()
         others = f" {len(todo) - 1} other layers and" if len(todo) > 1 else ""
         run = jobs.JobsRun(todo, self._restore)
-        show = partial(self._show, run)
-        widget.start(run.steps, widget.row.doing + others, show, show)
+        widget.estimate.note_start()
+        take, follow = partial(self._show, run), partial(self._follow, run)
+        widget.start(run.steps, widget.row.doing + others, take, follow, self._end)
 
     def _job(self, layer: Image) -> jobs.Job:
         check_restorable(layer)
@@ -360,11 +381,32 @@ class LayerRuns:
 
     def _restore(self, job: jobs.Job) -> Steps:
         """Load the model, run the steps of the window, and record how."""
-        from napari_rednet.models import load_model_for
+        from napari_rednet.models import model_told
 
-        model = load_model_for(self._widget.row.task, job.arguments["model"])
+        yield "Loading the model…"
+        model = model_told(self._widget.row.task, job.arguments)
         steps = self._widget.steps(job.image, **{**job.arguments, "model": model})
         return (yield from jobs.recorded(job, self._widget.verb, model, steps))
+
+    def _follow(self, run: jobs.JobsRun, progress: Any) -> None:
+        if isinstance(progress, SoFar):
+            self._show_from_now_on(run.present, progress)
+        elif self._so_far is not None:
+            self._so_far.update()
+        self._show(run)
+
+    def _show_from_now_on(self, job: jobs.Job | None, so_far: SoFar) -> None:
+        self._end()
+        if job is not None and job.layer in self._widget.viewer.layers:
+            call = job.call(self._widget.verb, {}).record
+            look = self._widget.result_options(job.layer, {**call, **call["arguments"]})
+            self._so_far = SoFarLayer(self._widget.viewer, so_far, job.layer, look)
+
+    def _end(self) -> None:
+        """The run has ended, or goes on to another layer."""
+        if self._so_far is not None:
+            self._so_far.close()
+            self._so_far = None
 
     def _show(self, run: jobs.JobsRun, _: None = None) -> None:
         """Add the finished results, and select the last one of the run, as users expect of napari.
@@ -378,7 +420,10 @@ class LayerRuns:
                 self._add_result(outcome, selected=run.is_over)
             self._widget.runs.let_go_of(outcome.layer)
         if run.is_over:
-            self._widget.runs.tell_result(done_words(self._records))
+            left = left_out_words(self._left_out)
+            self._widget.runs.tell_result(f"{done_words(self._records)} {left}".strip())
+            if run.is_done(len(self._records)):
+                self._widget.estimate.learn(sum(record["seconds"] for record in self._records))
 
     def _add_result(self, result: jobs.Restored, *, selected: bool) -> None:
         widget, source = self._widget, result.layer
@@ -389,6 +434,7 @@ class LayerRuns:
             **widget.result_options(source, result.record),
         )
         self._records.append(result.record)
+        self._end()
         if is_seen_through(source):
             source.visible = False  # or both would be seen at once, twice as bright
         if selected:
@@ -396,4 +442,4 @@ class LayerRuns:
         else:
             insert_quietly(widget.viewer, len(widget.viewer.layers), layer)
         if source is widget.common.image.value:
-            widget.show_used(result.used)
+            widget.show_used(result.used, result.channels)

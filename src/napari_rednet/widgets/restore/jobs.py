@@ -34,23 +34,32 @@ class Job:
     def call(self, verb: str, used: dict[str, Any]) -> Call:
         """The job as a `Call`; reads the file of the layer, and of a mask.
 
-        Arguments that are not None are replaced by their values in `used`.
+        Arguments that are not None are replaced by their values in `used`; of a part all are, since
+        code that cuts it out first would measure the part.
         """
         image, given = self.image, self.arguments
-        found = {name: value for name, value in used.items() if given.get(name) is not None}
+        found = {
+            name: used[name]
+            for name in given.keys() & used.keys()
+            if given[name] is not None or image.whole is not None
+        }
         arguments: dict[str, Any] = plain({**given, **found})
         origin = self.source.find_origin()
-        return Call(verb, origin, arguments, image.rgb, image.has_alpha, image.plane)
+        return Call(verb, origin, arguments, image.rgb, image.has_alpha, image.crop, image.channel)
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A result: the array to show, all arguments used, and the record of the run in JSON types."""
+    """A result: the array to show, all arguments used, and the record of the run in JSON types.
+
+    `channels` are the numbers of those that were restored.
+    """
 
     layer: Image
     array: Any
     used: dict[str, Any]
     record: dict[str, Any]
+    channels: range
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,16 @@ class JobsRun:
         # One thread appends, the other one pops, so that arrays are not kept longer than needed.
         self._finished: deque[Outcome] = deque()
         self._to_take = len(jobs)
+        self.present: Job | None = None  # which is worked on
 
     @property
     def is_over(self) -> bool:
         """True if all outcomes have been taken."""
         return self._to_take == 0
+
+    def is_done(self, results: int) -> bool:
+        """True if every job has a result."""
+        return results == len(self._jobs)
 
     def take(self) -> Iterator[Outcome]:
         """Outcomes finished since the last call, for the GUI thread."""
@@ -103,9 +117,11 @@ class JobsRun:
     def steps(self) -> Steps:
         """Do the jobs, step by step."""
         if len(self._jobs) == 1 and isinstance(self._jobs[0], Job):
+            self.present = self._jobs[0]
             self._finished.append((yield from self._restore(self._jobs[0])))
             return
         for number, job in enumerate(self._jobs):
+            self.present = job if isinstance(job, Job) else None
             outcome: Outcome = (
                 job
                 if isinstance(job, Failed)
@@ -116,13 +132,17 @@ class JobsRun:
 
 def _one_of_several(
     job: Job, restore: Callable[[Job], Steps], number: int, count: int
-) -> Generator[tuple[int, int], None, Outcome]:
+) -> Generator[Any, None, Outcome]:
     steps = restore(job)
     try:
         while True:
-            done, total = next(steps)
-            share = PER_MILLE * done // total if total else 0
-            yield number * PER_MILLE + share, count * PER_MILLE
+            progress = next(steps)
+            if isinstance(progress, tuple):
+                done, total = progress
+                share = PER_MILLE * done // total if total else 0
+                yield number * PER_MILLE + share, count * PER_MILLE
+            else:
+                yield progress
     except StopIteration as end:
         outcome: Outcome = end.value
         return outcome
@@ -136,7 +156,7 @@ def recorded(
     job: Job,
     verb: str,
     model: Model,
-    steps: Generator[tuple[int, int], None, tuple[Any, dict[str, Any]]],
+    steps: Generator[Any, None, tuple[Any, dict[str, Any]]],
 ) -> Steps:
     """Run the steps of a job; return the result with its record."""
     from napari_rednet.engine.network import devices_to_use, resolve_device
@@ -150,7 +170,8 @@ def recorded(
         "source": job.source.name,
         "path": call.source.path,
         "verb": verb,
-        "plane": call.record["plane"],
+        "crop": call.record["crop"],
+        "channel_axis": call.channel_axis,
         **call.arguments,
         **plain(used),
         "model": model.name,
@@ -160,7 +181,7 @@ def recorded(
         "versions": _versions(),
         "call": call.record,
     }
-    return Restored(job.layer, array, {**job.arguments, **used}, record)
+    return Restored(job.layer, array, {**job.arguments, **used}, record, job.image.channel_numbers)
 
 
 def made_by(layer: Layer | None) -> Call | None:

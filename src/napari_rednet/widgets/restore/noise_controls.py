@@ -96,7 +96,7 @@ class NoiseControls:
         self._values = _empty(1)
         self._estimated: Values | None = None
         self._typed: Values | None = None
-        self._levels: Sequence[NoiseLevels] | None = None
+        self._levels: dict[int, NoiseLevels] = {}
         self._connect()
         self._show_mode()
 
@@ -126,12 +126,19 @@ class NoiseControls:
     @property
     def has_levels(self) -> bool:
         """True if the noise of the layer has been measured."""
-        return self._levels is not None
+        return bool(self._levels)
 
-    def take_levels(self, levels: Sequence[NoiseLevels], *, instead_of_typed: bool = False) -> None:
-        """Plot measured levels; show their fit in automatic mode, or if `instead_of_typed`."""
-        self._levels = levels
-        self._estimated = [asdict(one.fit()) for one in levels]
+    def take_levels(
+        self, levels: Mapping[int, NoiseLevels], *, instead_of_typed: bool = False
+    ) -> None:
+        """Plot levels measured in some channels.
+
+        Their fit is shown in automatic mode, or if it comes `instead_of_typed`.
+        """
+        self._levels |= levels
+        self._estimated = self._estimated or _empty(len(self._channels))
+        for channel, one in levels.items():
+            self._estimated[channel] = asdict(one.fit())
         if instead_of_typed or self.mode.value == AUTOMATIC:
             self._set_values(self._estimated)
         else:
@@ -146,7 +153,7 @@ class NoiseControls:
 
     def forget_levels(self) -> None:
         """Drop what was measured in another layer or place; typed values stay."""
-        self._levels = self._estimated = None
+        self._levels, self._estimated = {}, None
         if self.mode.value == AUTOMATIC:
             self._set_values(_empty(len(self._channels)))
         else:
@@ -229,7 +236,7 @@ class NoiseControls:
         self.place.visible = self.panel.is_open or self.place.value != WHOLE
 
     def _show_plot(self) -> None:
-        levels = None if self._levels is None else self._levels[self._channel_index]
+        levels = self._levels.get(self._channel_index)
         try:
             model = _model(self.channel.value, self._current)
         except ValueError as error:
@@ -314,6 +321,7 @@ class NoiseAwareWidget(RestoreWidget):
         self.noise.place.changed.connect(self._measure_again)
         self.noise.panel.button.changed.connect(self._measure_if_open)
         self.viewer.dims.events.point.connect(self._follow_slice)
+        self.extent.channels.changed.connect(self._change_channels)
         # Debounced: a closing viewer removes its layers one by one, each a change to measure.
         self._soon = QTimer(self.native)
         self._soon.setSingleShot(True)
@@ -328,7 +336,8 @@ class NoiseAwareWidget(RestoreWidget):
         arguments = super().arguments_for(layer)
         if layer is not None and layer.rgb:
             arguments["dtype"] = None
-        return {**arguments, "noise": self.noise.models() or self._region(layer)}
+        models = self.noise.models()
+        return {**arguments, "noise": self._region(layer) if models is None else models}
 
     def parameters(self) -> dict[str, Any]:
         """Also typed noise, and where it is measured; estimates belong to their image."""
@@ -350,32 +359,45 @@ class NoiseAwareWidget(RestoreWidget):
         self.noise.set_channels([""] if image is None else image.channels)
         self._soon.start()
 
+    def _change_channels(self) -> None:
+        self.layer_changed(self.selected())
+
     def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:
         """Measure the noise in the region, if there is one."""
         noise = arguments["noise"]
         if not isinstance(noise, Region):
-            return (yield from super().complete(image, arguments))
+            return (yield from super().complete(image, {**arguments, "noise": _of(image, noise)}))
         levels = yield from measure_steps(image, noise)
         return {**arguments, "noise": [one.fit() for one in levels]}
 
     def steps(self, image: LayerImage, *, noise: Any = None, **arguments: Any) -> Steps:
         """Restore, after estimating the noise if it is not given."""
         if noise is None or isinstance(noise, Region):
+            yield "Measuring the noise…"
             levels = yield from measure_steps(image, noise or Region())
             noise = [one.fit() for one in levels]
             self._behind = dict(zip(noise, levels, strict=True))
+            told = {"uneven": _uneven_words(image)}
+        else:
+            told = {}
+        noise = _of(image, noise)
         restored, used = yield from super().steps(image, noise=noise, **arguments)
-        return restored, {"noise": noise, **used}
+        return restored, {"noise": noise, **told, **used}
 
-    def show_used(self, used: dict[str, Any]) -> None:
+    def show_used(self, used: dict[str, Any], channels: range) -> None:
         """Show the estimated noise."""
-        behind = self._behind
-        if all(model in behind for model in used["noise"]):
-            self.noise.take_levels([behind[model] for model in used["noise"]])
+        behind, models = self._behind, used["noise"]
+        if all(model in behind for model in models):
+            found = [behind[model] for model in models]
+            self.noise.take_levels(dict(zip(channels, found, strict=True)))
 
     def known_used(self) -> dict[str, Any]:
         """The noise measured in a place, which copied code cannot refer to."""
-        if self.noise.models() is not None or self.noise.place.value == WHOLE:
+        if self.noise.models() is not None:
+            return {}
+        layer = self.common.image.value
+        is_part = layer is not None and self.extent.image(layer).whole is not None
+        if self.noise.place.value == WHOLE and not is_part:
             return {}
         if not self.noise.has_levels:
             raise ValueError("press Estimate noise first: the code will name what is measured")
@@ -387,7 +409,7 @@ class NoiseAwareWidget(RestoreWidget):
         self._measure(self._take_estimate)
 
     def _take_estimate(self, levels: list[NoiseLevels]) -> None:
-        self.noise.take_levels(levels, instead_of_typed=True)
+        self.noise.take_levels(dict(enumerate(levels)), instead_of_typed=True)
         self.preview.parameters_changed()
 
     def _measure_if_open(self) -> None:
@@ -396,7 +418,7 @@ class NoiseAwareWidget(RestoreWidget):
         if self.is_running:
             self._soon.start()  # later, as the present run may measure it
         else:
-            self._measure(self.noise.take_levels)
+            self._measure(lambda levels: self.noise.take_levels(dict(enumerate(levels))))
 
     def _measure_again(self) -> None:
         self.noise.forget_levels()
@@ -417,9 +439,9 @@ class NoiseAwareWidget(RestoreWidget):
             self.start(steps, "Estimating noise of", take_if_still_asked)
 
     @property
-    def _asked(self) -> tuple[Image | None, Place]:
-        """The layer and the place whose noise is asked for."""
-        return self.common.image.value, self.noise.place.value
+    def _asked(self) -> tuple[Image | None, Place, Any]:
+        """The layer, the place and the axis of channels whose noise is asked for."""
+        return self.common.image.value, self.noise.place.value, self.extent.channels.value
 
     def _follow_slice(self) -> None:
         if self.preview.is_on and self.noise.place.value.shown_only:
@@ -439,6 +461,25 @@ class NoiseAwareWidget(RestoreWidget):
     def _follow_theme(self) -> None:
         if isalive(self.noise.panel.plot):
             self.noise.panel.plot.set_theme(self.viewer.theme)
+
+
+def _of(image: LayerImage, models: Sequence[NoiseModel] | None) -> Sequence[NoiseModel] | None:
+    """The noise of the channels of an image, of that of all channels of its layer."""
+    numbers = image.channel_numbers
+    if models is None or len(models) in (1, len(numbers)):
+        return models
+    return [models[i] for i in numbers]
+
+
+def _uneven_words(image: LayerImage) -> str:
+    """A sentence on planes whose noise differs as that of channels does; empty if it does not."""
+    from napari_rednet.restoration.noise_estimate import find_uneven_noise
+
+    found = find_uneven_noise(image.array, channel_axis=image.channel_axis)
+    if found is None:
+        return ""
+    said = str(found)
+    return f"{said[0].upper()}{said[1:]}: choose it under Channels if it has channels."
 
 
 def _as_models(noise: Any) -> list[NoiseModel]:

@@ -24,6 +24,7 @@ from napari_rednet.widgets.shared.layers import (
     layer_image,
     layer_source,
     shown_plane,
+    slices,
 )
 from napari_rednet.widgets.shared.worker import Steps
 
@@ -128,16 +129,20 @@ class LayerMask:
     missing: Any
     source: LayerSource | None = None
 
-    def of_plane(self, plane: Sequence[int] | None) -> Any:
-        """The mask of one plane of the image, or of all planes if None."""
-        if plane is None or self.missing.ndim == 2:
+    def of(self, image: LayerImage) -> Any:
+        """The mask of an image, which may be a part of the layer."""
+        shape = self.missing.shape
+        if image.crop is None:
             return self.missing
-        pairs = zip(plane, self.missing.shape, strict=False)
-        return self.missing[tuple(slice(0 if n == 1 else i, i + 1) for i, n in pairs)]
+        crop = list(image.crop)
+        if image.channel is not None and len(shape) == len(crop) - 1 > 2:
+            del crop[image.channel]  # the mask is that of all channels
+        own = zip(crop[len(crop) - len(shape) :], shape, strict=True)
+        return self.missing[slices(tuple(None if n == 1 else part for part, n in own))]
 
     def record(self) -> dict[str, Any]:
         """The mask in JSON types; its file is only named if it still holds the same mask."""
-        return {**asdict(self._origin()), "planes": list(self.missing.shape[:-2])}
+        return {**asdict(self._origin()), "shape": list(self.missing.shape)}
 
     def _origin(self) -> Origin:
         if self.source is None or is_dask(self.missing):
@@ -331,9 +336,11 @@ def measure_steps(
         prepare()
     from napari_rednet.restoration.noise_estimate import noise_levels_steps
 
+    whole = image.whole or image
+    array, axis = whole.array, whole.channel_axis
     # An image of a single plane holds just the plane that is shown.
-    whole = region.plane is None or image.plane is not None
-    array = image.array if whole else image.array[region.plane]
-    return (
-        yield from noise_levels_steps(array, channel_axis=image.channel_axis, region=region.marked)
-    )
+    if region.plane is not None and not whole.is_plane:
+        # All channels of the plane, each with noise of its own.
+        plane = (i if a != whole.channel else None for a, i in enumerate(region.plane))
+        array = array[slices(tuple(None if i is None else (i, i + 1) for i in plane))]
+    return (yield from noise_levels_steps(array, channel_axis=axis, region=region.marked))

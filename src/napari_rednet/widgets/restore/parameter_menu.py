@@ -1,4 +1,4 @@
-"""The menu of a window, with presets and code to copy, and the controls of a run's extent."""
+"""The menu of a window: presets, Batch with the same settings, and code to copy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from magicgui.widgets import CheckBox, PushButton
-from magicgui.widgets.bases import Widget
-from napari.layers import Image
+from magicgui.widgets import PushButton
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QAction, QApplication, QMenu
@@ -16,16 +14,7 @@ from qtpy.QtWidgets import QAction, QApplication, QMenu
 from napari_rednet.provenance import Call, as_command_line, as_python
 from napari_rednet.widgets.restore.jobs import made_by
 from napari_rednet.widgets.shared import persistence
-from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.docks import ask_name, shown_errors
-from napari_rednet.widgets.shared.layers import (
-    LayerImage,
-    full_resolution,
-    image_layers,
-    is_in_memory,
-    layer_image,
-    shown_plane,
-)
 
 _COPIES: dict[str, Callable[[Call], str]] = {
     "Python": as_python,
@@ -100,13 +89,20 @@ class ParameterMenu(PresetMenu):
     ----------
     present_call : callable
         Returns what a run would do now; None without a layer.
+    told_channels : callable
+        Returns the axis of channels that the user has told, and no file or layer.
     """
 
     def __init__(
-        self, widget: HasParameters, viewer: Viewer, present_call: Callable[[], Call | None]
+        self,
+        widget: HasParameters,
+        viewer: Viewer,
+        present_call: Callable[[], Call | None],
+        told_channels: Callable[[], int | None],
     ) -> None:
         super().__init__(widget, "Defaults, presets, and code that does the same.")
         self._present_call, self._viewer = present_call, viewer
+        self._told_channels = told_channels
         self.menu.addSeparator()
         self._add("Apply to files…", "Open Batch with these settings.", self._apply_to_files)
         self._add_copies("Copy as {}", "Code that does what Run would do now.", self._copy_present)
@@ -129,7 +125,7 @@ class ParameterMenu(PresetMenu):
         with shown_errors():
             parameters = self._widget.parameters()
             _, batch = self._viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
-            batch.controls.adopt(self._widget.verb, parameters)
+            batch.controls.adopt(self._widget.verb, parameters, self._told_channels())
 
     def _copy_present(self, form: str, *_: Any) -> None:
         with shown_errors():
@@ -159,74 +155,3 @@ def _copy(call: Call, form: str) -> None:
         )
     else:
         show_info(f"Copied as {form}.")
-
-
-class ExtentControls:
-    """Controls of how much is restored; each is hidden where there is nothing to choose."""
-
-    def __init__(self, viewer: Viewer, chosen: Callable[[], Image | None]) -> None:
-        self._viewer, self._chosen = viewer, chosen
-        self.others = CheckBox(
-            name="others",
-            label="",
-            visible=False,
-            tooltip="Restore all image layers that are selected in the layer list, one after the "
-            "other; each gets a result of its own.",
-        )
-        self.planes = ChoiceBox(
-            name="planes",
-            label="Planes",
-            choices=[("all", False), ("only the one shown", True)],
-            visible=False,
-            tooltip="All planes (z, time, channels), or the one that the sliders show now: its "
-            "result lies where it lies.",
-        )
-        self.lazily = ChoiceBox(
-            name="lazily",
-            label="Result",
-            choices=[("as you scroll", True), ("all at once", False)],
-            visible=False,
-            tooltip="The layer is not in memory. Its result can be computed plane by plane, as "
-            "they are shown, or all at once, with progress, to be kept in memory.",
-        )
-        viewer.layers.selection.events.changed.connect(self.update)
-
-    @property
-    def widgets(self) -> list[Widget]:
-        """All controls, from top to bottom."""
-        return [self.others, self.planes, self.lazily]
-
-    def layers(self) -> list[Image]:
-        """The layers to restore, the chosen one first."""
-        chosen = self._chosen()
-        if chosen is None:
-            return []
-        return [chosen, *(self._others() if self.others.value else [])]
-
-    def image(self, layer: Image) -> LayerImage:
-        """The part of a layer to restore."""
-        return layer_image(layer, self._plane(layer), lazily=self.lazily.value)
-
-    def previewed(self, layer: Image) -> LayerImage:
-        """The part of a layer to restore, for previews, which read pieces of it."""
-        return layer_image(layer, self._plane(layer))
-
-    def update(self, *_: Any) -> None:
-        """Show what there is to choose after another layer was chosen or selected."""
-        chosen, others = self._chosen(), self._others()
-        self.others.visible = bool(others)
-        self.others.value = self.others.value and bool(others)
-        layers = "layer" if len(others) == 1 else "layers"
-        self.others.text = f"and {len(others)} other selected {layers}"
-        self.planes.visible = chosen is not None and chosen.ndim > 2
-        self.lazily.visible = chosen is not None and not is_in_memory(full_resolution(chosen))
-
-    def _plane(self, layer: Image) -> tuple[int, ...] | None:
-        only_shown = self.planes.value and layer.ndim > 2
-        return shown_plane(layer, self._viewer.dims.point) if only_shown else None
-
-    def _others(self) -> list[Image]:
-        """The other selected layers; none unless several are selected."""
-        selected = self._viewer.layers.selection
-        images = [layer for layer in image_layers(self._viewer) if layer in selected]
-        return [layer for layer in images if layer is not self._chosen()] if len(images) > 1 else []

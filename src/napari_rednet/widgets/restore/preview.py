@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Debounce: a drag is one change and the canvas can be drawn, and it still feels live.
 _REST_MS = 40
-_SLOW_SECONDS = 0.5
+_SLOW_MS = 500
 _PLACED_BY = ("data", "scale", "translate", "rotate", "shear", "affine", "visible")
 Complete = Callable[[LayerImage, Mapping[str, Any]], Steps]
 Prepare = Callable[..., "Restoration"]
@@ -73,6 +73,8 @@ class Preview:
         self._shown: tuple[Order, View] | None = None
         self._last_place: tuple[int, ...] | None = None
         self._ahead: Order | None = None
+        self._is_paused = False
+        self._doing = ""
         self.toggle = CheckBox(
             name="preview",
             label="",
@@ -85,6 +87,10 @@ class Preview:
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REST_MS)
         self._timer.timeout.connect(self._update)
+        self._slow = QTimer(self.toggle.native)
+        self._slow.setSingleShot(True)
+        self._slow.setInterval(_SLOW_MS)
+        self._slow.timeout.connect(self._tell_what_is_done)
         self.toggle.changed.connect(self._switch)
         self._say("")
 
@@ -108,9 +114,21 @@ class Preview:
         if self.is_on:
             self.toggle.value = False
 
+    def pause(self) -> None:
+        """Remove the preview, so that a result is seen, until a value changes."""
+        if not self.is_on or self._layer is None:
+            return
+        self._is_paused = True
+        self._timer.stop()
+        self._quit()
+        self._layer.clear()
+        self._shown = self._ahead = None
+        self._say("Preview: paused; it goes on when you change a value.")
+
     def parameters_changed(self) -> None:
         """Read the arguments again, and update."""
         self._known = None
+        self._is_paused = False
         self._request()
 
     def models_changed(self) -> None:
@@ -131,7 +149,7 @@ class Preview:
         if source is None:
             self._say("Preview: choose an image layer.")
             return
-        self._layer = PreviewLayer(self._viewer, source)
+        self._layer, self._is_paused = PreviewLayer(self._viewer, source), False
         self._previewer.forget_measures()
         for signal, callback in self._signals(source):
             signal.connect(callback)
@@ -182,12 +200,12 @@ class Preview:
 
     def _request(self) -> None:
         """Schedule a debounced update."""
-        if self.is_on and self._layer is not None:
+        if self.is_on and self._layer is not None and not self._is_paused:
             self._timer.start()
 
     def _update(self) -> None:
         """Restore the current view; a stale run is cancelled, and its end calls this again."""
-        if not self.is_on or self._layer is None:
+        if not self.is_on or self._layer is None or self._is_paused:
             return
         self._order = None
         try:
@@ -208,14 +226,15 @@ class Preview:
             self._order = order
             if not self._previewer.has_measured(order):
                 self._say("Preview: measuring the layer…")
+            self._slow.start()
             self._start(order)
 
     def _start(self, order: Order) -> None:
-        self._running, self._ahead = order, None
+        self._running, self._ahead, self._doing = order, None, "starting"
         self._worker = start_worker(
             partial(self._previewer.steps, order),
             None,
-            on_progress=partial(self._follow, order, time.monotonic()),
+            on_progress=partial(self._follow, order),
             on_result=partial(self._take, order),
             on_error=partial(self._fail, order),
             on_end=self._end,
@@ -238,14 +257,21 @@ class Preview:
     def _is_wanted(self, order: Order) -> bool:
         return order is self._order and self._layer is not None and self.is_on
 
-    def _follow(self, order: Order, begun: float, progress: tuple[int, int] | Previewed) -> None:
+    def _follow(self, order: Order, progress: Any) -> None:
         if not self._is_wanted(order) or self._layer is None:
             return
         if isinstance(progress, Previewed):
             self._layer.show(progress)
             self._shown = None
-        elif progress[1] and time.monotonic() - begun > _SLOW_SECONDS:
-            self._say("Preview: restoring…")
+        elif isinstance(progress, str):
+            self._doing = progress
+            if not self._slow.isActive():
+                self._tell_what_is_done()
+
+    def _tell_what_is_done(self) -> None:
+        """Say what takes so long; what is soon over would only flicker."""
+        if self._running is not None and self._is_wanted(self._running):
+            self._say(f"Preview: {self._doing}…")
 
     def _take(self, order: Order, previewed: Previewed) -> None:
         self._running = None
@@ -311,7 +337,15 @@ class Order:
     @property
     def place(self) -> tuple[int, ...]:
         """Index of the viewed plane in `image`."""
-        return self.view.place if self.image.plane is None else (0,) * len(self.image.plane)
+        return (0,) * len(self.view.place) if self.image.is_plane else self.view.place
+
+    @property
+    def place_and_channel(self) -> tuple[tuple[int, ...], int | None]:
+        """The place without the channel axis, and the channel; None without such an axis."""
+        place, axis = self.place, self.image.channel
+        if axis is None:
+            return place, None
+        return (*place[:axis], *place[axis + 1 :]), place[axis]
 
     def serves(self, other: Order) -> bool:
         """True if its preview contains all that another order asks for."""
@@ -325,9 +359,7 @@ class Order:
         """The same view in a plane some steps further; None if `image` has no such plane."""
         place = tuple(i + n for i, n in zip(self.view.place, steps, strict=True))
         counts = self.image.spatial_shape[:-2]
-        if self.image.plane is not None or not all(
-            0 <= i < n for i, n in zip(place, counts, strict=True)
-        ):
+        if self.image.is_plane or not all(0 <= i < n for i, n in zip(place, counts, strict=True)):
             return None
         return replace(self, view=replace(self.view, place=place))
 
@@ -335,7 +367,8 @@ class Order:
         """True if the same pixels would be restored, so that measurements can be shared."""
         return (
             self.layer_data is other.layer_data
-            and self.image.plane == other.image.plane
+            and self.image.crop == other.image.crop
+            and self.image.channel == other.image.channel
             and self.arguments.get("mask") is other.arguments.get("mask")
         )
 
@@ -346,7 +379,7 @@ class Previewer:
     def __init__(self, task: str, complete: Complete, prepare: Prepare) -> None:
         self._task, self._complete, self._prepare = task, complete, prepare
         self._completed: tuple[Order, Mapping[str, Any]] | None = None
-        self._model: tuple[str, Model] | None = None
+        self._model: tuple[tuple[Any, bool], Model] | None = None
         self._measured: tuple[Order, Measured] | None = None
         self._kept: tuple[Order, Kept] | None = None
         self._before: tuple[Order, Kept] | None = None
@@ -370,12 +403,16 @@ class Previewer:
         """
         from napari_rednet.execution import Windows
 
-        yield 0, 0
+        yield "measuring the layer"
         arguments = yield from self._complete_arguments(order)
-        model = self._load(order.arguments["model"])
+        yield "loading the model"
+        model = self._load(order.arguments)
         restoration = self._prepare(order.image, **{**arguments, "model": model})
-        measured = self._measured_in(order) or self._measure(order, restoration)
-        yield 0, 0
+        measured = self._measured_in(order)
+        if measured is None:
+            yield "measuring the layer"
+            measured = self._measure(order, restoration)
+        yield "restoring"
         scale, kept = restoration.job.scale, self._kept_for(order)
         view = order.view.cut_to(MOST_PIXELS // scale**2)
         known = kept.of(view)
@@ -388,7 +425,8 @@ class Previewer:
         windows, parts = Windows(restoration, measured), [view]
         if known is not None and windows.margin is not None:
             parts = missing_parts(view, known.view, windows.margin / scale)
-        todo = [(part, windows.at(order.place, *part.magnified(scale))) for part in parts]
+        place, channel = order.place_and_channel
+        todo = [(one, windows.at(place, *one.magnified(scale), channel)) for one in parts]
         yield from _fill(canvas, order, todo)
         previewed = canvas.finish()
         kept.put(previewed)
@@ -417,11 +455,12 @@ class Previewer:
         self._completed = order, arguments
         return arguments
 
-    def _load(self, name: str) -> Model:
-        from napari_rednet.models import load_model_for
+    def _load(self, arguments: Mapping[str, Any]) -> Model:
+        from napari_rednet.models import model_told
 
-        if self._model is None or self._model[0] != name:
-            self._model = name, load_model_for(self._task, name)
+        asked = arguments["model"], arguments.get("along") is None
+        if self._model is None or self._model[0] != asked:
+            self._model = asked, model_told(self._task, arguments)
         return self._model[1]
 
     def _measured_in(self, order: Order) -> Measured | None:

@@ -37,7 +37,10 @@ _LEAST_SECONDS = 1.0
 _REST_MS = 700
 # Arguments that do not change how long a run takes.
 _IRRELEVANT = ("noise", "strength", "mask", "center", "dtype")
+# What takes less is mostly loading and overhead, which larger images do not have more of.
+_LEAST_TO_LEARN = 2.0
 _speeds: dict[tuple[Any, ...], Speed] = {}
+_corrections: dict[tuple[Any, ...], float] = {}
 
 
 def in_words(seconds: float) -> str:
@@ -90,7 +93,8 @@ class RunControl:
         self._ticket: object | None = None
         self._source: Layer | None = None
         self._has_source = False
-        self._estimate = self._result = ""
+        self._estimate = self._result = self._stopped = self._doing = ""
+        self._on_end: Callable[[], None] | None = None
         self._pace = Pace()
         self.run = PushButton(text="Run", tooltip="Restore the layer; the result is a new one.")
         self.starters = [self.run]
@@ -123,12 +127,18 @@ class RunControl:
         description: str,
         source: Layer,
         take: Callable[[Any], None],
-        follow: Callable[[], None] | None = None,
+        follow: Callable[[Any], None] | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
-        """Queue a run on a layer; `take` gets the result, progress calls `follow`."""
+        """Queue a run on a layer.
+
+        `take` gets the result, `follow` what steps yield: progress as (done, total), and words on
+        what is done, which are shown. `on_end` is called however it ends.
+        """
         if self.is_running:
             return
         self._source, self._ticket, self._pace, self._result = source, object(), Pace(), ""
+        self._stopped, self._doing, self._on_end = "", "Starting…", on_end
         self._show_running()
         present = partial(self._if_present, self._ticket)
         self._run = queue_run(
@@ -168,11 +178,14 @@ class RunControl:
 
     def _show_what_is_known(self) -> None:
         if not self.is_running:
-            show_status(self.status, f"{self._result} {self._estimate}".strip())
+            told = [self._stopped, self._result, self._estimate]
+            show_status(self.status, " ".join(text for text in told if text))
 
     def _stop_if_removed(self, event: Any) -> None:
         if self._source is not None and event.value is self._source:
             self.stop()
+            self._stopped = f"Stopped, since {event.value.name!r} was removed."
+            self._show_what_is_known()
 
     def _quit(self) -> None:
         if self._run is not None:
@@ -187,6 +200,9 @@ class RunControl:
 
     def _end(self) -> None:
         self._run = self._ticket = self._source = None
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end()
         if isalive(self.run.native):
             self._show_idle()
 
@@ -200,7 +216,7 @@ class RunControl:
         self._show_what_can_be_done()
         self.progress.visible = True
         self.progress.max = 0  # busy, of unknown length
-        show_status(self.status, "Starting…")
+        show_status(self.status, self._doing)
 
     def _show_waiting(self, description: str) -> None:
         show_status(self.status, f"Waiting for: {description}")
@@ -212,10 +228,14 @@ class RunControl:
         self.progress.value = 0
         self._show_what_is_known()
 
-    def _follow(self, follow: Callable[[], None] | None, progress: tuple[int, int]) -> None:
-        self._show_progress(progress)
+    def _follow(self, follow: Callable[[Any], None] | None, progress: Any) -> None:
+        if isinstance(progress, str):
+            self._doing, self._pace = progress, Pace()  # what was done before took other time
+            show_status(self.status, progress)
+        elif isinstance(progress, tuple):
+            self._show_progress(progress)
         if follow is not None:
-            follow()
+            follow(progress)
 
     def _show_progress(self, progress: tuple[int, int]) -> None:
         done, total = progress
@@ -224,7 +244,8 @@ class RunControl:
         self.progress.max = 100
         self.progress.value = 100 * done // total
         left = self._pace.remaining_seconds(done, total)
-        show_status(self.status, "Running…" if left is None else f"About {in_words(left)} left.")
+        told = "" if left is None else f" About {in_words(left)} left."
+        show_status(self.status, self._doing + told)
 
 
 class TimeEstimate:
@@ -246,6 +267,8 @@ class TimeEstimate:
         self._window, self._verb, self._task = window, verb, task
         self._prepare, self._ask, self._tell = prepare, ask, tell
         self._worker: StepsWorker | None = None
+        self._last: tuple[tuple[Any, ...], float] | None = None
+        self._begun: tuple[tuple[Any, ...], float] | None = None
         self._timer = QTimer(window)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REST_MS)
@@ -255,6 +278,17 @@ class TimeEstimate:
         """Schedule a debounced estimate, as something has changed."""
         if isalive(self._window):
             self._timer.start()
+
+    def note_start(self) -> None:
+        """Note what a run that begins now was estimated by."""
+        self._begun = None if self._timer.isActive() else self._last
+
+    def learn(self, seconds: float) -> None:
+        """Correct estimates for the same settings by what the last run took."""
+        if self._begun is not None and seconds >= _LEAST_TO_LEARN:
+            key, estimated = self._begun
+            _corrections[key] = seconds / estimated
+        self.request()
 
     def stop(self) -> None:
         """Stop measuring."""
@@ -283,26 +317,28 @@ class TimeEstimate:
             on_end=self._end,
         )
 
-    def _take(self, seconds: float | None) -> None:
+    def _take(self, estimated: tuple[tuple[Any, ...], float] | None) -> None:
+        self._last = estimated
         if isalive(self._window):
-            self._tell(seconds)
+            known = None if estimated is None else _corrections.get(estimated[0], 1.0)
+            self._tell(None if estimated is None or known is None else known * estimated[1])
 
     def _end(self) -> None:
         self._worker = None
 
     def _steps(self, images: list[LayerImage], arguments: Mapping[str, Any]) -> Steps:
         from napari_rednet.execution import speed_steps
-        from napari_rednet.models import load_model_for
+        from napari_rednet.models import model_told
 
         yield 0, 0
         if not images:
             return None
-        model = load_model_for(self._task, arguments["model"])
+        model = model_told(self._task, arguments)
         restorations = [self._prepare(one, **{**arguments, "model": model}) for one in images]
         key = self._verb, *(_as_key(name, value) for name, value in sorted(arguments.items()))
         if key not in _speeds:
             _speeds[key] = yield from speed_steps(restorations[0])
-        return sum(_speeds[key].seconds(one.job) for one in restorations)
+        return key, sum(_speeds[key].seconds(one.job) for one in restorations)
 
 
 def _as_key(name: str, value: Any) -> tuple[str, Any]:

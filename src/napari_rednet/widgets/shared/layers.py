@@ -14,7 +14,7 @@ from napari.viewer import Viewer
 
 from napari_rednet.execution import is_dask
 from napari_rednet.execution.reading import chunks_of
-from napari_rednet.provenance import Origin, find_origin
+from napari_rednet.provenance import Crop, Origin, find_origin
 
 # Transform and looks of a layer; those that an older napari does not know are left out.
 _COVERING = ("opaque", "translucent", "translucent_no_depth")
@@ -41,13 +41,16 @@ TEMPORARY = "napari_rednet_temporary"
 class LayerImage:
     """The part of a layer to restore.
 
-    `data` is (..., Y, X), or (..., Y, X, 3 or 4) if `rgb`, in full resolution. `plane` is the index
-    of a single plane along the axes before Y and X, which then have the length 1; None for all.
+    `data` is (..., Y, X), or (..., Y, X, 3 or 4) if `rgb`, in full resolution, without what `crop`
+    leaves out of the layer; None if it leaves out nothing. Axes are kept. `channel` is the axis of
+    channels that are no colours. The noise of the part is that of `whole`, if it is given.
     """
 
     data: Any
     rgb: bool = False
-    plane: tuple[int, ...] | None = None
+    crop: Crop | None = None
+    channel: int | None = None
+    whole: LayerImage | None = None
 
     @property
     def array(self) -> Any:
@@ -66,13 +69,37 @@ class LayerImage:
 
     @property
     def channel_axis(self) -> int | None:
-        """Axis of the colours; None if there are none."""
-        return -1 if self.rgb else None
+        """Axis of the colours or other channels; None if there are none."""
+        return -1 if self.rgb else self.channel
+
+    @property
+    def colours(self) -> dict[str, Any]:
+        """What functions that know colours are told of the channels."""
+        return {"rgb": self.rgb, "channel_axis": self.channel_axis}
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the channels; a single empty one without colours."""
-        return ("red", "green", "blue") if self.rgb else ("",)
+        """Names of the channels; a single empty one if there are none."""
+        if self.rgb:
+            return "red", "green", "blue"
+        return (
+            ("",) if self.channel is None else tuple(f"channel {i}" for i in self.channel_numbers)
+        )
+
+    @property
+    def channel_numbers(self) -> range:
+        """Which channels of the layer are in it."""
+        if self.rgb or self.channel is None:
+            return range(3 if self.rgb else 1)
+        part = None if self.crop is None else self.crop[self.channel]
+        return range(*part) if part else range(self.data.shape[self.channel])
+
+    @property
+    def is_plane(self) -> bool:
+        """True if it has been cut to a single plane."""
+        return self.crop is not None and all(
+            part is not None and part[1] - part[0] == 1 for part in self.crop[:-2]
+        )
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -159,23 +186,37 @@ def check_restorable(layer: Image) -> None:
         raise ValueError(f"the layer {layer.name!r} holds {holds}")
 
 
-def layer_image(
-    layer: Image, plane: Sequence[int] | None = None, *, lazily: bool | None = None
-) -> LayerImage:
-    """The image of a layer in full resolution, or of one plane of it.
+def slices(crop: Crop) -> tuple[slice, ...]:
+    """The index that cuts an array to a crop."""
+    return tuple(slice(None) if part is None else slice(*part) for part in crop)
 
-    `plane` is the index along the axes before Y and X. Data that are not in memory become a dask
-    array if `lazily` is True, so that the result is lazy, and are computed plane by plane if it is
-    False. If it is None, data of all planes stay as they are.
+
+def first_pixel(crop: Crop | None) -> tuple[int, ...] | None:
+    """Index of the first pixel of a crop; None without one."""
+    return None if crop is None else tuple(0 if part is None else part[0] for part in crop)
+
+
+def layer_image(
+    layer: Image,
+    crop: Crop | None = None,
+    *,
+    lazily: bool | None = None,
+    channel: int | None = None,
+) -> LayerImage:
+    """The image of a layer in full resolution, or a part of it.
+
+    Data that are not in memory become a dask array if `lazily` is True, so that the result is lazy,
+    and are computed plane by plane if it is False. If it is None, data of all of it stay as they
+    are. `channel` is the axis of channels that are no colours.
     """
     data = full_resolution(layer)
-    if not is_in_memory(data) and (plane is not None or lazily is not None):
+    if not is_in_memory(data) and (crop is not None or lazily is not None):
         data = as_lazy(data)
-    if plane is not None:
-        data = data[tuple(slice(i, i + 1) for i in plane)]
+    if crop is not None:
+        data = data[slices(crop)]
     if not is_in_memory(data) and lazily is False:
         data = PlanesOnDemand(data, 3 if layer.rgb else 2)
-    return LayerImage(data, layer.rgb, None if plane is None else tuple(plane))
+    return LayerImage(data, layer.rgb, crop, channel)
 
 
 def shown_plane(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
@@ -185,11 +226,11 @@ def shown_plane(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(np.clip(np.round(x), 0, n - 1)) for x, n in zip(position, counts, strict=True))
 
 
-def layer_options(layer: Image, plane: Sequence[int] | None = None) -> dict[str, Any]:
-    """Arguments of `add_image` that place and show an image like `layer`, or like a plane of it."""
+def layer_options(layer: Image, crop: Crop | None = None) -> dict[str, Any]:
+    """Arguments of `add_image` that place and show an image like `layer`, or like a part of it."""
     state = layer.as_layer_data_tuple()[1]
     options = {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
-    return options if plane is None else options | finer_grid(layer, 1, (*plane, 0, 0))
+    return options if crop is None else options | finer_grid(layer, 1, first_pixel(crop))
 
 
 def is_seen_through(layer: Image) -> bool:

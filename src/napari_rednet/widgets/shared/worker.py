@@ -142,12 +142,16 @@ def _throttled(steps: Steps) -> Steps:
         except StopIteration as end:
             return end.value
         is_count = isinstance(progress, tuple)  # only counts come too often
-        if not is_count or time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
+        if not is_count:
+            yield progress
+        elif time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
             reported = time.monotonic()
             yield progress
 
 
-def _show_in_activity_dock(bar: Any, progress: tuple[int, int]) -> None:
+def _show_in_activity_dock(bar: Any, progress: Any) -> None:
+    if not isinstance(progress, tuple):
+        return
     done, total = progress
     if not total:
         return
@@ -274,7 +278,7 @@ def queue_run(
     *,
     is_open: Callable[[], bool],
     on_wait: Callable[[str], None],
-    on_progress: Callable[[tuple[int, int]], None],
+    on_progress: Callable[[Any], None],
     on_result: Callable[[Any], None],
     on_end: Callable[[], None],
 ) -> QueuedRun:

@@ -1,0 +1,324 @@
+"""The controls of what a run restores: layers, planes, a region, and which axis has channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from magicgui.widgets import CheckBox, SpinBox
+from magicgui.widgets.bases import Widget
+from napari.layers import Image, Shapes
+from napari.viewer import Viewer
+from qtpy.compat import isalive
+
+from napari_rednet.provenance import Crop
+from napari_rednet.widgets.restore.jobs import made_by
+from napari_rednet.widgets.restore.paired_layers import layer_mask
+from napari_rednet.widgets.restore.preview_view import view_of
+from napari_rednet.widgets.shared.controls import ChoiceBox
+from napari_rednet.widgets.shared.layers import (
+    LayerImage,
+    LayerSource,
+    full_resolution,
+    image_layers,
+    is_in_memory,
+    is_seen_through,
+    layer_image,
+    layer_source,
+    shown_plane,
+)
+from napari_rednet.widgets.shared.worker import compute_in_background
+
+ALL, SHOWN = "all", "shown"
+"""Which planes: all, or the one that is shown. A range is named by its axis, an integer."""
+WHOLE_PLANES, VIEW = "whole planes", "what is seen"
+NO_CHANNELS = -1
+_CHANNEL_LABELS = ("c", "ch", "channel", "channels")
+_LABELS = {"z": ("z", "depth"), "t": ("t", "time", "frame", "frames")}
+
+
+class ExtentControls:
+    """Controls of how much is restored; each is hidden where there is nothing to choose.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose view, sliders and shapes count.
+    chosen : callable
+        Returns the chosen layer, or None.
+    """
+
+    def __init__(self, viewer: Viewer, chosen: Callable[[], Image | None]) -> None:
+        self._viewer, self._chosen = viewer, chosen
+        self.others = CheckBox(
+            name="others",
+            label="",
+            visible=False,
+            tooltip="Restore all image layers that are selected in the layer list, one after the "
+            "other; each gets a result of its own.",
+        )
+        self.channels = ChoiceBox(
+            name="channels",
+            label="Channels",
+            choices=self._channel_choices,
+            visible=False,
+            tooltip="Which axis has channels: each has noise and defects of its own. The axes of "
+            "the file say it first, if napari has opened the layer from one. All other axes (z, "
+            "time) have planes that are alike.",
+        )
+        self.planes = ChoiceBox(
+            name="planes",
+            label="Planes",
+            choices=self._plane_choices,
+            visible=False,
+            tooltip="All planes (z, time, channels), the one that the sliders show now, or some of "
+            "them. The result lies where they lie.",
+        )
+        self.first = _plane_number("first", "From", "The first plane, counted as sliders count.")
+        self.last = _plane_number("last", "To", "The last plane, which is restored as well.")
+        self.region = ChoiceBox(
+            name="region",
+            label="Region",
+            choices=lambda _: [WHOLE_PLANES, VIEW, *self._shapes()],
+            visible=False,
+            tooltip="Whole planes, what is seen of them now, or the rectangle around all that is "
+            "drawn in a Shapes layer. The noise is still that of whole planes.",
+        )
+        self.lazily = ChoiceBox(
+            name="lazily",
+            label="Result",
+            choices=[("as you scroll", True), ("all at once", False)],
+            visible=False,
+            tooltip="The layer is not in memory. Its result can be computed plane by plane, as "
+            "they are shown, or all at once, with progress, to be kept in memory.",
+        )
+        self._layer: Image | None = None
+        self._has_others = False
+        self._found: int | None = NO_CHANNELS
+        self.channels.changed.connect(self._follow_channels)
+        self.planes.changed.connect(self._show_range)
+        self.first.changed.connect(self._keep_order)
+        self.last.changed.connect(self._keep_order)
+        viewer.layers.selection.events.changed.connect(self.update)
+
+    @property
+    def widgets(self) -> list[Widget]:
+        """All controls, from top to bottom."""
+        return [
+            self.others,
+            self.channels,
+            self.planes,
+            self.first,
+            self.last,
+            self.region,
+            self.lazily,
+        ]
+
+    def layers(self) -> list[Image]:
+        """The layers to restore, the chosen one first."""
+        chosen = self._chosen()
+        if chosen is None:
+            return []
+        return [chosen, *(self._others() if self.others.value else [])]
+
+    def left_out(self) -> list[Image]:
+        """Channels that are shown over the chosen layer, and that are not restored with it."""
+        taken, chosen = self.layers(), self._chosen()
+        if chosen is None or not is_seen_through(chosen):
+            return []
+        shape = full_resolution(chosen).shape
+        return [
+            layer
+            for layer in image_layers(self._viewer)
+            if layer.visible and layer not in taken and made_by(layer) is None
+            if is_seen_through(layer) and full_resolution(layer).shape == shape
+        ]
+
+    def image(self, layer: Image) -> LayerImage:
+        """The part of a layer to restore; a `ValueError`, if there is none, is for the user."""
+        make = partial(layer_image, layer, lazily=self.lazily.value, channel=self.channel(layer))
+        shown = self._shown_plane(layer)
+        part = self._part(layer, shown)
+        whole = make(shown)
+        if part == shown:
+            return whole
+        part_image = make(part)
+        return LayerImage(part_image.data, layer.rgb, part, part_image.channel, whole)
+
+    def previewed(self, layer: Image) -> LayerImage:
+        """The planes of a layer to restore, for previews, which read pieces of it."""
+        return layer_image(layer, self._shown_plane(layer), channel=self.channel(layer))
+
+    def channel(self, layer: Image) -> int | None:
+        """The axis of a layer that has channels which are no colours."""
+        chosen = self._chosen()
+        alike = layer is chosen or (chosen is not None and chosen.data.ndim == layer.data.ndim)
+        axis = self.channels.value
+        is_there = alike and not layer.rgb and axis is not None and 0 <= axis < layer.ndim - 2
+        return int(axis) if is_there else None
+
+    def told_channel(self) -> int | None:
+        """The axis of channels, if the user and neither the file nor the layer has told it."""
+        chosen = self._chosen()
+        is_found = self.channels.value == self._found
+        return None if chosen is None or is_found else self.channel(chosen)
+
+    def update(self, *_: Any) -> None:
+        """Show what there is to choose after another layer was chosen or selected."""
+        chosen, others = self._chosen(), self._others()
+        self.others.visible = bool(others)
+        if bool(others) != self._has_others:
+            # Who selects several wants all of them, unless they say otherwise.
+            self.others.value = self._has_others = bool(others)
+        layers = "layer" if len(others) == 1 else "layers"
+        self.others.text = f"and {len(others)} other selected {layers}"
+        if chosen is not self._layer:
+            self._layer = chosen
+            self._begin()
+        self.planes.visible = chosen is not None and chosen.ndim > 2
+        self.channels.visible = len(self.channels.choices) > 1
+        self.region.visible = chosen is not None
+        self.lazily.visible = chosen is not None and not is_in_memory(full_resolution(chosen))
+
+    # Channels ------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Offer the axes of a newly chosen layer; choose the one that is known to have channels."""
+        layer = self._chosen()
+        self.channels.reset_choices()
+        self.planes.reset_choices()
+        known = None if layer is None else _known_channels(layer)
+        is_offered = known in self.channels.choices
+        self.channels.value = self._found = known if is_offered else NO_CHANNELS
+        if layer is None or is_offered or len(self.channels.choices) == 1:
+            return
+        source = layer_source(layer)
+        if source.path is not None:
+            compute_in_background(
+                partial(_channels_in_file, source), partial(self._take_channels, layer)
+            )
+
+    def _take_channels(self, layer: Image, axis: int | None) -> None:
+        if not isalive(self.channels.native) or layer is not self._chosen():
+            return
+        if axis is not None and axis in self.channels.choices:
+            is_chosen = self.channels.value != NO_CHANNELS
+            self._found = axis
+            if not is_chosen:
+                self.channels.value = axis
+
+    def _channel_choices(self, _: Any) -> list[tuple[str, int]]:
+        return [("none", NO_CHANNELS), *((name, axis) for axis, name in self._axes())]
+
+    def _axes(self) -> list[tuple[int, str]]:
+        """Axes before Y and X along which the chosen layer has several planes."""
+        layer = self._chosen()
+        if layer is None or layer.rgb:
+            shape: Sequence[int] = () if layer is None else full_resolution(layer).shape[:-1]
+        else:
+            shape = full_resolution(layer).shape
+        return [(a, f"{_axis_name(layer, a)} ({n})") for a, n in enumerate(shape[:-2]) if n > 1]
+
+    def _follow_channels(self) -> None:
+        self.planes.reset_choices()  # each channel has noise of its own, so that none is left out
+
+    # Planes and regions --------------------------------------------------------------------
+
+    def _plane_choices(self, _: Any) -> list[tuple[str, Any]]:
+        ranges = [(f"range of {name}", a) for a, name in self._axes() if a != self.channels.value]
+        return [("all", ALL), ("only the one shown", SHOWN), *ranges]
+
+    def _show_range(self) -> None:
+        axis, layer = self.planes.value, self._chosen()
+        is_range = layer is not None and axis not in (ALL, SHOWN, None)
+        if layer is not None and is_range:
+            count = full_resolution(layer).shape[axis]
+            for box in (self.first, self.last):
+                box.max = count - 1
+            self.first.value, self.last.value = 0, count - 1
+        self.first.visible = self.last.visible = is_range
+
+    def _keep_order(self) -> None:
+        """Move the other end of the range along, rather than leave it empty."""
+        self.last.value = max(self.last.value, self.first.value)
+
+    def _shown_plane(self, layer: Image) -> Crop | None:
+        if self.planes.value != SHOWN or layer.ndim <= 2:
+            return None
+        plane = shown_plane(layer, self._viewer.dims.point)
+        return (*((i, i + 1) for i in plane), None, None)
+
+    def _part(self, layer: Image, shown: Crop | None) -> Crop | None:
+        """The part to restore; None for all of the layer."""
+        part: list[tuple[int, int] | None] = list(shown or (None,) * layer.ndim)
+        axis = self.planes.value
+        if axis not in (ALL, SHOWN, None) and layer is self._chosen():
+            part[axis] = self.first.value, self.last.value + 1
+        part[-2:] = self._rectangle(layer)
+        return None if all(one is None for one in part) else tuple(part)
+
+    def _rectangle(self, layer: Image) -> list[tuple[int, int] | None]:
+        region = self.region.value
+        if region in (None, WHOLE_PLANES):
+            return [None, None]
+        if region == VIEW:
+            view = view_of(self._viewer, layer)
+            return [(view.rows.start, view.rows.stop), (view.columns.start, view.columns.stop)]
+        marked = layer_mask(region, layer, "around which is to be restored").missing
+        places = (marked.any(axis).nonzero()[0] for axis in (1, 0))
+        return [(int(found[0]), int(found[-1]) + 1) for found in places]
+
+    def _shapes(self) -> list[Shapes]:
+        return [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
+
+    def _others(self) -> list[Image]:
+        """The other selected layers; none unless several are selected."""
+        selected = self._viewer.layers.selection
+        images = [layer for layer in image_layers(self._viewer) if layer in selected]
+        return [layer for layer in images if layer is not self._chosen()] if len(images) > 1 else []
+
+
+def _plane_number(name: str, label: str, tooltip: str) -> SpinBox:
+    return SpinBox(name=name, label=label, tooltip=tooltip, min=0, max=0, visible=False)
+
+
+def _axis_name(layer: Image | None, axis: int) -> str:
+    """The label of an axis, or its number where it has none."""
+    labels = getattr(layer, "axis_labels", ())  # not in older napari
+    label = str(labels[axis]) if axis < len(labels) else ""
+    # napari calls the axes of unlabelled layers -3, -2, -1.
+    is_named = label and not label.startswith("axis ") and not label.lstrip("-").isdecimal()
+    return label if is_named else f"axis {axis}"
+
+
+def plane_axis(layer: Image, name: str | None) -> int | None:
+    """The axis of z or t by the layer's labels; else t comes first, z last, before Y and X.
+
+    Raises a `ValueError` for the user if there is none.
+    """
+    if name is None:
+        return None
+    axes = [a for a in range(layer.ndim - 2) if a != _known_channels(layer)]
+    names = {a: _axis_name(layer, a).lower() for a in axes}
+    for axis, label in names.items():
+        if label in _LABELS[name]:
+            return axis
+    free = [a for a, label in names.items() if label.startswith("axis ")]
+    if not free or (len(free) == 1 and len(axes) > 1 and name == "t"):
+        raise ValueError(f"{layer.name} has no axis {name}: Planes: each by itself, or another")
+    return free[0] if name == "t" else free[-1]
+
+
+def _known_channels(layer: Image) -> int | None:
+    """The axis of channels by the layer itself: how it was made, or its labels."""
+    call = made_by(layer)
+    if call is not None:
+        return call.channel_axis
+    names = [_axis_name(layer, a).lower() for a in range(layer.ndim - 2)]
+    return next((a for a, name in enumerate(names) if name in _CHANNEL_LABELS), None)
+
+
+def _channels_in_file(source: LayerSource) -> int | None:
+    """The axis of channels by the header of the layer's file."""
+    return source.find_origin().channel_axis
