@@ -8,8 +8,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -246,12 +247,27 @@ def _finish(
 
 def _copy_labels(image: ZarrImage, target: Path) -> None:
     """Copy the labels of a source, which have places in the world and grids of their own."""
-    root = getattr(getattr(image.data, "store", None), "root", None)
-    if root is None:  # another format, or no folder
+    store = getattr(image.data, "store", None)
+    if store is None:  # another format
         return
-    labels = (Path(root) / image.data.path).parent / "labels"
-    if labels.is_dir():
-        shutil.copytree(labels, target / "labels", dirs_exist_ok=True)
+    place = PurePosixPath(image.data.path).parent / "labels"
+    if isinstance(store, zarr_package().storage.ZipStore):
+        _extract(store.path, place, target / "labels")
+    root = getattr(store, "root", None)
+    if root is not None and (Path(root) / place).is_dir():
+        shutil.copytree(Path(root) / place, target / "labels", dirs_exist_ok=True)
+
+
+def _extract(path: Path, place: PurePosixPath, target: Path) -> None:
+    """Extract a folder of a zip file."""
+    with ZipFile(path) as file:
+        for name in file.namelist():
+            inside = PurePosixPath(name)
+            if name.endswith("/") or ".." in inside.parts or not inside.is_relative_to(place):
+                continue
+            part = target / inside.relative_to(place)
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(file.read(name))
 
 
 def _put_in_place(part: Path, path: Path) -> None:
