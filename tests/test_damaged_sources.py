@@ -23,6 +23,7 @@ from napari_rednet.batch.restoring import make_work
 from napari_rednet.errors import ImageFileError, ReadError
 from napari_rednet.execution import MappedImage, without_map
 from napari_rednet.io import read_image
+from napari_rednet.tasks import VERBS
 from tests.conftest import small_model
 from tests.test_cli import call
 
@@ -88,10 +89,10 @@ def test_a_source_that_is_lost_during_the_job_ends_it_with_a_line(way, kind, tar
 import os, sys
 sys.path.insert(0, {str(Path.cwd())!r})
 from pathlib import Path
-from napari_rednet import restoration
+from napari_rednet.restoration import denoise
 from napari_rednet.cli import app
 from tests.test_damaged_sources import WAYS
-original = restoration.denoise_steps
+original = denoise.denoise_steps
 
 def steps(image, **options):
     for number, step in enumerate(original(image, **options)):
@@ -99,7 +100,7 @@ def steps(image, **options):
             WAYS[{way!r}](Path({str(source)!r}))
         yield step
 
-restoration.denoise_steps = steps
+denoise.denoise_steps = steps
 app(["denoise", {str(source)!r}, {str(tmp_path / f"out.{target}")!r}, "--noise", "50",
      "--model", {str(tmp_path / "tiny.safetensors")!r}])
 """
@@ -141,7 +142,7 @@ def test_a_map_that_is_cut_off_is_an_error_of_every_function(verb, tmp_path):
     image = tifffile.memmap(write(tmp_path / "in.tif", "raw tiff"), mode="r")
     model = small_model("denoise" if verb == "deblur" else verb)
     more = {"deblur": (nr.psf.gaussian(1),), "inpaint": (np.eye(200, 220) > 0,)}.get(verb, ())
-    steps = getattr(nr.restoration, f"{verb}_steps")(image, *more, model=model)
+    steps = VERBS[verb].function("_steps")(image, *more, model=model)
     next(steps)
     os.truncate(tmp_path / "in.tif", 100_000)
     with pytest.raises(ReadError, match=r"in\.tif has been cut off .*: byte 100000"):
