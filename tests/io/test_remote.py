@@ -91,6 +91,19 @@ def test_metadata_tell_whether_it_changed(folder):
         assert state_of(path) != before
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/b.zarr", "memory://b.zarr", "https://h.example/b"])
+@pytest.mark.parametrize("option", [(), ("--out",)])
+def test_nothing_is_written_to_a_url(folder, monkeypatch, url, option):
+    """Nor into folders here that are called like one."""
+    written(folder / "there/a.zarr", [STACK[0, 0]], "yx", version="0.5")
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    code, text = call("denoise", folder / "there/a.zarr", *option, url)
+    assert code == 1
+    assert "results are not written to URLs" in text
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("url", ["s3://bucket/a/b.zarr", "https://host.example/x/c.zarr"])
 def test_urls_stay_what_they_are(tmp_path, url):
     path = as_path(url)

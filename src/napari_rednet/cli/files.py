@@ -36,6 +36,7 @@ from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
 from napari_rednet.io import names_image
 from napari_rednet.io.axes import Missing, Reading
+from napari_rednet.io.remote import refuse_url
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work
@@ -274,6 +275,7 @@ def restore_batch(places: Places, out: Path, make_work: Callable[[], Work]) -> N
 
 
 def _check_names(out: Path, report: Path) -> None:
+    refuse_url(out)
     if names_image(out):
         raise ImageFileError(
             f"--out names a folder for the results of several images, got {out.name}; to write one "

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import foreign, pictures, tiff
 from napari_rednet.io.axes import Missing
-from napari_rednet.io.remote import RemotePath
+from napari_rednet.io.remote import RemotePath, refuse_url
 from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
@@ -126,6 +126,7 @@ def check_output_name(path: Path) -> None:
 
 def check_target(path: Path) -> None:
     """Raise `ImageFileError` if a file cannot be written for its name, or for what is there."""
+    refuse_url(path)
     is_zarr = can_be_continued(path)
     if path.is_dir() and not is_zarr:
         raise ImageFileError(

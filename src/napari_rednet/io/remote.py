@@ -95,6 +95,12 @@ class RemotePath(_Local):
         return len(self.mark), zlib.crc32(self.mark)
 
 
+def refuse_url(path: Path) -> None:
+    """Raise `ImageFileError` if a place to write is a URL, even one that was taken for a path."""
+    if _URL.match(str(path)):
+        raise ImageFileError(f"results are not written to URLs, such as {path}; name a local place")
+
+
 def as_path(text: str | Path) -> Path:
     """A place as users tell it: a path, or a URL."""
     return RemotePath(text) if _URL.match(str(text)) and "://" in str(text) else Path(text)
