@@ -108,6 +108,8 @@ MISTAKES = [
     ["denoise", "words.txt", "b.tif"],
     ["denoise", "broken.tif", "b.tif"],
     ["denoise", "a.tif", "b.xyz"],
+    ["denoise", "a.czi", "b.tif"],
+    ["denoise", "none.czi", "b.tif"],
     ["denoise", "a.tif", "folder.tif", "--force"],
     ["denoise", "a.tif", "none/b.tif"],
     ["denoise", "a.tif", "a.tif", "--force"],
@@ -134,6 +136,7 @@ def test_mistakes_are_told_before_torch_is_loaded(folder):
     tifffile.imwrite(folder / "a.tif", np.zeros((9, 9), np.uint8))
     (folder / "words.txt").write_text("words")
     (folder / "broken.tif").write_bytes(b"II*\0broken")
+    (folder / "a.czi").write_text("words")
     (folder / "folder.tif").mkdir()
     program = TOLD.format(mistakes=MISTAKES)
     subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)

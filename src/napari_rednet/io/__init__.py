@@ -143,6 +143,8 @@ def check_source(path: Path) -> None:
     _refuse_other_urls(path)
     if _is_tiff(path):
         tiff.check_header(path)
+    elif _is_foreign(path):
+        foreign.count_images(path)
     elif not is_image(path):
         read_image(path)  # which tells why not
 
