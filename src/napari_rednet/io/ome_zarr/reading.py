@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.axes import check_spatial, told_axes
@@ -19,8 +20,10 @@ from napari_rednet.io.ome_zarr.metadata import (
     ome_attributes,
     zarr_package,
 )
+from napari_rednet.io.remote import store_at
 
 SUFFIX = ".zarr"
+ZIP_SUFFIX = ".zarr.zip"
 _MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _LETTERS = {"time": "T", "channel": "C"}
 # Attributes that are rewritten, or that only describe the file that was read.
@@ -29,7 +32,7 @@ _OF_OME = {"ome", "multiscales", "omero", "labels", "image-label", "bioformats2r
 
 def is_zarr(path: Path) -> bool:
     """True if a path has the suffix of zarr, or is a folder with zarr metadata."""
-    return path.suffix.lower() == SUFFIX or _has_metadata(path)
+    return path.name.lower().endswith((SUFFIX, ZIP_SUFFIX)) or _has_metadata(path)
 
 
 def _has_metadata(path: Path) -> bool:
@@ -46,12 +49,14 @@ def read_ome_zarr(
     not Y and X.
     """
     zarr = zarr_package()
-    if not path.is_dir():
-        raise ImageFileError(f"{path} is no folder" if path.exists() else f"there is no {path}")
-    if not _has_metadata(path):
+    is_zip = path.name.lower().endswith(ZIP_SUFFIX)
+    if path.is_dir() == is_zip:
+        kind = "folder" if not is_zip else "file"
+        raise ImageFileError(f"{path} is no {kind}" if path.exists() else f"there is no {path}")
+    if not is_zip and not _has_metadata(path):
         raise ImageFileError(f"{path} is no zarr: it has no metadata")
     try:
-        node = zarr.open(store=path, mode="r")
+        node = _in_zip(path) if is_zip else zarr.open(store=store_at(path), mode="r")
         image = _bare(node) if isinstance(node, zarr.Array) else _described(path, node)
     except ImageFileError:
         raise
@@ -62,6 +67,16 @@ def read_ome_zarr(
     return image
 
 
+def _in_zip(path: Path) -> Any:
+    """What a zip file holds: a Zarr, or a folder that is one."""
+    zarr = zarr_package()
+    with ZipFile(path) as file:
+        names = file.namelist()
+    tops = {name.partition("/")[0] for name in names}
+    inside = "" if tops & set(_MARKS) else next(iter(tops)) if len(tops) == 1 else ""
+    return zarr.open(store=zarr.storage.ZipStore(path, mode="r"), path=inside, mode="r")
+
+
 def missing_chunks(image: ZarrImage) -> tuple[int, int]:
     """Number of chunks (or shards) that are not stored, and of all of them.
 
@@ -69,8 +84,8 @@ def missing_chunks(image: ZarrImage) -> tuple[int, int]:
     chunk may also be missing because it was never copied.
     """
     array = image.data
-    if not hasattr(array, "store"):
-        return 0, 0  # the array of a TIFF file
+    if not hasattr(getattr(array, "store", None), "root"):
+        return 0, 0  # the array of a TIFF file, or in a zip file
     units = zip(array.shape, image.shards or image.chunks, strict=True)
     counts = tuple(-(-n // unit) for n, unit in units)
     folder = Path(array.store.root) / array.path
