@@ -40,7 +40,9 @@ _log = logging.getLogger("mkdocs.plugins.napari-rednet")
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Name the version, and link to the repository, at the foot of every page."""
     repository = f'<a href="{config.extra["repository"]}">repository</a>'
-    config.copyright = f"napari-rednet {napari_rednet.__version__}, {repository}; {config.copyright}"
+    config.copyright = (
+        f"napari-rednet {napari_rednet.__version__}, {repository}; {config.copyright}"
+    )
     return config
 
 
