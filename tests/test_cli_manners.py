@@ -108,6 +108,8 @@ MISTAKES = [
     ["denoise", "words.txt", "b.tif"],
     ["denoise", "broken.tif", "b.tif"],
     ["denoise", "a.tif", "b.xyz"],
+    ["denoise", "a.czi", "b.tif"],
+    ["denoise", "none.czi", "b.tif"],
     ["denoise", "a.tif", "folder.tif", "--force"],
     ["denoise", "a.tif", "none/b.tif"],
     ["denoise", "a.tif", "a.tif", "--force"],
@@ -134,6 +136,7 @@ def test_mistakes_are_told_before_torch_is_loaded(folder):
     tifffile.imwrite(folder / "a.tif", np.zeros((9, 9), np.uint8))
     (folder / "words.txt").write_text("words")
     (folder / "broken.tif").write_bytes(b"II*\0broken")
+    (folder / "a.czi").write_text("words")
     (folder / "folder.tif").mkdir()
     program = TOLD.format(mistakes=MISTAKES)
     subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
@@ -277,3 +280,25 @@ def test_what_fails_on_the_way_leaves_no_bar(folder, monkeypatch):
     assert "Input/output error" in text
     assert "━" not in text
     assert not (folder / "c.tif").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows counts the whole path")
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".zarr"])
+@pytest.mark.parametrize("length", [249, 251, 255])
+def test_names_may_be_as_long_as_the_file_system_has_them(folder, suffix, length):
+    source = folder / "in.tif"
+    image = np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8)
+    tifffile.imwrite(source, image, compression="zlib")
+    target = folder / ("é" * ((length - len(suffix)) // 2))
+    target = target.with_name(target.name + suffix)
+    code, _, errors = denoise(folder, source, target)
+    assert code == 0, errors
+    assert target.exists()
+    options = ("--out", folder / "out", "--json")
+    (folder / "long").mkdir()
+    source.rename(folder / "long" / f"{'x' * (length - 4)}.tif")
+    code, lines, errors = denoise(folder, folder / "long", *options)
+    assert code == 0, errors
+    assert json.loads(lines[0])["status"] == "restored"
+    left = [p.name for p in (*folder.iterdir(), *(folder / "out").iterdir())]
+    assert not [name for name in left if name.endswith((".part", ".raw", ".old", ".lock"))]

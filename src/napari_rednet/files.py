@@ -8,6 +8,7 @@ file that is left behind by a killed process locks nothing.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import socket
 import stat
@@ -20,15 +21,25 @@ import psutil
 from napari_rednet.errors import BusyError
 
 _TRIES = 10
+_LONGEST_NAME = 255  # bytes, on common file systems
 _LOCKED = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _MOST_READ = 300
 # Windows locks bytes against reading as well: one that nobody reads.
 _LOCKED_BYTE = 1000
 
 
+def beside(path: Path, ending: str) -> Path:
+    """A hidden place beside a file, or folder, whose name tells whose it is, if that can be."""
+    name = f".{path.name}.{ending}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]
+        name = f".{digest}.{ending}"
+    return path.with_name(name)
+
+
 def part_of(path: Path) -> Path:
     """Where a file, or folder, lies until it is finished."""
-    return path.with_name(f".{path.name}.part")
+    return beside(path, "part")
 
 
 def real_place(path: Path) -> Path:
@@ -43,7 +54,7 @@ def claimed(path: Path) -> Iterator[None]:
     Raises `BusyError` if another process does, or another job of this one, and `OSError` if its
     folder cannot be written to.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    lock = beside(path, "lock")
     descriptor = _locked(lock, path)
     try:
         yield

@@ -13,8 +13,15 @@ OFFSETS = (273, 324, 513)
 
 
 def raw_tiff(path, tags, segments=()):
-    """Write a TIFF of one page by hand: tags as {code: (type, values)}, offsets of the segments."""
-    entries = {code: [kind, packed(kind, values)] for code, (kind, values) in tags.items()}
+    """Write a TIFF of one page by hand: tags as {code: (type, values)}, offsets of the segments.
+
+    A third value of a tag is its count, where that is not how many numbers there are.
+    """
+    counts = {code: rest[0] for code, (_, _, *rest) in tags.items() if rest}
+    entries = {
+        code: [kind, values if isinstance(values, bytes) else packed(kind, values)]
+        for code, (kind, values, *_) in tags.items()
+    }
     long = sum(len(value) for _, value in entries.values() if len(value) > 4)
     place = 8 + 2 + 12 * len(entries) + 4
     starts = np.cumsum([place + long, *map(len, segments)])[:-1]
@@ -23,7 +30,8 @@ def raw_tiff(path, tags, segments=()):
             entries[code][1] = packed(4, [int(start) for start in starts])
     head, body = b"", b""
     for code, (kind, value) in sorted(entries.items()):
-        head += struct.pack("<HHI", code, kind, len(value) // TYPES[kind][0])
+        count = counts.get(code, len(value) // TYPES[kind][0])
+        head += struct.pack("<HHI", code, kind, count)
         head += struct.pack("<I", place + len(body)) if len(value) > 4 else value.ljust(4, b"\0")
         body += value if len(value) > 4 else b""
     first = b"II*\0" + struct.pack("<IH", 8, len(entries))

@@ -18,7 +18,14 @@ from tests.test_cli import call
 
 import napari_rednet as nr
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io import described_for, image_writer, read_image, read_mask, remark_on_result
+from napari_rednet.io import (
+    described_for,
+    image_writer,
+    read_image,
+    read_mask,
+    remark_on_result,
+    with_dtype,
+)
 
 ASTRONAUT = data.astronaut()[:48, 100:164]
 GRAY = data.camera()[100:148, 100:164]
@@ -281,6 +288,20 @@ def test_transparency_stays_what_it_was(tmp_path):
         found = pixels(tmp_path / "out.png")
         np.testing.assert_array_equal(found[..., -1], ALPHA)
         assert (found != FORMS[form]).any()
+
+
+@pytest.mark.parametrize("form", ["colours and transparency", "colours, 16 bits"])
+def test_results_may_have_other_bits(tmp_path, form):
+    values = FORMS[form]
+    other = np.dtype("uint16" if values.dtype == np.uint8 else "uint8")
+    image = described_for(tmp_path / "out.png", read_image(write_png(tmp_path / "in.png", values)))
+    with image_writer(tmp_path / "out.png", with_dtype(image, other.name)) as out:
+        out[...] = 7
+    found = pixels(tmp_path / "out.png")
+    assert found.dtype == other
+    assert (found[..., :3] == 7).all()
+    if values.shape[-1] == 4:
+        np.testing.assert_array_equal(found[..., 3], ALPHA.astype(np.uint16) * 257)
 
 
 def test_a_painted_mask_may_have_a_palette(tmp_path):

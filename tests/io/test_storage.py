@@ -1,5 +1,9 @@
 """How results are stored: as their sources are, or as users say, and never much larger unasked."""
 
+import re
+import shutil
+import types
+
 import numpy as np
 import pytest
 import tifffile
@@ -12,7 +16,7 @@ from tests.io.foreign import copied
 from tests.test_cli import call
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io import read_image, remark_on_result
+from napari_rednet.io import image_writer, read_image, remark_on_result, with_compression
 from napari_rednet.io.tiff import storage as stored
 from napari_rednet.io.tiff.storage import COMPRESSIONS, Storage, store
 
@@ -131,7 +135,6 @@ def test_zarrs_may_be_compressed_otherwise(folder, version, compression):
     ],
 )
 def test_what_there_is_not_is_told(folder, name, message):
-    import re
 
     write(folder / "in.tif", "plane")
     code, text = denoise(folder, folder / "in.tif", folder / name, "--compression", "jpeg")
@@ -167,11 +170,34 @@ def test_without_imagecodecs_deflate_stands_in(tmp_path, monkeypatch):
 
 
 def test_files_of_more_than_4_gb_are_big(tmp_path, monkeypatch):
-    monkeypatch.setattr(stored, "_CLASSIC", CAMERA.nbytes - 1)
+    monkeypatch.setattr(stored, "CLASSIC", CAMERA.nbytes - 1)
     store(tmp_path / "out.tif", CAMERA, Storage("deflate"), {"photometric": "minisblack"})
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert file.is_bigtiff
         np.testing.assert_array_equal(file.asarray(), CAMERA)
+
+
+def test_imagej_reads_no_big_files(tmp_path, monkeypatch):
+    values = write(tmp_path / "in.tif", "ImageJ", compression="zlib")
+    monkeypatch.setattr(stored, "CLASSIC", values.nbytes - 1)
+    image = copied(tmp_path / "in.tif", tmp_path / "out.tif")
+    assert "no compressed files of more than 4 GB" in remark_on_result(image, tmp_path / "out.tif")
+    assert how(tmp_path / "out.tif") == (1, 1, None)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.is_imagej
+        np.testing.assert_array_equal(file.asarray(), values)
+
+
+def test_room_for_both_forms_is_asked_for_before_the_work(tmp_path, monkeypatch):
+    values = write(tmp_path / "in.tif", "16 bits", compression="zlib")
+    free = types.SimpleNamespace(free=2 * values.nbytes - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    with pytest.raises(ImageFileError, match="--compression none needs half as many"):
+        copied(tmp_path / "in.tif", tmp_path / "out.tif")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.tif"]
+    image = with_compression(read_image(tmp_path / "in.tif"), "none", tmp_path / "out.tif")
+    with image_writer(tmp_path / "out.tif", image) as out:
+        out[...] = values
 
 
 def test_what_is_broken_off_leaves_nothing(tmp_path):
@@ -183,6 +209,4 @@ def test_what_is_broken_off_leaves_nothing(tmp_path):
 
 
 def _writing(source, target):
-    from napari_rednet.io import image_writer
-
     return image_writer(target, read_image(source))

@@ -15,7 +15,7 @@ from tests.test_cli import call
 
 import napari_rednet as nr
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io import read_image
+from napari_rednet.io import described_for, read_image
 from napari_rednet.io.axes import told_axes
 
 
@@ -104,6 +104,24 @@ def test_a_last_axis_may_be_channels_or_colours(tmp_path, stack):
     with tifffile.TiffFile(tmp_path / "colours.tif") as file:
         assert file.pages[0].photometric == tifffile.PHOTOMETRIC.RGB
         np.testing.assert_array_equal(file.asarray(), values)
+
+
+@pytest.mark.parametrize("axes", ["YXC", "YXS"])
+@pytest.mark.parametrize("target", ["out.tif", "out.ome.tif", "out.png"])
+def test_a_bare_zarr_may_have_samples(tmp_path, stack, axes, target):
+    values = np.moveaxis(stack[0], 0, -1)
+    zarr.create_array(tmp_path / "in.zarr", data=values, chunks=(20, 20, 3))
+    image = read_image(tmp_path / "in.zarr", axes=axes)
+    assert (image.channel_axis, image.is_rgb) == (2, axes == "YXS")
+    if target == "out.png" and axes == "YXC":
+        with pytest.raises(ImageFileError, match="no place for 3 channels"):
+            described_for(tmp_path / target, image)
+        return
+    copied(tmp_path / "in.zarr", tmp_path / target, axes=axes)
+    found = read_image(tmp_path / target)
+    assert found.is_rgb == (axes == "YXS")
+    np.testing.assert_array_equal(np.asarray(found.data), values)
+    assert found.data.shape[found.channel_axis] == 3
 
 
 def test_colours_may_be_channels(tmp_path, stack):

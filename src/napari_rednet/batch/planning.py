@@ -13,10 +13,13 @@ from napari_rednet.errors import ImageFileError
 from napari_rednet.io import (
     NAMES,
     ZARR_SUFFIX,
+    check_source,
     count_images,
     first_file,
     has_image_name,
+    images_in,
     is_image,
+    result_name,
 )
 from napari_rednet.io.axes import Reading
 
@@ -107,12 +110,12 @@ def numbered(name: str, number: int, count: int) -> str:
 
 def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
     if is_image(source):
-        return [(source, _result_name(source))]
+        return _with_images_in(source, _result_name(source))
     if source.is_dir():
         found = list(_below(source, out))
         return _named(found, source, f"there are no images ({NAMES}) in {source}")
     if source.exists():
-        raise ImageFileError(f"{source} is no image that can be read: it must be a {NAMES} file")
+        check_source(source)  # which tells why not
     if not is_pattern(source):
         raise ImageFileError(f"there is no file {source}")
     root, parts = _split(source)
@@ -124,14 +127,28 @@ def _images_of(source: Path, out: Path) -> list[tuple[Path, str]]:
 def _result_name(source: Path) -> str:
     """Name of a single image's result; an image inside a Zarr has no suffix of its own."""
     name = source.name if source.name not in ("", "..") else source.resolve().name
-    has_suffix = has_image_name(Path(name), is_folder=source.is_dir())
-    return name if has_suffix else name + ZARR_SUFFIX
+    if not source.is_dir():
+        return result_name(name)
+    return name if has_image_name(Path(name), is_folder=True) else name + ZARR_SUFFIX
 
 
 def _named(found: Sequence[Path], root: Path, otherwise: str) -> list[tuple[Path, str]]:
     if not found:
         raise ImageFileError(otherwise)
-    return [(path, path.relative_to(root).as_posix()) for path in found]
+    names = (path.relative_to(root) for path in found)
+    return [
+        pair
+        for path, name in zip(found, names, strict=True)
+        for pair in _with_images_in(path, name.with_name(result_name(name.name)).as_posix())
+    ]
+
+
+def _with_images_in(path: Path, name: str) -> list[tuple[Path, str]]:
+    """A file and the name of its result, or the images that a Zarr holds and theirs."""
+    inside = images_in(path)
+    if len(inside) < 2:
+        return [(path, name)]
+    return [(path / place, f"{name}/{place}") for place in inside]
 
 
 def is_pattern(path: Path) -> bool:

@@ -27,10 +27,11 @@ from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ImageFileError, ReadError, RednetError
 from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
 from napari_rednet.execution.reading import chunks_of
-from napari_rednet.files import claimed, real_place, replaced
+from napari_rednet.files import beside, claimed, real_place, replaced
 from napari_rednet.io import (
     OpenImage,
     can_be_continued,
+    complete_collection,
     described_for,
     image_writer,
     other_files,
@@ -40,6 +41,7 @@ from napari_rednet.io import (
     with_compression,
     with_dtype,
 )
+from napari_rednet.io.remote import RemotePath
 from napari_rednet.tasks import VERBS, Verb
 
 if TYPE_CHECKING:
@@ -139,6 +141,7 @@ def restore_file(
             yield from prepared.make_steps(array, channel_axis=image.channel_axis, out=out)
         # Check before the result is put into its place.
         _refuse_changed(file, before)
+    complete_collection(file.source, file.result, file.name, is_same_size=work.scale == 1)
     return replace(figures, repaired=prepared.repairs.count)
 
 
@@ -176,7 +179,7 @@ def _target(
             yield out
         return
     place = real_place(file.result)
-    record = place.with_name(f".{place.name}.record")
+    record = beside(place, "record")
     identity = json.dumps({**work.task, "source": [*identity_of(file), source]})
     with image_writer(
         file.result, like, work.scale, keep_unfinished=True, overwrite=overwrite
@@ -314,6 +317,8 @@ def state_of(path: Path) -> State:
 
     Raises `ImageFileError`.
     """
+    if isinstance(path, RemotePath):
+        return path.state
     try:
         found = [place.stat() for place in _with_contents(path)]
     except FileNotFoundError as error:

@@ -36,6 +36,7 @@ from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
 from napari_rednet.io import names_image
 from napari_rednet.io.axes import Missing, Reading
+from napari_rednet.io.remote import refuse_url
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work
@@ -232,10 +233,10 @@ def _refuse_several(source: Path) -> None:
 
 def _stands_for_several(source: Path) -> bool:
     from napari_rednet.batch.planning import is_pattern
-    from napari_rednet.io import is_image
+    from napari_rednet.io import images_in, is_image
 
     if source.is_dir():
-        return not is_image(source)
+        return not is_image(source) or len(images_in(source)) > 1
     return is_pattern(source) and not source.exists()
 
 
@@ -274,6 +275,7 @@ def restore_batch(places: Places, out: Path, make_work: Callable[[], Work]) -> N
 
 
 def _check_names(out: Path, report: Path) -> None:
+    refuse_url(out)
     if names_image(out):
         raise ImageFileError(
             f"--out names a folder for the results of several images, got {out.name}; to write one "

@@ -20,6 +20,7 @@ from napari_rednet.console import console, printed_warnings
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import RednetError
 from napari_rednet.io import read_mask
+from napari_rednet.io.remote import as_path
 from napari_rednet.io.tiff.storage import COMPRESSIONS
 from napari_rednet.options import OPTIONS
 from napari_rednet.tasks import Verb
@@ -45,6 +46,7 @@ _SEVERAL = "Several images"
 Paths = Annotated[
     list[Path],
     typer.Argument(
+        parser=as_path,
         metavar="IN... [OUT]",
         help="The image to read and the file to write (.tif, .png, .jpg, .zarr). With --out: "
         'any number of images, folders, and patterns in quotes such as "folder/**/*.tif".',
@@ -311,4 +313,14 @@ def reported_errors() -> Iterator[None]:
         yield
     except (RednetError, ValueError, TypeError, OSError, MemoryError) as error:
         console.print(f"[bold red]error:[/] {escape(failure_words(error))}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    except typer.Exit:  # a RuntimeError as well
+        raise
+    except RuntimeError as error:  # as which torch and threads tell that memory ran out
+        from napari_rednet.engine.inference import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        told = failure_words(MemoryError(str(error).splitlines()[0]))
+        console.print(f"[bold red]error:[/] {escape(told)}", soft_wrap=True)
         raise typer.Exit(1) from error

@@ -11,12 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io import pictures, tiff
+from napari_rednet.io import foreign, pictures, tiff
 from napari_rednet.io.axes import Missing
+from napari_rednet.io.remote import RemotePath, refuse_url
 from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
 FILE_SUFFIXES = (*tiff.SUFFIXES, *pictures.SUFFIXES)
+"""Suffixes of files that can be read and written."""
+ZIP_SUFFIX = ".zarr.zip"
+_READ_ONLY = (*tiff.READ_ONLY, *foreign.SUFFIXES, ZIP_SUFFIX)
 ZARR_SUFFIX = ".zarr"
 NAMES = ".tif, .tiff, .png, .jpg or .zarr"
 """Suffixes of image files, for messages."""
@@ -48,20 +52,59 @@ class OpenImage(Protocol):
 
 def has_image_name(path: Path, *, is_folder: bool) -> bool:
     """True if a file is named like an image, or a folder like a Zarr."""
-    suffixes = (ZARR_SUFFIX,) if is_folder else FILE_SUFFIXES
-    return path.suffix.lower() in suffixes
+    suffixes = (ZARR_SUFFIX,) if is_folder else (*FILE_SUFFIXES, *_READ_ONLY)
+    return path.name.lower().endswith(suffixes)
+
+
+def result_name(name: str) -> str:
+    """The name of the result of an image: its own, or that of a format that can be written."""
+    lower = name.lower()
+    if lower.endswith(ZIP_SUFFIX):
+        return name[: -len(".zip")]
+    own = lower.endswith(_READ_ONLY) or not lower.endswith((*FILE_SUFFIXES, ZARR_SUFFIX))
+    return f"{name.rpartition('.')[0] or name}.ome.tif" if own else name
 
 
 def names_image(path: Path) -> bool:
-    """True if a path has the suffix of an image, whether or not it exists."""
-    return path.suffix.lower() in (*FILE_SUFFIXES, ZARR_SUFFIX)
+    """True if a path has the suffix of an image, or lies in a Zarr, whether or not it exists."""
+    return path.suffix.lower() in FILE_SUFFIXES or _names_zarr(path)
+
+
+def _names_zarr(path: Path) -> bool:
+    """True if a path has the suffix of Zarr, or lies in a folder that has it, as wells do."""
+    return any(place.suffix.lower() == ZARR_SUFFIX for place in (path, *path.parents))
+
+
+def images_in(path: Path) -> list[str]:
+    """Places of the images that a Zarr holds; empty if it is one, or is no Zarr."""
+    from napari_rednet.io.ome_zarr import images_in as found
+
+    return found(path)
+
+
+def complete_collection(source: Path, result: Path, name: str, *, is_same_size: bool) -> None:
+    """Tell what a Zarr of several images tells of them in the Zarr of their results as well.
+
+    `name` is that of a result in its folder. Nothing is done for an image by itself.
+    """
+    from napari_rednet.io.ome_zarr import copy_groups
+
+    parts = Path(name).parts
+    zarrs = [i for i, part in enumerate(parts[:-1]) if part.lower().endswith(ZARR_SUFFIX)]
+    if not zarrs:
+        return
+    place = Path(*parts[zarrs[0] + 1 :])
+    roots = [path.parents[len(place.parts) - 1] for path in (source, result)]
+    copy_groups(roots[0], roots[1], place.as_posix(), with_sizes=is_same_size)
 
 
 def is_image(path: Path) -> bool:
     """True for an existing image file or Zarr folder, which has the suffix or zarr metadata."""
     if path.is_dir():
         return _is_zarr(path)
-    return path.is_file() and has_image_name(path, is_folder=False)
+    if not path.is_file():
+        return False
+    return has_image_name(path, is_folder=False) or foreign.is_readable(path)
 
 
 def _is_zarr(path: Path) -> bool:
@@ -72,7 +115,7 @@ def _is_zarr(path: Path) -> bool:
 
 def can_be_continued(path: Path) -> bool:
     """True if an unfinished file of this format can be continued."""
-    return path.suffix.lower() == ZARR_SUFFIX
+    return path.suffix.lower() not in FILE_SUFFIXES and _names_zarr(path)
 
 
 def check_output_name(path: Path) -> None:
@@ -83,7 +126,8 @@ def check_output_name(path: Path) -> None:
 
 def check_target(path: Path) -> None:
     """Raise `ImageFileError` if a file cannot be written for its name, or for what is there."""
-    is_zarr = path.suffix.lower() == ZARR_SUFFIX
+    refuse_url(path)
+    is_zarr = can_be_continued(path)
     if path.is_dir() and not is_zarr:
         raise ImageFileError(
             f"{path} is a folder; name a file to write, or add --out for the results of several "
@@ -96,8 +140,11 @@ def check_target(path: Path) -> None:
 
 def check_source(path: Path) -> None:
     """Raise `ImageFileError` if a file is missing, or is no image by its name and its header."""
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    _refuse_other_urls(path)
+    if _is_tiff(path):
         tiff.check_header(path)
+    elif _is_foreign(path):
+        foreign.count_images(path)
     elif not is_image(path):
         read_image(path)  # which tells why not
 
@@ -116,8 +163,11 @@ def read_image(
     out ('skip'). `axes` and `channel_axis` say what the axes are, if not what the file tells
     (`Reading`). Raises `ImageFileError` if the image cannot be read.
     """
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    _refuse_other_urls(path)
+    if _is_tiff(path):
         return tiff.read_tiff(path, series or 0, missing, axes, channel_axis)
+    if _is_foreign(path):
+        return foreign.read_foreign(path, series or 0, axes, channel_axis)
     if series:
         raise ImageFileError(f"{path} has one image, number 0")
     if path.suffix.lower() in pictures.SUFFIXES:
@@ -125,15 +175,38 @@ def read_image(
     if _is_zarr(path):
         from napari_rednet.io.ome_zarr import read_ome_zarr
 
+        inside = images_in(path)
+        path = path / inside[0] if len(inside) == 1 else path
         return read_ome_zarr(path, axes, channel_axis)
     if not path.exists():
         raise ImageFileError(f"there is no file {path}")
-    raise ImageFileError(f"{path} is no image that can be read: it must be a {NAMES} file")
+    raise ImageFileError(
+        f"{path} is no image that can be read: it must be a {NAMES} file; {foreign.ADVICE}"
+    )
+
+
+def _refuse_other_urls(path: Path) -> None:
+    if isinstance(path, RemotePath) and not _is_zarr(path):
+        raise ImageFileError(f"only Zarrs are read from URLs, and {path} is none")
+
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in (*TIFF_SUFFIXES, *tiff.READ_ONLY)
+
+
+def _is_foreign(path: Path) -> bool:
+    """True for a file of another format, if bioio reads it or its name tells that it should."""
+    if path.suffix.lower() in foreign.SUFFIXES:
+        return True
+    is_own = path.is_dir() or path.name.lower().endswith((*FILE_SUFFIXES, ZARR_SUFFIX, ZIP_SUFFIX))
+    return not is_own and foreign.is_readable(path)
 
 
 def count_images(path: Path) -> int:
     """Number of images in a file; raises `ImageFileError` if it cannot be read."""
-    return tiff.count_images(path) if path.suffix.lower() in TIFF_SUFFIXES else 1
+    if _is_tiff(path):
+        return tiff.count_images(path)
+    return foreign.count_images(path) if _is_foreign(path) else 1
 
 
 def first_file(path: Path) -> Path:
@@ -159,7 +232,7 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
     )
 
     check_output_name(path)
-    if path.suffix.lower() == ZARR_SUFFIX:
+    if can_be_continued(path):
         return as_zarr_description(image) if isinstance(image, TiffImage) else image
     if isinstance(image, ZarrImage):
         image = as_tiff_description(image)
@@ -211,7 +284,7 @@ def image_writer(
     check_target(path)
     described: Any = described_for(path, like)
     if path.suffix.lower() in pictures.SUFFIXES:
-        return pictures.picture_writer(path, described, scale)
+        return pictures.picture_writer(path, described, scale, overwrite=overwrite)
     if isinstance(described, TiffImage):
         return tiff.tiff_writer(path, described, scale, overwrite=overwrite)
     return zarr_writer(path, described, scale, keep_unfinished=keep_unfinished, overwrite=overwrite)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.files import replaced
 from napari_rednet.io.axes import told_axes
 from napari_rednet.io.tiff.image import ORIENTATION, TiffImage
 from napari_rednet.io.tiff.storage import Storage
@@ -41,10 +42,12 @@ _RESOLUTION = (282, 283)
 class Picture(TiffImage):
     """A picture, described as the TIFF file that it could be.
 
-    `exif` is its EXIF data; `texts` are those of a PNG file, or the comment of a JPEG file.
+    `exif` is its EXIF data and `alpha` its transparency, if there is any; `texts` are those of a
+    PNG file, or the comment of a JPEG file.
     """
 
     exif: bytes = b""
+    alpha: npt.NDArray[Any] | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -86,8 +89,21 @@ def _described(path: Path, file: Image.Image) -> Picture:
         texts["comment"] = file.info["comment"].decode("latin-1")
     axes = "YXS" if pixels.ndim > 2 else "YX"
     told = exif.tobytes() if len(exif) else b""
-    storage = Storage("deflate", predictor=True)
-    return Picture(pixels, axes, options, remarks, storage=storage, exif=told, texts=texts)
+    return Picture(
+        pixels,
+        axes,
+        options,
+        remarks,
+        storage=Storage("deflate", predictor=True),
+        exif=told,
+        alpha=_alpha(pixels),
+        texts=texts,
+    )
+
+
+def _alpha(pixels: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """The last of two or four samples."""
+    return pixels[..., -1] if pixels.ndim > 2 and pixels.shape[2] in (2, 4) else None
 
 
 def _options(pixels: npt.NDArray[Any], file: Image.Image) -> dict[str, Any]:
@@ -189,7 +205,8 @@ def _flat(image: TiffImage, suffix: str) -> Picture:
     shape = (sizes["Y"], sizes["X"], *([samples] if "S" in image.axes else []))
     axes = "YXS" if "S" in image.axes else "YX"
     exif = _exif_of(image.orientation)
-    return Picture(data.reshape(shape), axes, image.options, image.remarks, exif=exif)
+    data = data.reshape(shape)
+    return Picture(data, axes, image.options, image.remarks, exif=exif, alpha=_alpha(data))
 
 
 def _refusal(suffix: str, what: str) -> ImageFileError:
@@ -214,43 +231,49 @@ def picture_remarks(picture: Picture, path: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def picture_writer(path: Path, like: Picture, scale: int = 1) -> Iterator[npt.NDArray[Any]]:
+def picture_writer(
+    path: Path, like: Picture, scale: int = 1, *, overwrite: bool = True
+) -> Iterator[npt.NDArray[Any]]:
     """Give an array to fill, which becomes the file `path` if there is no error.
 
     Metadata and shape are those of `like` (`as_picture`), with Y and X `scale` times longer;
     transparency stays what it was. The file is renamed from beside `path`, which is whole or
-    untouched. Raises `ImageFileError` if it cannot be written.
+    untouched, and not replaced if another one appeared there meanwhile unless `overwrite`. Raises
+    `ImageFileError` if it cannot be written.
     """
     height, width, *samples = like.data.shape
     shape = (height * scale, width * scale, *samples)
     suffix = path.suffix.lower()
     if max(shape[:2]) > _LONGEST[suffix]:
         raise _refusal(suffix, f"{shape[1]} x {shape[0]} pixels")
-    beside = path.with_name(f".{path.name}.part")
     try:
-        beside.touch()  # noticed before any work
-        out: npt.NDArray[Any] = np.zeros(shape, np.dtype(like.data.dtype).newbyteorder("="))
-        yield out
-        _with_own_transparency(out, like)
-        beside.write_bytes(_encoded(out, like, suffix, scale))
-        beside.replace(path)
+        with replaced(path, overwrite=overwrite) as beside:
+            out: npt.NDArray[Any] = np.zeros(shape, np.dtype(like.data.dtype).newbyteorder("="))
+            yield out
+            _with_own_transparency(out, like)
+            beside.write_bytes(_encoded(out, like, suffix, scale))
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _with_own_transparency(out: npt.NDArray[Any], like: Picture) -> None:
     from PIL import Image
 
-    if out.ndim < 3 or out.shape[2] not in (2, 4):
+    if like.alpha is None:
         return
-    alpha = np.ascontiguousarray(like.data[..., -1])
+    alpha = _of_type(np.ascontiguousarray(like.alpha), out.dtype)
     if out.shape[:2] == alpha.shape:
         out[..., -1] = alpha
     elif out.shape[2] == 2:
         enlarged = Image.fromarray(alpha).resize(out.shape[1::-1], Image.Resampling.BICUBIC)
         out[..., -1] = np.asarray(enlarged)
+
+
+def _of_type(alpha: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Transparency in another number of bits; opaque stays opaque."""
+    if alpha.dtype.itemsize == dtype.itemsize:
+        return alpha
+    return alpha.astype(dtype) * 257 if dtype.itemsize > 1 else (alpha // 257).astype(dtype)
 
 
 def _encoded(out: npt.NDArray[Any], like: Picture, suffix: str, scale: int) -> bytes:

@@ -3,6 +3,7 @@
 Nothing here imports zarr or ome_zarr before a file is read or written.
 """
 
+from napari_rednet.io.ome_zarr.collections import copy_groups, images_in
 from napari_rednet.io.ome_zarr.conversion import (
     as_ome_tiff,
     as_tiff_description,
@@ -19,6 +20,8 @@ __all__ = [
     "as_tiff_description",
     "as_zarr_description",
     "check_places",
+    "copy_groups",
+    "images_in",
     "is_zarr",
     "missing_chunks",
     "read_ome_zarr",

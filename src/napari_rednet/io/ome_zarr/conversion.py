@@ -12,6 +12,7 @@ import numpy as np
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.ome_zarr.image import ZarrImage, described_axis
 from napari_rednet.io.tiff import TiffImage
+from napari_rednet.io.tiff.microscopes import microns_per_pixel
 from napari_rednet.io.tiff.ome import colour_number
 from napari_rednet.io.tiff.storage import Storage
 
@@ -213,6 +214,10 @@ def _other_calibration(
         axis: (length * below / above if above else None, unit)
         for axis, (above, below) in zip("XY", options.get("resolution", ()), strict=False)
     }
+    described = options.get("description")
+    microns = microns_per_pixel(described) if isinstance(described, bytes) else None
+    if microns:
+        sizes = dict.fromkeys("XY", (microns, "micrometer"))
     stack = {"Z": (metadata.get("spacing"), unit), "T": (metadata.get("finterval"), "second")}
     return {**sizes, **stack}
 
@@ -265,15 +270,37 @@ def _valid_in_xml(text: str) -> str:
 def as_tiff_description(image: ZarrImage) -> TiffImage:
     """Describe an image for TIFF (OME-TIFF, if axes and dtype allow it); the translation is lost.
 
+    Channels behind Y and X become samples of a pixel.
+
     Raises `ImageFileError` if the pixels are not numbers.
     """
     if image.data.dtype.kind not in "iufc":
         raise ImageFileError(f"pixels of the type {image.data.dtype} cannot become TIFF here")
-    options: dict[str, Any] = {"photometric": "minisblack", "metadata": {"axes": image.axes}}
-    if set(image.axes) <= set(_ORDER) and image.data.dtype.name in _OME_TIFF_DTYPES:
-        options.update(ome=True, metadata=_ome_metadata(image))
+    axes = image.axes.replace("C", "S") if image.axes.endswith("YXC") else image.axes
+    options = {**_sample_options(image, axes), "metadata": {"axes": axes}}
+    if _fits_ome(axes) and image.data.dtype.name in _OME_TIFF_DTYPES:
+        options.update(ome=True, metadata={**_ome_metadata(image), "axes": axes})
     storage = Storage("deflate", predictor=True) if image.compressors else Storage()
-    return TiffImage(image.data, image.axes, options, storage=storage)
+    return TiffImage(image.data, axes, options, storage=storage)
+
+
+def _fits_ome(axes: str) -> bool:
+    """True if OME has a place for the axes, and rows and columns come last, but for samples."""
+    return set(axes) <= set(_ORDER + "S") and axes.replace("S", "").endswith("YX")
+
+
+def _sample_options(image: ZarrImage, axes: str) -> dict[str, Any]:
+    """What a TIFF tells of several samples a pixel: colours, if users say so, else channels."""
+    options: dict[str, Any] = {"photometric": "rgb" if "S" in image.axes else "minisblack"}
+    if "S" not in axes:
+        return options
+    samples = image.data.shape[axes.index("S")]
+    if "S" in image.axes:
+        extra = ["unassalpha"] * (samples - 3)
+    else:
+        extra = ["unspecified"] * (samples - 1)
+    place = "contig" if axes.endswith("S") else "separate"
+    return {**options, "planarconfig": place, "extrasamples": extra}
 
 
 def _size_in_ome(axis: str, scale: float, unit: str | None) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class ZarrImage:
     factors : tuple of tuple of int
         For each lower level of the pyramid, how many pixels of the level before become one.
     is_rgb : bool
-        True if the channels are colours, which only converted TIFF files tell.
+        True if the channels are colours, which only converted TIFF files and users tell.
     """
 
     data: Any
@@ -122,8 +122,9 @@ class ZarrImage:
 
     @property
     def channel_axis(self) -> int | None:
-        """Position of the channels."""
-        return self.axes.index("C") if "C" in self.axes else None
+        """Position of the channels, or of the colours."""
+        letter = next((letter for letter in "SC" if letter in self.axes), None)
+        return None if letter is None else self.axes.index(letter)
 
     @property
     def units(self) -> tuple[str | None, ...]:
@@ -183,7 +184,8 @@ class ZarrImage:
             _described(letter, own, told)
             for letter, own, told in zip(axes, self.axes, self.axes_metadata, strict=False)
         )
-        return replace(self, axes=axes, axes_metadata=described)
+        is_rgb = self.is_rgb or "S" in axes
+        return replace(self, axes=axes, axes_metadata=described, is_rgb=is_rgb)
 
     def enlarged(self, scale: int) -> Grid:
         """The grid with `scale` times more pixels along Y and X."""

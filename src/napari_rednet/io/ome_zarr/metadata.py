@@ -130,7 +130,7 @@ def describe_contents(path: Path, group: Any) -> str:
         return f"{path} {kind}, and there is none below it"
     named = ", ".join(str(path / name) for name in found[:_MOST_NAMED])
     more = " and more" if len(found) > _MOST_NAMED else ""
-    return f"{path} {kind}; name one of the images in it: {named}{more}"
+    return f"{path} {kind}; --out FOLDER restores all; name one of the images in it: {named}{more}"
 
 
 def _images(group: Any, prefix: str = "") -> Iterator[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-import numpy as np
+from zipfile import ZipFile
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.axes import check_spatial, told_axes
@@ -19,8 +20,10 @@ from napari_rednet.io.ome_zarr.metadata import (
     ome_attributes,
     zarr_package,
 )
+from napari_rednet.io.remote import store_at
 
 SUFFIX = ".zarr"
+ZIP_SUFFIX = ".zarr.zip"
 _MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _LETTERS = {"time": "T", "channel": "C"}
 # Attributes that are rewritten, or that only describe the file that was read.
@@ -29,7 +32,7 @@ _OF_OME = {"ome", "multiscales", "omero", "labels", "image-label", "bioformats2r
 
 def is_zarr(path: Path) -> bool:
     """True if a path has the suffix of zarr, or is a folder with zarr metadata."""
-    return path.suffix.lower() == SUFFIX or _has_metadata(path)
+    return path.name.lower().endswith((SUFFIX, ZIP_SUFFIX)) or _has_metadata(path)
 
 
 def _has_metadata(path: Path) -> bool:
@@ -46,12 +49,14 @@ def read_ome_zarr(
     not Y and X.
     """
     zarr = zarr_package()
-    if not path.is_dir():
-        raise ImageFileError(f"{path} is no folder" if path.exists() else f"there is no {path}")
-    if not _has_metadata(path):
+    is_zip = path.name.lower().endswith(ZIP_SUFFIX)
+    if path.is_dir() == is_zip:
+        kind = "folder" if not is_zip else "file"
+        raise ImageFileError(f"{path} is no {kind}" if path.exists() else f"there is no {path}")
+    if not is_zip and not _has_metadata(path):
         raise ImageFileError(f"{path} is no zarr: it has no metadata")
     try:
-        node = zarr.open(store=path, mode="r")
+        node = _in_zip(path) if is_zip else zarr.open(store=store_at(path), mode="r")
         image = _bare(node) if isinstance(node, zarr.Array) else _described(path, node)
     except ImageFileError:
         raise
@@ -62,6 +67,16 @@ def read_ome_zarr(
     return image
 
 
+def _in_zip(path: Path) -> Any:
+    """What a zip file holds: a Zarr, or a folder that is one."""
+    zarr = zarr_package()
+    with ZipFile(path) as file:
+        names = file.namelist()
+    tops = {name.partition("/")[0] for name in names}
+    inside = "" if tops & set(_MARKS) else next(iter(tops)) if len(tops) == 1 else ""
+    return zarr.open(store=zarr.storage.ZipStore(path, mode="r"), path=inside, mode="r")
+
+
 def missing_chunks(image: ZarrImage) -> tuple[int, int]:
     """Number of chunks (or shards) that are not stored, and of all of them.
 
@@ -69,14 +84,31 @@ def missing_chunks(image: ZarrImage) -> tuple[int, int]:
     chunk may also be missing because it was never copied.
     """
     array = image.data
-    if not hasattr(array, "store"):
-        return 0, 0  # the array of a TIFF file
+    if not hasattr(getattr(array, "store", None), "root"):
+        return 0, 0  # the array of a TIFF file, or in a zip file
     units = zip(array.shape, image.shards or image.chunks, strict=True)
     counts = tuple(-(-n // unit) for n, unit in units)
     folder = Path(array.store.root) / array.path
-    # zarr's own count takes hours for a million chunks: it searches a list for each of them.
-    found = (folder / array.metadata.encode_chunk_key(i) for i in np.ndindex(counts))
-    return sum(not chunk.is_file() for chunk in found), math.prod(counts)
+    # What there is is counted, not what there might be: an array may have any number of chunks.
+    stored = sum(_is_chunk(array, name, counts) for name in _names_below(folder))
+    return math.prod(counts) - stored, math.prod(counts)
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    """Names of all files in a folder, with those of the folders in between."""
+    for place, _, names in os.walk(folder):
+        between = Path(place).relative_to(folder)
+        yield from ((between / name).as_posix() for name in names)
+
+
+def _is_chunk(array: Any, name: str, counts: tuple[int, ...]) -> bool:
+    """True if a file is named like a chunk of an array that has so many along each axis."""
+    numbers = [part for part in re.split(r"[/.]", name) if part != "c"]
+    if len(numbers) != len(counts) or not all(number.isdecimal() for number in numbers):
+        return False
+    index = tuple(map(int, numbers))
+    is_within = all(i < n for i, n in zip(index, counts, strict=True))
+    return is_within and bool(array.metadata.encode_chunk_key(index) == name)
 
 
 def _words(error: Exception) -> str:
@@ -120,10 +152,19 @@ def _described(path: Path, group: Any) -> ZarrImage:
         version="0.4" if array.metadata.zarr_format == 2 else "0.5",
         **_stored(array, names),
         factors=_factors([a.shape for a in arrays], [scale for scale, _ in places]),
-        omero=channels_to_keep(ome.get("omero")),
+        omero=channels_to_keep(_as_many(ome.get("omero"), axes, array.shape)),
         name=multiscale.get("name"),
         attributes={k: v for k, v in group.attrs.items() if k not in _OF_OME},
     )
+
+
+def _as_many(omero: Any, axes: Sequence[Any], shape: Sequence[int]) -> Any:
+    """Metadata of the channels that there are: any number of others may be told, to no purpose."""
+    channels = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(channels, list):
+        return omero
+    lengths = (n for axis, n in zip(axes, shape, strict=True) if _letter(axis) == "C")
+    return {**omero, "channels": channels[: next(lengths, 1)]}
 
 
 def _version(group: Any, ome: Mapping[str, Any], multiscale: Mapping[str, Any]) -> str:

@@ -8,14 +8,15 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.files import claimed, part_of, real_place, refuse_appeared
+from napari_rednet.files import beside, claimed, part_of, real_place, refuse_appeared
 from napari_rednet.io.ome_zarr.conversion import as_zarr_description
 from napari_rednet.io.ome_zarr.image import Grid, ZarrImage
 from napari_rednet.io.ome_zarr.metadata import ome_attributes, write_metadata, zarr_package
@@ -160,19 +161,19 @@ def _is_image(path: Path) -> bool:
 
 
 @contextmanager
-def _store(beside: Path, *, keep: bool) -> Iterator[Any]:
+def _store(part: Path, *, keep: bool) -> Iterator[Any]:
     """A folder to write to, removed at the end unless it is to be kept or was renamed."""
     from napari_rednet.io.ome_zarr.store import ClosableStore
 
-    if not keep or beside.is_symlink():
-        _remove(beside)
-    store = ClosableStore(beside)
+    if not keep or part.is_symlink():
+        _remove(part)
+    store = ClosableStore(part)
     try:
         yield store
     finally:
         store.shut()
         if not keep:
-            _remove(beside)
+            _remove(part)
 
 
 def _rehearse(image: ZarrImage, grids: list[Grid]) -> None:
@@ -246,23 +247,38 @@ def _finish(
 
 def _copy_labels(image: ZarrImage, target: Path) -> None:
     """Copy the labels of a source, which have places in the world and grids of their own."""
-    root = getattr(getattr(image.data, "store", None), "root", None)
-    if root is None:  # another format, or no folder
+    store = getattr(image.data, "store", None)
+    if store is None:  # another format
         return
-    labels = (Path(root) / image.data.path).parent / "labels"
-    if labels.is_dir():
-        shutil.copytree(labels, target / "labels", dirs_exist_ok=True)
+    place = PurePosixPath(image.data.path).parent / "labels"
+    if isinstance(store, zarr_package().storage.ZipStore):
+        _extract(store.path, place, target / "labels")
+    root = getattr(store, "root", None)
+    if root is not None and (Path(root) / place).is_dir():
+        shutil.copytree(Path(root) / place, target / "labels", dirs_exist_ok=True)
 
 
-def _put_in_place(beside: Path, path: Path) -> None:
+def _extract(path: Path, place: PurePosixPath, target: Path) -> None:
+    """Extract a folder of a zip file."""
+    with ZipFile(path) as file:
+        for name in file.namelist():
+            inside = PurePosixPath(name)
+            if name.endswith("/") or ".." in inside.parts or not inside.is_relative_to(place):
+                continue
+            part = target / inside.relative_to(place)
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(file.read(name))
+
+
+def _put_in_place(part: Path, path: Path) -> None:
     """Replace a folder by another; the old one is removed last."""
-    before = path.with_name(f".{path.name}.old")
+    before = beside(path, "old")
     if path.exists():
-        beside.chmod(stat.S_IMODE(path.stat().st_mode))
+        part.chmod(stat.S_IMODE(path.stat().st_mode))
         _remove(before)
         path.replace(before)
     try:
-        beside.replace(path)
+        part.replace(path)
     except OSError:
         if before.exists():
             before.replace(path)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.io.tiff.image import ORIENTATION, fits_imagej
+from napari_rednet.io.tiff.microscopes import vendor_options
 from napari_rednet.io.tiff.ome import OmeSource, channel_colour, colour_number
 from napari_rednet.io.tiff.tags import ICC_PROFILE, SOFTWARE, kept_tags, raw_bytes
 
@@ -121,6 +122,9 @@ def writer_options(
     along which others are missing.
     """
     page = series.keyframe
+    own = vendor_options(file, series, axes)
+    if own is not None:
+        return own
     options = colour_options(page)
     tags = page.tags
     options["extratags"] = [*options.get("extratags", ()), *kept_tags(page)]

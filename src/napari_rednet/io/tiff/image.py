@@ -16,11 +16,14 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.files import create_anew, replaced
+from napari_rednet.files import beside, create_anew, replaced
+from napari_rednet.io.tiff import storage
 from napari_rednet.io.tiff.ome import OmeSource
-from napari_rednet.io.tiff.storage import Storage, storage_remark, store
+from napari_rednet.io.tiff.storage import Storage, storage_remark
 from napari_rednet.io.tiff.tags import finer_description, finer_tags, lost_tags
 
+BIG = ".btf"
+"""Suffix of files that are BigTIFF, whatever their size."""
 PLAIN = Storage()
 """Uncompressed, as nothing is known of a file."""
 _ALPHA: tuple[list[str], ...] = ([], ["assocalpha"], ["unassalpha"])
@@ -106,9 +109,19 @@ class TiffImage:
             return None
         return self.ome.described(self.axes, described.shape, described.dtype, scale)
 
+    def stored(self, scale: int) -> Storage:
+        """How a result is stored, with `scale` times more pixels along Y and X.
+
+        ImageJ reads no BigTIFF, but what lies uncompressed behind the first page.
+        """
+        size = math.prod(self.data.shape) * np.dtype(self.data.dtype).itemsize * scale**2
+        return PLAIN if self.options.get("imagej") and size > storage.CLASSIC else self.storage
+
     def written_remarks(self, scale: int) -> tuple[str, ...]:
         """What users should know of a TIFF file that is written from the image, a clause each."""
         told = [storage_remark(self.storage)]
+        if self.stored(scale) != self.storage:
+            told = ["is not compressed: ImageJ has no compressed files of more than 4 GB"]
         if scale != 1:
             metadata = self.options.get("metadata") or {}
             drawn = any(name in metadata for name in _IMAGEJ_DRAWN)
@@ -205,32 +218,40 @@ def tiff_writer(
     another one appeared there meanwhile unless `overwrite`; its space is reserved first, so that a
     full disk is noticed before any work. Raises `ImageFileError` if it cannot be written.
     """
-    described, is_plain = like.enlarged(scale), like.storage.is_plain
+    described, stored = like.enlarged(scale), like.stored(scale)
+    is_big = path.suffix.lower() == BIG
     try:
-        with replaced(path, overwrite=overwrite) as beside:
-            raw = beside if is_plain else beside.with_name(f"{beside.name}.raw")
+        with replaced(path, overwrite=overwrite) as part:
+            raw = part if stored.is_plain else beside(path, "raw")
             try:
                 create_anew(raw)
-                target = _create(raw, described)
+                target = _create(raw, described, stored, is_big=is_big)
                 yield target
                 target.flush()
-                if not is_plain:
+                if not stored.is_plain:
                     options = _with_room_for(described.dtype, described.options)
-                    store(beside, target, like.storage, options)
+                    storage.store(part, target, stored, options, is_big=is_big)
                 del target
             finally:
-                if not is_plain:
+                if not stored.is_plain:
                     raw.unlink(missing_ok=True)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _create(path: Path, like: TiffDescription) -> np.memmap[Any, Any]:
-    needed = math.prod(like.shape) * like.dtype.itemsize
+def _create(
+    path: Path, like: TiffDescription, stored: Storage, *, is_big: bool
+) -> np.memmap[Any, Any]:
+    # What is compressed lies beside its uncompressed form, and how small it gets is not known.
+    twice = 1 if stored.is_plain else 2
+    needed = twice * math.prod(like.shape) * like.dtype.itemsize
     free = shutil.disk_usage(path.parent).free
     if needed > free:
-        raise OSError(None, f"{needed} bytes are needed, {free} are free")
+        advice = "" if stored.is_plain else "; --compression none needs half as many"
+        raise OSError(None, f"{needed} bytes are needed, {free} are free{advice}")
     options = _with_room_for(like.dtype, like.options)
+    if is_big:
+        options["bigtiff"] = True
     target = tifffile.memmap(path, shape=like.shape, dtype=like.dtype.newbyteorder("="), **options)
     # Writing to a memory map of a sparse file would kill the process on a full disk.
     if hasattr(os, "posix_fallocate"):

@@ -23,8 +23,8 @@ _READ = {
     34925: "lzma", 34926: "zstd", 50000: "zstd",
 }  # fmt: skip
 _PREDICTORS = ("deflate", "lzw", "zstd", "lzma")
-# Classic TIFF files cannot be larger, with what describes them.
-_CLASSIC = 2**32 - 2**25
+CLASSIC = 2**32 - 2**25
+"""Bytes of pixels that a classic TIFF file has room for."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,16 @@ def store(
     pixels: npt.NDArray[Any],
     storage: Storage,
     options: Mapping[str, Any],
+    *,
+    is_big: bool = False,
 ) -> None:
-    """Write an array that may lie in a file of its own, page by page or tile by tile."""
+    """Write an array that may lie in a file of its own, page by page or tile by tile.
+
+    The file is a BigTIFF if it must be, or if `is_big` says so.
+    """
     written = dict(options)
     is_imagej, is_ome = (bool(written.pop(key, False)) for key in ("imagej", "ome"))
-    is_big = pixels.nbytes > _CLASSIC and not is_imagej
+    is_big = (is_big or pixels.nbytes > CLASSIC) and not is_imagej
     how = storage.options(pixels.dtype)
     if "tile" in how:
         pieces = _tiles(pixels, how["tile"], written)

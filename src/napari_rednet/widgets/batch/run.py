@@ -73,7 +73,10 @@ class Order:
             raise ImageFileError(f"there is no folder {self.source}")
         if names_image(self.out):
             raise ImageFileError(f"{self.out.name} is the name of an image; name a folder")
-        files = plan_batch([self.source], self.out, self.reading)
+        mask = self.arguments.get("mask")
+        helper = mask.resolve() if isinstance(mask, Path) else None
+        planned = plan_batch([self.source], self.out, self.reading)
+        files = [file for file in planned if file.source.resolve() != helper]
         if not self.pattern:
             return files
         # Their places are below the folder, whatever of the path the pattern says.
@@ -170,7 +173,9 @@ class BatchRun:
     def _restore(self, files: list[BatchFile], work: Work) -> Steps:
         existing = self.order.existing
         record = BatchRecord(self.order.out, work.task)
-        restore_one = partial(restore_file, work, resume=existing == "resume")
+        restore_one = partial(
+            restore_file, work, resume=existing == "resume", overwrite=existing == "overwrite"
+        )
         self.files, self._started = files, time.monotonic()
         try:
             with closing(run_batch(files, restore_one, record, existing)) as statuses:
