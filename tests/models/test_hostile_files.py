@@ -117,6 +117,8 @@ HOSTILE = {
     "other features": file(contract(network={"features": 16})),
     "features that are no number": file(contract(network={"features": float("nan")})),
     "no features": file(contract(network={"features": 0})),
+    "huge planes": file(contract(network={"planes": 10**9 + 1})),
+    "even planes": file(contract(network={"planes": 4})),
     "huge channels": file(contract(network={"in_channels": 10**9})),
     "other stride": file(contract(network={"stride": 1})),
     "unknown stride": file(contract(network={"stride": 3})),
@@ -263,7 +265,9 @@ def test_any_damage_is_an_error_of_the_model_or_none(data, tmp_path_factory):
     bias=st.booleans(),
 )
 def test_the_shapes_are_those_of_the_network(half, features, stride, channels, skips, bias):
-    config = NetworkConfig(2 * half, features, channels + 1, channels, stride, skips, bias)
+    config = NetworkConfig(
+        2 * half, features, channels + 1, channels, stride, skips=skips, bias=bias
+    )
     state = RedNet(config).state_dict()
     assert dict(expected_shapes(config)) == {k: tuple(v.shape) for k, v in state.items()}
 

@@ -27,7 +27,9 @@ from napari_rednet.models import Model, list_models, load_model, read_model
 def test_save_and_load_is_a_round_trip(
     half, features, stride, channels, skips, bias, name, tmp_path_factory
 ):
-    config = NetworkConfig(2 * half, features, channels + 1, channels, stride, skips, bias)
+    config = NetworkConfig(
+        2 * half, features, channels + 1, channels, stride, skips=skips, bias=bias
+    )
     model = Model(name, "denoise", random_network(config), {"steps": 7, "data": ["a", "b"]})
     path = tmp_path_factory.mktemp("models") / "m.safetensors"
     model.save(path)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 
-# 10,000 generated calls take less than 30 minutes on one core.
+# 2000 calls of each of the five functions.
 settings.register_profile("reliability", deadline=None, max_examples=2000)
 
 PROMISES = {
@@ -16,7 +16,7 @@ PROMISES = {
     ),
     "noisier": (
         "No noise that is told, in whatever unit, makes an image noisier",
-        "generated images and noise from 10^-3 to 10^12 of their range",
+        "generated images and noise from 1 to 10^12 times their range",
     ),
     "signals": (
         "A command that is interrupted or terminated ends with code 130, without a traceback, and "
@@ -43,10 +43,6 @@ PROMISES = {
     "memory": (
         "A job that is given `memory=` stays below it, and without memory it ends with a sentence",
         "limits on the address space of processes",
-    ),
-    "windows": (
-        "No sequence of what users do in the windows ends in an exception",
-        "random sequences of changes of parameters and layers, runs and cancellations",
     ),
 }
 _counts = Counter()
