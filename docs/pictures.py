@@ -56,11 +56,11 @@ def deblocking() -> None:
 @picture
 def deblurring() -> None:
     """A plane of the confocal grid, with the PSF of a bead."""
-    (grid, *_), (bead, *_) = sample_data.blurred()
-    sharp = nr.deblur(grid, bead)
-    for what, stack in (("before", grid), ("after", sharp)):
-        plane = stack[len(stack) // 2]
-        save("deblurring", np.percentile(plane, PERCENTILES), 4, **cropped({what: plane}))
+    (grid, shown, _), (bead, *_) = sample_data.blurred()
+    sharp = nr.deblur(grid, bead, center="mass")
+    middle = len(grid) // 2
+    pictures = {"before": grid[middle], "after": sharp[middle]}
+    save("deblurring", shown["contrast_limits"], 4, **cropped(pictures))
 
 
 @picture

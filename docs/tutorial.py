@@ -19,9 +19,8 @@ SAMPLE = "Denoise: chromosomes (z-stack, as recorded)"
 def five_minutes() -> None:
     """From an empty window to a saved file."""
     viewer = open_viewer()
-    choose(viewer, f"File → Open Sample → RED-Net restoration → {SAMPLE}")
-    viewer.dims.set_current_step(0, 20)
-    choose(viewer, "Layers → Filter → Denoise (RED-Net restoration)")
+    choose(viewer, f"File → Open Sample → RED-Net → {SAMPLE}")
+    choose(viewer, "Layers → Filter → Denoise (RED-Net)")
     process_events(3)
     shoot(viewer, "tutorial-open.png")
     press(viewer, "Preview")
@@ -34,7 +33,7 @@ def five_minutes() -> None:
     press(viewer, "Run")
     wait_for(lambda: "chromosomes denoised" in viewer.layers)
     shoot(viewer, "tutorial-run.png")
-    choose(viewer, "Plugins → RED-Net restoration → Compare")
+    choose(viewer, "Plugins → RED-Net → Compare")
     press(viewer, "Split")
     press(viewer, "Measure")
     wait_for(lambda: says(viewer, "gain in PSNR"))

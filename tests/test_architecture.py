@@ -32,10 +32,12 @@ BELOW = {
     "finetuning": "arguments engine errors execution io restoration tasks training models",
     "provenance": "io tasks",
     "batch": "arguments engine errors execution files io restoration tasks models",
+    "about": "engine models",
     "console": "batch execution",
     "demo": "console engine errors io restoration sample_data",
-    "cli": "arguments batch console demo engine errors execution finetuning io models options psf "
-    "tasks training",
+    "cli": "about arguments batch console demo engine errors execution finetuning io models "
+    "options psf tasks training",
+    "command": "cli",
     "widgets": "batch engine errors execution finetuning io models noise options "
     "provenance psf quality restoration sample_data tasks",
     "__init__": "engine errors finetuning noise psf quality restoration models",

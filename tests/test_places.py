@@ -159,8 +159,6 @@ def test_a_file_system_without_hard_links_is_no_exception(tmp_path, image, monke
 @pytest.mark.parametrize("suffix", ["tif", "zarr"])
 @pytest.mark.parametrize("force", [False, True])
 def test_commands_keep_what_appears_unless_forced(suffix, force, tmp_path, image, monkeypatch):
-    from napari_rednet import restoration
-
     small_model("denoise").save(tmp_path / "tiny.safetensors")
     target = tmp_path / f"out.{suffix}"
 
@@ -170,7 +168,7 @@ def test_commands_keep_what_appears_unless_forced(suffix, force, tmp_path, image
         target.mkdir() if suffix == "zarr" else target.write_bytes(PRECIOUS)
         return out
 
-    monkeypatch.setattr(restoration, "denoise_steps", slow)
+    monkeypatch.setattr("napari_rednet.restoration.denoise.denoise_steps", slow)
     more = ["--force"] if force else []
     words = ["denoise", tmp_path / "in.tif", target, "--model", tmp_path / "tiny.safetensors"]
     code, text = call(*words, "--noise", "5", *more)
@@ -251,8 +249,6 @@ NAMES = ["-x.tif", "--out.tif", "-", "a b.tif", "$(touch x).tif", "'; rm x; '.ti
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copied_command_has_names_that_are_no_options(name, tmp_path, monkeypatch):
-    from napari_rednet import restoration
-
     monkeypatch.chdir(tmp_path)
     mask = {"name": "m", "path": f"{name}", "planes": []}
     line = as_command_line(Call("inpaint", Origin("in", name, None, "planes"), {"mask": mask}))
@@ -262,7 +258,8 @@ def test_a_copied_command_has_names_that_are_no_options(name, tmp_path, monkeypa
     if name == "-":
         return
     tifffile.imwrite(name, PLANE)
-    monkeypatch.setattr(restoration, "inpaint_steps", lambda image, *, out, **_: iter(()))
+    nothing = "napari_rednet.restoration.inpaint.inpaint_steps"
+    monkeypatch.setattr(nothing, lambda image, *, out, **_: iter(()))
     code, text = call(*words[1:])
     assert code == 0, text
 

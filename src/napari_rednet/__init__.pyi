@@ -17,6 +17,7 @@ from .models import (
     rename_model,
 )
 from .noise import NoiseLevels
+from .quality.show import show
 from .restoration.deblock import deblock, deblock_steps
 from .restoration.deblur import deblur, deblur_steps
 from .restoration.denoise import denoise, denoise_steps
@@ -53,6 +54,7 @@ __all__ = [
     "quality",
     "remove_model",
     "rename_model",
+    "show",
     "super_resolve",
     "super_resolve_steps",
 ]

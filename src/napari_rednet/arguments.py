@@ -357,8 +357,9 @@ def check_rgb(image: Any, rgb: Any, channel_axis: int | None) -> int | None:
 
 def check_number(name: str, value: Any) -> None:
     """Raise if an argument is not a finite number of at least 0."""
-    if finite(name, value) < 0:
-        raise ValueError(f"{name} must be finite and not negative, got {value}")
+    kind = "finite and not negative"
+    if finite(name, value, kind) < 0:
+        raise ValueError(f"{name} must be {kind}, got {value}")
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:

@@ -60,14 +60,16 @@ def chromosomes() -> npt.NDArray[np.uint16]:
 
 def chromosomes_layer() -> list[Layer]:
     """The bundled noisy stack as napari layer data, in micrometres."""
+    stack = chromosomes()
     options = {
+        "contrast_limits": tuple(np.percentile(stack, _SHOWN).tolist()),
         "name": "chromosomes",
         "scale": _CHROMOSOMES_SPACING,
         "units": _MICROMETRES,
         "axis_labels": ("z", "y", "x"),
         "metadata": _origin("chromosomes", _AS_RECORDED),
     }
-    return [(chromosomes(), options, "image")]
+    return [(stack, options, "image")]
 
 
 def epithelium() -> list[Layer]:
@@ -118,11 +120,14 @@ def jpeg() -> list[Layer]:
 def blurred() -> list[Layer]:
     """Confocal planes of a fluorescent grid as recorded, and the PSF of the microscope.
 
-    They have 8 gray levels, too few for the restored image, so they are float32.
+    They have 8 gray levels, too few for the restored image, so they are float32. The background is
+    shown black, as is usual for fluorescence; half of the pixels are that.
     """
+    recorded = _read("grid").astype(np.float32)
     origin = _origin("grid", _AS_RECORDED) | {SAMPLE: "blurred"}
     grid = {
         "name": "grid",
+        "contrast_limits": (float(np.median(recorded)), float(recorded.max())),
         "scale": _GRID_SPACING,
         "units": _MICROMETRES,
         "axis_labels": ("z", "y", "x"),
@@ -137,7 +142,7 @@ def blurred() -> list[Layer]:
         "metadata": origin | {ROLE: PSF},
     }
     bead = (_read("bead").astype(np.float32) - _BEAD_BACKGROUND).clip(0)
-    return [(_read("grid").astype(np.float32), grid, "image"), (bead, psf, "image")]
+    return [(recorded, grid, "image"), (bead, psf, "image")]
 
 
 def holes() -> list[Layer]:

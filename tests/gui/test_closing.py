@@ -7,7 +7,10 @@ import sys
 import weakref
 
 import pytest
+import torch
 from npe2 import PluginManifest
+
+from napari_rednet.widgets import DenoiseWidget
 
 MANIFEST = PluginManifest.from_distribution("napari-rednet")
 LONG = 60_000
@@ -54,3 +57,70 @@ def test_a_script_may_end_while_a_worker_runs():
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "begun\n", "")
+
+
+def failing(how):
+    """Steps that end with an error, by themselves or while another one is handled."""
+
+    def steps(self, image, **arguments):
+        yield 1, 2
+        try:
+            torch.device("none")
+        except RuntimeError as error:
+            if how == "an unexpected error":
+                raise KeyError(self.verb) from error
+            raise
+
+    return steps
+
+
+def use(sequence, widget, viewer, qtbot):
+    """Do something with the window, and wait until it is done."""
+
+    def until(is_done):
+        qtbot.waitUntil(is_done, timeout=LONG)
+
+    until(lambda: widget.status.value.startswith("Takes"))
+    if sequence == "preview":
+        widget.preview.toggle.value = True
+        until(lambda: not widget.preview.is_busy)
+    elif sequence == "plot":
+        widget.noise.panel.button.native.click()
+        until(lambda: widget.noise.has_levels)
+    else:
+        widget.run.native.click()
+    if sequence == "cancelled":
+        widget.cancel.native.click()
+    if sequence == "a removed layer":
+        viewer.layers.clear()
+    until(lambda: not widget.is_running)
+
+
+@pytest.mark.window
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        "run",
+        "a failed run",
+        "an unexpected error",
+        "cancelled",
+        pytest.param("preview", marks=pytest.mark.slow),
+        pytest.param("a removed layer", marks=pytest.mark.slow),
+        pytest.param("plot", marks=pytest.mark.slow),
+    ],
+)
+def test_a_window_is_gone_whatever_it_has_done(viewer, dock, noisy, qtbot, sequence, monkeypatch):
+    viewer.add_image(noisy)
+    widget = dock("Denoise")
+    if sequence in ("a failed run", "an unexpected error"):
+        monkeypatch.setattr(DenoiseWidget, "steps", failing(sequence))
+    use(sequence, widget, viewer, qtbot)
+    is_there = weakref.ref(widget)
+    viewer.window.remove_dock_widget(widget.native)
+    del widget
+
+    def is_gone():
+        gc.collect()
+        assert is_there() is None
+
+    qtbot.waitUntil(is_gone, timeout=LONG)

@@ -6,7 +6,8 @@ import threading
 import weakref
 
 import pytest
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QMessageBox
 from tests.conftest import small_model
 
@@ -15,6 +16,8 @@ from napari_rednet.models import user_models_folder
 from napari_rednet.widgets import DenoiseWidget, ModelsWidget, models
 from napari_rednet.widgets.shared import docks, model_chosen, models_changed
 from napari_rednet.widgets.shared.controls import FROM_FILE
+
+LONG = 60_000
 
 
 @pytest.fixture
@@ -197,13 +200,13 @@ def test_a_model_whose_file_has_vanished_is_reported(mine, widget, monkeypatch, 
 def test_open_widgets_follow(dock):
     denoise, deblock = dock("Denoise"), dock("Deblock")
     nr.add_model(small_model("denoise"), "my cells")
-    assert "my cells (RED6, mine)" in offered(denoise)
-    assert "my cells (RED6, mine)" not in offered(deblock)
+    assert "my cells (mine)" in offered(denoise)
+    assert "my cells (mine)" not in offered(deblock)
     nr.rename_model("my cells", "ours")
-    assert "ours (RED6, mine)" in offered(denoise)
+    assert "ours (mine)" in offered(denoise)
     nr.remove_model("ours")
     assert not [label for label in offered(denoise) if "mine" in label]
-    assert offered(denoise)[0] == "fast (RED20)"
+    assert offered(denoise)[0] == "fast"
 
 
 @pytest.mark.parametrize("chosen", ["my cells", FROM_FILE, "fast"])
@@ -252,7 +255,7 @@ def test_changes_in_another_thread_are_followed(dock, qtbot):
     thread = threading.Thread(target=nr.add_model, args=(small_model("denoise"), "my cells"))
     thread.start()
     thread.join()
-    qtbot.waitUntil(lambda: "my cells (RED6, mine)" in offered(widget))
+    qtbot.waitUntil(lambda: "my cells (mine)" in offered(widget))
 
 
 @pytest.mark.window
@@ -289,3 +292,29 @@ def test_damaged_files_are_shown_and_can_be_removed(mine, dock, monkeypatch):
     widget.remove_button.click()
     assert not [row for row in rows(widget) if row[1] == "damaged"]
     assert ["my cells", "denoise", "mine"] in rows(widget)
+
+
+def drop(widget, *paths):
+    """Drag files onto the widget and let go; whether it took them."""
+    files = QMimeData()
+    files.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    given = files, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, *given)
+    QApplication.sendEvent(widget, enter)
+    if enter.isAccepted():
+        QApplication.sendEvent(widget, QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, *given))
+    return enter.isAccepted()
+
+
+def test_a_model_is_added_by_dropping_its_file(widget, tmp_path, qtbot, notifications):
+    qtbot.waitUntil(widget.add_button.isEnabled, timeout=LONG)
+    small_model("deblock").save(tmp_path / "tiny.safetensors")
+    (tmp_path / "cell.tif").write_bytes(b"no model")
+    assert not drop(widget, tmp_path / "cell.tif")
+    assert drop(widget, tmp_path / "tiny.safetensors", tmp_path / "cell.tif")
+    assert ["tiny", "deblock", "mine"] in rows(widget)
+    assert widget.selected.name == "tiny"
+    assert notifications() == []
+    (tmp_path / "bad.safetensors").write_bytes(b"no model")
+    assert drop(widget, tmp_path / "bad.safetensors")
+    assert "bad.safetensors" in notifications()[0]

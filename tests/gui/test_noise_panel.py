@@ -386,3 +386,84 @@ def test_no_more_digits_are_shown_than_are_known(viewer, dock, value, text):
     noise.show([nr.NoiseModel(gain=value, read_noise=1.0)])
     assert noise.fields["gain"].value == text
     assert noise.shown_models()[0].gain == value
+
+
+def test_what_the_preview_measured_is_shown(viewer, dock, qtbot, noisy):
+    pair = np.stack([noisy, noisy // 4])
+    viewer.add_image(pair, axis_labels=("c", "y", "x"))
+    widget = dock()
+    widget.preview.toggle.value = True
+    qtbot.waitUntil(lambda: not widget.preview.is_busy, timeout=LONG)
+    expected = nr.estimate_noise(pair, channel_axis=0)
+    for channel, found in zip(("channel 0", "channel 1"), expected, strict=True):
+        widget.noise.channel.value = channel
+        shown = {name: float(value) for name, value in values(widget).items()}
+        assert shown == pytest.approx(vars(found), rel=5e-3)
+    assert widget.noise.mode.value == "automatic"
+    assert not widget.noise.has_levels
+
+
+def test_what_is_typed_is_not_replaced_by_what_the_preview_measures(viewer, dock, qtbot, noisy):
+    viewer.add_image(noisy)
+    widget = dock()
+    widget.noise.fields["read_noise"].value = "33"
+    before = values(widget)
+    widget.preview.toggle.value = True
+    qtbot.waitUntil(lambda: not widget.preview.is_busy, timeout=LONG)
+    assert values(widget) == before
+
+
+def test_the_panel_says_that_it_measures(viewer, dock, wait, qtbot, noisy):
+    viewer.add_image(noisy)
+    widget = dock()
+    widget.noise.panel.button.native.click()
+    qtbot.waitUntil(lambda: widget.is_running, timeout=LONG)  # opening it measures
+    assert widget.noise.panel.words.value == "Measuring…"
+    widget.cancel.native.click()
+    assert "Nothing is measured" in widget.noise.panel.words.value
+    widget.run.native.click()
+    assert widget.noise.panel.words.value == "Measuring…"
+    wait(widget)
+    assert "fit" in widget.noise.panel.words.value
+
+
+@pytest.mark.parametrize(
+    ("grain", "words"),
+    [((0, 0), ""), ((1, 1), "Neighbouring pixels"), ((0, 1), "in a row"), ((1, 0), "in a column")],
+)
+def test_grain_is_put_in_words(grain, words):
+    noisy = 100 + np.random.default_rng(0).normal(0, 5, (200, 200))
+    levels = nr.noise_levels(noisy)
+    told = describe_fit(levels, nr.NoiseModel(0, 0, 5, *grain))
+    assert ("share noise" in told) == bool(words)
+    assert words in told
+
+
+@pytest.mark.window
+def test_nothing_moves_under_the_mouse(viewer, dock, qtbot, wait, noisy):
+    """Neither while noise is measured, nor for what is told of previews and runs."""
+    viewer.window._qt_window.resize(1366, 768)
+    viewer.window._qt_window.show()
+    viewer.add_image(noisy)
+    widget = dock()
+    qtbot.waitUntil(lambda: widget.status.value.startswith("Takes"), timeout=LONG)
+    buttons = [widget.run, widget.cancel, widget.preview.toggle, widget.noise.panel.button]
+
+    def places():
+        qtbot.wait(50)
+        return [b.native.mapTo(widget.native, b.native.rect().topLeft()).y() for b in buttons]
+
+    before = places()
+    widget.preview.toggle.native.click()
+    assert places() == before
+    qtbot.waitUntil(lambda: not widget.preview.is_busy, timeout=LONG)
+    assert places() == before
+    widget.run.native.click()
+    assert places() == before
+    wait(widget)
+    assert places() == before
+    widget.noise.panel.button.native.click()
+    buttons.append(widget.noise.panel.copy)
+    while_measuring = places()
+    qtbot.waitUntil(lambda: widget.noise.has_levels, timeout=LONG)
+    assert places() == while_measuring

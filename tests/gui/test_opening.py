@@ -68,7 +68,7 @@ def test_opening_waits_neither_for_torch_nor_for_matplotlib():
     ]
     assert [told[3] for told in at_once[1:]] == [False, False, [False, False]]
     assert in_the_end == [
-        ["DenoiseWidget", True, False, ["fast (RED20)", "cpu"]],
+        ["DenoiseWidget", True, False, ["fast", "cpu"]],
         ["BatchWidget", True, False, True],
         ["FineTuneWidget", True, False, True],
         ["ModelsWidget", True, False, [True, True]],

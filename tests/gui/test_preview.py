@@ -376,7 +376,7 @@ def test_a_layer_of_bool_and_typed_nonsense_are_refused_in_words(
     viewer.add_image(noisy)
     widget.common.image.value = viewer.layers[-1]
     assert switched_on(viewer, widget) is not None
-    widget.noise.mode.value = "manual"
+    widget.noise.fields["read_noise"].value = "much"
     settled(widget)
     assert preview_in(viewer) is None
     assert "Read noise" in widget.preview.status.value

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Image
 from napari.utils.progress import progress
 from qtpy.compat import isalive
 from qtpy.QtCore import QThreadPool
@@ -370,3 +371,27 @@ def test_the_estimate_is_told_beside_run(viewer, dock, noisy):
     assert widget.status.value == "Takes about 3 minutes."
     widget.common.image.value = viewer.add_image(noisy)
     assert widget.status.value == ""
+
+
+@pytest.mark.parametrize("name", ["Denoise", "Super-resolve"])
+def test_a_layer_that_gets_other_data_keeps_the_result_of_the_former(
+    viewer, dock, wait, noisy, name
+):
+    """Place, axes and scale are those of the data that were restored."""
+    layer = viewer.add_image(noisy[:40, :48], scale=(2, 3), translate=(5, 6), name="cell")
+    expected = Image(noisy[:40, :48], scale=(2, 3), translate=(5, 6))
+    widget = dock(name)
+    widget.run.native.click()
+    layer.data = np.stack([noisy, noisy])
+    layer.contrast_limits = (3, 77)
+    wait(widget)
+    result = viewer.layers[-1]
+    assert result.name == f"cell {widget.row.result}"
+    factor = result.data.shape[0] // 40
+    assert result.data.shape == (40 * factor, 48 * factor)
+    corners = np.array([[-0.5, -0.5], [39.5, 47.5]])
+    np.testing.assert_allclose(
+        [result.data_to_world(corner * factor + (factor - 1) / 2) for corner in corners],
+        [expected.data_to_world(corner) for corner in corners],
+    )
+    assert tuple(result.contrast_limits) == (3, 77)

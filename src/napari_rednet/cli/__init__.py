@@ -63,3 +63,11 @@ for verb in VERBS.values():
 for command in (finetuning.fine_tune, finetuning.train, finetuning.demo):
     app.command()(command)
 app.add_typer(models.app, name="models")
+
+
+@app.command()
+def info() -> None:
+    """Print versions, devices, models and folders, to paste into an issue."""
+    from napari_rednet.about import as_text, describe
+
+    typer.echo(as_text(describe()))

@@ -314,3 +314,13 @@ def reported_errors() -> Iterator[None]:
     except (RednetError, ValueError, TypeError, OSError, MemoryError) as error:
         console.print(f"[bold red]error:[/] {escape(failure_words(error))}", soft_wrap=True)
         raise typer.Exit(1) from error
+    except typer.Exit:  # a RuntimeError as well
+        raise
+    except RuntimeError as error:  # as which torch and threads tell that memory ran out
+        from napari_rednet.engine.inference import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        told = failure_words(MemoryError(str(error).splitlines()[0]))
+        console.print(f"[bold red]error:[/] {escape(told)}", soft_wrap=True)
+        raise typer.Exit(1) from error

@@ -128,7 +128,7 @@ def _brightest_structure(image: npt.NDArray[np.generic]) -> float:
     return float(ndimage.gaussian_filter(values, 2.0).max())
 
 
-def finite(name: str, value: Any) -> float:
+def finite(name: str, value: Any, kind: str = "finite") -> float:
     """An argument as a float; raises `TypeError` or `ValueError` if it is no finite number."""
     number = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
@@ -138,7 +138,7 @@ def finite(name: str, value: Any) -> float:
     except OverflowError:  # Python's integers and fractions have no end
         raise ValueError(f"{name} must be at most {np.finfo(np.float64).max:.2g}") from None
     if not math.isfinite(found):
-        raise ValueError(f"{name} must be finite, got {value}")
+        raise ValueError(f"{name} must be {kind}, got {value}")
     return found
 
 

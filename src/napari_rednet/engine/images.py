@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -90,11 +91,31 @@ class PlaneLayout:
 
     def planes(self) -> Iterator[PlaneKey]:
         """All planes, in the order of the array's axes."""
+        for position in positions(self.plane_counts()):
+            yield self.key_at(position)
+
+    def plane_counts(self, *, is_color: bool = False) -> list[int]:
+        """Length of each axis along which planes are counted, else 1; also channels of colours."""
+        fixed = (*self.spatial_axes, self.channel if is_color else None)
+        return [1 if a in fixed else n for a, n in enumerate(self.shape)]
+
+    def key_at(self, position: Sequence[int]) -> PlaneKey:
+        """The plane at a position, which has a number for each axis."""
         spatial = self.spatial_axes
-        counts = [1 if a in spatial else n for a, n in enumerate(self.shape)]
-        for position in np.ndindex(*counts):
-            index = tuple(slice(None) if a in spatial else i for a, i in enumerate(position))
-            yield PlaneKey(index, 0 if self.channel is None else position[self.channel])
+        index = tuple(slice(None) if a in spatial else i for a, i in enumerate(position))
+        return PlaneKey(index, 0 if self.channel is None else position[self.channel])
+
+    @property
+    def planes_per_channel(self) -> int:
+        """Number of planes that each channel has."""
+        return math.prod(self.plane_counts(is_color=True)) if self.channels else 0
+
+    def some_planes(self, channel: int, count: int = _MOST_WINDOWS) -> list[PlaneKey]:
+        """At most `count` planes of a channel, evenly spread, however many there are."""
+        counts, total = self.plane_counts(is_color=True), self.planes_per_channel
+        chosen = range(total) if total <= count else evenly_spaced(total, count)
+        firsts = [self.key_at(position_at(number, counts)) for number in chosen]
+        return [self._in_channel(first, channel) for first in firsts]
 
     def planes_at(self, place: Sequence[int]) -> tuple[PlaneKey, ...]:
         """The planes of all channels at an index of the axes other than Y, X and channel."""
@@ -103,14 +124,16 @@ class PlaneLayout:
             slice(None) if a in self.spatial_axes else 0 if a == self.channel else next(indices)
             for a in range(len(self.shape))
         )
-        first = PlaneKey(index, 0)
-        return tuple(self._in_channel(first, c) for c in range(self.channels))
+        return self.color_keys(PlaneKey(index, 0))
 
     def color_planes(self) -> Iterator[tuple[PlaneKey, ...]]:
         """The planes of all channels, grouped by their index along the other axes."""
-        for key in self.planes():
-            if key.channel == 0:
-                yield tuple(self._in_channel(key, c) for c in range(self.channels))
+        for position in positions(self.plane_counts(is_color=True)):
+            yield self.color_keys(self.key_at(position))
+
+    def color_keys(self, first: PlaneKey) -> tuple[PlaneKey, ...]:
+        """The planes of all channels at the place of that of the first."""
+        return tuple(self._in_channel(first, c) for c in range(self.channels))
 
     def _in_channel(self, key: PlaneKey, channel: int) -> PlaneKey:
         index = (channel if a == self.channel else i for a, i in enumerate(key.index))
@@ -122,9 +145,9 @@ class PlaneLayout:
         These are whole planes if they are small; else at most 12 windows of at most 512 x 512
         pixels, spread evenly over the planes and over each plane.
         """
-        keys = [key for key in self.planes() if key.channel == channel]
         boxes = [(r, c) for r in _spread(self.plane_shape[0]) for c in _spread(self.plane_shape[1])]
-        planes = keys if len(boxes) * len(keys) <= _MOST_WINDOWS else evenly(keys)
+        is_small = len(boxes) * self.planes_per_channel <= _MOST_WINDOWS
+        planes = self.some_planes(channel, self.planes_per_channel if is_small else _MOST_WINDOWS)
         per_plane = max(1, _MOST_WINDOWS // max(1, len(planes)))
         chosen = []
         for i, key in enumerate(planes):
@@ -147,7 +170,31 @@ def evenly(items: Sequence[Item], count: int = _MOST_WINDOWS) -> list[Item]:
     """At most `count` of the items, evenly spaced."""
     if len(items) <= count:
         return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
+    return [items[i] for i in evenly_spaced(len(items), count)]
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """Numbers of `count` of `total` items, evenly spaced, from the first to the last."""
+    return [int(i) for i in np.linspace(0, total - 1, count).astype(int)]
+
+
+def positions(counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """All positions in an array of this shape, in order; unlike `numpy.ndindex` without a limit."""
+    if not counts:
+        yield ()
+        return
+    for first in range(counts[0]):
+        for rest in positions(counts[1:]):
+            yield (first, *rest)
+
+
+def position_at(number: int, counts: Sequence[int]) -> tuple[int, ...]:
+    """The position of this number in the order of `positions`."""
+    found: list[int] = []
+    for count in reversed(counts):
+        number, place = divmod(number, count)
+        found.append(place)
+    return tuple(reversed(found))
 
 
 def to_network(

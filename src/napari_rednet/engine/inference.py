@@ -320,7 +320,11 @@ def _believed(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True if an error of torch means that memory ran out, on any device."""
-    words = ("out of memory", "not enough memory", "can't allocate memory")
+    # Threads need memory as well.
+    words = (
+        "out of memory", "not enough memory", "allocate memory", "can't start new thread",
+        "resource temporarily unavailable",
+    )  # fmt: skip
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(word in text for word in words)
 

@@ -105,6 +105,12 @@ def plane_keys(job: Job) -> Iterator[PlaneKeys]:
         yield from ((key,) for key in job.layout.planes())
 
 
+def keys_at(job: Job, position: Sequence[int]) -> PlaneKeys:
+    """The plane at a position, which has a number for each axis; with its channels if colours."""
+    first = job.layout.key_at(position)
+    return job.layout.color_keys(first) if job.color else (first,)
+
+
 def plane_of(
     job: Job,
     keys: PlaneKeys,

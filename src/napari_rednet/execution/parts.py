@@ -25,19 +25,19 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.images import PlaneLayout
-from napari_rednet.engine.planes import Strip, cut_into_strips, whole
+from napari_rednet.engine.images import PlaneLayout, positions
+from napari_rednet.engine.planes import Strip, whole
 from napari_rednet.execution.job import (
     Job,
     PlaneKeys,
     as_samples,
+    keys_at,
     plane_keys,
     plane_of,
     sampled_windows,
@@ -92,26 +92,29 @@ def parts_of(job: Job, chunks: Sequence[int] | None) -> Iterator[Part]:
     sizes = enumerate(zip(chunks, job.shape, strict=True))
     y, x = job.layout.spatial_axes
     depth = math.prod(min(c, n) for a, (c, n) in sizes if a not in (y, x))
-    segments = row_segments(job, chunks[y], depth)
-    for _, group in groupby(_by_chunk(job, chunks), key=lambda entry: entry[0]):
-        planes = tuple(keys for _, keys in group)
-        yield from (Part(planes, rows) for rows in segments)
+    for planes in _by_chunk(job, chunks):
+        yield from (Part(planes, rows) for rows in row_segments(job, chunks[y], depth))
 
 
-def row_segments(job: Job, chunk: int = 1, depth: int = 1) -> list[Strip]:
-    """Cut the rows of the result into segments.
+def row_segments(job: Job, chunk: int = 1, depth: int = 1) -> Iterator[Strip]:
+    """Cut the rows of the result into segments, one by one, since there may be any number.
 
     Segments end where chunks of `chunk` rows end; `depth` is how many planes share a chunk.
     """
     height, width = job.layout.enlarged(job.scale).plane_shape
     restorer = job.make_restorer()
     if restorer.row_margin is None or not height or not width:
-        return [whole(height)]
+        yield whole(height)
+        return
     margin, step = restorer.row_margin, chunk * (1 + chunk % 2)  # even, for all strides
     # Enough segments for all devices, and small enough to be held.
     rows = -(-height // max(1, len(job.devices)))
     rows = max(_ROWS_PER_MARGIN * margin, min(rows, -(-_LEAST_PIXELS // (width * depth))))
-    return cut_into_strips(height, -(-rows // step) * step, margin, stride=2)
+    side = -(-rows // step) * step
+    margin += margin % 2
+    for start in range(0, height, side):
+        stop = min(height, start + side)
+        yield Strip(slice(max(0, start - margin), min(height, stop + margin)), slice(start, stop))
 
 
 def source_rows(job: Job, rows: Strip) -> slice:
@@ -127,16 +130,16 @@ def source_rows(job: Job, rows: Strip) -> slice:
     return slice(start, min(height, -(-rows.read.stop // job.scale) + margin))
 
 
-def _by_chunk(job: Job, chunks: Sequence[int]) -> list[tuple[tuple[int, ...], PlaneKeys]]:
-    numbered = [(_chunk_of(keys, chunks), keys) for keys in plane_keys(job)]
-    return sorted(numbered, key=lambda entry: entry[0])
-
-
-def _chunk_of(keys: PlaneKeys, chunks: Sequence[int]) -> tuple[int, ...]:
-    index: tuple[Any, ...] = keys[0].index
-    return tuple(
-        0 if isinstance(i, slice) else i // size for i, size in zip(index, chunks, strict=True)
-    )
+def _by_chunk(job: Job, chunks: Sequence[int]) -> Iterator[tuple[PlaneKeys, ...]]:
+    """The planes that share chunks, chunk after chunk; none are held but those of one chunk."""
+    counts = job.layout.plane_counts(is_color=bool(job.color))
+    sizes = [min(size, count) for size, count in zip(chunks, counts, strict=True)]
+    for chunk in positions([-(-n // size) for n, size in zip(counts, sizes, strict=True)]):
+        first = [i * size for i, size in zip(chunk, sizes, strict=True)]
+        ends = zip(first, sizes, counts, strict=True)
+        inside = positions([min(size, n - start) for start, size, n in ends])
+        places = ([a + b for a, b in zip(first, inner, strict=True)] for inner in inside)
+        yield tuple(keys_at(job, place) for place in places)
 
 
 def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | None = None) -> Any:
@@ -378,9 +381,10 @@ def output_for(job: Job, out: Any) -> Output:
     """An output for the array that the user gave, or for a new one."""
     if not isinstance(out, ResumableOutput):
         return Output(job, out)
-    # Parts depend on the number of devices.
-    cut = [part.rows.keep.stop for part in parts_of(job, written_chunks_of(out.array))]
-    identity = f"{out.identity} {zlib.crc32(repr(cut).encode())}"
+    # Parts depend on the number of devices; all have the height of the first.
+    chunks = written_chunks_of(out.array)
+    first = next((part.rows.keep.stop for part in parts_of(job, chunks)), 0)
+    identity = f"{out.identity} {zlib.crc32(repr((job.shape, chunks, first)).encode())}"
     return Output(job, out.array, Record(out.record, identity))
 
 

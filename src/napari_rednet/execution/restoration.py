@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ from napari_rednet.execution.job import (
     all_samples,
     is_dask,
     is_in_memory,
-    plane_keys,
     plane_of,
     readable,
     sampled_windows,
@@ -126,10 +125,13 @@ def _eager_steps(
         ]
         parts = enumerate(parts_of(job, output.chunks))
         reports = runs[0].restore(parts) if len(runs) == 1 else side_by_side(runs, parts)
-        done: dict[int, int] = {}
+        # Sums of all parts would take ever longer.
+        begun: dict[int, int] = {}
+        done = 0
         for number, pixels in reports:
-            done[number] = pixels
-            yield sum(done.values()), total
+            done += pixels - begun.get(number, 0)
+            begun[number] = pixels
+            yield done, total
     if repairs.count:
         logger.info("%s that noise and optics do not explain (defects='keep' does not)", repairs)
     if out is None and isinstance(array, MaskedImage):
@@ -278,9 +280,8 @@ class _Team:
     """A thread for each run; an error in one ends all."""
 
     def __init__(self, runs: Sequence[PartRun], parts: Iterable[Numbered]) -> None:
-        self._waiting: queue.SimpleQueue[Numbered] = queue.SimpleQueue()
-        for part in parts:
-            self._waiting.put(part)
+        # Taken one by one, since there may be any number.
+        self._waiting, self._lock = iter(parts), threading.Lock()
         self._reports: queue.SimpleQueue[tuple[int, int] | Exception | None]
         self._reports = queue.SimpleQueue()
         self._is_closed = threading.Event()
@@ -318,9 +319,12 @@ class _Team:
             self._reports.put(error)
 
     def _next_parts(self) -> Iterator[Numbered]:
-        with suppress(queue.Empty):
-            while True:
-                yield self._waiting.get_nowait()
+        while True:
+            with self._lock:
+                part = next(self._waiting, None)
+            if part is None:
+                return
+            yield part
 
 
 @dataclass(frozen=True)
@@ -359,7 +363,8 @@ class Speed:
         windows = [index for channel in sampled_windows(job) for index in channel]
         sampled = sum(_pixels(index) for index in windows)
         pixels = math.prod(job.layout.enlarged(job.scale).plane_shape)
-        planes = sum(1 for _ in plane_keys(job)) * (3 if job.color is ColorMode.OPPONENT else 1)
+        counts = math.prod(job.layout.plane_counts(is_color=bool(job.color)))
+        planes = counts * (3 if job.color is ColorMode.OPPONENT else 1)
         return self.measuring * sampled + self.restoring * pixels * planes
 
 

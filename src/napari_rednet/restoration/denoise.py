@@ -58,7 +58,8 @@ def denoise(
         by their values.
     noise : float, NoiseModel, or a sequence of one of them per channel or colour, optional
         Standard deviation of Gaussian noise in image units, or a `NoiseModel`. If None, it
-        is estimated from the image (`estimate_noise`).
+        is estimated from the image (`estimate_noise`). Noise of more than half of the range of a
+        channel is told to the network as that, and the result tends to the channel's mean.
     strength : float
         Factor on the standard deviation of the noise: above 1 smooths more, below 1 less.
     model : str, path or Model
@@ -97,8 +98,9 @@ def denoise(
         Of the result, if it is to be another than the image's: 'float32' keeps what lies between
         the integers of an image, as the means of few photons do.
     out : array, optional
-        Where to write the result: any writable array of the image's shape (numpy, memmap, zarr).
-        It is filled band by band, so that memory stays bounded.
+        Where to write the result: any writable array of the image's shape (numpy, memmap, zarr)
+        that does not share memory, or a file, with the image. It is filled band by band, so that
+        memory stays bounded.
 
     Returns
     -------
@@ -115,6 +117,13 @@ def denoise(
         If the model is unknown, damaged, or made for another task.
     DeviceMemoryError
         If the device has too little memory even for the smallest tile.
+    ReadError
+        If a part of the image cannot be read, or its file is cut off meanwhile.
+
+    Warns
+    -----
+    UserWarning
+        If the noise exceeds the range of the image, as in another unit.
 
     References
     ----------

@@ -200,6 +200,4 @@ def _some_planes(array: Any, layout: PlaneLayout, channel: int) -> list[Any]:
     if isinstance(array, MappedImage):
         array.check()
         array = array.mapped
-    keys = [key for key in layout.planes() if key.channel == channel]
-    chosen = np.linspace(0, len(keys) - 1, min(len(keys), _MOST_PLANES)).astype(int)
-    return [array[keys[i].index] for i in chosen]
+    return [array[key.index] for key in layout.some_planes(channel, _MOST_PLANES)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -48,6 +50,7 @@ class ModelsWidget(QWidget):
         set_look(self)
         TabIfCrowded(self)
         self._models: list[Listed] = []
+        self.setAcceptDrops(True)
         self.table = _make_table()
         self.add_button = make_button("Add…", "Copy a model file into your models.")
         self.rename_button = make_button("Rename…", "Rename the selected model of your own.")
@@ -104,6 +107,22 @@ class ModelsWidget(QWidget):
             with shown_errors():
                 remove_model(info.path.stem)
 
+    # Dropped files -------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
+        """Take files of models, and nothing else; called by Qt."""
+        if self.add_button.isEnabled() and _model_files(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 - Qt's name
+        """Add the models under the names that they have; called by Qt."""
+        from napari_rednet.models import add_model
+
+        event.acceptProposedAction()
+        for path in _model_files(event):
+            with shown_errors():
+                self.select(add_model(path).name)
+
     # The window ----------------------------------------------------------------------------
 
     def _arrange(self) -> None:
@@ -154,6 +173,12 @@ class ModelsWidget(QWidget):
         self.add_button.setEnabled(bool(self._models))
         self.rename_button.setEnabled(own)
         self.remove_button.setEnabled(own or is_damaged)
+
+
+def _model_files(event: QDropEvent) -> list[Path]:
+    """The files of models among what is dragged."""
+    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+    return [path for path in paths if path.suffix == ".safetensors"]
 
 
 def _all_models() -> list[Listed]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
-
-import numpy as np
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.axes import check_spatial, told_axes
@@ -89,9 +89,26 @@ def missing_chunks(image: ZarrImage) -> tuple[int, int]:
     units = zip(array.shape, image.shards or image.chunks, strict=True)
     counts = tuple(-(-n // unit) for n, unit in units)
     folder = Path(array.store.root) / array.path
-    # zarr's own count takes hours for a million chunks: it searches a list for each of them.
-    found = (folder / array.metadata.encode_chunk_key(i) for i in np.ndindex(counts))
-    return sum(not chunk.is_file() for chunk in found), math.prod(counts)
+    # What there is is counted, not what there might be: an array may have any number of chunks.
+    stored = sum(_is_chunk(array, name, counts) for name in _names_below(folder))
+    return math.prod(counts) - stored, math.prod(counts)
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    """Names of all files in a folder, with those of the folders in between."""
+    for place, _, names in os.walk(folder):
+        between = Path(place).relative_to(folder)
+        yield from ((between / name).as_posix() for name in names)
+
+
+def _is_chunk(array: Any, name: str, counts: tuple[int, ...]) -> bool:
+    """True if a file is named like a chunk of an array that has so many along each axis."""
+    numbers = [part for part in re.split(r"[/.]", name) if part != "c"]
+    if len(numbers) != len(counts) or not all(number.isdecimal() for number in numbers):
+        return False
+    index = tuple(map(int, numbers))
+    is_within = all(i < n for i, n in zip(index, counts, strict=True))
+    return is_within and bool(array.metadata.encode_chunk_key(index) == name)
 
 
 def _words(error: Exception) -> str:
@@ -135,10 +152,19 @@ def _described(path: Path, group: Any) -> ZarrImage:
         version="0.4" if array.metadata.zarr_format == 2 else "0.5",
         **_stored(array, names),
         factors=_factors([a.shape for a in arrays], [scale for scale, _ in places]),
-        omero=channels_to_keep(ome.get("omero")),
+        omero=channels_to_keep(_as_many(ome.get("omero"), axes, array.shape)),
         name=multiscale.get("name"),
         attributes={k: v for k, v in group.attrs.items() if k not in _OF_OME},
     )
+
+
+def _as_many(omero: Any, axes: Sequence[Any], shape: Sequence[int]) -> Any:
+    """Metadata of the channels that there are: any number of others may be told, to no purpose."""
+    channels = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(channels, list):
+        return omero
+    lengths = (n for axis, n in zip(axes, shape, strict=True) if _letter(axis) == "C")
+    return {**omero, "channels": channels[: next(lengths, 1)]}
 
 
 def _version(group: Any, ome: Mapping[str, Any], multiscale: Mapping[str, Any]) -> str:

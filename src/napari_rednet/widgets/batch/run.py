@@ -173,7 +173,9 @@ class BatchRun:
     def _restore(self, files: list[BatchFile], work: Work) -> Steps:
         existing = self.order.existing
         record = BatchRecord(self.order.out, work.task)
-        restore_one = partial(restore_file, work, resume=existing == "resume")
+        restore_one = partial(
+            restore_file, work, resume=existing == "resume", overwrite=existing == "overwrite"
+        )
         self.files, self._started = files, time.monotonic()
         try:
             with closing(run_batch(files, restore_one, record, existing)) as statuses:

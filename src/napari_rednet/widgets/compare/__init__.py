@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
+from napari_rednet.widgets.compare.doubt import NO_NOISE, DoubtControls, doubt_layer, doubt_steps
 from napari_rednet.widgets.compare.measures import (
     MeasureControls,
     Measured,
@@ -21,7 +22,8 @@ from napari_rednet.widgets.compare.measures import (
 from napari_rednet.widgets.compare.pair import (
     PairControls,
     Part,
-    noise_of,
+    channel_of,
+    noise_of_part,
     part_of,
     settings_of,
     shown_index,
@@ -30,7 +32,7 @@ from napari_rednet.widgets.compare.pair import (
 from napari_rednet.widgets.compare.residual import ResidualControls
 from napari_rednet.widgets.compare.show import ShowControls
 from napari_rednet.widgets.shared.docks import RunningWidget, Scrolling
-from napari_rednet.widgets.shared.layers import image_layers
+from napari_rednet.widgets.shared.layers import image_layers, insert_quietly
 from napari_rednet.widgets.shared.style import (
     CANCEL_KEYS,
     RUN_KEYS,
@@ -61,6 +63,8 @@ class CompareWidget(RunningWidget):
         PSNR and SSIM, or an estimated error.
     residual : ResidualControls
         Before minus after, as a layer.
+    doubt : DoubtControls
+        How far the result may be off, as a layer.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -71,6 +75,7 @@ class CompareWidget(RunningWidget):
         self.show_as = ShowControls(napari_viewer, lambda: self.pair.pair)
         self.measures = MeasureControls(lambda: image_layers(napari_viewer))
         self.residual = ResidualControls(napari_viewer, lambda: self.pair.pair)
+        self.doubt = DoubtControls()
         self._arrange()
         self._connect()
         self._offer_sample()
@@ -105,6 +110,29 @@ class CompareWidget(RunningWidget):
         )
         self.measures.show_running()
 
+    def _map_doubt(self) -> None:
+        pair, _ = self._parts()
+        if pair is None or self.is_running:
+            return
+        request, after = self._request_for(pair, None), self.pair.after.value
+        if request.noise is None or pair[0].shape != pair[1].shape:
+            self.measures.figures.setText(NO_NOISE)
+            return
+        self._worker = start_worker(
+            partial(doubt_steps, request),
+            f"Doubt of {self.pair.after.current_choice}",
+            on_progress=partial(self._if_open, self.measures.show_progress),
+            on_result=partial(self._if_open, self._add_doubt, after, pair[1].index),
+            on_end=partial(self._if_open, self._end),
+        )
+        self.measures.show_running()
+
+    def _add_doubt(self, after: Image, index: tuple[int, ...], found: Any) -> None:
+        is_wanted = self._worker is not None and not self._worker.abort_requested
+        if is_wanted and after in self.viewer.layers:
+            layers = self.viewer.layers
+            insert_quietly(self.viewer, len(layers), doubt_layer(after, index, found))
+
     def _take(self, what: str, measured: Measured) -> None:
         # The result may already have been on its way when Cancel was clicked.
         if self._worker is not None and not self._worker.abort_requested:
@@ -116,20 +144,28 @@ class CompareWidget(RunningWidget):
 
     def _parts(self) -> tuple[tuple[Part, Part] | None, Part | None]:
         """The parts of the pair and of the reference to measure."""
-        part = partial(part_of, viewer=self.viewer, whole=self.measures.is_whole)
         pair, reference = self.pair.pair, self.measures.reference.value
+        channel = None if pair is None else channel_of(pair[1])
+        whole = self.measures.is_whole
+        part = partial(part_of, viewer=self.viewer, whole=whole, channel=channel)
         parts = None if pair is None else (part(pair[0]), part(pair[1]))
         return parts, None if reference is None else part(reference)
 
     def _request(self) -> Request | None:
         """The measurement to run; None, after showing the reason, if there is none."""
         pair, reference = self._parts()
-        noise = noise_of(self.pair.after.value) if self._is_result_of_before() else None
-        reason = obstacle(pair, reference, has_noise=noise is not None)
-        if pair is None or reason:
+        request = None if pair is None else self._request_for(pair, reference)
+        has_noise = request is not None and request.noise is not None
+        reason = obstacle(pair, reference, has_noise=has_noise)
+        if reason:
             self.measures.figures.setText(reason)
             return None
-        return Request(*pair, reference, noise, settings_of(self.pair.after.value))
+        return request
+
+    def _request_for(self, pair: tuple[Part, Part], reference: Part | None) -> Request:
+        after = self.pair.after.value
+        noise = noise_of_part(after, pair[1]) if self._is_result_of_before() else None
+        return Request(*pair, reference, noise, settings_of(after))
 
     def _is_result_of_before(self) -> bool:
         source = source_of(self.pair.after.value, image_layers(self.viewer))
@@ -165,7 +201,7 @@ class CompareWidget(RunningWidget):
     def _show_what_can_be_done(self) -> None:
         has_pair = self.pair.pair is not None
         with focus_kept(self.pair.before.native):
-            for part in (self.pair, self.show_as, self.residual):
+            for part in (self.pair, self.show_as, self.residual, self.doubt):
                 part.offer(has_pair=has_pair)
             if not self.is_running:
                 self.measures.show_idle(has_pair=has_pair)
@@ -188,7 +224,8 @@ class CompareWidget(RunningWidget):
     def _arrange(self) -> None:
         parts = QWidget()
         layout = QVBoxLayout(parts)
-        for part in (self.hint, self.pair.native, self.show_as, self.residual, self.measures):
+        above = (self.hint, self.pair.native, self.show_as, self.residual)
+        for part in (*above, self.measures, self.doubt):
             layout.addWidget(part)
         layout.addStretch()
         outside = QVBoxLayout(self)
@@ -203,6 +240,7 @@ class CompareWidget(RunningWidget):
         self.pair.changed.connect(self._change_pair)
         self.measures.start.clicked.connect(self._measure)
         self.measures.cancel.clicked.connect(self._quit)
+        self.doubt.start.clicked.connect(self._map_doubt)
         self.residual.box.toggled.connect(self._leave_view)
         events = self.viewer.layers.events
         events.inserted.connect(self._follow_new_layers)

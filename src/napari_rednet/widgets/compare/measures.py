@@ -220,9 +220,10 @@ def _estimate(request: Request) -> Generator[tuple[int, int], None, ErrorEstimat
     from napari_rednet.quality import estimate_error_steps
     from napari_rednet.restoration.denoise import denoise_steps
 
-    axis, noise = request.before.channel_axis, request.noise
+    (before, axis), (after, _) = (part.sample() for part in (request.before, request.after))
+    noise, is_rgb = request.noise, request.before.is_rgb
     models: Any = noise if axis is not None or noise is None else noise[0]
-    restore = partial(denoise_steps, noise=models, rgb=axis is not None, **request.settings)
-    before, after = (part.sample() for part in (request.before, request.after))
+    settings = {**request.settings, "rgb": is_rgb, "channel_axis": axis}
+    restore = partial(denoise_steps, noise=models, **settings)
     steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
     return (yield from steps)

@@ -41,6 +41,12 @@ def noise_of(layer: Image | None) -> list[NoiseModel] | None:
     return [NoiseModel(**n) if isinstance(n, Mapping) else n for n in noise]
 
 
+def channel_of(layer: Image | None) -> int | None:
+    """The axis of channels, no colours, that a result was restored with; None without one."""
+    axis: int | None = _record(layer).get("channel_axis")
+    return axis
+
+
 def is_denoised(layer: Image) -> bool:
     """True if a layer was denoised, or nothing is known of its origin."""
     return bool(_record(layer).get("verb", "denoise") == "denoise")
@@ -64,6 +70,7 @@ class Part:
     """A plane of an image, or all of it; nothing is read before it is asked for.
 
     `data` is the whole image; `index` is that of the plane, or empty for all planes.
+    `channel_axis` is that of the part: -1 for colours, and else counted from the first axis.
     """
 
     data: Any
@@ -80,15 +87,34 @@ class Part:
         """The part as an array of the same type as `data`."""
         return self.data[self.index] if self.index else self.data
 
-    def sample(self) -> npt.NDArray[Any]:
-        """The middle of up to 8 evenly spaced planes, of at most 1024 x 1024 pixels, in memory."""
-        behind = 2 if self.channel_axis is None else 3
-        leading = self.shape[: len(self.shape) - behind]
+    @property
+    def is_rgb(self) -> bool:
+        """True if the channels are colours."""
+        return self.channel_axis == -1
+
+    def sample(self) -> tuple[npt.NDArray[Any], int | None]:
+        """The middle of up to 8 evenly spaced planes, in memory, and its axis of channels.
+
+        Of each, all channels are there, and at most 1024 x 1024 pixels.
+        """
+        axis = self.channel_axis
+        behind = 3 if self.is_rgb else 2
+        leading = list(self.shape[: len(self.shape) - behind])
         middle = tuple(_middle(n) for n in self.shape[len(leading) :][:2])
+        if axis is None or self.is_rgb:
+            places: list[tuple[Any, ...]] = [*np.ndindex(*leading)]
+        else:
+            del leading[axis]
+            places = [(*i[:axis], slice(None), *i[axis:]) for i in np.ndindex(*leading)]
+        chosen = [np.asarray(self.data[(*self.index, *i, *middle)]) for i in _some(places)]
+        own = axis if axis is None or self.is_rgb else 0
         if not leading:
-            return np.asarray(self.data[(*self.index, *middle)])
-        chosen = evenly(list(np.ndindex(*leading)), _MOST_PLANES)
-        return np.stack([np.asarray(self.data[(*self.index, *i, *middle)]) for i in chosen])
+            return chosen[0], own
+        return np.stack(chosen), 1 if own == 0 else own
+
+
+def _some(places: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return evenly(places, _MOST_PLANES)
 
 
 def _middle(length: int) -> slice:
@@ -97,11 +123,20 @@ def _middle(length: int) -> slice:
     return slice(first, first + min(length, _MOST_PIXELS))
 
 
-def part_of(layer: Image, viewer: Viewer, *, whole: bool) -> Part:
-    """The shown plane of a layer, or all of its planes."""
-    image = layer_image(layer)
-    index = () if whole else shown_index(layer, viewer)
-    return Part(image.array, index, image.channel_axis)
+def part_of(layer: Image, viewer: Viewer, *, whole: bool, channel: int | None = None) -> Part:
+    """The shown plane of a layer, or all of its planes; `channel` is the axis of channels."""
+    image = layer_image(layer, channel=channel)
+    if whole:
+        return Part(image.array, (), image.channel_axis)
+    return Part(image.array, shown_index(layer, viewer), -1 if image.rgb else None)
+
+
+def noise_of_part(layer: Image, part: Part) -> list[NoiseModel] | None:
+    """The noise of a part of the result that a layer is: a single plane has that of its channel."""
+    noise, axis = noise_of(layer), channel_of(layer)
+    if noise is None or axis is None or not part.index or len(noise) == 1:
+        return noise
+    return [noise[part.index[axis]]]
 
 
 def shown_index(layer: Image, viewer: Viewer) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.widgets.compare.pair import NEEDS_PAIR, is_denoised, noise_of
+from napari_rednet.widgets.compare.pair import NEEDS_PAIR, channel_of, is_denoised, noise_of
 from napari_rednet.widgets.shared.docks import set_needs
 from napari_rednet.widgets.shared.layers import TEMPORARY, insert_quietly, layer_image
 from napari_rednet.widgets.shared.style import make_label
@@ -38,9 +38,16 @@ class ResidualImage:
     """
 
     def __init__(
-        self, before: Any, after: Any, noise: Sequence[NoiseModel] | None, *, rgb: bool
+        self,
+        before: Any,
+        after: Any,
+        noise: Sequence[NoiseModel] | None,
+        *,
+        rgb: bool,
+        channel: int | None = None,
     ) -> None:
         self._before, self._after, self._noise, self._rgb = before, after, noise, rgb
+        self._channel = None if noise is None or len(noise) == 1 else channel
         self.shape = tuple(after.shape)
         self.dtype = np.dtype(np.float32)
         self.ndim = len(self.shape)
@@ -62,10 +69,27 @@ class ResidualImage:
         before, after = (np.asarray(image[key]) for image in (self._before, self._after))
         if self._noise is None:
             return residual(before, after)
+        if self._channel is not None:
+            return self._of_channels(before, after, key)
         if not self._rgb:
             return residual(before, after, self._noise[0])
         colours = enumerate(self._noise)
         return np.stack([residual(before[..., i], after[..., i], n) for i, n in colours], axis=-1)
+
+    def _of_channels(self, before: Any, after: Any, key: Any) -> npt.NDArray[Any]:
+        """The residual of each channel in the units of its own noise."""
+        from napari_rednet.quality import residual
+
+        axis, noise = self._channel or 0, list(self._noise or ())
+        index = key if isinstance(key, tuple) else (key,)
+        chosen = index[axis] if axis < len(index) else slice(None)
+        if not isinstance(chosen, slice):
+            return residual(before, after, noise[chosen])
+        # Axes that the index takes a single place of are gone.
+        place = axis - sum(not isinstance(part, slice) for part in index[:axis])
+        pairs = (np.moveaxis(image, place, 0) for image in (before, after))
+        found = [residual(b, a, n) for b, a, n in zip(*pairs, noise[chosen], strict=True)]
+        return np.moveaxis(np.stack(found), 0, place)
 
     def _spread(self) -> float:
         """Standard deviation of the residual in the middle plane; 1 if that is 0."""
@@ -82,7 +106,13 @@ def can_subtract(pair: tuple[Image, Image]) -> bool:
 def residual_layer(before: Image, after: Image) -> Image:
     """A layer of before minus after; of gray images, red where positive and blue where negative."""
     images = [layer_image(layer) for layer in (before, after)]
-    data = ResidualImage(images[0].array, images[1].array, noise_of(after), rgb=after.rgb)
+    data = ResidualImage(
+        images[0].array,
+        images[1].array,
+        noise_of(after),
+        rgb=after.rgb,
+        channel=channel_of(after),
+    )
     shown = (
         {"contrast_limits": (0, 1)}
         if after.rgb
@@ -104,7 +134,7 @@ def judge(before: Image, after: Image) -> Callable[[], ResidualReport] | None:
     """Function for a worker thread that tests the residual for structure; None if not denoised."""
     if not is_denoised(after):
         return None
-    images = [layer_image(layer) for layer in (before, after)]
+    images = [layer_image(layer, channel=channel_of(after)) for layer in (before, after)]
     noise, axis = noise_of(after), images[1].channel_axis
     models: Any = noise[0] if noise and axis is None else noise
 

@@ -32,9 +32,10 @@ _METHODS = {
     "pseudo-clean": "restored images",
 }
 _WAYS = {
-    "paired": "Learns from pairs: an image and its clean target.",
-    "clean": "Learns from clean images, which it makes noisy itself.",
-    "pseudo-clean": "Learns from noisy images alone: what the base model makes of them.",
+    "paired": "Learns from pairs: an image and its clean target (supervised, as CARE does).",
+    "clean": "Learns from clean images, which it makes noisy itself (simulated noise).",
+    "pseudo-clean": "Learns from noisy images alone: what the base model makes of them counts as "
+    "clean (self-training).",
 }
 _FROM_GOOD = "Learns from good images, which it makes worse itself."
 TAKES_TARGETS = ("denoise", "deblock")

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 _SECONDS_BETWEEN_DRAWINGS = 1.0
-_INCHES = (3.0, 3.6)
-_LOWEST = 300
+_INCHES = (3.0, 5.4)
+_LOWEST = 440
+_PER_ROW = 2  # pictures, so that they are large enough to judge in a narrow dock
 _MOST_MARKERS = 50
 _SIDE = 96
 _STEP = 16
@@ -112,8 +113,10 @@ class _Plots:
         self.figure, self.canvas = make_canvas(_INCHES, _LOWEST)
         self._part = _busiest(preview.base)
         self._seen: Preview | None = None
-        above, below = self.figure.subfigures(2, 1, height_ratios=[2.2, 1])
-        self._axes, self._lines = _make_curves(above)
+        above, below = self.figure.subfigures(2, 1, height_ratios=[1, 1.4])
+        # Without a target, gain is measured against what the base model restored.
+        word = "gain (dB)" if preview.target is not None else "estimated gain (dB)"
+        self._axes, self._lines = _make_curves(above, word)
         self.pictures = _make_pictures(below, images, self._part)
 
     def curves(self) -> list[FloatArray]:
@@ -138,14 +141,14 @@ class _Plots:
         self.canvas.draw_idle()
 
 
-def _make_curves(figure: Any) -> tuple[list[Any], list[Any]]:
+def _make_curves(figure: Any, word: str) -> tuple[list[Any], list[Any]]:
     gain, loss = figure.subplots(2, 1, sharex=True)
     lines = [
         gain.plot([], [], color=BLUE, markersize=4, linewidth=1.5)[0],
         loss.plot([], [], color=ORANGE, markersize=4, linewidth=1.2)[0],
     ]
     gain.axhline(0, linewidth=0.8)  # the base model
-    for axes, label in ((gain, "gain (dB)"), (loss, "loss")):
+    for axes, label in ((gain, word), (loss, "loss")):
         axes.set_ylabel(label, fontsize=FONT_SIZE)
         axes.tick_params(labelsize=FONT_SIZE, length=2)
         axes.locator_params(axis="y", nbins=4)
@@ -163,9 +166,11 @@ def _make_pictures(
 ) -> dict[str, Any]:
     low, high = np.percentile(images["base"][part], (0.5, 99.5))
     pictures = {}
-    for axes, (name, image) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
-        axes.set_title(name, fontsize=FONT_SIZE + 0.5, pad=3)
+    cells = figure.subplots(-(-len(images) // _PER_ROW), _PER_ROW).ravel()
+    for axes in cells:
         axes.set_axis_off()
+    for axes, (name, image) in zip(cells, images.items(), strict=False):
+        axes.set_title(name, fontsize=FONT_SIZE + 0.5, pad=3)
         limits = {"vmin": low, "vmax": max(high, low + 1e-6)}
         pictures[name] = axes.imshow(image[part], cmap="gray", **limits)
     return pictures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +107,12 @@ class SuperResolveWidget(RestoreWidget):
             image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
         )
 
-    def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
+    def result_options(
+        self, source: Image, image: LayerImage, arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Also the size and position of the smaller pixels."""
-        first = first_pixel(record["crop"])
-        return super().result_options(source, record) | finer_grid(source, record["scale"], first)
+        finer = finer_grid(source, arguments["scale"], first_pixel(image.crop))
+        return super().result_options(source, image, arguments) | finer
 
 
 class DeblockWidget(RestoreWidget):

@@ -42,6 +42,7 @@ from napari_rednet.widgets.shared.layers import (
     is_seen_through,
     layer_image,
     layer_options,
+    look_of,
 )
 from napari_rednet.widgets.shared.persistence import read_controls, write_controls
 from napari_rednet.widgets.shared.style import (
@@ -178,9 +179,14 @@ class RestoreWidget(Container):
     def layer_changed(self, image: LayerImage | None) -> None:
         """React to another selected layer, or to none."""
 
-    def result_options(self, source: Image, record: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of `add_image` for a result with this record, without name and metadata."""
-        return layer_options(source, record["crop"])
+    def result_options(
+        self,
+        source: Image,
+        image: LayerImage,
+        arguments: Mapping[str, Any],  # noqa: ARG002 - of others
+    ) -> dict[str, Any]:
+        """Arguments of `add_image` that place the result of an image of a layer."""
+        return layer_options(source, image.crop)
 
     # Runs ----------------------------------------------------------------------------------
 
@@ -377,7 +383,9 @@ class LayerRuns:
     def _job(self, layer: Image) -> jobs.Job:
         check_restorable(layer)
         widget = self._widget
-        return jobs.make_job(layer, widget.extent.image(layer), widget.arguments_for(layer))
+        image, arguments = widget.extent.image(layer), widget.arguments_for(layer)
+        options = widget.result_options(layer, image, arguments)
+        return jobs.make_job(layer, image, arguments, options)
 
     def _restore(self, job: jobs.Job) -> Steps:
         """Load the model, run the steps of the window, and record how."""
@@ -398,9 +406,7 @@ class LayerRuns:
     def _show_from_now_on(self, job: jobs.Job | None, so_far: SoFar) -> None:
         self._end()
         if job is not None and job.layer in self._widget.viewer.layers:
-            call = job.call(self._widget.verb, {}).record
-            look = self._widget.result_options(job.layer, {**call, **call["arguments"]})
-            self._so_far = SoFarLayer(self._widget.viewer, so_far, job.layer, look)
+            self._so_far = SoFarLayer(self._widget.viewer, so_far, job.layer, job.options)
 
     def _end(self) -> None:
         """The run has ended, or goes on to another layer."""
@@ -428,10 +434,10 @@ class LayerRuns:
     def _add_result(self, result: jobs.Restored, *, selected: bool) -> None:
         widget, source = self._widget, result.layer
         layer = Image(
-            **as_shown(result.array, rgb=source.rgb),
+            **as_shown(result.array, rgb=result.job.image.rgb),
             name=f"{source.name} {widget.row.result}",
             metadata={**source.metadata, "napari_rednet": result.record},
-            **widget.result_options(source, result.record),
+            **{**result.job.options, **look_of(source)},
         )
         self._records.append(result.record)
         self._end()
@@ -442,4 +448,4 @@ class LayerRuns:
         else:
             insert_quietly(widget.viewer, len(widget.viewer.layers), layer)
         if source is widget.common.image.value:
-            widget.show_used(result.used, result.channels)
+            widget.show_used(result.used, result.job.image.channel_numbers)

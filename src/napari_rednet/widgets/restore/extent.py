@@ -69,7 +69,7 @@ class ExtentControls:
         )
         self.planes = ChoiceBox(
             name="planes",
-            label="Planes",
+            label="Restore",
             choices=self._plane_choices,
             visible=False,
             tooltip="All planes (z, time, channels), the one that the sliders show now, or some of "
@@ -226,8 +226,9 @@ class ExtentControls:
     # Planes and regions --------------------------------------------------------------------
 
     def _plane_choices(self, _: Any) -> list[tuple[str, Any]]:
-        ranges = [(f"range of {name}", a) for a, name in self._axes() if a != self.channels.value]
-        return [("all", ALL), ("only the one shown", SHOWN), *ranges]
+        axes = [(a, name) for a, name in self._axes() if a != self.channels.value]
+        ranges = [(f"some along {name}", a) for a, name in axes]
+        return [("all planes", ALL), ("only the one shown", SHOWN), *ranges]
 
     def _show_range(self) -> None:
         axis, layer = self.planes.value, self._chosen()

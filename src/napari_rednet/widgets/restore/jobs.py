@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A layer to restore, with the arguments of `steps`; `layer` is for the GUI thread only."""
+    """A layer to restore, with the arguments of `steps`; `layer` is for the GUI thread only.
+
+    `options` are arguments of `add_image` that place the result: the layer's data, and with them
+    its axes, may change during the run.
+    """
 
     layer: Image
     source: LayerSource
     image: LayerImage
     arguments: dict[str, Any]
+    options: dict[str, Any]
 
     def call(self, verb: str, used: dict[str, Any]) -> Call:
         """The job as a `Call`; reads the file of the layer, and of a mask.
@@ -52,14 +57,18 @@ class Job:
 class Restored:
     """A result: the array to show, all arguments used, and the record of the run in JSON types.
 
-    `channels` are the numbers of those that were restored.
+    `job` is what was done.
     """
 
-    layer: Image
+    job: Job
     array: Any
     used: dict[str, Any]
     record: dict[str, Any]
-    channels: range
+
+    @property
+    def layer(self) -> Image:
+        """The layer that was restored."""
+        return self.job.layer
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ def recorded(
         "versions": _versions(),
         "call": call.record,
     }
-    return Restored(job.layer, array, {**job.arguments, **used}, record, job.image.channel_numbers)
+    return Restored(job, array, {**job.arguments, **used}, record)
 
 
 def made_by(layer: Layer | None) -> Call | None:
@@ -213,6 +222,8 @@ def plain(value: Any) -> Any:
     return value.record() if hasattr(value, "record") else value
 
 
-def make_job(layer: Image, image: LayerImage, arguments: dict[str, Any]) -> Job:
+def make_job(
+    layer: Image, image: LayerImage, arguments: dict[str, Any], options: dict[str, Any]
+) -> Job:
     """Make the job of a layer."""
-    return Job(layer, layer_source(layer), image, arguments)
+    return Job(layer, layer_source(layer), image, arguments, options)

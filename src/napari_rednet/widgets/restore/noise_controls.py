@@ -58,6 +58,7 @@ _FIELDS = {
 }
 _WHEN_EMPTY = {"gain": 0.0, "offset": 0.0, "grain_y": 0.0, "grain_x": 0.0}
 _MILLISECONDS = 50
+_MEASURING = "Estimating noise of"
 
 
 class NoiseControls:
@@ -97,6 +98,7 @@ class NoiseControls:
         self._estimated: Values | None = None
         self._typed: Values | None = None
         self._levels: dict[int, NoiseLevels] = {}
+        self._is_measuring = False
         self._connect()
         self._show_mode()
 
@@ -143,6 +145,20 @@ class NoiseControls:
             self._set_values(self._estimated)
         else:
             self._show_plot()
+
+    def show_measuring(self, *, is_measuring: bool) -> None:
+        """Say in the panel that noise is being measured, or no longer."""
+        self._is_measuring = is_measuring
+        self._show_plot()
+
+    def take_estimate(self, models: Mapping[int, NoiseModel]) -> None:
+        """Show what was estimated in some channels on the way, until there are levels to plot."""
+        if self._levels or self.mode.value != AUTOMATIC:
+            return
+        self._estimated = self._estimated or _empty(len(self._channels))
+        for channel, model in models.items():
+            self._estimated[channel] = asdict(model)
+        self._set_values(self._estimated)
 
     def type_models(self, models: Sequence[NoiseModel]) -> None:
         """Show noise models as if typed; further channels get the first one."""
@@ -240,9 +256,10 @@ class NoiseControls:
         try:
             model = _model(self.channel.value, self._current)
         except ValueError as error:
-            self.panel.show_noise(levels, None, str(error) if self.has_levels else "")
+            problem = str(error) if self.has_levels else ""
+            self.panel.show_noise(levels, None, problem, is_measuring=self._is_measuring)
         else:
-            self.panel.show_noise(levels, model)
+            self.panel.show_noise(levels, model, is_measuring=self._is_measuring)
 
 
 def make_noise_fields() -> dict[str, LineEdit]:
@@ -322,6 +339,7 @@ class NoiseAwareWidget(RestoreWidget):
         self.noise.panel.button.changed.connect(self._measure_if_open)
         self.viewer.dims.events.point.connect(self._follow_slice)
         self.extent.channels.changed.connect(self._change_channels)
+        self.preview.on_noise = self.noise.take_estimate
         # Debounced: a closing viewer removes its layers one by one, each a change to measure.
         self._soon = QTimer(self.native)
         self._soon.setSingleShot(True)
@@ -353,6 +371,25 @@ class NoiseAwareWidget(RestoreWidget):
             self.noise.type_models(models)
         else:
             self.noise.mode.value = AUTOMATIC
+
+    def start(
+        self,
+        make_steps: Callable[[], Steps],
+        doing: str,
+        take: Callable[..., None],
+        follow: Callable[[Any], None] | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """Also say in the panel that noise is measured, if it is."""
+
+        def end() -> None:
+            if isalive(self.native):
+                self.noise.show_measuring(is_measuring=False)
+            if on_end is not None:
+                on_end()
+
+        self.noise.show_measuring(is_measuring=doing == _MEASURING or self.noise.models() is None)
+        super().start(make_steps, doing, take, follow, end)
 
     def layer_changed(self, image: LayerImage | None) -> None:
         """Show a noise model for each channel."""
@@ -436,7 +473,7 @@ class NoiseAwareWidget(RestoreWidget):
         prepare = import_plots if self.noise.panel.is_open else None
         with shown_errors():
             steps = partial(measure_steps, image, self._region(layer) or Region(), prepare)
-            self.start(steps, "Estimating noise of", take_if_still_asked)
+            self.start(steps, _MEASURING, take_if_still_asked)
 
     @property
     def _asked(self) -> tuple[Image | None, Place, Any]:

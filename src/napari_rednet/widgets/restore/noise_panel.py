@@ -13,6 +13,7 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_rednet.widgets.shared.controls import RoomForLines
 from napari_rednet.widgets.shared.docks import shown_errors
 from napari_rednet.widgets.shared.style import BLUE, FONT_SIZE, ORANGE, make_canvas, set_theme
 
@@ -33,6 +34,8 @@ _SMALLEST, _LARGEST = 6.0, 40.0
 _BETWEEN = 0.25  # line width of edges, which tell overlapping points apart
 _LINE_POINTS = 200
 _NOTHING = "Nothing is measured yet; Estimate noise does it."
+_MEASURING = "Measuring…"
+_LINES = 4  # of words on a usual fit, so that what is below stays in its place
 
 
 def is_far_off(deviation: FloatArray) -> npt.NDArray[np.bool_]:
@@ -86,9 +89,24 @@ def _reservations(levels: NoiseLevels, model: NoiseModel) -> list[str]:
             "All is about equally bright, so the gain is uncertain: include darker and brighter "
             "places."
         )
+    grainy = _grain(model)
+    if grainy:
+        found.append(grainy)
     if levels.clipped > _CLIPPED:
         found.append(f"{levels.clipped:.0%} of the pixels are saturated or black, and left out.")
     return found
+
+
+def _grain(model: NoiseModel) -> str:
+    """What correlated noise comes of; empty if it is white."""
+    along_y, along_x = model.correlation
+    if along_y and along_x:
+        return "Neighbouring pixels share noise: the image was resized, turned or filtered."
+    if along_x:
+        return "Neighbours in a row share noise: rows have offsets, or were scanned or filtered."
+    if along_y:
+        return "Neighbours in a column share noise: columns have offsets, or were filtered."
+    return ""
 
 
 def _is_narrow(levels: NoiseLevels) -> bool:
@@ -117,6 +135,7 @@ class NoisePlot(QWidget):
         self._curve: _Curve | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        self.setMinimumHeight(_LOWEST)  # of the plot that is still to come
 
     def show_noise(self, levels: NoiseLevels | None, model: NoiseModel | None) -> None:
         """Draw levels, and the line of a model over their range."""
@@ -234,14 +253,19 @@ class NoisePanel:
         return bool(self.button.native.isChecked())
 
     def show_noise(
-        self, levels: NoiseLevels | None, model: NoiseModel | None, problem: str = ""
+        self,
+        levels: NoiseLevels | None,
+        model: NoiseModel | None,
+        problem: str = "",
+        *,
+        is_measuring: bool = False,
     ) -> None:
         """Show levels and model with words on the fit, or the problem."""
         if not self.is_open:
             return
         self.plot.show_noise(levels, model)
         if levels is None or problem:
-            self.words.value = problem or _NOTHING
+            self.words.value = problem or (_MEASURING if is_measuring else _NOTHING)
         elif model is not None:
             self.words.value = describe_fit(levels, model)
 
@@ -261,4 +285,5 @@ def _make_words() -> Label:
     words.native.setWordWrap(True)
     words.native.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     words.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    RoomForLines(words.native, _LINES)
     return words

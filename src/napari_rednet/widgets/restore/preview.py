@@ -29,6 +29,7 @@ from napari_rednet.widgets.shared.layers import LayerImage, check_restorable, fu
 from napari_rednet.widgets.shared.worker import Steps, StepsWorker, start_worker
 
 if TYPE_CHECKING:
+    from napari_rednet.engine.channel import NoiseModel
     from napari_rednet.execution import Measured, Restoration, Window
     from napari_rednet.models import Model
 
@@ -75,6 +76,7 @@ class Preview:
         self._ahead: Order | None = None
         self._is_paused = False
         self._doing = ""
+        self.on_noise: Callable[[Mapping[int, NoiseModel]], None] | None = None
         self.toggle = CheckBox(
             name="preview",
             label="",
@@ -82,7 +84,7 @@ class Preview:
             tooltip="Restore what is seen of the layer, as you zoom, move and change values. "
             f"It is shown in a layer that goes when this is switched off. {remark}".strip(),
         )
-        self.status = make_status("What is previewed, or why nothing is.")
+        self.status = make_status("What is previewed, or why nothing is.", lines=2)
         self._timer = QTimer(self.toggle.native)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REST_MS)
@@ -123,7 +125,7 @@ class Preview:
         self._quit()
         self._layer.clear()
         self._shown = self._ahead = None
-        self._say("Preview: paused; it goes on when you change a value.")
+        self._say("Preview: paused until a value changes.")
 
     def parameters_changed(self) -> None:
         """Read the arguments again, and update."""
@@ -263,6 +265,8 @@ class Preview:
         if isinstance(progress, Previewed):
             self._layer.show(progress)
             self._shown = None
+        elif isinstance(progress, dict) and self.on_noise is not None:
+            self.on_noise(progress)
         elif isinstance(progress, str):
             self._doing = progress
             if not self._slow.isActive():
@@ -397,9 +401,10 @@ class Previewer:
         return self._measured_in(order) is not None
 
     def steps(self, order: Order) -> Generator[Any, None, Previewed]:
-        """Restore in a worker: yield (done, total) or partial `Previewed`, return the complete one.
+        """Restore in a worker: yield what is done and found, return the complete `Previewed`.
 
-        Known pixels of the plane are reused, if a result only depends on its surroundings.
+        Yielded are words, the noise of channels by their numbers, (done, total), and partial
+        previews. Known pixels of the plane are reused, if results depend on surroundings only.
         """
         from napari_rednet.execution import Windows
 
@@ -423,6 +428,8 @@ class Previewer:
             if other is not None:
                 canvas.put_preview(other)
         windows, parts = Windows(restoration, measured), [view]
+        numbers = zip(order.image.channel_numbers, windows.settings, strict=False)
+        yield {number: one.noise for number, one in numbers if one.noise is not None}
         if known is not None and windows.margin is not None:
             parts = missing_parts(view, known.view, windows.margin / scale)
         place, channel = order.place_and_channel

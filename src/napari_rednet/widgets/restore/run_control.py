@@ -101,8 +101,13 @@ class RunControl:
         self.cancel = PushButton(
             text="Cancel", tooltip="Stop: what is not done yet leaves no result."
         )
-        self.status = make_status("How long a run will take, what it waits for, what it repaired.")
+        # Buttons stay under the mouse whatever is told below them.
+        told = "How long a run will take, what it waits for, what it repaired."
+        self.status = make_status(told, lines=2)
         self.progress = ProgressBar(label="", min=0, max=100, tooltip="How much is done.")
+        policy = self.progress.native.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.progress.native.setSizePolicy(policy)
         self._buttons = Container(
             widgets=[self.run, self.cancel], layout="horizontal", labels=False
         )

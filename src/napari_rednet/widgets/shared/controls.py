@@ -12,6 +12,7 @@ from qtpy.QtCore import QAbstractItemModel, QEvent, QObject, Qt
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import (
     QComboBox,
+    QLabel,
     QSizePolicy,
     QStyle,
     QStyleOptionComboBox,
@@ -29,10 +30,12 @@ FROM_FILE = "from a file…"
 DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
 _SHOWN_LETTERS, _NARROWEST = 12, 90
 _RESTORING = (
-    "fast is a small network, best a larger and slower one. "
+    "fast is a small network; larger ones say how much slower they are. "
     "Models of your own follow, or are chosen from a file."
 )
+_SLOWER = 1.5
 _MARGIN = 2  # around the text, on which styles differ
+_AROUND_LINES = 14  # napari pads texts
 _LONG = 20  # letters; a narrow dock may have no room for more
 
 
@@ -48,13 +51,22 @@ def find_choices(task: str) -> Choices:
     """Find models and devices; the first call takes seconds, as it imports torch."""
     from napari_rednet.engine.network import available_devices
 
-    models = [(_label(info), info.variant) for info in known_models(task)]
+    found = known_models(task)
+    fast = next((info for info in found if info.variant == DEFAULT_MODEL), None)
+    models = [(_label(info, fast), info.variant) for info in found]
     return Choices(models, [DEFAULT_DEVICE, *available_devices()])
 
 
-def _label(info: ModelInfo) -> str:
-    mine = ", mine" if info.origin == "user" else ""
-    return f"{info.variant} (RED{info.layers}{mine})"
+def _label(info: ModelInfo, fast: ModelInfo | None) -> str:
+    """What a model does: its name, how much slower it is than `fast`, and whose it is."""
+    mine = " (mine)" if info.origin == "user" else ""
+    slower = 1.0 if fast is None else _cost(info) / _cost(fast)
+    return f"{info.variant}{mine}" + (f": {slower:.0f} × slower" if slower > _SLOWER else "")
+
+
+def _cost(info: ModelInfo) -> float:
+    """Operations per pixel of a network, up to a factor."""
+    return info.layers * (info.features / info.stride) ** 2
 
 
 class ChoiceBox(ComboBox):
@@ -162,12 +174,18 @@ def widen_unlabelled(container: Container) -> None:
     """Give rows without a label the whole width.
 
     magicgui puts a label before everything, here an empty one, and in a narrow dock with a large
-    font there is no room for buttons beside it.
+    font there is no room for buttons beside it. What keeps its room while it is hidden does so in
+    its row, which is hidden with it.
     """
     for row in container:
-        layout = row.native.parentWidget().layout()
+        parent = row.native.parentWidget()
+        layout = parent.layout()
         if not row.label and layout is not container.native.layout():
             layout.itemAt(0).widget().hide()
+            if row.native.sizePolicy().retainSizeWhenHidden():
+                policy = parent.sizePolicy()
+                policy.setRetainSizeWhenHidden(True)
+                parent.setSizePolicy(policy)
 
 
 class OptionControls(Mapping[str, ValueWidget]):
@@ -211,12 +229,37 @@ def _control(name: str, row: Number | Choice | Tick, default: Any) -> ValueWidge
     return kind(value=default, min=row.low, max=row.high, step=row.step, **shared)
 
 
-def make_status(tooltip: str) -> Label:
-    """Status line, hidden while it is empty."""
+def make_status(tooltip: str, lines: int = 0) -> Label:
+    """Status line, hidden while it is empty; it keeps the room of some `lines` all the same."""
     status = Label(label="", tooltip=tooltip, visible=False)
     status.native.setWordWrap(True)
-    status.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+    policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+    policy.setRetainSizeWhenHidden(bool(lines))
+    status.native.setSizePolicy(policy)
+    if lines:
+        RoomForLines(status.native, lines)
+        status.native.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     return status
+
+
+class RoomForLines(QObject):
+    """Event filter that keeps a text as high as some lines of it, whatever it says."""
+
+    def __init__(self, text: QLabel, lines: int) -> None:
+        super().__init__(text)
+        self._lines = lines
+        self._make_room(text)
+        text.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Make room for larger letters; called by Qt."""
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.Polish, QEvent.Type.Show):
+            self._make_room(watched)
+        return False
+
+    def _make_room(self, text: Any) -> None:
+        metrics = text.fontMetrics()
+        text.setMinimumHeight(self._lines * metrics.lineSpacing() + _AROUND_LINES)
 
 
 def show_status(status: Label, text: str) -> None:

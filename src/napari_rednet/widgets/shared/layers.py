@@ -24,6 +24,7 @@ _KEPT = (
     *("interpolation2d", "interpolation3d", "rendering", "depiction", "projection_mode"),
     *("attenuation", "iso_threshold"),
 )
+_LOOK = ("contrast_limits", "colormap", "gamma", "blending", "opacity")
 # Side of the largest texture of usual graphics cards, in pixels; napari draws larger planes
 # coarsely, unless they are multiscale.
 _LARGEST_TEXTURE = 8192
@@ -231,6 +232,12 @@ def layer_options(layer: Image, crop: Crop | None = None) -> dict[str, Any]:
     state = layer.as_layer_data_tuple()[1]
     options = {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
     return options if crop is None else options | finer_grid(layer, 1, first_pixel(crop))
+
+
+def look_of(layer: Image) -> dict[str, Any]:
+    """Arguments of `add_image` for the present contrast and colours of a layer."""
+    state = layer.as_layer_data_tuple()[1]
+    return {name: state[name] for name in _LOOK if name in state}
 
 
 def is_seen_through(layer: Image) -> bool:

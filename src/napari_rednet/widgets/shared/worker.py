@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import math
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -51,7 +52,15 @@ class StepsWorker(GeneratorWorker):
 
 
 def notify_of_error(error: Exception) -> None:
-    """Show an error as a napari notification."""
+    """Show an error as a napari notification.
+
+    napari keeps notifications for the session. The lines that led to the error stay; their
+    variables, among them the window and its images, are let go.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
     notification_manager.receive_error(type(error), error, error.__traceback__)
 
 

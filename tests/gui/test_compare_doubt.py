@@ -1,0 +1,127 @@
+"""The Compare widget: the map of doubt, and results with channels that have noise of their own."""
+
+import numpy as np
+import pytest
+from superqt.utils import WorkerBase
+
+import napari_rednet as nr
+from napari_rednet import quality
+from napari_rednet.widgets.compare import doubt as maps
+from napari_rednet.widgets.compare.measures import STACK
+
+LONG = 60_000
+
+
+@pytest.fixture
+def channels(noisy):
+    """(Z, C, Y, X): the second channel has ten times the noise of the first."""
+    lot = np.random.default_rng(3)
+    plain = np.full((48, 64), 1000.0)
+    pair = [plain + lot.normal(0, sigma, plain.shape) for sigma in (5, 50)]
+    return np.stack([np.stack(pair), np.stack(pair)[:, ::-1]]).astype(np.float32)
+
+
+@pytest.fixture
+def compared(viewer, dock, run):
+    """Denoise a layer, and open Compare on it and its result."""
+
+    def compare(data, **options):
+        viewer.add_image(data, name="cell", **options)
+        run(dock("Denoise"))
+        return dock("Compare")
+
+    return compare
+
+
+@pytest.fixture
+def press(qtbot, wait):
+    """Press Doubt, and wait until it is there."""
+
+    def press_doubt(widget):
+        widget.doubt.start.click()
+        wait(widget)
+        qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
+        return next((one for one in widget.viewer.layers if "doubt" in one.name), None)
+
+    return press_doubt
+
+
+def test_the_shown_plane_is_mapped_where_it_lies(viewer, compared, press, noisy):
+    stack = np.stack([noisy[:40, :48], noisy[20:60, 30:78]])
+    widget = compared(stack, scale=(3, 2, 2), translate=(1, 2, 3))
+    viewer.dims.set_current_step(0, 1)
+    layer = press(widget)
+    noise = nr.estimate_noise(stack)
+    expected = quality.uncertainty(
+        stack[1], lambda image: nr.denoise(image, noise=noise, dtype="float32"), noise=noise
+    )
+    np.testing.assert_allclose(layer.data[0], expected, rtol=1e-3)
+    after = viewer.layers["cell denoised"]
+    np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), after.data_to_world((1, 0, 0)))
+    assert viewer.layers.selection.active is not layer
+
+
+def test_a_stack_with_channels_is_mapped_by_the_noise_of_each(viewer, compared, press, channels):
+    widget = compared(channels, axis_labels=("z", "c", "y", "x"))
+    widget.measures.extent.value = STACK
+    layer = press(widget)
+    assert layer.data.shape == channels.shape
+    assert layer.data[:, 1].mean() > 3 * layer.data[:, 0].mean()
+
+
+def test_colours_are_mapped_as_a_whole(compared, press, noisy_colours):
+    layer = press(compared(noisy_colours[:40, :48], rgb=True))
+    assert not layer.rgb
+    assert layer.data.shape == (40, 48)
+
+
+def test_what_was_not_denoised_has_no_map(viewer, dock, noisy, press):
+    viewer.add_image(noisy)
+    viewer.add_image(noisy // 2)
+    widget = dock("Compare")
+    assert press(widget) is None
+    assert widget.measures.figures.text() == maps.NO_NOISE
+
+
+def test_cancelled_it_leaves_nothing(viewer, compared, qtbot, noisy, wait):
+    widget = compared(noisy)
+    before = list(viewer.layers)
+    widget.doubt.start.click()
+    widget.measures.cancel.click()
+    wait(widget)
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
+    assert list(viewer.layers) == before
+
+
+def test_the_residual_of_each_channel_is_in_units_of_its_noise(viewer, compared, channels):
+    widget = compared(channels, axis_labels=("z", "c", "y", "x"))
+    widget.residual.box.setChecked(True)
+    data = widget.residual.layer.data
+    whole = np.asarray(data)
+    noise = [nr.NoiseModel(**one) for one in _noise(viewer)]
+    before, after = viewer.layers["cell"].data, viewer.layers["cell denoised"].data
+    for channel in (0, 1):
+        expected = quality.residual(before[:, channel], after[:, channel], noise[channel])
+        np.testing.assert_allclose(whole[:, channel], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(data[:, channel], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(data[1, channel, :8], expected[1, :8], rtol=1e-4, atol=1e-5)
+        assert np.std(expected) == pytest.approx(1, abs=0.2)
+    np.testing.assert_array_equal(data[0, :, 3:9, 2], whole[0, :, 3:9, 2])
+
+
+@pytest.mark.parametrize(("extent", "level"), [(STACK, 35.5), ("this plane", 50.0)])
+def test_the_error_is_estimated_under_the_noise_of_each_channel(
+    viewer, compared, wait, channels, extent, level
+):
+    widget = compared(channels, axis_labels=("z", "c", "y", "x"))
+    viewer.dims.set_current_step((0, 1), (0, 1))  # the loud one
+    widget.measures.extent.value = extent
+    widget.measures.start.click()
+    wait(widget)
+    text = widget.measures.figures.text()
+    told = float(text.split("noise before (rms)")[1].split("&nbsp;&nbsp;")[1].split("<")[0])
+    assert told == pytest.approx(level, rel=0.1)
+
+
+def _noise(viewer):
+    return viewer.layers["cell denoised"].metadata["napari_rednet"]["noise"]

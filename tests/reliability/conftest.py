@@ -1,0 +1,76 @@
+"""What the reliability suite counts, and the table that it prints for docs/reliability.md."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+
+# 10,000 generated calls take less than 30 minutes on one core.
+settings.register_profile("reliability", deadline=None, max_examples=2000)
+
+PROMISES = {
+    "calls": (
+        "No call crashes, changes its input, or turns finite pixels into others; what is promised "
+        "of shape, dtype, `out`, order, tiles, units, lazy and chunked arrays holds",
+        "generated calls of all functions that restore (Hypothesis)",
+    ),
+    "noisier": (
+        "No noise that is told, in whatever unit, makes an image noisier",
+        "generated images and noise from 10^-3 to 10^12 of their range",
+    ),
+    "signals": (
+        "A command that is interrupted or terminated ends with code 130, without a traceback, and "
+        "leaves results whole or absent",
+        "SIGINT, SIGTERM, SIGHUP at random moments, of every command",
+    ),
+    "killed": (
+        "A killed command leaves results whole or absent, and runs again as if nothing had been; "
+        "what is resumed is equal bit by bit",
+        "SIGKILL at random moments, of every command",
+    ),
+    "full disk": (
+        "A full disk ends a command with a line, and leaves results whole or absent",
+        "a limit on the size of files, of every command",
+    ),
+    "two jobs": (
+        "Of two jobs on one output one succeeds, and the result is its own",
+        "pairs of processes, started within half a second",
+    ),
+    "hostile models": (
+        "A damaged model file is an error of the model, and never more",
+        "whole files with up to 8 random changes, cuts and insertions",
+    ),
+    "memory": (
+        "A job that is given `memory=` stays below it, and without memory it ends with a sentence",
+        "limits on the address space of processes",
+    ),
+    "windows": (
+        "No sequence of what users do in the windows ends in an exception",
+        "random sequences of changes of parameters and layers, runs and cancellations",
+    ),
+}
+_counts = Counter()
+
+
+@pytest.fixture
+def counted():
+    """Counts what a promise was tried with: ``counted("calls")``."""
+
+    def count(promise, number=1):
+        assert promise in PROMISES
+        _counts[promise] += number
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the table, as in docs/reliability.md."""
+    if not _counts:
+        return
+    write = terminalreporter.write_line
+    write("")
+    write("| What is promised | How it is tested | Cases |")
+    write("|---|---|---:|")
+    for name, (promise, how) in PROMISES.items():
+        if _counts[name]:
+            write(f"| {promise} | {how} | {_counts[name]:,} |")

@@ -1,0 +1,210 @@
+"""Every command, ended at random moments, on a full disk, or twice at once.
+
+Results are whole or absent, and a second run gives what an undisturbed one gives, bit by bit.
+"""
+
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from tests.conftest import small_model
+
+from napari_rednet.io import read_image
+from napari_rednet.models import read_model
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of Unix"),
+]
+COMMANDS = {
+    "tiff": (["denoise", "in.tif", "out.tif", "--noise", "9"], "out.tif"),
+    "compressed tiff": (["denoise", "packed.tif", "out.tif", "--noise", "9"], "out.tif"),
+    "zarr": (["denoise", "in.zarr", "out.zarr", "--noise", "9"], "out.zarr"),
+    "tiff to zarr": (["denoise", "in.tif", "out.zarr"], "out.zarr"),
+    "super-resolve": (["super-resolve", "in.tif", "out.tif"], "out.tif"),
+    "deblock": (["deblock", "in.tif", "out.tif"], "out.tif"),
+    "deblur": (["deblur", "in.tif", "out.tif", "--gaussian", "1", "--iterations", "2"], "out.tif"),
+    "inpaint": (["inpaint", "in.tif", "out.tif"], "out.tif"),
+    "batch": (["denoise", "in.tif", "packed.tif", "in.zarr", "--out", "out"], "out"),
+    "fine-tune": (
+        ["fine-tune", "in.tif", "--out", "out.safetensors", "--steps", "20", "--batch", "2",
+         "--patch", "32"], "out.safetensors",
+    ),
+    "export": (["models", "export", "small.safetensors", "out.onnx"], "out.onnx"),
+    "add": (["models", "add", "small.safetensors", "--name", "mine"], "models/mine.safetensors"),
+}  # fmt: skip
+# Bytes of the largest file that is written.
+SIZES = {
+    "compressed tiff": 800_000, "super-resolve": 6_240_000, "batch": 500_000, "zarr": 30_000,
+    "tiff to zarr": 200_000, "fine-tune": 60_000, "export": 30_000, "add": 12_000,
+}  # fmt: skip
+RESUMABLE = ("zarr", "tiff to zarr", "batch")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    stack = np.random.default_rng(0).normal(100, 9, (6, 250, 260)).astype(np.float32)
+    options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(folder / "in.tif", stack, **options)
+    tifffile.imwrite(folder / "packed.tif", stack.astype("u2"), compression="zlib", **options)
+    array = zarr.create_array(folder / "in.zarr", shape=stack.shape, chunks=(1, 99, 99), dtype="f4")
+    array[:] = stack
+    small_model("denoise").save(folder / "small.safetensors")
+    return folder
+
+
+@pytest.fixture
+def folder(inputs, tmp_path):
+    place = tmp_path / "work"
+    shutil.copytree(inputs, place)
+    return place
+
+
+def start(folder, name, *more, limit=None):
+    """Start a command in a folder, perhaps with a limit on the size of files."""
+    words = [sys.executable, "-m", "napari_rednet.command", *COMMANDS[name][0], *more]
+    environment = {"NAPARI_REDNET_MODELS": str(folder / "models")}
+    before = None
+    if limit is not None:
+        before = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    import os
+
+    return subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **environment}, preexec_fn=before,  # noqa: PLW1509
+    )  # fmt: skip
+
+
+def contents(path):
+    """What results hold: pixels, weights, or bytes; fails for what is not whole."""
+    if path.is_dir() and path.suffix != ".zarr":
+        names = [p.name for p in path.iterdir() if p.suffix in (".tif", ".zarr")]
+        return {name: contents(path / name) for name in sorted(names)}
+    if path.suffix in (".tif", ".zarr"):
+        return np.asarray(read_image(path).data[:])
+    if path.suffix == ".safetensors":
+        state = read_model(path).network.state_dict()
+        return {name: value.numpy() for name, value in state.items()}
+    return np.frombuffer(path.read_bytes(), np.uint8)
+
+
+def assert_same(found, expected):
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_same(found[name], value)
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+def assert_whole_or_absent(folder, name, expected):
+    """A batch may have finished some of its files."""
+    target = folder / COMMANDS[name][1]
+    if not target.exists():
+        return
+    found = contents(target)
+    if isinstance(found, dict) and target.is_dir():
+        assert_same(found, {key: expected[key] for key in found})
+    else:
+        assert_same(found, expected)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs, tmp_path_factory):
+    """Results of the commands, and how long they took."""
+    known = {}
+
+    def get(name):
+        if name not in known:
+            place = tmp_path_factory.mktemp("undisturbed") / "work"
+            shutil.copytree(inputs, place)
+            begun = time.monotonic()
+            process = start(place, name)
+            _, told = process.communicate()
+            assert process.returncode == 0, told
+            known[name] = contents(place / COMMANDS[name][1]), time.monotonic() - begun
+        return known[name]
+
+    return get
+
+
+def run_again(folder, name):
+    """As a user does: resumed if it can be, else forced."""
+    more = ["--force"] if name != "export" else []
+    if name in RESUMABLE or (name == "fine-tune" and (folder / "out.training").exists()):
+        more = (
+            ["--resume"] if not (folder / COMMANDS[name][1]).exists() or name == "batch" else more
+        )
+    process = start(folder, name, *more)
+    _, told = process.communicate()
+    assert process.returncode == 0, told
+    return contents(folder / COMMANDS[name][1])
+
+
+@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_may_be_ended_at_any_moment(name, number, moment, folder, undisturbed, counted):
+    expected, duration = undisturbed(name)
+    lot = np.random.default_rng([moment, *map(ord, name + number)])
+    process = start(folder, name)
+    time.sleep(duration * lot.uniform(0.02, 1))
+    process.send_signal(getattr(signal, number))
+    _, told = process.communicate()
+    if number == "SIGKILL":
+        assert process.returncode in (0, -signal.SIGKILL)
+    else:
+        # Before Python has begun, nobody handles signals; fine-tuning keeps what it has learned.
+        early = process.returncode == -getattr(signal, number) and not told
+        assert process.returncode in (0, 130) or early, told
+        assert "Traceback" not in told
+        assert "KeyboardInterrupt" not in told
+    if name == "fine-tune" and process.returncode == 0:
+        contents(folder / COMMANDS[name][1])  # the best model so far
+    else:
+        assert_whole_or_absent(folder, name, expected)
+        assert_same(run_again(folder, name), expected)
+    assert not list(folder.glob(".*.lock"))
+    counted("killed" if number == "SIGKILL" else "signals")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.99])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_full_disk_ends_a_command_with_a_line(name, share, folder, undisturbed, counted):
+    expected, _ = undisturbed(name)
+    limit = int(share * SIZES.get(name, 1_560_000))
+    process = start(folder, name, limit=limit)
+    _, told = process.communicate()
+    assert process.returncode in (0, 1), told
+    assert "Traceback" not in told
+    if process.returncode == 1:
+        assert "error:" in told or "failed:" in told
+    assert_whole_or_absent(folder, name, expected) if name != "fine-tune" else None
+    hidden = [p.name for p in folder.rglob(".*") if p.name.endswith((".lock", ".tif.part"))]
+    assert not hidden
+    counted("full disk")
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.2, 0.5])
+@pytest.mark.parametrize("name", ["tiff", "zarr", "super-resolve", "batch", "fine-tune"])
+def test_two_at_once_are_one(name, apart, folder, undisturbed, counted):
+    expected, _ = undisturbed(name)
+    first = start(folder, name)
+    time.sleep(apart)
+    second = start(folder, name)
+    told = [process.communicate()[1] for process in (first, second)]
+    codes = sorted(process.returncode for process in (first, second))
+    # One may have ended before the other looked, which then finds the result in its place.
+    assert codes == [0, 1], told
+    assert "Traceback" not in "".join(told)
+    assert_same(contents(folder / COMMANDS[name][1]), expected)
+    counted("two jobs")
