@@ -137,8 +137,8 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             control=Choice(
                 "Planes",
                 "Planes of the same objects, in z or time, have noise of their own: each is "
-                "restored with the help of those next to it. What moves far between two planes, or "
-                "is in one of them only, is restored as by itself.",
+                "restored with the help of those next to it. What moves by itself, or is in one "
+                "of them only, is restored as by itself.",
                 (
                     ("each by itself", None),
                     ("together along z", "z"),
