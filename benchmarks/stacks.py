@@ -116,7 +116,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 def main(
     *,
     data: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help=_DATA)] = None,
-    model: Annotated[str, typer.Option(help="Name or file of a model that sees planes.")] = "fast",
+    model: Annotated[str, typer.Option(help="Name or file of the model.")] = "fast",
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     device: Device = "auto",
     limit: Limit = None,
@@ -209,7 +209,7 @@ def _non_local_means(frames: Stack) -> Image:
     from skimage.restoration import denoise_nl_means
 
     found = denoise_nl_means(
-        _stabilized(frames), patch_size=3, patch_distance=3, h=0.8, sigma=1.0, fast_mode=True
+        _stabilized(frames), patch_size=3, patch_distance=2, h=0.8, sigma=1.0, fast_mode=True
     )
     return _back(found[_MIDDLE])
 

@@ -37,6 +37,15 @@ _LOADED = re.compile(r'<(?:iframe|img|link|script)\b[^>]*\b(?:src|href)="(https?
 _log = logging.getLogger("mkdocs.plugins.napari-rednet")
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Name the version, and link to the repository, at the foot of every page."""
+    repository = f'<a href="{config.extra["repository"]}">repository</a>'
+    config.copyright = (
+        f"napari-rednet {napari_rednet.__version__}, {repository}; {config.copyright}"
+    )
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that have no source in docs/."""
     for source, page in PAGES.items():

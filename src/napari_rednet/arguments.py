@@ -156,7 +156,7 @@ def check_options(
 ) -> Options:
     """Check the options that all tasks share, and load the model.
 
-    `is_stack` asks for one that sees neighbouring planes.
+    Only with `is_stack` it may be one that sees neighbouring planes.
     """
     from napari_rednet.engine.network import resolve_device
     from napari_rednet.models import load_model_for

@@ -305,12 +305,17 @@ def test_it_goes(viewer, dock, switched_on, wait, noisy, end):
     wait(widget)
 
 
-def test_it_pauses_for_a_result_and_goes_on_with_the_next_change(
-    viewer, dock, switched_on, settled, run, noisy
-):
+def test_it_pauses_for_a_result_and_goes_on_with_the_next_change(viewer, dock, settled, run, noisy):
     viewer.add_image(np.stack([noisy, noisy]), name="cell")
     widget = dock()
-    switched_on(viewer, widget)
+    widget.preview.toggle.value = True
+    assert widget.preview.is_busy  # and so it is paused in the middle of it
+    run(widget)
+    settled(widget)
+    assert "paused" in widget.preview.status.value
+    widget.option["strength"].value = 1.5
+    settled(widget)
+    assert preview_in(viewer) is not None
     run(widget)
     assert widget.preview.toggle.value
     assert "paused" in widget.preview.status.value

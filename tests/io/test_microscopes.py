@@ -281,10 +281,12 @@ def test_all_scenes_are_restored(tmp_path, bioio):
 def test_planes_are_read_when_they_are_needed(tmp_path, bioio):
     image = read_image(write_scenes(tmp_path / "in.czi", SCENES[:1]))
     BioImage.read = 0
+    assert image.data.chunks == (1, 1, 1, 48, 64)  # what is read and kept at once
     image.data[1, 0, 2, :9]
     assert BioImage.read == 1
     turned = described_for(tmp_path / "out.zarr", image)
     assert BioImage.read == 1
+    assert turned.data.chunks == (1, 1, 1, 48, 64)
     np.testing.assert_array_equal(np.asarray(turned.data[0, 1, 1]), SCENES[0][0, 1, 1])
     assert BioImage.read == 2
 

@@ -76,10 +76,12 @@ def opponent_plane(
     write: Sequence[WriteWindow],
     settings: Sequence[ChannelSettings],
     neighbours: Sequence[Sequence[ReadWindow]] = (),
+    shares: Sequence[ReadWindow] = (),
 ) -> Plane:
     """A plane of three colours to restore together; `settings` has one entry per colour.
 
-    `neighbours` read the colours of the planes before and after it.
+    `neighbours` read the colours of the planes before and after it, `shares` the share of the noise
+    of each colour that averages have.
     """
 
     def reading(parts: Sequence[ReadWindow]) -> ReadWindow:
@@ -109,5 +111,12 @@ def opponent_plane(
     )
     beside = tuple(reading(parts) for parts in neighbours)
     return Plane(
-        shape, dtype, reading(read), write_colors, common, colors=noises, neighbours=beside
+        shape,
+        dtype,
+        reading(read),
+        write_colors,
+        common,
+        colors=noises,
+        neighbours=beside,
+        share=reading(shares) if shares else None,
     )

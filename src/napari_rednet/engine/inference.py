@@ -249,6 +249,8 @@ class Restorer:
             along = np.mean([noise.correlation for noise in noises if noise], axis=0)
             images = torch.cat([_inner(image) for image, _ in filled], 1)
             stds = torch.cat([_noise_maps(*one, noises, settings) for one in filled], 1)
+            if band.share is not None:
+                stds = stds * self._on_device(band.share)
             largest = amplitude(x)
             if plane.colors:
                 images, stds = to_opponent(images), opponent_std(stds)
@@ -404,7 +406,7 @@ class Band:
     `rows` are those to restore, `seen` up to `RADIUS` more above and below. `values` (image units),
     `normalized` (network units) and `finite` (None if all pixels are) cover `seen`, with a leading
     axis of 3 for colours. `neighbours` are the other planes, normalised. `mask`, True where pixels
-    are missing, covers `rows`.
+    are missing, and `share`, of the noise that an average has, cover `rows`.
     """
 
     rows: slice
@@ -414,6 +416,7 @@ class Band:
     finite: npt.NDArray[np.bool_] | None
     mask: npt.NDArray[np.bool_] | None
     neighbours: tuple[Normalized, ...] = ()
+    share: npt.NDArray[Any] | None = None
 
     @property
     def lacking(self) -> tuple[int, int]:
@@ -424,10 +427,10 @@ class Band:
 
     def originals(self) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[Any]]:
         """Finite mask (None if all are) and values of `rows`, without the rows around them."""
-        first = self.rows.start - self.seen.start
-        inner = slice(first, first + self.rows.stop - self.rows.start)
-        finite = None if self.finite is None else self.finite[..., inner, :]
-        return finite, self.values[..., inner, :]
+        finite = None
+        if self.finite is not None:
+            finite = _inner_rows(self.finite, self.rows, self.seen)
+        return finite, _inner_rows(self.values, self.rows, self.seen)
 
 
 def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
@@ -442,7 +445,15 @@ def read_bands(plane: Plane, strip: Strip, height: int) -> Iterator[Band]:
             to_network(np.asarray(read(seen, strip.read)), plane.settings.scale)
             for read in plane.neighbours
         )
-        yield Band(rows, seen, values, normalized, finite, mask, neighbours)
+        share = (
+            None if plane.share is None else _inner_rows(plane.share(seen, strip.read), rows, seen)
+        )
+        yield Band(rows, seen, values, normalized, finite, mask, neighbours, share)
+
+
+def _inner_rows(values: npt.NDArray[Any], rows: slice, seen: slice) -> npt.NDArray[Any]:
+    first = rows.start - seen.start
+    return values[..., first : first + rows.stop - rows.start, :]
 
 
 @dataclass(frozen=True)

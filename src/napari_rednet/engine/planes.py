@@ -176,7 +176,8 @@ class Plane:
     `is_stored` is True if reading or writing involves files or compression. `colors` is the noise
     of red, green and blue, in image units, if these are restored together; values then are
     (3, rows, columns). `neighbours` read the planes before and after it, in order, for a network
-    that sees them; they have its shape and noise. Near sides that are in `cuts`, nothing is kept.
+    that sees them; they have its shape and noise. `share` reads the standard deviation of the noise
+    over that of `settings`, for averages. Near sides that are in `cuts`, nothing is kept.
     """
 
     shape: tuple[int, int]
@@ -188,6 +189,7 @@ class Plane:
     is_stored: bool = False
     colors: tuple[NoiseModel, ...] = ()
     neighbours: tuple[ReadWindow, ...] = ()
+    share: ReadWindow | None = None
     cuts: Cuts = NOT_CUT
 
     @property
@@ -216,10 +218,10 @@ def part_of(plane: Plane, rows: Strip, columns: Strip) -> Plane:
     shape = (rows.width, columns.width)
     read = _moved(plane.read, rows, columns)
     neighbours = tuple(_moved(one, rows, columns) for one in plane.neighbours)
+    share = None if plane.share is None else _moved(plane.share, rows, columns)
     cuts = plane.cuts.within(plane.shape, rows, columns)
-    return replace(
-        plane, shape=shape, read=read, write=write, mask=mask, neighbours=neighbours, cuts=cuts
-    )
+    moved = replace(plane, read=read, mask=mask, neighbours=neighbours, share=share)
+    return replace(moved, shape=shape, write=write, cuts=cuts)
 
 
 def _kept(strip: Strip, part: slice) -> tuple[slice, slice]:

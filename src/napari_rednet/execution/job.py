@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 Index = Any
+_FUSED_PLANES = 5
 
 SettingsOf = Callable[[Samples, int], "ChannelSettings"]
 """Maps the sample windows and the number of a channel to its settings."""
@@ -43,7 +44,7 @@ class Job:
     enlarges the planes. `color` None restores each channel by itself. `devices` are used at the
     same time. Outliers exceed `outlier_share` of the range and are repaired, None leaves them.
     `dtype` is that of the result, None for that of the array. Each plane is restored with others
-    next to it along the axis `along`, so many that the network sees `planes`.
+    next to it along the axis `along`: the network sees `planes` of them, or they are averaged.
     """
 
     layout: PlaneLayout
@@ -58,9 +59,15 @@ class Job:
     planes: int = 1
 
     @property
+    def is_fused(self) -> bool:
+        """True if planes are averaged with others before a network sees them."""
+        return self.along is not None and self.planes == 1
+
+    @property
     def offsets(self) -> list[int]:
         """Distances along the axis of the planes that a plane is restored with, but for itself."""
-        return [i - self.planes // 2 for i in range(self.planes) if i != self.planes // 2]
+        count = _FUSED_PLANES if self.is_fused else self.planes
+        return [i - count // 2 for i in range(count) if i != count // 2]
 
     def result_dtype(self, array: Any) -> np.dtype[Any]:
         """Dtype of the result for an array."""
@@ -148,11 +155,15 @@ def plane_of(
         for array, others in _neighbours(job, keys, source, beside)
     ]
     is_stored = not (is_in_memory(source) and is_in_memory(target))
+    shares: list[ReadWindow] = []
+    if job.is_fused:
+        read, shares = _fused(job, keys, read, neighbours, settings)
+        neighbours = []
     if job.color:
         plane = (
             luminance_plane(shape, dtype, read, write, settings[0])
             if job.is_by_luminance
-            else opponent_plane(shape, dtype, read, write, settings, neighbours)
+            else opponent_plane(shape, dtype, read, write, settings, neighbours, shares)
         )
         return replace(plane, is_stored=is_stored)
     (key,) = keys
@@ -166,21 +177,50 @@ def plane_of(
         read_mask,
         is_stored,
         neighbours=tuple(parts[0] for parts in neighbours),
+        share=shares[0] if shares else None,
     )
+
+
+def _fused(
+    job: Job,
+    keys: PlaneKeys,
+    read: Sequence[ReadWindow],
+    neighbours: Sequence[Sequence[ReadWindow]],
+    settings: Sequence[ChannelSettings],
+) -> tuple[list[ReadWindow], list[ReadWindow]]:
+    """Readers of the average of a plane with its neighbours, and of its share of the noise."""
+    from napari_rednet.engine.fusion import FusedPlane
+
+    averages: list[ReadWindow] = list(read)
+    shares: list[ReadWindow] = []
+    for i, key in enumerate(keys):
+        noise = settings[key.channel].noise if key.channel < len(settings) else None
+        if noise is not None:
+            others = [parts[i] for parts in neighbours]
+            plane = FusedPlane(read[i], others, job.layout.plane_shape, noise)
+            averages[i] = plane.read
+            shares.append(plane.share)
+    return averages, shares
 
 
 def _neighbours(
     job: Job, keys: PlaneKeys, source: Any, beside: Sequence[Any] | None
 ) -> list[tuple[Any, PlaneKeys]]:
-    """The array and the keys of each neighbour of a plane."""
+    """The array and the keys of each neighbour of a plane; none beyond the ends if averaged."""
     if job.along is None:
         return []
     if beside is not None:
         return [(array, keys) for array in beside]
     axis, length = job.along, job.layout.shape[job.along]
-    return [
-        (source, tuple(key.beside(axis, offset, length) for key in keys)) for offset in job.offsets
-    ]
+    offsets = job.offsets
+    if job.is_fused:
+        offsets = [o for o in offsets if 0 <= _position(keys, axis) + o < length]
+    return [(source, tuple(key.beside(axis, offset, length) for key in keys)) for offset in offsets]
+
+
+def _position(keys: PlaneKeys, axis: int) -> int:
+    position = keys[0].index[axis]
+    return 0 if isinstance(position, slice) else position
 
 
 def _reader(

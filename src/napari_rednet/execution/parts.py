@@ -96,14 +96,17 @@ def parts_of(job: Job, chunks: Sequence[int] | None) -> Iterator[Part]:
         yield from (Part(planes, rows) for rows in row_segments(job, chunks[y], depth))
 
 
-def row_segments(job: Job, chunk: int = 1, depth: int = 1) -> Iterator[Strip]:
+def row_segments(
+    job: Job, chunk: int = 1, depth: int = 1, *, is_whole: bool = False
+) -> Iterator[Strip]:
     """Cut the rows of the result into segments, one by one, since there may be any number.
 
-    Segments end where chunks of `chunk` rows end; `depth` is how many planes share a chunk.
+    Segments end where chunks of `chunk` rows end; `depth` is how many planes share a chunk. There
+    is one segment if `is_whole`.
     """
     height, width = job.layout.enlarged(job.scale).plane_shape
     restorer = job.make_restorer()
-    if restorer.row_margin is None or not height or not width:
+    if is_whole or restorer.row_margin is None or not height or not width:
         yield whole(height)
         return
     margin, step = restorer.row_margin, chunk * (1 + chunk % 2)  # even, for all strides
@@ -162,7 +165,8 @@ def restored_lazily(job: Job, array: Any, mask: Any, chunks: Sequence[int] | Non
     y, x = job.layout.spatial_axes
     segments = [
         _restored_segment(job, shared, settings, sources, rows)
-        for rows in row_segments(job, 1 if chunks is None else chunks[y])
+        # Whether planes go together is judged by the middle of the whole image.
+        for rows in row_segments(job, 1 if chunks is None else chunks[y], is_whole=job.is_fused)
     ]
     restored = da.concatenate(segments, axis=y)
     # Concatenated arrays have the machine's byte order.
@@ -244,6 +248,10 @@ def _restore_block(
     beside, rest = others[: len(job.offsets)], others[len(job.offsets) :]
     mask = rest[0] if rest else None
     position = block_info[0]["array-location"]
+    if job.is_fused and job.along is not None:
+        here, length = position[job.along][0], job.layout.shape[job.along]
+        inside = (0 <= here + offset < length for offset in job.offsets)
+        beside = tuple(one for one, is_there in zip(beside, inside, strict=True) if is_there)
     axis = job.layout.channel
     part = replace(job, layout=PlaneLayout(block.shape, axis))
     channel = 0 if axis is None or job.color else position[axis][0]

@@ -20,9 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.color import ColorMode
-from napari_rednet.engine.images import evenly
 from napari_rednet.execution.job import (
     Job,
     MaskedImage,
@@ -62,9 +60,8 @@ Numbered = tuple[int, Part]
 # Large enough to measure the speed of a device; on a CPU mostly less than a second's work.
 _SIDE, _WARM_UP_ROWS = 256, 32
 _MISSING = 0.02
-# Pairs of neighbouring planes that are compared, blurred by so many pixels; how much of the
-# variance has to be more than noise, and the correlation below which they do not show the same.
-_FEW_PAIRS, _SMOOTHING, _LEAST_SHOWN, _LEAST_LIKENESS = 6, 3.0, 3.0, 0.4
+# Pairs of neighbouring planes that are compared.
+_FEW_PAIRS = 6
 
 
 def drain(steps: Steps, progress: bool | Progress, description: str) -> Any:
@@ -161,37 +158,24 @@ def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
 
 def _are_unlike(job: Job, array: Any, settings: Sequence[ChannelSettings]) -> bool:
     """True if neighbouring planes have structure above their noise, and not the same."""
+    from napari_rednet.engine.fusion import match
+
     along = job.along or 0
     length = job.layout.shape[along]
-    keys = [key for key in job.layout.planes() if key.index[along] != length - 1]
-    found = []
-    for key in evenly(keys, _FEW_PAIRS):
-        pair = [key, key.beside(along, 1, length)]
+    trusts = []
+    for key in job.layout.some_planes(0, _FEW_PAIRS):
+        step = -1 if key.index[along] == length - 1 else 1
         middle = [
-            slice(max(0, n // 2 - _SIDE // 2), n // 2 + _SIDE // 2) for n in job.layout.plane_shape
+            slice(max(0, n - _SIDE) // 2, (n + min(n, _SIDE)) // 2) for n in job.layout.plane_shape
         ]
-        windows = [np.asarray(array[one.window(*middle)], np.float64) for one in pair]
-        if all(np.isfinite(window).all() for window in windows):
-            found.append(_likeness(windows, settings[key.channel if not job.color else 0].noise))
-    known = [one for one in found if one is not None]
-    return bool(known) and float(np.median(known)) < _LEAST_LIKENESS
-
-
-def _likeness(windows: Sequence[npt.NDArray[np.float64]], noise: NoiseModel | None) -> float | None:
-    """Correlation of what two planes show; None if it is not above the noise."""
-    from scipy.ndimage import gaussian_filter
-
-    smooth = [gaussian_filter(window, _SMOOTHING) for window in windows]
-    levels = [0.0 if noise is None else float(np.mean(noise.variance(one))) for one in smooth]
-    # What white noise leaves of its variance under a Gaussian blur.
-    left = [level / (4 * math.pi * _SMOOTHING**2) for level in levels]
-    shown = [one.var() - rest for one, rest in zip(smooth, left, strict=True)]
-    if any(
-        value <= _LEAST_SHOWN * rest or value <= 0 for value, rest in zip(shown, left, strict=True)
-    ):
-        return None
-    covariance = np.mean((smooth[0] - smooth[0].mean()) * (smooth[1] - smooth[1].mean()))
-    return float(covariance / math.sqrt(shown[0] * shown[1]))
+        one, other = (
+            np.asarray(array[of.window(*middle)], np.float32)
+            for of in (key, key.beside(along, step, length))
+        )
+        noise = settings[0].noise
+        if noise is not None and not settings[0].bases:
+            trusts.append(match(one, other, noise).trust)
+    return bool(trusts) and float(np.median(trusts)) == 0
 
 
 def _lazy_steps(job: Job, array: Any, out: Any, find_mask: Callable[[], Any] | None) -> Steps:

@@ -22,8 +22,6 @@ from napari_rednet.tasks import TASKS
 
 _VARIABLE = "NAPARI_REDNET_MODELS"
 VARIANTS = ("fast", "best")
-STACK = "stack-"
-"""Begins the variants of models that see neighbouring planes."""
 Origin = Literal["installed", "user"]
 _MOST_LOADED, _MOST_DESCRIBED = 4, 256
 _warned_of: set[Path] = set()
@@ -118,22 +116,16 @@ def load_model_for(
 ) -> Model:
     """The model for a task: 'fast', a full name, a path or a `Model`; raises `ModelError`.
 
-    With `is_stack` it is one that sees neighbouring planes, which 'fast' stands for as well. Files
-    are read once, unless they change, so callers must not change the weights.
+    Only with `is_stack` it may be one that sees neighbouring planes. Files are read once, unless
+    they change, so callers must not change the weights.
     """
     if isinstance(model, Model):
         found = model
         _check_task(found, task)
     elif isinstance(model, (str, os.PathLike)):
-        name = f"{STACK}{model}" if is_stack and model in VARIANTS else model
-        found = _load(name, task, _read_once)
+        found = _load(model, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    if is_stack and found.config.planes == 1:
-        raise ModelError(
-            f"the model {found.name!r} sees single planes; with along, the model is to be one that "
-            "sees their neighbours, such as 'fast'"
-        )
     if not is_stack and found.config.planes > 1:
         raise ModelError(
             f"the model {found.name!r} sees neighbouring planes; `denoise` takes it together with "

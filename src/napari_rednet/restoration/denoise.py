@@ -68,9 +68,10 @@ def denoise(
         Axis of the channels (or colours), which may have different ranges and noise.
     along : int, optional
         Axis of planes that show the same objects, z or time: each plane is restored with the help
-        of those next to it, at the ends of the axis of those that there are. Noise differs from
-        plane to plane and objects do not, or move little: the more alike, the more is gained. If
-        None, each plane is restored by itself.
+        of the two before it and the two after it, as far as there are. They are averaged where
+        they show the same, and the network is told how much less noise the average has; drift by
+        whole pixels is undone. The more alike, the more is gained; what moves or is in one plane
+        only is restored as by itself. If None, each plane is restored by itself.
     rgb : bool
         Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
         and perhaps transparency. Their mean and two differences are restored together, which

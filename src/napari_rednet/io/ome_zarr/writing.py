@@ -247,9 +247,9 @@ def _finish(
 
 def _copy_labels(image: ZarrImage, target: Path) -> None:
     """Copy the labels of a source, which have places in the world and grids of their own."""
-    store = getattr(image.data, "store", None)
-    if store is None:  # another format
+    if not isinstance(image.data, zarr_package().Array):  # of another format
         return
+    store = image.data.store
     place = PurePosixPath(image.data.path).parent / "labels"
     if isinstance(store, zarr_package().storage.ZipStore):
         _extract(store.path, place, target / "labels")

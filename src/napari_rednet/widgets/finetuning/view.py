@@ -115,7 +115,7 @@ class _Plots:
         self._seen: Preview | None = None
         above, below = self.figure.subfigures(2, 1, height_ratios=[1, 1.4])
         # Without a target, gain is measured against what the base model restored.
-        word = "gain (dB)" if preview.target is not None else "estimated gain (dB)"
+        word = "gain (dB)" if preview.target is not None else "estimated\ngain (dB)"
         self._axes, self._lines = _make_curves(above, word)
         self.pictures = _make_pictures(below, images, self._part)
 

@@ -122,9 +122,11 @@ class Preview:
             return
         self._is_paused = True
         self._timer.stop()
+        self._slow.stop()
         self._quit()
         self._layer.clear()
-        self._shown = self._ahead = None
+        # What a worker still has to say is no longer wanted.
+        self._order = self._shown = self._ahead = None
         self._say("Preview: paused until a value changes.")
 
     def parameters_changed(self) -> None:

@@ -1,0 +1,227 @@
+"""Planes that show the same as a plane, averaged with it where they do.
+
+The average has less noise, and a denoiser that is told how much less makes more of it. Each pixel
+of each neighbour counts by the inverse of its expected squared error: its noise, and what it
+differs from the plane beyond the noise of both, in a small and in a large window around it. So what
+moves, appears or vanishes is left out where it does. Brightness may differ slowly over the image,
+as by bleaching or by light from out of focus: of a neighbour only the detail counts, and its low
+frequencies are those of the plane. Planes whose details have nothing to do with each other are not
+averaged at all; drift by whole pixels is undone.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.planes import ReadWindow
+
+FloatArray = npt.NDArray[np.float32]
+
+_BOX, _SMOOTH, _TRUNCATE = 17, 2.0, 3.0
+# Pixels around a pixel that its average depends on: twice what the low frequencies depend on.
+_REACH = 4 * (_BOX // 2)
+# Differences fluctuate: below these excesses over the noise they say nothing, in the small and in
+# the large window, and above they count several times: no denoiser removes what is systematic.
+_NEAR, _NEAR_CAUTION = 0.2, 6.0
+_FAR, _FAR_CAUTION = 0.05, 24.0
+# Ratios of local brightness, and correlations of details, at which a neighbour counts and does not.
+_ALIKE, _UNLIKE = 0.7, 0.4
+_SAME, _DIFFERENT = 0.6, 0.3
+_WINDOW, _MOST_DRIFT = 512, 16
+_LEAST_SHOWN = 0.3
+
+
+@dataclass
+class FusedPlane:
+    """A plane averaged with others; `noise` is in the units of what is read.
+
+    `read` and `share` take windows of the plane, and give the average, and its noise as a share of
+    that of the plane, whatever windows they are asked for.
+    """
+
+    plane: ReadWindow
+    others: Sequence[ReadWindow]
+    shape: tuple[int, int]
+    noise: NoiseModel
+    _last: tuple[Any, FloatArray, FloatArray] | None = field(default=None, init=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+
+    def read(self, rows: slice, columns: slice) -> FloatArray:
+        """The average."""
+        return self._fused(rows, columns)[0]
+
+    def share(self, rows: slice, columns: slice) -> FloatArray:
+        """The standard deviation of its noise over that of the plane."""
+        return self._fused(rows, columns)[1]
+
+    def _fused(self, rows: slice, columns: slice) -> tuple[FloatArray, FloatArray]:
+        with self._lock:
+            key = rows.start, rows.stop, columns.start, columns.stop
+            if self._last is None or self._last[0] != key:
+                self._last = key, *self._fuse(rows, columns)
+            return self._last[1:]
+
+    def _fuse(self, rows: slice, columns: slice) -> tuple[FloatArray, FloatArray]:
+        wide = [
+            slice(max(0, part.start - _REACH), min(side, part.stop + _REACH))
+            for part, side in zip((rows, columns), self.shape, strict=True)
+        ]
+        inner = tuple(
+            slice(part.start - w.start, part.stop - w.start)
+            for part, w in zip((rows, columns), wide, strict=True)
+        )
+        middle = np.asarray(self.plane(wide[0], wide[1]), np.float32)
+        pairs = [
+            (self._moved(read, wide, match), match.trust)
+            for read, match in zip(self.others, self._matches, strict=True)
+            if match.trust > 0
+        ]
+        average, share = fuse(middle, pairs, self.noise)
+        return average[inner], share[inner]
+
+    @cached_property
+    def _matches(self) -> list[Match]:
+        """How each of the others goes with the plane, judged by the middle of the image."""
+        middle = [slice(max(0, n - _WINDOW) // 2, (n + min(n, _WINDOW)) // 2) for n in self.shape]
+        window = np.asarray(self.plane(middle[0], middle[1]), np.float32)
+        return [
+            match(window, np.asarray(read(middle[0], middle[1]), np.float32), self.noise)
+            for read in self.others
+        ]
+
+    def _moved(self, read: ReadWindow, window: Sequence[slice], match: Match) -> FloatArray:
+        """A window of another plane, drift undone; NaN beyond its borders."""
+        wanted = [
+            slice(part.start + by, part.stop + by)
+            for part, by in zip(window, match.drift, strict=True)
+        ]
+        there = [
+            slice(min(max(part.start, 0), side), max(min(part.stop, side), 0))
+            for part, side in zip(wanted, self.shape, strict=True)
+        ]
+        values = np.asarray(read(there[0], there[1]), np.float32)
+        around = [(t.start - w.start, w.stop - t.stop) for t, w in zip(there, wanted, strict=True)]
+        return np.pad(values, around, constant_values=np.nan) if any(map(any, around)) else values
+
+
+@dataclass(frozen=True)
+class Match:
+    """How another plane goes with a plane.
+
+    What is at a pixel of the plane is `drift` pixels further along y and x in the other one.
+    `trust`, 0 to 1, is what details of the other one are worth.
+    """
+
+    drift: tuple[int, int] = (0, 0)
+    trust: float = 1.0
+
+
+def match(middle: FloatArray, other: FloatArray, noise: NoiseModel) -> Match:
+    """Compare two windows (Y, X) of planes; those without visible details match as they are."""
+    one, two = (np.where(np.isfinite(x), x, np.float32(noise.offset)) for x in (middle, other))
+    if min(middle.shape) < 2 * _BOX:
+        return Match()
+    details = _blurred(one) - _low(one), _blurred(two) - _low(two)
+    left = [
+        float(np.mean(_variance(_low(x), noise))) / (4 * np.pi * _SMOOTH**2) for x in (one, two)
+    ]
+    if any(x.var() < (1 + _LEAST_SHOWN) * rest for x, rest in zip(details, left, strict=True)):
+        return Match()
+    drift = _drift(*details)
+    likeness = _correlation(*details, (0, 0), left)
+    if drift != (0, 0):
+        moved = _correlation(*details, drift, left)
+        drift, likeness = (drift, moved) if moved > likeness else ((0, 0), likeness)
+    return Match(drift, float(np.clip((likeness - _DIFFERENT) / (_SAME - _DIFFERENT), 0, 1)))
+
+
+def _drift(one: FloatArray, other: FloatArray) -> tuple[int, int]:
+    """The shift by whole pixels at which two images are most alike."""
+    product = np.fft.rfft2(one).conj() * np.fft.rfft2(other)
+    surface = np.fft.irfft2(product, s=one.shape)
+    reach = min(_MOST_DRIFT, min(one.shape) // 4)
+    near = np.roll(surface, (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1]
+    y, x = np.unravel_index(int(near.argmax()), near.shape)
+    return int(y) - reach, int(x) - reach
+
+
+def _correlation(
+    one: FloatArray, other: FloatArray, drift: tuple[int, int], noise: Sequence[float]
+) -> float:
+    """Correlation of what two images show, without what noise adds to their variances."""
+    parts = []
+    for image, sign in ((one, -1), (other, 1)):
+        index = tuple(
+            slice(max(0, sign * by), image.shape[axis] + min(0, sign * by))
+            for axis, by in enumerate(drift)
+        )
+        parts.append(image[index] - image[index].mean())
+    shown = [float(p.var()) - rest for p, rest in zip(parts, noise, strict=True)]
+    if min(shown) <= 0:
+        return 0.0
+    return float(np.mean(parts[0] * parts[1])) / math.sqrt(shown[0] * shown[1])
+
+
+def fuse(
+    middle: FloatArray, others: Sequence[tuple[FloatArray, float]], noise: NoiseModel
+) -> tuple[FloatArray, FloatArray]:
+    """Average a plane with its neighbours, all (Y, X); `noise` is in their units.
+
+    Each of the others comes with what it is worth, 0 to 1. Returns the average, and its noise as a
+    share of that of the plane, at every pixel. Pixels of neighbours that are not finite do not
+    count; those of the plane stay.
+    """
+    known = np.isfinite(middle)
+    base = middle if known.all() else np.where(known, middle, np.float32(noise.offset))
+    variance, dark = _variance(_blurred(base), noise), np.float32(noise.offset)
+    if not variance.max() > 0:
+        return middle, np.ones_like(middle)
+    variance = np.maximum(variance, variance.max() * np.float32(1e-6))
+    broad, deviation = _low(base), np.sqrt(variance)
+    total, weights, squares = base / variance, 1 / variance, 1 / variance
+    for other, worth in others:
+        is_known = np.isfinite(other)
+        there = other if is_known.all() else np.where(is_known, other, base)
+        # A neighbour that is darker is not believed to be better.
+        own, low = np.maximum(_variance(_blurred(there), noise), variance), _low(there)
+        detail = there + (broad - low)
+        expected = variance + own
+        excess = (detail - base) ** 2 - expected
+        near, far = _blurred(excess) - _NEAR * expected, _low(excess) - _FAR * expected
+        error = own + _NEAR_CAUTION * np.maximum(near, 0) + _FAR_CAUTION * np.maximum(far, 0)
+        lights = [np.maximum(x - dark, 0) + deviation for x in (broad, low)]
+        likeness = np.minimum(lights[0] / lights[1], lights[1] / lights[0])
+        trust = np.clip((likeness - _UNLIKE) / (_ALIKE - _UNLIKE), 0, 1) * is_known
+        weight = np.float32(worth) * trust / error
+        total, weights = total + weight * detail, weights + weight
+        squares = squares + weight**2 * own
+    share = np.sqrt(squares / variance) / weights
+    return (
+        np.asarray(np.where(known, total / weights, middle), np.float32),
+        np.asarray(np.where(known, share, 1), np.float32),
+    )
+
+
+def _variance(level: FloatArray, noise: NoiseModel) -> FloatArray:
+    return np.asarray(noise.variance(level), np.float32)
+
+
+def _blurred(image: FloatArray) -> FloatArray:
+    found: FloatArray = ndimage.gaussian_filter(image, _SMOOTH, mode="nearest", truncate=_TRUNCATE)
+    return found
+
+
+def _low(image: FloatArray) -> FloatArray:
+    once = ndimage.uniform_filter(image, _BOX, mode="nearest")
+    found: FloatArray = ndimage.uniform_filter(once, _BOX, mode="nearest")
+    return found

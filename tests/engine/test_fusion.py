@@ -1,0 +1,174 @@
+"""Averages of planes that show the same: where they do, and only there."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage import data
+
+from napari_rednet import NoiseModel
+from napari_rednet.engine.fusion import FusedPlane, fuse, match
+
+NOISE = NoiseModel(gain=2.0, offset=100.0, read_noise=3.0)
+SCENE = 60.0 * np.asarray(data.camera()[60:252, 100:292], np.float32) / 255
+OTHER = 60.0 * np.asarray(data.brick()[:192, :192], np.float32) / 255
+
+
+def frames(*scenes, seed=0):
+    lot = np.random.default_rng(seed)
+    photons = (lot.poisson(scene.clip(0)) for scene in scenes)
+    return [
+        (100 + 2 * count + lot.normal(0, 3, count.shape)).astype(np.float32) for count in photons
+    ]
+
+
+def clean(scene):
+    return 100 + 2 * scene
+
+
+def fused(planes, middle=2, noise=NOISE):
+    plane = FusedPlane(
+        lambda y, x: planes[middle][y, x],
+        [lambda y, x, p=p: p[y, x] for i, p in enumerate(planes) if i != middle],
+        planes[middle].shape,
+        noise,
+    )
+    everything = tuple(slice(0, n) for n in planes[middle].shape)
+    return plane, plane.read(*everything), plane.share(*everything)
+
+
+def rms(x):
+    return float(np.sqrt(np.mean(np.square(x))))
+
+
+def test_repeats_have_the_noise_that_is_told():
+    planes = frames(*[SCENE] * 5)
+    _, average, share = fused(planes)
+    single, left = rms(planes[2] - clean(SCENE)), rms(average - clean(SCENE))
+    assert left < 0.6 * single
+    told = rms(NOISE.std(clean(SCENE)) * share)
+    assert 0.85 < left / told < 1.15
+    assert 5**-0.5 - 0.02 < np.median(share) < 0.6
+
+
+def test_more_planes_leave_less_noise():
+    planes = frames(*[SCENE] * 5)
+    shares = [np.median(fused(planes[:count], 0)[2]) for count in (1, 2, 3, 5)]
+    assert shares[0] == 1
+    assert shares == sorted(shares, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unrelated_planes_leave_a_plane_as_it_is(seed):
+    planes = frames(OTHER, OTHER[::-1], SCENE, OTHER.T, OTHER[:, ::-1], seed=seed)
+    _, average, share = fused(planes)
+    np.testing.assert_allclose(average, planes[2], rtol=1e-5)
+    np.testing.assert_allclose(share, 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.0, 50.0])
+def test_a_flash_and_a_dark_frame_count_nothing(factor):
+    planes = frames(SCENE, factor * SCENE, SCENE, SCENE, SCENE)
+    average = fused(planes)[1]
+    expected = fused([planes[0], *planes[2:]], 1)[1]
+    noise = NOISE.std(clean(SCENE))
+    assert rms((average - expected) / noise) < 0.2
+    assert rms(average - clean(SCENE)) < 0.65 * rms(planes[2] - clean(SCENE))
+
+
+def test_bleaching_is_no_difference():
+    planes = frames(*[SCENE * 0.93**i for i in range(5)])
+    _, average, share = fused(planes)
+    assert np.median(share) < 0.6
+    bright = ndimage.uniform_filter(average - clean(SCENE * 0.93**2), 15)
+    assert np.abs(bright[20:-20, 20:-20]).mean() < 1.5  # of up to 120
+
+
+@pytest.mark.parametrize("is_in_others", [True, False])
+def test_objects_neither_vanish_nor_appear(is_in_others):
+    """No ghosts: an object in one plane only, and one in all planes but one."""
+    place = (slice(80, 110), slice(70, 100))
+    bright = SCENE.copy()
+    bright[place] += 40
+    one, rest = (SCENE, bright) if is_in_others else (bright, SCENE)
+    planes = frames(rest, rest, one, rest, rest)
+    _, average, _ = fused(planes)
+    inner = (slice(84, 106), slice(74, 96))
+    shift = float((average - clean(one))[inner].mean())
+    assert abs(shift) < 0.05 * 2 * 40
+    without = float((fused(planes, 0)[1] - clean(rest))[inner].mean())
+    assert abs(without) < 0.05 * 2 * 40
+
+
+@given(by_y=st.integers(-12, 12), by_x=st.integers(-12, 12))
+@settings(max_examples=10)
+def test_drift_is_found_and_undone(by_y, by_x):
+    camera = 60.0 * np.asarray(data.camera(), np.float32) / 255
+    here, there = camera[60:252, 100:292], camera[60 - by_y : 252 - by_y, 100 - by_x : 292 - by_x]
+    planes = frames(here, there)
+    found = match(*planes, NOISE)
+    assert found.drift == (by_y, by_x)
+    assert found.trust > 0.9
+    _, average, share = fused(planes, 0)
+    inside = (slice(40, -40),) * 2
+    assert np.median(share[inside]) < 0.8
+    assert rms((average - clean(here))[inside]) < 0.85 * rms((planes[0] - clean(here))[inside])
+
+
+@given(
+    top=st.integers(0, 150),
+    left=st.integers(0, 150),
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+)
+@settings(max_examples=15)
+def test_windows_are_those_of_the_whole(top, left, height, width):
+    moved = ndimage.shift(SCENE, (1.3, 0.4), order=1, mode="nearest")
+    plane, average, share = fused(frames(moved, SCENE, SCENE, OTHER, SCENE))
+    rows, columns = slice(top, min(192, top + height)), slice(left, min(192, left + width))
+    np.testing.assert_allclose(plane.read(rows, columns), average[rows, columns], rtol=1e-4)
+    np.testing.assert_allclose(plane.share(rows, columns), share[rows, columns], rtol=1e-3)
+
+
+@given(power=st.integers(-6, 6), offset=st.sampled_from([0.0, 1000.0]))
+@settings(max_examples=10)
+def test_averages_scale_and_shift_with_the_planes(power, offset):
+    factor = 2.0**power
+    noise = NoiseModel(
+        factor * NOISE.gain, factor * NOISE.offset + offset, factor * NOISE.read_noise
+    )
+    planes = frames(SCENE, SCENE, SCENE)
+    expected, share = fuse(planes[1], [(planes[0], 1.0), (planes[2], 0.5)], NOISE)
+    scaled = [(factor * p + offset).astype(np.float32) for p in planes]
+    found, same = fuse(scaled[1], [(scaled[0], 1.0), (scaled[2], 0.5)], noise)
+    np.testing.assert_allclose((found - offset) / factor, expected, rtol=1e-2, atol=1)
+    np.testing.assert_allclose(np.median(same), np.median(share), rtol=1e-2)
+
+
+def test_without_noise_a_plane_is_kept_bit_by_bit():
+    planes = frames(*[SCENE] * 5)
+    _, average, share = fused(planes, noise=NoiseModel())
+    assert np.array_equal(average, planes[2])
+    assert (share == 1).all()
+
+
+def test_what_is_not_finite_does_not_count_and_stays():
+    planes = frames(*[SCENE] * 5)
+    expected = fused(planes)[1]
+    planes[1][50:60, 50:60] = np.nan
+    planes[2][100, 100] = np.inf
+    _, average, share = fused(planes)
+    assert np.isinf(average[100, 100])
+    others = np.isfinite(planes[2])
+    assert np.isfinite(average[others]).all()
+    assert share[52:58, 52:58].mean() > share[120:140, 120:140].mean()
+    far = (slice(140, None),) * 2
+    np.testing.assert_allclose(average[far], expected[far], rtol=1e-4)
+
+
+def test_planes_without_visible_details_are_averaged():
+    flat = np.full((96, 96), 5.0, np.float32)
+    _, average, share = fused(frames(*[flat] * 5))
+    assert np.median(share) < 0.6
+    assert rms(average - clean(flat)) < 0.7 * rms(frames(*[flat] * 5)[2] - clean(flat))
