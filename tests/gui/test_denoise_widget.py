@@ -154,6 +154,7 @@ def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):
         "defects": "repair",
         "ensemble": False,
         "dtype": None,
+        "along": None,
     }
     call = record.pop("call")
     assert call["arguments"] == {"model": "fast", "device": "auto", **arguments}

@@ -206,6 +206,7 @@ def test_the_last_parameters_come_back_in_the_next_session(viewer, dock, run, in
         "model_file": str(tiny),
         "device": "auto",
         "place": "whole layer",
+        "along": None,
         "repair": True,
         "ensemble": False,
         "strength": 1.0,
