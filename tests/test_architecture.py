@@ -30,7 +30,7 @@ BELOW = {
     "training": "engine errors io noise tasks models",
     "finetuning": "arguments engine errors execution io restoration tasks training models",
     "provenance": "io tasks",
-    "batch": "arguments engine errors execution io restoration tasks models",
+    "batch": "arguments engine errors execution io psf restoration tasks models",
     "console": "batch execution",
     "demo": "console engine errors io restoration sample_data",
     "cli": "arguments batch console demo engine errors execution finetuning io models options psf "

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Plane,
         PlaneRestorer,
         ReadWindow,
+        Volume,
         WriteWindow,
     )
 
@@ -43,7 +44,8 @@ class Job:
     enlarges the planes. `color` None restores each channel by itself. `devices` are used at the
     same time. Outliers exceed `outlier_share` of the range and are repaired, None leaves them.
     `dtype` is that of the result, None for that of the array. Each plane is restored with others
-    next to it along the axis `along`, so many that the network sees `planes`.
+    next to it along the axis `along`, so many that the network sees `planes`. Planes along the axis
+    `depth` are one volume, and restored as such.
     """
 
     layout: PlaneLayout
@@ -56,6 +58,7 @@ class Job:
     dtype: np.dtype[Any] | None = None
     along: int | None = None
     planes: int = 1
+    depth: int | None = None
 
     @property
     def offsets(self) -> list[int]:
@@ -94,15 +97,32 @@ class Job:
 
 
 PlaneKeys = tuple[PlaneKey, ...]
-"""The key of a plane; those of its channels if they are colours."""
+"""The key of a plane; those of its channels if they are colours, or of all planes of a volume."""
 
 
 def plane_keys(job: Job) -> Iterator[PlaneKeys]:
-    """The planes of a job, in order."""
-    if job.color:
+    """The planes of a job, or its volumes, in order."""
+    if job.depth is not None:
+        yield from job.layout.volumes(job.depth)
+    elif job.color:
         yield from job.layout.color_planes()
     else:
         yield from ((key,) for key in job.layout.planes())
+
+
+def volume_of(
+    job: Job,
+    keys: PlaneKeys,
+    source: Any,
+    target: Any,
+    settings: Sequence[ChannelSettings],
+    repairs: Repairs | None = None,
+) -> Volume:
+    """A volume of `source`, to be restored into the same place of `target`; counts its repairs."""
+    from napari_rednet.engine.planes import Volume
+
+    planes = tuple(plane_of(job, (key,), source, target, settings, repairs=repairs) for key in keys)
+    return Volume(planes, slice(0, len(keys)))
 
 
 def plane_of(

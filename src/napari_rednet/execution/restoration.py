@@ -24,6 +24,7 @@ from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution.job import (
     Job,
     MaskedImage,
+    PlaneKeys,
     all_samples,
     is_dask,
     is_in_memory,
@@ -31,6 +32,7 @@ from napari_rednet.execution.job import (
     plane_of,
     readable,
     sampled_windows,
+    volume_of,
 )
 from napari_rednet.execution.parts import (
     Output,
@@ -49,7 +51,7 @@ from napari_rednet.execution.reading import (
 )
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.planes import ChannelSettings, Plane
+    from napari_rednet.engine.planes import ChannelSettings, Plane, Volume
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -202,10 +204,15 @@ class PartRun:
                     yield number, index * share + share * pixels // size
             self._output.finish(number, self._target)
 
-    def _segments(self, part: Part) -> Iterator[Plane]:
+    def _segments(self, part: Part) -> Iterator[Plane | Volume]:
         from napari_rednet.engine.planes import rows_of
 
         for keys in part.planes:
+            if self._job.depth is not None:
+                yield volume_of(
+                    self._job, keys, self._source, self._target, self._settings, self._repairs
+                )
+                continue
             plane = plane_of(
                 self._job,
                 keys,
@@ -442,15 +449,28 @@ class Window:
             groups = [(keys[self._channel],)]
         size = (self._rows.stop - self._rows.start) * (self._columns.stop - self._columns.start)
         for number, group in enumerate(groups):
-            plane = plane_of(
-                whole.job, group, whole.array, self._target, whole.settings, whole.mask
-            )
-            # The target is in memory, but `plane_of` cannot know that.
-            plane = replace(plane, is_stored=not is_in_memory(whole.array))
+            plane = self._volume(group) if whole.job.depth is not None else self._plane(group)
             yield number * size, len(groups) * size
             for _ in whole.restorer.restore_window(plane, self._rows, self._columns):
                 yield number * size, len(groups) * size
         return self.values
+
+    def _plane(self, keys: PlaneKeys) -> Plane:
+        whole = self._windows
+        plane = plane_of(whole.job, keys, whole.array, self._target, whole.settings, whole.mask)
+        # The target is in memory, but `plane_of` cannot know that.
+        return replace(plane, is_stored=not is_in_memory(whole.array))
+
+    def _volume(self, keys: PlaneKeys) -> Volume:
+        """The volume that a plane is one of, which alone is kept."""
+        whole, (key,) = self._windows, keys
+        axis = whole.job.depth
+        if axis is None:
+            raise ValueError("planes of this job are restored by themselves")
+        z = int(key.index[axis])  # type: ignore[arg-type]
+        planes = whole.job.layout.volume_of(key, axis)
+        volume = volume_of(whole.job, planes, whole.array, self._target, whole.settings)
+        return replace(volume, keep=slice(z, z + 1))
 
 
 class _Target:
