@@ -17,7 +17,7 @@ from scipy import ndimage, signal
 from napari_rednet import NoiseModel
 
 Volume = npt.NDArray[np.float64]
-SHAPE = (16, 64, 64)
+SHAPE = (12, 48, 48)
 """Planes, rows and columns that are recorded."""
 OFFSET = 100.0
 """Gray level without light; each photon adds one."""

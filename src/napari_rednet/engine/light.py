@@ -28,16 +28,15 @@ from torch import Tensor
 from napari_rednet.engine.deconvolution import BlurredImage, Denoise, ImageNoise, Operator
 from napari_rednet.engine.images import PointSpread
 
-# Multiplications before the denoiser first sees the image, up to so many times more where the noise
-# is below a level, and those between two turns of the denoiser.
-_FIRST, _MORE, _LOW_NOISE, _BETWEEN = 20, 3.0, 0.03, 15
+# Multiplications before the denoiser first sees the image, and between two turns of it.
+_FIRST, _BETWEEN = 25, 15
 # Weight of the prior in the data term: that at a noise level of 1, which falls with its fourth
-# power, and its limits. It grows from turn to turn, where the noise is above a level.
-_TRUST, _LEAST_TRUST, _MOST_TRUST = 666.0, 3e-4, 0.1
+# power, and its limits. It grows from turn to turn, the more the higher the noise.
+_TRUST, _LEAST_TRUST, _MOST_TRUST = 666.0, 3e-3, 0.1
 _HIGH_NOISE = 0.06
 # Weights by which the noise left in the image is told: in the first one, and at least.
 _FIRST_TOLD, _LEAST_TOLD = 0.005, 0.003
-_MOST_AHEAD = 0.999
+_MOST_AHEAD = 0.9
 # Pixels of which less was seen keep their value.
 _LEAST_SEEN = 1e-3
 _TINY = 1e-6
@@ -139,22 +138,18 @@ def deblur_light_steps(
     """
     blurred = CountedImage(observed, psf, noise, counting, is_known)
     told = blurred.told_left(_FIRST_TOLD)
-    light = blurred.likely(blurred.flat(), _first_rounds(noise.level))
-    for weight in [*trusts(noise.level, iterations - 1), None]:
+    weights = trusts(noise.level, iterations - 1)
+    light = blurred.likely(blurred.flat(), _FIRST)
+    for weight in [*weights, None]:
         prior = (denoise(light + counting.dark, told) - counting.dark).clamp(min=0)
         yield blurred.cut(prior + counting.dark)
         if weight is not None:
             light = blurred.agreed(light, prior, weight, _BETWEEN)
-            told = blurred.told_left(max(weight, _LEAST_TOLD))
-
-
-def _first_rounds(level: float) -> int:
-    """Multiplications until there is detail, and noise, to denoise: more where there is less."""
-    return round(_FIRST * min(max(_LOW_NOISE / level, 1.0), _MORE))
+            told = blurred.told_left(max(weights[0], _LEAST_TOLD))
 
 
 def trusts(level: float, turns: int) -> list[float]:
-    """Weights of the prior in turn, for a noise level: what is noisy tells less each time."""
+    """Weights of the prior in turn, for a noise level: the noisier, the more is left to it."""
     first = min(max(_TRUST * level**4, _LEAST_TRUST), _MOST_TRUST)
     growth = 1 + (level / _HIGH_NOISE) ** 3
     return [float(first * growth**turn) for turn in range(turns)]

@@ -66,7 +66,7 @@ class VolumeDeblurrer:
         """Planes, rows and columns around a block that are restored with it and discarded."""
         radius = self.network.config.receptive_radius
         z, y, x = self.psf.reach
-        return 2 * z, 2 * y + radius, 2 * x + radius
+        return 3 * z + 2, 3 * y + radius, 3 * x + radius
 
     def restore(self, volume: Volume) -> Iterator[int]:
         """Deblur a volume, yielding the number of finished pixels after each iteration.

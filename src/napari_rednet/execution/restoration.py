@@ -62,6 +62,8 @@ _READ_BYTES = 2**27
 Numbered = tuple[int, Part]
 # Large enough to measure the speed of a device; on a CPU mostly less than a second's work.
 _SIDE, _WARM_UP_ROWS = 256, 32
+# Of a plane that stands for a volume.
+_VOLUME_SIDE = 64
 _MISSING = 0.02
 
 
@@ -334,6 +336,12 @@ def speed_steps(restoration: Restoration) -> Steps:
     measured = time.perf_counter()
     yield 0, 0
     restorer = job.make_restorer()
+    if job.depth is not None:
+        shape = (job.layout.shape[job.depth], *job.layout.plane_shape)
+        small = _plane(image[:_VOLUME_SIDE, :_VOLUME_SIDE], settings, 0, has_mask=False)
+        spent = yield from _seconds_for_a_voxel(restorer, small)
+        computed = restorer.computed(shape, shape) / max(1, math.prod(shape))
+        return Speed((measured - begun) / image.size, spent * computed)
     beside = len(job.offsets)
     for _ in restorer.restore(_plane(image[:_WARM_UP_ROWS], settings, beside, has_mask=has_mask)):
         yield 0, 0
@@ -342,6 +350,17 @@ def speed_steps(restoration: Restoration) -> Steps:
         yield 0, 0
     restored = time.perf_counter()
     return Speed((measured - begun) / image.size, (restored - warm) / image.size)
+
+
+def _seconds_for_a_voxel(restorer: Any, plane: Plane) -> Generator[tuple[int, int], None, float]:
+    """Time that a restorer of volumes takes for each voxel that it computes."""
+    from napari_rednet.engine.planes import Volume
+
+    volume = Volume((plane,), slice(0, 1))
+    begun = time.perf_counter()
+    for _ in restorer.restore(volume):
+        yield 0, 0
+    return (time.perf_counter() - begun) / float(restorer.computed(volume.shape, volume.shape))
 
 
 def _plane(
