@@ -335,7 +335,7 @@ def speed_steps(restoration: Restoration) -> Steps:
     settings = job.settings(Samples([image]), 0)
     measured = time.perf_counter()
     yield 0, 0
-    restorer = job.make_restorer()
+    restorer: Any = job.make_restorer()
     if job.depth is not None:
         shape = (job.layout.shape[job.depth], *job.layout.plane_shape)
         small = _plane(image[:_VOLUME_SIDE, :_VOLUME_SIDE], settings, 0, has_mask=False)
