@@ -31,7 +31,7 @@ BELOW = {
     "training": "engine errors files io noise tasks models",
     "finetuning": "arguments engine errors execution io restoration tasks training models",
     "provenance": "io tasks",
-    "batch": "arguments engine errors execution files io restoration tasks models",
+    "batch": "arguments engine errors execution files io psf restoration tasks models",
     "about": "engine models",
     "console": "batch execution",
     "demo": "console engine errors io restoration sample_data",

@@ -102,7 +102,7 @@ def test_masked_arrays_are_written_into_out():
     image, out = ma.MaskedArray(micrograph(), holes()), np.zeros((60, 70), "u2")
     assert VERBS["denoise"](image, out=out) is out
     np.testing.assert_array_equal(out, VERBS["denoise"](image).data)
-    with pytest.raises(ValueError, match="out must not share memory with image"):
+    with pytest.raises(ValueError, match="out must not share memory or a file with image"):
         VERBS["denoise"](image, out=image.data)
 
 

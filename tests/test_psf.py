@@ -138,7 +138,7 @@ def test_what_is_said_of_a_background():
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        (np.ones(5), ValueError, r"two axes Y and X, got shape \(5,\)"),
+        (np.ones(5), ValueError, r"two axes Y and X, or Z, Y and X, got shape \(5,\)"),
         (np.zeros((3, 3)), ValueError, "zero everywhere"),
         (-np.eye(3), ValueError, "must not be negative"),
         (np.full((3, 3), np.nan), ValueError, "finite"),

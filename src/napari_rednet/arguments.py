@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_rednet.engine.images import PointSpread
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.engine.inpainting import Inpainter
+    from napari_rednet.engine.volumes import VolumeDeblurrer
     from napari_rednet.models import Model
 
     ModelLike = str | os.PathLike[str] | Model
@@ -81,6 +82,17 @@ class Options:
         chosen = resolve_device(device or self.device)
         options = self.ensemble, self.tile, self.memory
         return Deblurrer(self.model.network, chosen, psf, iterations, *options)
+
+    def volume_deblurrer(
+        self, psf: PointSpread, iterations: int, device: str | None = None
+    ) -> VolumeDeblurrer:
+        """The same for volumes, with a PSF of three axes."""
+        from napari_rednet.engine.network import resolve_device
+        from napari_rednet.engine.volumes import VolumeDeblurrer
+
+        chosen = resolve_device(device or self.device)
+        options = self.ensemble, self.tile, self.memory
+        return VolumeDeblurrer(self.model.network, chosen, psf, iterations, *options)
 
 
 def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:

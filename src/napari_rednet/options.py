@@ -88,7 +88,9 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "hot pixels are found, in each image by itself.",
             Path | None,
         ),
-        "psf": Option("TIFF with the image of a point.", Path | None),
+        "psf": Option(
+            "TIFF with the image of a point: a plane, or a stack for volumes.", Path | None
+        ),
         "center": Option(
             "Where in it the point is: in the middle of the array, or at the centre of mass, as "
             "suits a bead that was cut out by hand.",
@@ -101,7 +103,14 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "angle": Option("Of the motion, in degrees; 0 if not given."),
         "numerical_aperture": Option("Of a widefield microscope; with the next two."),
         "wavelength": Option("Of the light, as pixel size."),
-        "pixel_size": Option("In the sample."),
+        "pixel_size": Option("In the sample; that in the file, in µm, if not given."),
+        "z_step": Option(
+            "Distance of the planes of a volume, as pixel size, for a PSF of three axes; that in "
+            "the file if --refractive-index is given."
+        ),
+        "refractive_index": Option("Of the immersion medium, such as 1.33, for the same."),
+        "excitation": Option("Wavelength of the exciting light of a confocal microscope."),
+        "pinhole": Option("Of a confocal microscope, in Airy units; 1 if not given."),
         "noise": Option("Standard deviation of Gaussian noise; estimated if not given."),
         "gain": Option("Image units per photon."),
         "offset": Option("Signal without light."),

@@ -103,11 +103,18 @@ def test_each_blur_shows_its_own_values(viewer, widget):
         "disk (out of focus)": ["Radius"],
         "motion": ["Length", "Angle"],
         "widefield": ["Aperture", "Wavelength", "Pixel size"],
+        "widefield, z-stack": ["Aperture", "Wavelength", "Pixel size", "Z step", "Index"],
+        "confocal, z-stack": [
+            *["Aperture", "Wavelength", "Excitation"],
+            *["Pixel size", "Z step", "Index", "Pinhole"],
+        ],
     }
     for kind, labels in expected.items():
         widget.psf.kind.value = kind
         assert shown(widget) == labels
-        assert widget.psf.psf().array.sum() == pytest.approx(1)
+        array = widget.psf.psf().array
+        assert array.sum() == pytest.approx(1)
+        assert array.ndim == (3 if "z-stack" in kind else 2)
 
 
 def test_typed_values_stay(viewer, widget, run, blurred):

@@ -4,7 +4,7 @@ import pytest
 from napari._app_model import get_app_model
 from qtpy.QtWidgets import QWidget
 
-HIGH, LOW = 1060, 720
+HIGH, LOW = 1120, 720
 
 
 @pytest.fixture

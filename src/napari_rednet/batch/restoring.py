@@ -35,6 +35,7 @@ from napari_rednet.io import (
     described_for,
     image_writer,
     other_files,
+    pixel_sizes,
     read_image,
     remark_on,
     remark_on_result,
@@ -42,6 +43,7 @@ from napari_rednet.io import (
     with_dtype,
 )
 from napari_rednet.io.remote import RemotePath
+from napari_rednet.psf import Microscope
 from napari_rednet.tasks import VERBS, Verb
 
 if TYPE_CHECKING:
@@ -255,6 +257,8 @@ def _own_arguments(
 
     own: dict[str, Any] = {"rgb": image.is_rgb} if row.takes_rgb else {}
     remark = ""
+    if isinstance(given.get("psf"), Microscope):
+        own["psf"] = given["psf"].psf(pixel_sizes(image))
     if "along" in row.options:
         own["along"] = axis_named(given["along"], image.axes)
     if "noise" in row.options:
@@ -269,7 +273,7 @@ def _own_arguments(
 def _recorded(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return repr(value) if isinstance(value, NoiseModel) else digest(value)
+    return repr(value) if isinstance(value, (NoiseModel, Microscope)) else digest(value)
 
 
 def _on_noise(image: OpenImage, given: Noise | None) -> str:

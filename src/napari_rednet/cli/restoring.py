@@ -37,6 +37,10 @@ _PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "numerical_aperture",
             "wavelength",
             "pixel_size",
+            "z_step",
+            "refractive_index",
+            "excitation",
+            "pinhole",
         ),
         "noise": ("noise", "gain", "offset", "read_noise", "grain_y", "grain_x"),
         **dict.fromkeys(("channel_axis", "rgb", "progress", "out"), ()),
@@ -235,9 +239,12 @@ def choose_psf(
     disk: float | None,
     motion: float | None,
     angle: float | None,
-    *widefield: float | None,
+    *optics: float | None,
 ) -> Any:
-    """The PSF from the options; `ValueError` unless just one kind is given, with all its values."""
+    """The PSF from the options, or the microscope that it depends on besides each image.
+
+    Raises `ValueError` unless just one kind is given, with all its values.
+    """
     if angle is not None and motion is None:
         raise ValueError("--angle belongs to --motion, which is not given")
     kinds: dict[str, tuple[Any, ...]] = {
@@ -245,7 +252,7 @@ def choose_psf(
         "gaussian": (gaussian,),
         "disk": (disk,),
         "motion": (motion, angle or 0.0) if motion is not None else (None,),
-        "widefield": widefield,
+        "microscope": optics,
     }
     given = {kind: values for kind, values in kinds.items() if any(v is not None for v in values)}
     if len(given) != 1:
@@ -254,9 +261,25 @@ def choose_psf(
             f"--wavelength and --pixel-size; got {len(given)} of them"
         )
     ((kind, values),) = given.items()
-    if None in values:
-        raise ValueError("--numerical-aperture, --wavelength and --pixel-size belong together")
+    if kind == "microscope":
+        return _microscope(*values)
     return _psf(kind, values)
+
+
+def _microscope(aperture: Any, wavelength: Any, *rest: Any) -> Any:
+    from napari_rednet.psf import Microscope
+
+    if aperture is None or wavelength is None:
+        raise ValueError(
+            "--numerical-aperture and --wavelength belong together, with --pixel-size if the file "
+            "does not tell it"
+        )
+    *_, excitation, pinhole = rest
+    if pinhole is not None and excitation is None:
+        raise ValueError("--pinhole belongs to a confocal microscope, with --excitation")
+    microscope = Microscope(aperture, wavelength, *rest)
+    microscope.psf({"X": wavelength / 4, "Z": wavelength})  # tells what is wrong at once
+    return microscope
 
 
 def _psf(kind: str, values: tuple[Any, ...]) -> Any:

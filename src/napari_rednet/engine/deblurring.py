@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -124,28 +124,14 @@ class Deblurrer:
 
     @torch.inference_mode()
     def _restore_block(self, plane: Plane, rows: Strip, columns: Strip) -> Iterator[int]:
-        values = np.asarray(plane.read(rows.read, columns.read))
-        settings = plane.settings
-        normalized, finite = to_network(values, settings.scale)
-        if finite is not None:
-            normalized = filled(normalized, finite)
-        x = torch.from_numpy(normalized).to(self.device)[None, None]
-        known = None
-        if finite is not None:
-            known = torch.from_numpy(finite).to(self.device)[None, None]
-        noise, share = believed_noise(image_noise(x, settings), settings)
+        block = Block(np.asarray(plane.read(rows.read, columns.read)), plane.settings, self.device)
+        x, noise, known = block.image, block.noise, block.known
         steps = deblur_steps(x, self.psf, noise, self._denoise, self.iterations, known)
         for i, estimate in enumerate(steps, 1):
             x = estimate
             if i < self.iterations:
                 yield i
-        restored = from_network(x[0, 0].cpu().numpy(), settings.scale, plane.dtype)
-        if share < 1:
-            restored = round_to(share * restored + (1 - share) * settings.flat[0], plane.dtype)
-        if finite is not None:
-            restored[~finite] = values[~finite]
-        if settings.is_constant[0]:
-            restored[values == 0] = 0
+        restored = block.finished(x, plane.dtype)
         plane.write(rows.keep, columns.keep, restored[rows.inner, columns.inner])
         yield self.iterations
 
@@ -153,8 +139,40 @@ class Deblurrer:
         return self._runner.run(torch.cat([image, told], 1))
 
 
+class Block:
+    """What is known of a block of an image, a plane or a volume, in units of the network.
+
+    `image` is (1, 1, [Z,] Y, X); `known` is False where it is not finite, None if all is.
+    """
+
+    def __init__(
+        self, values: npt.NDArray[Any], settings: ChannelSettings, device: torch.device
+    ) -> None:
+        self._values, self._settings = values, settings
+        normalized, self._finite = to_network(values, settings.scale)
+        self.known: Tensor | None = None
+        if self._finite is not None:
+            normalized = filled(normalized, self._finite)
+            self.known = torch.from_numpy(self._finite).to(device)[None, None]
+        self.image = torch.from_numpy(normalized).to(device)[None, None]
+        self.noise, self._share = believed_noise(image_noise(self.image, settings), settings)
+
+    def finished(self, x: Tensor, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """A restored block in units of the image; pixels that are not finite stay."""
+        settings = self._settings
+        restored = from_network(x[0, 0].cpu().numpy(), settings.scale, dtype)
+        if self._share < 1:
+            flat = (1 - self._share) * settings.flat[0]
+            restored = round_to(self._share * restored + flat, dtype)
+        if self._finite is not None:
+            restored[~self._finite] = self._values[~self._finite]
+        if settings.is_constant[0]:
+            restored[self._values == 0] = 0
+        return restored
+
+
 def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
-    """The noise of an image (1, 1, Y, X), in the units that `settings` normalise it to."""
+    """The noise of an image (1, 1, [Z,] Y, X), in the units that `settings` normalise it to."""
     span = settings.scale.span
     level = settings.strength * settings.noise_level / span
     factor = max(1.0, _SMALLEST_STD / level) if level > _NO_NOISE else 0.0
@@ -165,7 +183,9 @@ def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
     if model.gain == 0:
         return ImageNoise(factor * level, grain=grain)
     local = model.normalized(settings.scale.low, span)
-    std = poisson_gaussian_std(smooth_signal(x) - local.offset, local.gain, local.read_noise)
+    planes = x.reshape(-1, 1, *x.shape[-2:])
+    signal = torch.cat([smooth_signal(plane[None]) for plane in planes]).reshape(x.shape)
+    std = poisson_gaussian_std(signal - local.offset, local.gain, local.read_noise)
     return ImageNoise(factor * level, factor * settings.strength * std, grain)
 
 

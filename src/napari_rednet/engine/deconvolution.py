@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy.fft import next_fast_len
@@ -52,7 +53,9 @@ _TINY = 1e-30  # avoids division by 0 once the solution is exact
 
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""Maps an image (1, 1, Y, X) and its told noise (1, 3, Y, X) to the denoised image."""
+"""Maps an image (1, 1, Y, X) and its told noise (1, 3, Y, X) to the denoised image.
+
+Of an image (1, 1, Z, Y, X), and (1, 3, Z, Y, X), it denoises each plane."""
 
 
 Operator = Callable[[Tensor], Tensor]
@@ -62,8 +65,8 @@ Operator = Callable[[Tensor], Tensor]
 class ImageNoise:
     """Noise of an observed image.
 
-    `level` is its typical standard deviation; `std`, (1, 1, Y, X), that at every pixel, None if it
-    is uniform. `grain` is along y and x in pixels, as in `NoiseModel`.
+    `level` is its typical standard deviation; `std`, of the image's shape, that at every pixel,
+    None if it is uniform. `grain` is along y and x in pixels, as in `NoiseModel`.
     """
 
     level: float
@@ -72,7 +75,7 @@ class ImageNoise:
 
 
 class BlurredImage:
-    """An observed image (1, 1, Y, X), and what is known of the sharp one behind it.
+    """An observed image (1, 1, Y, X) or (1, 1, Z, Y, X), and what is known of the sharp one.
 
     The sharp image is larger by the reach of the PSF, since pixels beyond the border have been
     blurred into the observed one. Pixels beyond the border, and those that are False in `is_known`,
@@ -86,16 +89,16 @@ class BlurredImage:
         noise: ImageNoise,
         is_known: Tensor | None = None,
     ) -> None:
-        self._corner, self._shape = psf.reach, tuple(observed.shape[-2:])
+        self._corner, self._shape = psf.reach, tuple(observed.shape[2:])
         sides = [n + 2 * m for n, m in zip(self._shape, self._corner, strict=True)]
-        self._padded = height, width = next_fast_len(sides[0]), next_fast_len(sides[1])
+        self._padded = tuple(map(next_fast_len, sides))
         self.start = self._pad(observed)
         known = torch.ones_like(observed) if is_known is None else is_known.to(observed)
         relative = torch.ones_like(observed) if noise.std is None else noise.std / noise.level
         self._relative = self._pad(relative.clamp(min=_LEAST_NOISE))
         self._counts = self._pad(known, "constant") / self._relative
-        self._transfer = transfer_function(psf, (height, width)).to(observed.device)
-        self._noise_power = _noise_power(noise.grain, (height, width)).to(observed.device)
+        self._transfer = transfer_function(psf, self._padded).to(observed.device)
+        self._noise_power = _noise_power(noise.grain, self._padded).to(observed.device)
         self._signal_power = self._transfer.abs() ** 2 / self._noise_power
         self._is_grainy = any(noise.grain)
         self._level = noise.level
@@ -118,29 +121,41 @@ class BlurredImage:
         return estimate + conjugate_gradients(apply, downhill, precondition, _ROUNDS)
 
     def told(self, level: float, weight: float) -> Tensor:
-        """Told noise (1, 3, Y', X') of a solution, for the denoiser.
+        """Told noise, of three channels, of a solution, for the denoiser of planes.
 
         The schedule's level stands for all errors of the solution, of which the noise is a part; a
         geometric mean of both works best.
         """
-        left = self._signal_power / (self._signal_power + weight) ** 2
-        covariance = torch.fft.irfft2(left, s=self._padded)
-        variance = float(covariance[0, 0])
-        noise = self._level * variance**0.5
+        noise, along_y, along_x = self._left(weight)
         std = level ** (1 - _NOISE_SHARE) * noise**_NOISE_SHARE * self._relative
-        neighbors = covariance[1 % self._padded[0], 0], covariance[0, 1 % self._padded[1]]
-        along_y, along_x = (max(0.0, float(one) / variance) for one in neighbors)
         return told_noise(std, along_y, along_x)
+
+    def told_left(self, weight: float) -> Tensor:
+        """Told noise of what the noise alone leaves in a solution."""
+        noise, along_y, along_x = self._left(weight)
+        return told_noise(noise * self._relative, along_y, along_x)
+
+    def _left(self, weight: float) -> tuple[float, float, float]:
+        """Noise that a solution has, and its correlation in columns and in rows."""
+        left = self._signal_power / (self._signal_power + weight) ** 2
+        covariance = torch.fft.irfftn(left, s=self._padded)
+        # That of planes, whose noise is told plane by plane.
+        covariance = covariance.reshape(-1, *self._padded[-2:])[0]
+        variance = float(covariance[0, 0])
+        neighbors = covariance[1 % self._padded[-2], 0], covariance[0, 1 % self._padded[-1]]
+        along_y, along_x = (max(0.0, float(one) / variance) for one in neighbors)
+        return self._level * variance**0.5, along_y, along_x
 
     def cut(self, x: Tensor) -> Tensor:
         """The part of a sharp image that belongs to the observed pixels."""
-        (top, left), (height, width) = self._corner, self._shape
-        return x[:, :, top : top + height, left : left + width]
+        sides = zip(self._corner, self._shape, strict=True)
+        return x[:, :, *(slice(first, first + length) for first, length in sides)]
 
     def _pad(self, x: Tensor, mode: str = "replicate") -> Tensor:
-        (top, left), (height, width) = self._corner, self._padded
-        below, right = height - self._shape[0] - top, width - self._shape[1] - left
-        return F.pad(x, (left, right, top, below), mode=mode)
+        widths: list[int] = []
+        for first, length, padded in zip(self._corner, self._shape, self._padded, strict=True):
+            widths = [first, padded - length - first, *widths]
+        return F.pad(x, widths, mode=mode)
 
     def _blurred(self, x: Tensor) -> Tensor:
         return self._filtered(x, self._transfer)
@@ -153,7 +168,9 @@ class BlurredImage:
         return self._filtered(self._counts * counted, self._transfer.conj())
 
     def _filtered(self, x: Tensor, response: Tensor) -> Tensor:
-        filtered: Tensor = torch.fft.irfft2(response * torch.fft.rfft2(x), s=self._padded)
+        axes = tuple(range(-len(self._padded), 0))
+        spectrum = torch.fft.rfftn(x, dim=axes).mul_(response)
+        filtered: Tensor = torch.fft.irfftn(spectrum, s=self._padded, dim=axes)
         return filtered
 
 
@@ -177,15 +194,23 @@ def conjugate_gradients(
     return x
 
 
-def transfer_function(psf: PointSpread, shape: tuple[int, int]) -> Tensor:
-    """Fourier transform of a PSF for `torch.fft.rfft2`, with the point shifted to the origin."""
+def transfer_function(psf: PointSpread, shape: tuple[int, ...]) -> Tensor:
+    """Fourier transform of a PSF for `torch.fft.rfftn`, with the point shifted to the origin."""
     placed = np.zeros(shape)
-    placed[: psf.values.shape[0], : psf.values.shape[1]] = psf.values
-    shifted = np.roll(placed, [-n for n in psf.reach], (0, 1))
-    rows = _shift(psf.offset[0], np.fft.fftfreq(shape[0]))
-    columns = _shift(psf.offset[1], np.fft.rfftfreq(shape[1]))
-    spectrum = np.fft.rfft2(shifted) * rows[:, None] * columns
+    placed[tuple(slice(0, side) for side in psf.values.shape)] = psf.values
+    axes = range(len(shape))
+    shifted = np.roll(placed, [-n for n in psf.reach], tuple(axes))
+    spectrum = np.fft.rfftn(shifted)
+    for axis, offset, frequencies in zip(axes, psf.offset, _frequencies(shape), strict=True):
+        places = [-1 if a == axis else 1 for a in axes]
+        spectrum *= _shift(offset, frequencies).reshape(places)
     return torch.from_numpy(spectrum.astype(np.complex64))
+
+
+def _frequencies(shape: tuple[int, ...]) -> list[npt.NDArray[np.float64]]:
+    """The frequencies along each axis of a real Fourier transform, in cycles per pixel."""
+    lines = [*map(np.fft.fftfreq, shape[:-1]), np.fft.rfftfreq(shape[-1])]
+    return [np.asarray(line, np.float64) for line in lines]
 
 
 def _shift(offset: float, frequencies: np.ndarray) -> np.ndarray:
@@ -195,12 +220,12 @@ def _shift(offset: float, frequencies: np.ndarray) -> np.ndarray:
     return np.where(np.abs(frequencies) == 0.5, phase.real, phase)
 
 
-def _noise_power(grain: tuple[float, float], shape: tuple[int, int]) -> Tensor:
-    """Power of Gaussian-filtered white noise at each frequency, 1 on average."""
-    rows, columns = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
-    grain = (min(grain[0], _MOST_GRAIN), min(grain[1], _MOST_GRAIN))
-    power = np.exp(-((2 * np.pi * grain[0] * rows) ** 2) - (2 * np.pi * grain[1] * columns) ** 2)
-    power /= np.fft.irfft2(power, s=shape)[0, 0]
+def _noise_power(grain: tuple[float, float], shape: tuple[int, ...]) -> Tensor:
+    """Power of noise at each frequency, 1 on average; planes have a noise of their own."""
+    rows, columns = _frequencies(shape)[-2:]
+    y, x = (min(one, _MOST_GRAIN) for one in grain)
+    power = np.exp(-((2 * np.pi * y * rows[:, None]) ** 2) - (2 * np.pi * x * columns) ** 2)
+    power /= np.fft.irfft2(power, s=shape[-2:])[0, 0]
     return torch.from_numpy(np.maximum(power, _LEAST_POWER).astype(np.float32))
 
 
@@ -212,7 +237,10 @@ def deblur_steps(
     iterations: int = 8,
     is_known: Tensor | None = None,
 ) -> Iterator[Tensor]:
-    """Deblur (1, 1, Y, X) with values of about 0 to 1, yielding the estimate of each iteration."""
+    """Deblur an image with values of about 0 to 1, yielding the estimate of each iteration.
+
+    It is (1, 1, Y, X), or (1, 1, Z, Y, X) for a PSF of three axes.
+    """
     blurred = BlurredImage(observed, psf, noise, is_known)
     x = blurred.start
     for level in levels(noise.level, iterations):

@@ -117,6 +117,26 @@ class PlaneLayout:
         firsts = [self.key_at(position_at(number, counts)) for number in chosen]
         return [self._in_channel(first, channel) for first in firsts]
 
+    def volumes(self, axis: int) -> Iterator[tuple[PlaneKey, ...]]:
+        """All planes, those along an axis together."""
+        for key in self.planes():
+            if key.index[axis] == 0:
+                yield self.volume_of(key, axis)
+
+    def volume_of(self, key: PlaneKey, axis: int) -> tuple[PlaneKey, ...]:
+        """The planes along an axis that a plane is one of."""
+        indices = (
+            tuple(z if a == axis else i for a, i in enumerate(key.index))
+            for z in range(self.shape[axis])
+        )
+        return tuple(PlaneKey(index, key.channel) for index in indices)
+
+    @property
+    def depth_axis(self) -> int | None:
+        """Position of the axis of planes before Y and X, of a stack; None if there is none."""
+        others = [a for a in range(len(self.shape)) if a not in (*self.spatial_axes, self.channel)]
+        return others[-1] if others else None
+
     def planes_at(self, place: Sequence[int]) -> tuple[PlaneKey, ...]:
         """The planes of all channels at an index of the axes other than Y, X and channel."""
         indices = iter(place)
@@ -264,14 +284,14 @@ def working_dtype(dtype: np.dtype[Any]) -> Any:
 class PointSpread:
     """A point spread function of odd sides and sum 1, and where in it the point is.
 
-    `offset` is the point's position along y and x, at most half a pixel from the middle pixel.
+    It has the axes Y and X, or Z, Y and X. `offset` is the point's position along each axis, at
+    most half a pixel from the middle pixel.
     """
 
     values: npt.NDArray[np.float64]
-    offset: tuple[float, float] = (0.0, 0.0)
+    offset: tuple[float, ...] = (0.0, 0.0)
 
     @property
-    def reach(self) -> tuple[int, int]:
-        """Half sides: rows and columns on each side of a pixel that light comes from."""
-        height, width = self.values.shape
-        return height // 2, width // 2
+    def reach(self) -> tuple[int, ...]:
+        """Half sides: planes, rows and columns on each side of a pixel that light comes from."""
+        return tuple(side // 2 for side in self.values.shape)

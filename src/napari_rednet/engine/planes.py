@@ -198,6 +198,22 @@ class Plane:
         return bool(self.colors) or self.settings.noise is not None
 
 
+@dataclass(frozen=True)
+class Volume:
+    """Planes of one shape, one above the other, that are restored together.
+
+    Only those in `keep` are written.
+    """
+
+    planes: tuple[Plane, ...]
+    keep: slice
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Planes that are kept, rows and columns."""
+        return (self.keep.stop - self.keep.start, *self.planes[0].shape)
+
+
 def rows_of(plane: Plane, rows: Strip) -> Plane:
     """Some rows of a plane, with the margin around them, as a plane of its own."""
     return part_of(plane, rows, whole(plane.shape[1]))
@@ -245,14 +261,14 @@ def _moved(read: ReadWindow, rows: Strip, columns: Strip) -> ReadWindow:
 
 
 class PlaneRestorer(Protocol):
-    """Restores planes one by one."""
+    """Restores planes one by one, or one `Volume` after the other."""
 
     @property
     def row_margin(self) -> int | None:
         """Rows beyond the kept ones that the result depends on; None if it needs whole planes."""
 
-    def restore(self, plane: Plane) -> Iterator[int]:
+    def restore(self, plane: Any) -> Iterator[int]:
         """Restore a plane, yielding now and then the number of finished pixels."""
 
-    def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
+    def restore_window(self, plane: Any, rows: slice, columns: slice) -> Iterator[int]:
         """Restore a window of a plane, reading no more of it than the result depends on."""

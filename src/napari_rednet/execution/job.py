@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Plane,
         PlaneRestorer,
         ReadWindow,
+        Volume,
         WriteWindow,
     )
 
@@ -45,6 +46,7 @@ class Job:
     same time. Outliers exceed `outlier_share` of the range and are repaired, None leaves them.
     `dtype` is that of the result, None for that of the array. Each plane is restored with others
     next to it along the axis `along`: the network sees `planes` of them, or they are averaged.
+    Planes along the axis `depth` are one volume, and restored as such.
     """
 
     layout: PlaneLayout
@@ -57,6 +59,7 @@ class Job:
     dtype: np.dtype[Any] | None = None
     along: int | None = None
     planes: int = 1
+    depth: int | None = None
 
     @property
     def is_fused(self) -> bool:
@@ -101,21 +104,40 @@ class Job:
 
 
 PlaneKeys = tuple[PlaneKey, ...]
-"""The key of a plane; those of its channels if they are colours."""
+"""The key of a plane; those of its channels if they are colours, or of all planes of a volume."""
 
 
 def plane_keys(job: Job) -> Iterator[PlaneKeys]:
-    """The planes of a job, in order."""
-    if job.color:
+    """The planes of a job, or its volumes, in order."""
+    if job.depth is not None:
+        yield from job.layout.volumes(job.depth)
+    elif job.color:
         yield from job.layout.color_planes()
     else:
         yield from ((key,) for key in job.layout.planes())
 
 
 def keys_at(job: Job, position: Sequence[int]) -> PlaneKeys:
-    """The plane at a position, which has a number for each axis; with its channels if colours."""
+    """The planes at a position, which has a number for each axis: all of a volume or of colours."""
     first = job.layout.key_at(position)
+    if job.depth is not None:
+        return job.layout.volume_of(first, job.depth)
     return job.layout.color_keys(first) if job.color else (first,)
+
+
+def volume_of(
+    job: Job,
+    keys: PlaneKeys,
+    source: Any,
+    target: Any,
+    settings: Sequence[ChannelSettings],
+    repairs: Repairs | None = None,
+) -> Volume:
+    """A volume of `source`, to be restored into the same place of `target`; counts its repairs."""
+    from napari_rednet.engine.planes import Volume
+
+    planes = tuple(plane_of(job, (key,), source, target, settings, repairs=repairs) for key in keys)
+    return Volume(planes, slice(0, len(keys)))
 
 
 def plane_of(

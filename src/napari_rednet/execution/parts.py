@@ -41,6 +41,7 @@ from napari_rednet.execution.job import (
     plane_keys,
     plane_of,
     sampled_windows,
+    volume_of,
 )
 from napari_rednet.execution.reading import (
     ChunkWriter,
@@ -136,6 +137,8 @@ def source_rows(job: Job, rows: Strip) -> slice:
 def _by_chunk(job: Job, chunks: Sequence[int]) -> Iterator[tuple[PlaneKeys, ...]]:
     """The planes that share chunks, chunk after chunk; none are held but those of one chunk."""
     counts = job.layout.plane_counts(is_color=bool(job.color))
+    if job.depth is not None:
+        counts[job.depth] = 1  # a volume is restored as one, whatever chunks it has
     sizes = [min(size, count) for size, count in zip(chunks, counts, strict=True)]
     for chunk in positions([-(-n // size) for n, size in zip(counts, sizes, strict=True)]):
         first = [i * size for i, size in zip(chunk, sizes, strict=True)]
@@ -214,7 +217,7 @@ def _restored_segment(
     import dask.array as da
 
     y, x = job.layout.spatial_axes
-    whole = {y, x} | ({job.layout.channel} if job.color else set())
+    whole = {y, x, job.depth} | ({job.layout.channel} if job.color else set())
     chunks = {a: -1 if a in whole else 1 for a in range(len(job.layout.shape))}
     read = tuple(
         source_rows(job, rows) if a == y else slice(None) for a in range(len(job.layout.shape))
@@ -258,7 +261,11 @@ def _restore_block(
     target = np.empty(part.shape, job.result_dtype(block))
     restorer = job.make_restorer()
     for keys in plane_keys(part):
-        plane = plane_of(part, keys, block, target, settings[channel:], mask, beside=beside)
+        plane = (
+            plane_of(part, keys, block, target, settings[channel:], mask, beside=beside)
+            if job.depth is None
+            else volume_of(part, keys, block, target, settings[channel:])
+        )
         for _ in restorer.restore(plane):
             pass
     first = job.scale * source_rows(job, rows).start

@@ -24,12 +24,14 @@ from napari_rednet.engine.color import ColorMode
 from napari_rednet.execution.job import (
     Job,
     MaskedImage,
+    PlaneKeys,
     all_samples,
     is_dask,
     is_in_memory,
     plane_of,
     readable,
     sampled_windows,
+    volume_of,
 )
 from napari_rednet.execution.parts import (
     Output,
@@ -48,7 +50,7 @@ from napari_rednet.execution.reading import (
 )
 
 if TYPE_CHECKING:
-    from napari_rednet.engine.planes import ChannelSettings, Plane
+    from napari_rednet.engine.planes import ChannelSettings, Plane, Volume
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -59,6 +61,8 @@ _READ_BYTES = 2**27
 Numbered = tuple[int, Part]
 # Large enough to measure the speed of a device; on a CPU mostly less than a second's work.
 _SIDE, _WARM_UP_ROWS = 256, 32
+# Of a plane that stands for a volume.
+_VOLUME_SIDE = 64
 _MISSING = 0.02
 # Pairs of neighbouring planes that are compared.
 _FEW_PAIRS = 6
@@ -233,10 +237,15 @@ class PartRun:
                     yield number, index * share + share * pixels // size
             self._output.finish(number, self._target)
 
-    def _segments(self, part: Part) -> Iterator[Plane]:
+    def _segments(self, part: Part) -> Iterator[Plane | Volume]:
         from napari_rednet.engine.planes import rows_of
 
         for keys in part.planes:
+            if self._job.depth is not None:
+                yield volume_of(
+                    self._job, keys, self._source, self._target, self._settings, self._repairs
+                )
+                continue
             plane = plane_of(
                 self._job,
                 keys,
@@ -360,7 +369,13 @@ def speed_steps(restoration: Restoration) -> Steps:
     settings = job.settings(Samples([image]), 0)
     measured = time.perf_counter()
     yield 0, 0
-    restorer = job.make_restorer()
+    restorer: Any = job.make_restorer()
+    if job.depth is not None:
+        shape = (job.layout.shape[job.depth], *job.layout.plane_shape)
+        small = _plane(image[:_VOLUME_SIDE, :_VOLUME_SIDE], settings, 0, has_mask=False)
+        spent = yield from _seconds_for_a_voxel(restorer, small)
+        computed = restorer.computed(shape, shape) / max(1, math.prod(shape))
+        return Speed((measured - begun) / image.size, spent * computed)
     beside = len(job.offsets)
     for _ in restorer.restore(_plane(image[:_WARM_UP_ROWS], settings, beside, has_mask=has_mask)):
         yield 0, 0
@@ -369,6 +384,17 @@ def speed_steps(restoration: Restoration) -> Steps:
         yield 0, 0
     restored = time.perf_counter()
     return Speed((measured - begun) / image.size, (restored - warm) / image.size)
+
+
+def _seconds_for_a_voxel(restorer: Any, plane: Plane) -> Generator[tuple[int, int], None, float]:
+    """Time that a restorer of volumes takes for each voxel that it computes."""
+    from napari_rednet.engine.planes import Volume
+
+    volume = Volume((plane,), slice(0, 1))
+    begun = time.perf_counter()
+    for _ in restorer.restore(volume):
+        yield 0, 0
+    return (time.perf_counter() - begun) / float(restorer.computed(volume.shape, volume.shape))
 
 
 def _plane(
@@ -476,15 +502,28 @@ class Window:
             groups = [(keys[self._channel],)]
         size = (self._rows.stop - self._rows.start) * (self._columns.stop - self._columns.start)
         for number, group in enumerate(groups):
-            plane = plane_of(
-                whole.job, group, whole.array, self._target, whole.settings, whole.mask
-            )
-            # The target is in memory, but `plane_of` cannot know that.
-            plane = replace(plane, is_stored=not is_in_memory(whole.array))
+            plane = self._volume(group) if whole.job.depth is not None else self._plane(group)
             yield number * size, len(groups) * size
             for _ in whole.restorer.restore_window(plane, self._rows, self._columns):
                 yield number * size, len(groups) * size
         return self.values
+
+    def _plane(self, keys: PlaneKeys) -> Plane:
+        whole = self._windows
+        plane = plane_of(whole.job, keys, whole.array, self._target, whole.settings, whole.mask)
+        # The target is in memory, but `plane_of` cannot know that.
+        return replace(plane, is_stored=not is_in_memory(whole.array))
+
+    def _volume(self, keys: PlaneKeys) -> Volume:
+        """The volume that a plane is one of, which alone is kept."""
+        whole, (key,) = self._windows, keys
+        axis = whole.job.depth
+        if axis is None:
+            raise ValueError("planes of this job are restored by themselves")
+        z = int(key.index[axis])  # type: ignore[arg-type]
+        planes = whole.job.layout.volume_of(key, axis)
+        volume = volume_of(whole.job, planes, whole.array, self._target, whole.settings)
+        return replace(volume, keep=slice(z, z + 1))
 
 
 class _Target:

@@ -28,6 +28,7 @@ _OME_SUFFIXES = tuple(f".ome{suffix}" for suffix in TIFF_SUFFIXES)
 Plane = npt.NDArray[Any]
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _MOST_PLANES = 24
+_MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
 
 
 class OpenImage(Protocol):
@@ -240,6 +241,23 @@ def described_for(path: Path, image: OpenImage) -> OpenImage:
         return pictures.as_picture(image, path)
     is_ome = path.name.lower().endswith(_OME_SUFFIXES)
     return as_ome_tiff(image) if is_ome and isinstance(image, TiffImage) else image
+
+
+def pixel_sizes(image: OpenImage) -> dict[str, float]:
+    """Sizes of the pixels along the axes of space, in micrometres, where the file tells them."""
+    from napari_rednet.io.ome_zarr import as_zarr_description
+
+    described: Any = image
+    try:
+        found = as_zarr_description(described)
+    except ImageFileError:
+        return {}
+    parts = zip(found.axes, found.scale, found.units, strict=True)
+    return {
+        axis: _MICROMETRES[unit] * size
+        for axis, size, unit in parts
+        if axis in "ZYX" and unit in _MICROMETRES
+    }
 
 
 def with_dtype(image: OpenImage, dtype: str) -> OpenImage:

@@ -25,6 +25,22 @@ _PSF_OPTIONS = {
     "disk": ("--disk",),
     "motion": ("--motion", "--angle"),
     "widefield": ("--numerical-aperture", "--wavelength", "--pixel-size"),
+    "widefield3d": (
+        "--numerical-aperture",
+        "--wavelength",
+        "--pixel-size",
+        "--z-step",
+        "--refractive-index",
+    ),
+    "confocal3d": (
+        "--numerical-aperture",
+        "--wavelength",
+        "--excitation",
+        "--pixel-size",
+        "--z-step",
+        "--refractive-index",
+        "--pinhole",
+    ),
 }
 
 

@@ -24,6 +24,7 @@ from napari_rednet.arguments import (
     outlier_share,
 )
 from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.images import PlaneLayout
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.execution.reading import guarded
 from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
@@ -59,10 +60,14 @@ def deblur(
     Parameters
     ----------
     image : (..., Y, X) array
-        As for `denoise`. Each plane is deblurred by itself.
-    psf : (H, W) array
+        As for `denoise`. With a PSF of two axes, each plane is deblurred by itself; with one of
+        three, each volume, whose planes lie along the last axis before Y and X that is not that of
+        channels.
+    psf : (H, W) or (D, H, W) array
         Point spread function: the image of a point, non-negative, of any scale, not larger
-        than a plane, its background subtracted. `napari_rednet.psf` generates some.
+        than a plane, its background subtracted; or such a stack, with the same distance of planes
+        as the image, reaching no further than the image is large. `napari_rednet.psf` generates
+        some.
     center : {'array', 'mass'}
         Where in `psf` the point is: in the middle of the array, as in SciPy and scikit-image, which
         lies between pixels if a side is even; or at its centre of mass, which suits a bead that was
@@ -79,15 +84,16 @@ def deblur(
     channel_axis, defects, ensemble, memory, device, progress, dtype, out :
         As for `denoise`.
     tile : int, optional
-        Side in pixels of the blocks that large planes are processed in. They overlap, and join
-        without a visible seam, but not bit by bit.
+        Side in pixels of the blocks that large planes, or volumes, are processed in. They overlap,
+        and join without a visible seam, but not bit by bit.
 
     Returns
     -------
     restored : (..., Y, X) array
         Of the image's shape, intensity units and, unless it is given, dtype; `out` if given. A
-        lazy dask array for a dask array without `out`. Non-finite pixels stay as they are; around
-        them, the result is that of an image that ends there.
+        lazy dask array for a dask array without `out`, of a block for each volume if the PSF has
+        three axes. Non-finite pixels stay as they are; around them, the result is that of an image
+        that ends there.
 
     Raises
     ------
@@ -98,6 +104,12 @@ def deblur(
     -----
     UserWarning
         If `psf` does not fall to 0 at its rim, as if its background had not been subtracted.
+
+    Notes
+    -----
+    With a PSF of three axes, and noise that has a share of photons (`gain` above 0), the result has
+    no values below that without light (`offset`), as there is no light below zero. This restores
+    much of what the microscope does not transmit along Z.
 
     References
     ----------
@@ -168,7 +180,9 @@ def prepare_deblur(
 ) -> Restoration:
     """Check the arguments of `deblur`; nothing is computed yet."""
     array, layout = as_image(image, channel_axis)
-    kernel = as_psf(psf, layout.plane_shape, center)
+    depth = _depth_axis(psf, layout)
+    shape = layout.plane_shape if depth is None else (layout.shape[depth], *layout.plane_shape)
+    kernel = as_psf(psf, shape, center)
     noises = noise_per_channel(noise, layout.channels)
     check_number("strength", strength)
     turns = check_count("iterations", iterations)
@@ -178,18 +192,31 @@ def prepare_deblur(
         given = None if noises is None else noises[channel]
         return _deblur_settings(samples, given, float(strength))
 
-    make_deblurrer = partial(options.deblurrer, kernel, turns)
+    make = options.deblurrer if depth is None else options.volume_deblurrer
     return Restoration(
         Job(
             layout,
-            make_deblurrer,
+            partial(make, kernel, turns),
             settings,
             devices=options.devices,
             outlier_share=outlier_share(defects, NOISY),
             dtype=check_dtype(dtype, image),
+            depth=depth,
         ),
         array,
     )
+
+
+def _depth_axis(psf: Any, layout: PlaneLayout) -> int | None:
+    """The axis of the planes of a volume, for a PSF of three axes; None for one of two."""
+    if np.ndim(psf) != 3:
+        return None
+    if layout.depth_axis is None:
+        raise ValueError(
+            f"psf has three axes, of shape {np.shape(psf)}, and the image of shape {layout.shape} "
+            "has no planes along Z; use its sharpest plane, psf[z]"
+        )
+    return layout.depth_axis
 
 
 def _deblur_settings(

@@ -19,6 +19,13 @@ from napari_rednet.widgets.shared.layers import LayerSource, full_resolution, la
 LAYER = "image layer"
 # Pixels; larger layers are images, not PSFs.
 _LARGEST = 1024**2
+_APERTURE = ("Aperture", 1.2, "Numerical aperture of the objective.")
+_LENGTHS = [
+    ("Pixel size", 0.1, "Side of a pixel in the sample, e.g. in micrometres."),
+    ("Z step", 0.3, "Distance of the planes, in the unit of the pixel size."),
+    ("Index", 1.33, "Refractive index of the immersion medium: 1.33 water, 1.515 oil."),
+]
+_EMISSION = ("Wavelength", 0.52, "Of the emitted light, in the unit of the pixel size.")
 # For each kind: the function, and label, default and tooltip of each argument.
 _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] = {
     "Gaussian": (psf.gaussian, [("Width", 1.6, "Standard deviation in pixels.")]),
@@ -33,6 +40,17 @@ _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] =
             ("Aperture", 1.4, "Numerical aperture of the objective."),
             ("Wavelength", 0.52, "Of the emitted light, in the unit of the pixel size."),
             ("Pixel size", 0.1, "Side of a pixel in the sample, e.g. in micrometres."),
+        ],
+    ),
+    "widefield, z-stack": (psf.widefield3d, [_APERTURE, _EMISSION, *_LENGTHS]),
+    "confocal, z-stack": (
+        psf.confocal3d,
+        [
+            _APERTURE,
+            _EMISSION,
+            ("Excitation", 0.488, "Wavelength of the exciting light, in the same unit."),
+            *_LENGTHS,
+            ("Pinhole", 1.0, "Diameter in Airy units."),
         ],
     ),
 }
@@ -66,14 +84,16 @@ class PsfControls:
             name="psf",
             label="Blur",
             choices=[*_GENERATED, LAYER],
-            tooltip="Shape of the blur; an image layer may hold a measured one, e.g. of a bead.",
+            tooltip="Shape of the blur; an image layer may hold a measured one, e.g. of a bead. "
+            "Those of a z-stack deblur volumes instead of planes.",
         )
         self.values = {kind: _boxes(kind) for kind in _GENERATED}
         self.layer = ChoiceBox(
             name="psf_layer",
             label="PSF layer",
             choices=layers,
-            tooltip="2-D layer with the image of a point; its background should be 0.",
+            tooltip="Layer with the image of a point, a plane or a z-stack; its background should "
+            "be 0.",
         )
         # Centre of mass first: a bead that was cut out by hand may lie anywhere.
         self.center = ChoiceBox(

@@ -1,0 +1,225 @@
+"""Generated point spread functions of a stack, for microscopes that see light of other planes.
+
+They are (Z, Y, X) float64 arrays of odd sides, non-negative, of sum 1, centred in the middle pixel.
+Light is scalar, the aperture evenly lit, and the sample has the refractive index of the immersion
+medium, so that there is no spherical aberration.
+
+References
+----------
+.. [1] M. Born, E. Wolf, "Principles of Optics", section 8.8, there for small apertures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import signal, special
+
+from napari_rednet.psf.generated import (
+    SUPERSAMPLING,
+    FloatArray,
+    binned,
+    check_positive,
+    fine_grid,
+    normalized,
+    reach,
+    widefield,
+)
+
+# Dark points on the optical axis to each side of the focus, in the planes of a default depth.
+_AXIAL_RINGS = 3.0
+_CONFOCAL_RINGS = 1.5
+# Airy rings around the cone of light.
+_RINGS_BESIDE = 3.0
+# Radius of the first dark ring, in wavelengths over the aperture.
+_AIRY = 0.61
+# Of immersion oil.
+_OIL = 1.515
+
+
+def widefield3d(
+    numerical_aperture: float,
+    wavelength: float,
+    pixel_size: float,
+    z_step: float,
+    refractive_index: float = _OIL,
+    planes: int | None = None,
+) -> FloatArray:
+    """The PSF of a widefield microscope, in focus and out of it.
+
+    Parameters
+    ----------
+    numerical_aperture : float
+        Of the objective.
+    wavelength, pixel_size, z_step : float
+        Wavelength of the emitted light, side of a pixel in the sample and distance of the planes,
+        in the same unit.
+    refractive_index : float
+        Of the immersion medium.
+    planes : int, optional
+        How many planes it has, an odd number. Light is spread over all of them alike, so that any
+        number is an approximation; by default, the third dark point on the axis is in the last.
+
+    Examples
+    --------
+    >>> widefield3d(0.8, 0.52, 0.2, 1.0, refractive_index=1.0, planes=7).shape[0]
+    7
+    """
+    _check(numerical_aperture, refractive_index, wavelength, pixel_size, z_step)
+    z = _depths(planes, _AXIAL_RINGS, numerical_aperture, wavelength, z_step, refractive_index)
+    radius = _radius(numerical_aperture, wavelength, pixel_size, refractive_index, z[-1])
+    y, x = fine_grid(radius)
+    distance = pixel_size * np.hypot(y, x)
+    light = _Light(numerical_aperture, wavelength, refractive_index, float(distance.max()))
+    return _stacked([binned(light.at(distance, depth)) for depth in z])
+
+
+def confocal3d(
+    numerical_aperture: float,
+    wavelength: float,
+    excitation: float,
+    pixel_size: float,
+    z_step: float,
+    refractive_index: float = _OIL,
+    pinhole: float = 1.0,
+    planes: int | None = None,
+) -> FloatArray:
+    """The PSF of a confocal microscope: what is lit, times what is seen through the pinhole.
+
+    Parameters
+    ----------
+    numerical_aperture : float
+        Of the objective.
+    wavelength, excitation, pixel_size, z_step : float
+        Wavelengths of the emitted and of the exciting light, side of a pixel in the sample and
+        distance of the planes, in the same unit.
+    refractive_index : float
+        Of the immersion medium.
+    pinhole : float
+        Diameter in Airy units: 1 ends at the first dark ring.
+    planes : int, optional
+        How many planes it has, an odd number; by default, all that are not almost dark.
+    """
+    _check(numerical_aperture, refractive_index, wavelength, pixel_size, z_step)
+    check_positive("excitation", excitation)
+    check_positive("pinhole", pinhole)
+    z = _depths(planes, _CONFOCAL_RINGS, numerical_aperture, wavelength, z_step, refractive_index)
+    ring = _AIRY * wavelength / numerical_aperture
+    y, x = fine_grid(reach(2 * _RINGS_BESIDE * ring / pixel_size))
+    distance = pixel_size * np.hypot(y, x)
+    farthest = float(distance.max())
+    lit = _Light(numerical_aperture, excitation, refractive_index, farthest)
+    seen = _Light(numerical_aperture, wavelength, refractive_index, farthest)
+    fine = pixel_size / SUPERSAMPLING
+    edge = min(math.ceil(pinhole * ring / fine), len(distance) // 2 - 1)
+    line = fine * np.arange(-edge, edge + 1)
+    disk = (np.hypot(line[:, None], line) <= pinhole * ring).astype(np.float64)
+    found = []
+    for depth in z:
+        through = signal.fftconvolve(seen.at(distance, depth), disk, "same").clip(0)
+        found.append(binned(lit.at(distance, depth) * through))
+    return _stacked(found)
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """What is told of a microscope, for its PSF; None is taken from the image, or by default.
+
+    A refractive index or a distance of planes asks for a PSF of three axes, and a wavelength of the
+    exciting light for that of a confocal microscope.
+    """
+
+    numerical_aperture: float
+    wavelength: float
+    pixel_size: float | None = None
+    z_step: float | None = None
+    refractive_index: float | None = None
+    excitation: float | None = None
+    pinhole: float | None = None
+
+    def psf(self, sizes: Mapping[str, float]) -> FloatArray:
+        """The PSF for an image with these sizes of its pixels along Z and X, in micrometres.
+
+        Raises `ValueError` if a size is neither told nor known.
+        """
+        pixel_size = self.pixel_size or sizes.get("X")
+        z_step = self.z_step or sizes.get("Z")
+        if pixel_size is None:
+            raise ValueError("the image does not tell the size of its pixels; give --pixel-size")
+        optics, index = (self.numerical_aperture, self.wavelength), self.refractive_index
+        if (self.z_step, index, self.excitation) == (None, None, None):
+            return widefield(*optics, pixel_size)
+        if z_step is None:
+            raise ValueError("the image does not tell the distance of its planes; give --z-step")
+        lengths = (pixel_size, z_step, _OIL if index is None else index)
+        if self.excitation is None:
+            return widefield3d(*optics, *lengths)
+        pinhole = 1.0 if self.pinhole is None else self.pinhole
+        return confocal3d(*optics, self.excitation, *lengths, pinhole)
+
+
+class _Light:
+    """Intensity at a distance from the optical axis and from the focus."""
+
+    def __init__(
+        self, aperture: float, wavelength: float, refractive_index: float, farthest: float
+    ) -> None:
+        self._wave = 2 * math.pi / wavelength
+        self._index, self._farthest = refractive_index, farthest
+        turns = self._wave * aperture * farthest
+        count = 64 + math.ceil(turns)
+        nodes, weights = np.polynomial.legendre.leggauss(count)
+        rho = (nodes + 1) / 2
+        self._slope = np.sqrt(refractive_index**2 - (aperture * rho) ** 2) - refractive_index
+        self._radii = np.linspace(0, farthest, 16 + math.ceil(8 * turns))
+        rings = special.j0(self._wave * aperture * np.outer(self._radii, rho))
+        self._rings = rings * (weights * rho)
+
+    def at(self, distance: FloatArray, depth: float) -> FloatArray:
+        """Intensity at distances from the axis, `depth` away from the focus."""
+        field = self._rings @ np.exp(1j * self._wave * depth * self._slope)
+        return np.asarray(np.interp(distance, self._radii, np.abs(field) ** 2))
+
+
+def _check(numerical_aperture: float, refractive_index: float, *lengths: float) -> None:
+    names = ("wavelength", "pixel_size", "z_step")
+    check_positive("numerical_aperture", numerical_aperture)
+    check_positive("refractive_index", refractive_index)
+    for name, value in zip(names, lengths, strict=True):
+        check_positive(name, value)
+    if numerical_aperture >= refractive_index:
+        raise ValueError(
+            f"numerical_aperture must be below the refractive index of the immersion medium, got "
+            f"{numerical_aperture} in {refractive_index}"
+        )
+
+
+def _depths(
+    planes: Any, rings: float, aperture: float, wavelength: float, z_step: float, index: float
+) -> FloatArray:
+    """Distances of the planes from the focus."""
+    if planes is None:
+        # Dark points on the axis, where light of rim and centre differs by whole waves.
+        cosine = index - math.sqrt(index**2 - aperture**2)
+        half = reach(rings * wavelength / cosine / z_step)
+    else:
+        if planes < 1 or planes % 2 != 1:
+            raise ValueError(f"planes must be a positive odd number, got {planes}")
+        half = planes // 2
+    return z_step * np.arange(-half, half + 1, dtype=np.float64)
+
+
+def _radius(
+    aperture: float, wavelength: float, pixel_size: float, index: float, depth: float
+) -> int:
+    """Pixels to each side that hold the cone of light, and rings around it."""
+    cone = depth * aperture / math.sqrt(index**2 - aperture**2)
+    return reach((cone + _RINGS_BESIDE * _AIRY * wavelength / aperture) / pixel_size)
+
+
+def _stacked(planes: list[FloatArray]) -> FloatArray:
+    return normalized(np.stack(planes))
