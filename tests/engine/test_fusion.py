@@ -172,3 +172,69 @@ def test_planes_without_visible_details_are_averaged():
     _, average, share = fused(frames(*[flat] * 5))
     assert np.median(share) < 0.6
     assert rms(average - clean(flat)) < 0.7 * rms(frames(*[flat] * 5)[2] - clean(flat))
+
+
+def test_small_faint_objects_leave_no_ghost():
+    """A spot of two standard deviations of the noise, which a large window hardly sees."""
+    scene = np.full((192, 192), 40.0, np.float32)
+    spot = scene.copy()
+    places = [(y, x) for y in range(24, 180, 24) for x in range(24, 180, 24)]
+    for y, x in places:
+        spot[y : y + 4, x : x + 4] += 14
+    planes = frames(spot, spot, scene, spot, spot)
+    average, share = fuse(planes[2], [(planes[i], 1.0) for i in (0, 1, 3, 4)], NOISE)
+    ghost = np.mean([average[y : y + 4, x : x + 4] - clean(40.0) for y, x in places])
+    assert ghost < 0.45 * 2 * 14
+    far = np.median(share[60:68, 60:68])
+    assert np.mean([share[y + 1 : y + 3, x + 1 : x + 3] for y, x in places]) > far
+
+
+@pytest.mark.parametrize(("contrast", "most"), [(0.12, 1.15), (0.5, 1.4)])
+def test_faint_structure_of_other_planes_does_not_come_in(contrast, most):
+    """Even if they are taken for planes of the same: coarse errors are those of the plane."""
+    others = (OTHER, OTHER[::-1], OTHER.T, OTHER[:, ::-1])
+    faint = [10 + contrast * scene for scene in (SCENE, *others)]
+    planes = frames(*faint)
+    average, _ = fuse(planes[0], [(plane, 1.0) for plane in planes[1:]], NOISE)
+    errors = [ndimage.gaussian_filter(x - clean(faint[0]), 3) for x in (average, planes[0])]
+    assert rms(errors[0]) < most * rms(errors[1])
+
+
+def test_slow_differences_of_brightness_are_the_planes_own():
+    planes = frames(*[np.full((192, 192), 20 * 0.9**i, np.float32) for i in range(5)])
+    average, share = fuse(planes[0], [(plane, 1.0) for plane in planes[1:]], NOISE)
+    assert abs(float(average.mean() - planes[0].mean())) < 0.1  # of 40
+    assert np.median(share) < 0.65
+
+
+def test_a_dark_frame_does_not_flatten_what_is_faint():
+    texture = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (192, 192)), 2)
+    scene = (30 + 2 * texture / texture.std()).astype(np.float32)
+    (plane,) = frames(scene)
+    average, share = fuse(plane, [(np.zeros_like(plane), 1.0)] * 4, NOISE)
+    np.testing.assert_allclose(average, plane, rtol=1e-4)
+    np.testing.assert_allclose(share, 1, rtol=1e-4)
+
+
+def test_dimmer_planes_are_not_believed_to_be_better():
+    planes = frames(*[np.full((96, 96), 100.0 * f, np.float32) for f in (1, 0.8, 0.8, 0.8, 0.8)])
+    _, share = fuse(planes[0], [(plane, 1.0) for plane in planes[1:]], NOISE)
+    assert share.min() > 0.99 * 5**-0.5
+
+
+@pytest.mark.parametrize("worth", [0.0, 0.5, 1.0])
+def test_a_neighbour_counts_what_it_is_worth(worth):
+    planes = frames(*[np.full((96, 96), 30.0, np.float32)] * 2)
+    average, share = fuse(planes[0], [(planes[1], worth)], NOISE)
+    expected = (1 + worth**2) ** 0.5 / (1 + worth)
+    assert np.median(share) == pytest.approx(expected, rel=0.02)
+    if not worth:
+        np.testing.assert_allclose(average, planes[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("contrast", [0.05, 0.06, 0.07, 0.08, 0.12])
+def test_noise_does_not_make_repeats_unlike(contrast):
+    """Details of about the power that noise leaves of itself are the same in all repeats."""
+    scene = contrast * SCENE
+    found = [match(*frames(scene, scene, seed=seed), NOISE) for seed in range(4)]
+    assert min(one.trust for one in found) > 0.9
