@@ -105,8 +105,8 @@ def _notes(seed: int) -> list[str]:
         "deblur is told the noise, has its default of 8 iterations, and knows no sharp volume. The "
         "gain is that over the best of the classical methods; in the first table, over the best of "
         "their means.",
-        "The constants of deblur were chosen on the scenes of seed 0, where it is better than here. "
-        "Richardson-Lucy still rises after 150 iterations on sparse scenes of many photons.",
+        "The constants of deblur were chosen on the scenes of seed 0, where it is better than "
+        "here. Richardson-Lucy still rises after 150 iterations on sparse scenes of many photons.",
     ]
 
 
