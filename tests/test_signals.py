@@ -16,6 +16,9 @@ EARLY = ["typer", "numpy", "rich.progress", "napari_rednet.cli", "tifffile", "to
 CODE = """
 import os, sys, signal
 
+# Whoever starts the tests in the background has let them ignore Ctrl+C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class Hook:
     def find_spec(self, name, *_):
         if name == {stage!r} and not hasattr(self, "done"):

@@ -59,3 +59,22 @@ def test_planes_are_restored_together(viewer, dock, run, tmp_path, camera):
     expected = nr.denoise(stack, along=0, model=model)
     np.testing.assert_allclose(viewer.layers[-1].data, expected, atol=1)
     assert read_controls(widget.remembered())["along"] == "t"
+
+
+def test_the_axis_of_channels_is_no_axis_of_planes(viewer, dock):
+    viewer.add_image(np.ones((3, 4, 20, 24)))
+    widget = dock()
+    planes = next(control for control in widget.remembered() if control.name == "along")
+    planes.value = "t"
+    assert widget.arguments()["along"] == 0
+    widget.extent.channels.value = 0
+    assert widget.arguments()["along"] == 1
+
+
+def test_a_single_plane_is_restored_by_itself(viewer, dock):
+    layer = viewer.add_image(np.ones((3, 20, 24), np.float32))
+    widget = dock()
+    image = widget.extent.image(layer)
+    one = type(image)(image.data[:1])
+    assert widget.prepare(image, along=0, noise=1.0).job.along == 0
+    assert widget.prepare(one, along=0, noise=1.0).job.along is None

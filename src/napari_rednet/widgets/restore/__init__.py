@@ -39,13 +39,18 @@ class DenoiseWidget(NoiseAwareWidget):
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
         """Also the number of the axis that planes are restored together along."""
         arguments = super().arguments_for(layer)
-        name = arguments["along"]
-        return {**arguments, "along": None if layer is None else plane_axis(layer, name)}
+        name, axis = arguments["along"], None
+        if layer is not None:
+            axis = plane_axis(layer, name, self.extent.channel(layer))
+        return {**arguments, "along": axis}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare denoising: each colour has noise of its own, transparency is kept."""
         from napari_rednet.restoration.denoise import prepare_denoise
 
+        along = arguments.get("along")
+        if along is not None and image.data.shape[along] == 1:
+            arguments["along"] = None  # the plane that is shown is restored alone
         return prepare_denoise(
             image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
         )

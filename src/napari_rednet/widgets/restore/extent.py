@@ -293,14 +293,16 @@ def _axis_name(layer: Image | None, axis: int) -> str:
     return label if is_named else f"axis {axis}"
 
 
-def plane_axis(layer: Image, name: str | None) -> int | None:
+def plane_axis(layer: Image, name: str | None, channel: int | None = None) -> int | None:
     """The axis of z or t by the layer's labels; else t comes first, z last, before Y and X.
+
+    `channel` is the axis of channels.
 
     Raises a `ValueError` for the user if there is none.
     """
     if name is None:
         return None
-    axes = [a for a in range(layer.ndim - 2) if a != _known_channels(layer)]
+    axes = [a for a in range(layer.ndim - 2) if a not in (channel, _known_channels(layer))]
     names = {a: _axis_name(layer, a).lower() for a in axes}
     for axis, label in names.items():
         if label in _LABELS[name]:
