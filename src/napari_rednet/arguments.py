@@ -36,6 +36,9 @@ Noise = float | NoiseModel
 Memory = int | str
 
 _LEAST_MEMORY = 500_000_000
+_MOST_TIMES = 10**6
+LARGEST_SEED = 2**63 - 1
+"""Of random numbers, as torch takes them."""
 NAMED_AXES = ("z", "t")
 """Names of axes whose planes help to restore each other."""
 NOISY, SHARP = 0.25, 0.75
@@ -374,11 +377,13 @@ def check_number(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be {kind}, got {value}")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Return a count, or raise if it is not an integer of at least `least`."""
+def check_count(name: str, value: Any, least: int = 1, most: int = _MOST_TIMES) -> int:
+    """Return a count, or raise if it is not an integer from `least` to `most`."""
     count = _integer(name, value)
     if count < least:
         raise ValueError(f"{name} must be at least {least}, got {count}")
+    if count > most:
+        raise ValueError(f"{name} must be at most {most}, got {count}")
     return count
 
 
