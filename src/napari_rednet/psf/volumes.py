@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import signal, special
+from scipy import special
 
 from napari_rednet.psf.generated import (
     SUPERSAMPLING,
@@ -129,9 +129,11 @@ def confocal3d(
     edge = min(math.ceil(min(hole, farthest) / fine), len(distance) // 2 - 1)
     line = fine * np.arange(-edge, edge + 1)
     disk = (np.hypot(line[:, None], line) <= hole).astype(np.float64)
+    from scipy.signal import fftconvolve  # which takes as long as all else that opens a window
+
     found = []
     for depth in z:
-        through = signal.fftconvolve(seen.at(distance, depth), disk, "same").clip(0)
+        through = fftconvolve(seen.at(distance, depth), disk, "same").clip(0)
         found.append(binned(lit.at(distance, depth) * through))
     return _stacked(found)
 

@@ -258,9 +258,10 @@ def _damaged_place(series: tifffile.TiffPageSeries) -> str:
     for number, page in enumerate(series):
         part, done = ("tile" if series.keyframe.is_tiled else "strip"), 0
         # Uncompressed pixels may be there whatever is told of their strips, which would be read.
-        is_whole = page is not None and _has_parts(page)
+        if page is None or not _has_parts(page):
+            continue
         try:
-            for _ in page.segments(maxworkers=1) if is_whole else ():
+            for _ in page.segments(maxworkers=1):
                 done += 1
         except Exception:  # noqa: BLE001 (codecs raise all kinds)
             place = f"{part} {done} of {math.prod(series.keyframe.chunked)} of page {number}"
