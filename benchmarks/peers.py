@@ -158,11 +158,11 @@ def main(
         f"{data.name}, {len(pairs)} pairs",
         ["program", "version", "dB", "over the blur", "s for an image", "peak MB"],
     )
-    noisy = [one for _, one in pairs]
-    blurred = np.mean([_psnr(clean, gaussian_filter(one, 2)) for clean, one in pairs])
+    noisy = [one for one, _ in pairs]
+    blurred = np.mean([_psnr(clean, gaussian_filter(one, 2)) for one, clean in pairs])
     for label in watched(list(peers), "comparing"):
         found = _alone(label, noisy, minutes)
-        mean = np.mean([_psnr(c, one) for (c, _), one in zip(pairs, found.images, strict=True)])
+        mean = np.mean([_psnr(c, one) for (_, c), one in zip(pairs, found.images, strict=True)])
         quality.rows.append(
             [
                 label,
