@@ -15,9 +15,8 @@ from napari_rednet import psf
 from napari_rednet.arguments import check_options
 from napari_rednet.engine import streaming
 from napari_rednet.engine.deconvolution import BlurredImage, ImageNoise, transfer_function
-from napari_rednet.engine.images import PlaneLayout, PointSpread
 from napari_rednet.engine.light import CountedImage, Counting, accelerated
-from napari_rednet.engine.planes import ChannelSettings
+from napari_rednet.engine.planes import ChannelSettings, PlaneLayout, PointSpread
 from napari_rednet.engine.volumes import _BYTES, _LEAST, _halved, _strips
 from napari_rednet.execution import Windows, measure, speed_steps
 from napari_rednet.psf import as_psf

@@ -14,14 +14,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from napari_rednet.engine.channel import from_network, round_to, to_network
 from napari_rednet.engine.deconvolution import ImageNoise, deblur_steps
-from napari_rednet.engine.images import PointSpread, from_network, round_to, to_network
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.network import RedNet, poisson_gaussian_std, smooth_signal, used_memory
 from napari_rednet.engine.planes import (
     SMALLEST_SIDE,
     ChannelSettings,
     Plane,
+    PointSpread,
     Strip,
     cut_into_strips,
     part_of,

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from napari_rednet.engine.deblurring import Block
 from napari_rednet.engine.deconvolution import deblur_steps
-from napari_rednet.engine.images import PointSpread
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.light import Counting, deblur_light_steps
 from napari_rednet.engine.network import RedNet, used_memory
 from napari_rednet.engine.planes import (
     SMALLEST_SIDE,
     ChannelSettings,
+    PointSpread,
     Strip,
     Volume,
     cut_into_strips,

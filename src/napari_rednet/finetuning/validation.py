@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.images import evenly
 from napari_rednet.engine.network import RedNet, training_dtype
+from napari_rednet.engine.planes import evenly
 from napari_rednet.finetuning.examples import Example
 from napari_rednet.finetuning.methods import TOLD, Method, PseudoClean
 from napari_rednet.training.loop import Batch

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_rednet.engine.images import PointSpread
+from napari_rednet.engine.planes import PointSpread
 
 FloatArray = npt.NDArray[np.float64]
 
