@@ -42,7 +42,7 @@ from napari_rednet.io import (
     with_compression,
     with_dtype,
 )
-from napari_rednet.io.remote import RemotePath
+from napari_rednet.io.sources import RemotePath
 from napari_rednet.psf import Microscope
 from napari_rednet.tasks import VERBS, Verb
 

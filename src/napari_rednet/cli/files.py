@@ -35,8 +35,7 @@ from napari_rednet.engine.channel import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
 from napari_rednet.io import names_image
-from napari_rednet.io.axes import Missing, Reading
-from napari_rednet.io.remote import refuse_url
+from napari_rednet.io.sources import Missing, Reading, refuse_url
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work

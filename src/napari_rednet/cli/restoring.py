@@ -20,8 +20,8 @@ from napari_rednet.console import console, printed_warnings
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import RednetError
 from napari_rednet.io import read_mask
-from napari_rednet.io.remote import as_path
-from napari_rednet.io.tiff.storage import COMPRESSIONS
+from napari_rednet.io.sources import as_path
+from napari_rednet.io.tiff.image import COMPRESSIONS
 from napari_rednet.options import OPTIONS
 from napari_rednet.tasks import Verb
 

@@ -126,7 +126,7 @@ def load_model_for(
         found = _load(model, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    if not is_stack and found.config.planes > 1:
+    if not is_stack and found.network.config.planes > 1:
         raise ModelError(
             f"the model {found.name!r} sees neighbouring planes; `denoise` takes it together with "
             "along, their axis"
