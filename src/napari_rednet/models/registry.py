@@ -16,8 +16,7 @@ from platformdirs import user_data_path
 
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.errors import ModelError
-from napari_rednet.models.contract import read_contract
-from napari_rednet.models.model import Model, read_model
+from napari_rednet.models.model import Model, read_contract, read_model
 from napari_rednet.tasks import TASKS
 
 _VARIABLE = "NAPARI_REDNET_MODELS"
