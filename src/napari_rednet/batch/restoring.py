@@ -233,7 +233,7 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     shared = (given[name] for name in ("model", "ensemble", "tile", "device", "memory"))
     options = check_options(row.task, *shared, is_stack=given.get("along") is not None)
     taken = {**arguments, "model": options.model}  # loaded once for all files
-    make_steps = partial(row.function("_steps"), **taken)
+    make_steps = partial(getattr(row.module, f"{verb}_steps"), **taken)
 
     def prepare(image: OpenImage) -> Prepared:
         own, remark = _own_arguments(row, given, image)
