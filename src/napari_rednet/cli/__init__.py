@@ -10,6 +10,8 @@ from napari_rednet.cli.models import fine_tune, models, train
 from napari_rednet.cli.restoring import Device, app, command_for
 from napari_rednet.tasks import VERBS
 
+__all__ = ["app"]
+
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the results are written.")] = Path(
