@@ -16,8 +16,7 @@ from platformdirs import user_data_path
 
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.errors import ModelError
-from napari_rednet.models.contract import read_contract
-from napari_rednet.models.model import Model, read_model
+from napari_rednet.models.model import Model, read_contract, read_model
 from napari_rednet.tasks import TASKS
 
 _VARIABLE = "NAPARI_REDNET_MODELS"
@@ -126,7 +125,7 @@ def load_model_for(
         found = _load(model, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    if not is_stack and found.config.planes > 1:
+    if not is_stack and found.network.config.planes > 1:
         raise ModelError(
             f"the model {found.name!r} sees neighbouring planes; `denoise` takes it together with "
             "along, their axis"
