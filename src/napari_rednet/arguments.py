@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.engine.channel import NoiseModel, finite
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import MaskedImage, is_dask, share_storage, without_map
 from napari_rednet.options import DEFECTS, SCALES
 from napari_rednet.psf import check_center
 
 if TYPE_CHECKING:
     from napari_rednet.engine.deblurring import Deblurrer
-    from napari_rednet.engine.images import PointSpread
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.engine.inpainting import Inpainter
+    from napari_rednet.engine.planes import PointSpread
     from napari_rednet.engine.volumes import VolumeDeblurrer
     from napari_rednet.models import Model
 

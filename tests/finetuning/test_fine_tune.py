@@ -27,7 +27,7 @@ import napari_rednet as nr
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.degradations import JpegCorruption
 from napari_rednet.finetuning import session
-from napari_rednet.finetuning.validation import Validation
+from napari_rednet.finetuning.session import Validation
 from napari_rednet.training.loop import read_rows
 
 CLEAN = clean_image()

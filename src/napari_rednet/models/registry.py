@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.errors import ModelError
-from napari_rednet.models.contract import read_contract
 from napari_rednet.models.folders import (
     SUFFIX,
     files_in,
@@ -21,7 +20,7 @@ from napari_rednet.models.folders import (
     unknown,
     user_models_folder,
 )
-from napari_rednet.models.model import Model, read_model
+from napari_rednet.models.model import Model, read_contract, read_model
 from napari_rednet.tasks import TASKS
 
 VARIANTS = ("fast", "best")
@@ -116,7 +115,7 @@ def load_model_for(
         found = _load(model, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    if not is_stack and found.config.planes > 1:
+    if not is_stack and found.network.config.planes > 1:
         raise ModelError(
             f"the model {found.name!r} sees neighbouring planes; `denoise` takes it together with "
             "along, their axis"

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from napari_rednet.arguments import LARGEST_SEED, Noise, as_image, check_count, noise_per_channel
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Steps, drain
 
 FloatArray = npt.NDArray[np.float32]

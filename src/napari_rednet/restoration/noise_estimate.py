@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import NOISY, as_image
-from napari_rednet.engine.basis import find_basis
-from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.images import PlaneLayout, evenly
+from napari_rednet.engine.channel import NoiseModel, find_basis
+from napari_rednet.engine.planes import PlaneLayout, evenly
 from napari_rednet.execution import Samples, Steps, drain
 from napari_rednet.execution.job import readable
 from napari_rednet.masks import as_region
@@ -27,7 +26,7 @@ _MOST_WINDOWS = 48
 _MOST_PLANES = 12
 # Channels are few, and one noise model misses theirs by 5 and 12 times in two microscopes' files;
 # planes of stacks and time series differ by up to 1.9.
-_MOST_CHANNELS, _FEW_WINDOWS, _VERY_DIFFERENT = 8, 2, 2.5
+_MOST_CHANNELS, _FEW_WINDOWS, _VERY_DIFFERENT = 8, 8, 2.5
 
 
 def region_windows(region: Any, layout: PlaneLayout, channel: int) -> list[Index]:

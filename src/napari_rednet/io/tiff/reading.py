@@ -17,10 +17,9 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.axes import Missing, check_spatial, told_axes
+from napari_rednet.io.sources import Missing, check_spatial, told_axes
 from napari_rednet.io.tiff.description import ome_source, writer_options
-from napari_rednet.io.tiff.image import TiffImage
-from napari_rednet.io.tiff.storage import storage_of
+from napari_rednet.io.tiff.image import TiffImage, storage_of
 
 _COMPANION = ".companion.ome"
 # Compressed images up to this size in bytes are decoded at once.

@@ -13,6 +13,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
 from napari_rednet.widgets.restore.extent import plane_axis
+from napari_rednet.widgets.restore.jobs import restored_plane_by_plane
 from napari_rednet.widgets.restore.noise_controls import NoiseAwareWidget
 from napari_rednet.widgets.restore.paired_layers import (
     FOUND,
@@ -22,7 +23,6 @@ from napari_rednet.widgets.restore.paired_layers import (
     only_labels,
 )
 from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
-from napari_rednet.widgets.restore.so_far import restored_plane_by_plane
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.layers import LayerImage, finer_grid, first_pixel
 from napari_rednet.widgets.shared.worker import Steps

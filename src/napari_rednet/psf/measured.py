@@ -1,16 +1,30 @@
-"""The point spread function of a microscope from images of beads."""
+"""Measured point spread functions: checks of those that users hand over, and those of beads."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_rednet.psf.checks import FloatArray
+from napari_rednet.engine.planes import PointSpread
 
+FloatArray = npt.NDArray[np.float64]
+
+Center = Literal["array", "mass"]
+"""What to take as the centre of a PSF: the centre of its array, or its centre of mass."""
+CENTERS: tuple[Center, ...] = get_args(Center)
+
+# Offsets below this are rounding errors and count as 0.
+_LEAST_OFFSET = 1e-6
+_WORTH_SAYING = 0.5  # pixels
+# A pedestal of 1 % of the peak holds as much light as a bead, if its array is wide.
+_MOST_PEDESTAL = 0.05
+# Smaller arrays are synthetic kernels, not images of beads.
+_SMALLEST_BEAD = 7
 # Of the brightest bead, above the background; dimmer ones are dirt or noise.
 _LEAST_PEAK = 0.3
 # Beads that are brighter than most by this factor are two or more that touch.
@@ -25,6 +39,151 @@ _CORE = 0.2
 _SMALLEST = 3
 # What is fainter than this many standard deviations of the noise may be noise.
 _FAINT = 2.0
+
+
+def as_psf(psf: Any, shape: tuple[int, ...], center: str = "array") -> PointSpread:
+    """Check a PSF, normalise it, and find its centre.
+
+    Parameters
+    ----------
+    psf : (H, W) or (D, H, W) array
+        Non-negative, of any scale.
+    shape : tuple of int
+        Rows and columns of the blurred planes; before them, for a PSF of three axes, how many
+        planes a volume has.
+    center : {'array', 'mass'}
+        What to take as its centre: that of its array, which lies between pixels where a side is
+        even, or its centre of mass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an array of two or three axes of finite, non-negative numbers with a positive
+        sum, or if it is larger than the planes, or reaches further than a volume; or if `center` is
+        unknown.
+    """
+    check_center(center)
+    array = _checked(psf)
+    lit = tuple(int(np.ptp(places)) + 1 for places in array.nonzero())
+    if array.ndim == 3:
+        _check_reach(lit, shape)
+    elif any(p > n for p, n in zip(lit, shape, strict=True)):
+        raise ValueError(f"psf must not be larger than the planes of {shape} pixels, got {lit}")
+    scaled = array / array.max()  # sums of large values would overflow
+    return _placed(scaled / scaled.sum(), _center_of(scaled, center))
+
+
+def check_center(center: Any) -> Center:
+    """Return the kind of centre, or raise `ValueError` if it is unknown."""
+    if center not in CENTERS:
+        raise ValueError(f"center must be 'array' or 'mass', got {center!r}")
+    return CENTERS[CENTERS.index(center)]
+
+
+def center_remark(psf: Any, center: str = "array") -> str:
+    """A remark for users if the two centres of a PSF differ; else an empty string.
+
+    Parameters
+    ----------
+    psf, center :
+        As for `as_psf`.
+    """
+    array = _checked(psf)
+    apart = np.subtract(_center_of(array, "mass"), _center_of(array, "array"))
+    if np.linalg.norm(apart) <= _WORTH_SAYING:
+        return ""
+    *depth, y, x = apart
+    in_z = "".join(f"{z:+.1f} planes in z, " for z in depth)
+    places = f"{in_z}{y:+.1f} pixels in y and {x:+.1f} in x from the centre of its array"
+    if center == "mass":
+        return (
+            f"the PSF is centred on its centre of mass, {places}; choose 'array' as center if its "
+            "array was centred on purpose"
+        )
+    return (
+        f"the centre of mass of the PSF lies {places}, which is taken as its centre; choose 'mass' "
+        "as center if it was measured off centre"
+    )
+
+
+def rim_remark(psf: Any) -> str:
+    """Advice for users if a PSF does not fall to 0 at its rim; else an empty string.
+
+    Parameters
+    ----------
+    psf : (H, W) or (D, H, W) array
+        As for `as_psf`. Of three axes, the brightest plane counts: out of focus, light may well
+        reach the rim.
+    """
+    array = _checked(psf)
+    if array.ndim == 3:
+        array = array[int(np.argmax(array.max((1, 2))))]
+    largest = array.max()
+    array = array / largest  # sums of large values would overflow
+    rim = np.concatenate([array[0], array[-1], array[1:-1, 0], array[1:-1, -1]])
+    level = float(np.median(rim))
+    is_box = level >= array[array > 0].mean()  # a blur of its own
+    is_dark = level * array.size <= _MOST_PEDESTAL * array.sum()
+    if min(array.shape) < _SMALLEST_BEAD or is_box or is_dark:
+        return ""
+    return (
+        f"the PSF does not fall to 0: the median of its rim is {level:.1%} of its peak, and "
+        "light that no bead sends so far is undone as if it were blur. Subtract its background, "
+        f"(psf - {level * largest:.4g}).clip(0), or cut out a larger part"
+    )
+
+
+def _checked(psf: Any) -> FloatArray:
+    array = np.asarray(psf)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"psf must hold real numbers, got {array.dtype}")
+    if array.ndim not in (2, 3):
+        raise ValueError(
+            f"psf must have the two axes Y and X, or Z, Y and X, got shape {array.shape}"
+        )
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float64)
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise ValueError("psf must be finite and must not be negative")
+    if not array.any():
+        raise ValueError("psf must not be zero everywhere")
+    return array
+
+
+def _check_reach(lit: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` if light goes further than from one end of a volume to the other."""
+    for name, side, length in zip(("planes", "rows", "columns"), lit, shape, strict=True):
+        if side > 2 * length - 1:
+            raise ValueError(
+                f"psf has {side} {name}, and light of an image with {length} {name} is seen in "
+                f"{2 * length - 1} at most; cut psf to its middle {2 * length - 1} {name}"
+            )
+
+
+def _center_of(array: FloatArray, center: str) -> tuple[float, ...]:
+    array = array / array.max()  # sums of large values would overflow
+    if center == "mass":
+        return tuple(map(float, ndimage.center_of_mass(array)))
+    return tuple((n - 1) / 2 for n in array.shape)
+
+
+def _placed(array: FloatArray, center: tuple[float, ...]) -> PointSpread:
+    """Pad with zeros so that the pixel nearest to the centre becomes the middle pixel."""
+    nearest = [math.floor(c + 0.5) for c in center]
+    reach = [max(c, n - 1 - c) for c, n in zip(nearest, array.shape, strict=True)]
+    widths = [(r - c, r - (n - 1 - c)) for r, c, n in zip(reach, nearest, array.shape, strict=True)]
+    offsets = (c - n for c, n in zip(center, nearest, strict=True))
+    offset = tuple(0.0 if abs(o) < _LEAST_OFFSET else o for o in offsets)
+    return PointSpread(_without_zero_borders(np.pad(array, widths)), offset)
+
+
+def _without_zero_borders(array: FloatArray) -> FloatArray:
+    """Crop zeros symmetrically, so that the middle pixel stays the middle."""
+    cuts = []
+    for places, length in zip(array.nonzero(), array.shape, strict=True):
+        cut = int(min(places.min(), length - 1 - places.max()))
+        cuts.append(slice(cut, length - cut))
+    return array[tuple(cuts)]
 
 
 def from_beads(stack: Any, size: Sequence[int] | None = None) -> FloatArray:
@@ -62,7 +221,7 @@ def from_beads(stack: Any, size: Sequence[int] | None = None) -> FloatArray:
     >>> from_beads(5 + ndimage.gaussian_filter(stack, 1.5), (9, 9, 9)).shape
     (9, 9, 9)
     """
-    image = _checked(stack)
+    image = _checked_stack(stack)
     light = image - np.median(image)
     smooth = ndimage.gaussian_filter(light, _SMOOTHING)
     brightest = np.unravel_index(int(smooth.argmax()), smooth.shape)
@@ -80,7 +239,7 @@ def from_beads(stack: Any, size: Sequence[int] | None = None) -> FloatArray:
     return np.asarray(found / found.sum())
 
 
-def _checked(stack: Any) -> FloatArray:
+def _checked_stack(stack: Any) -> FloatArray:
     array = np.asarray(stack)
     if array.dtype.kind not in "iufb":
         raise TypeError(f"stack must hold real numbers, got {array.dtype}")
