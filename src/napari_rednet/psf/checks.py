@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 Center = Literal["array", "mass"]
 """What to take as the centre of a PSF: the centre of its array, or its centre of mass."""
 CENTERS: tuple[Center, ...] = get_args(Center)
+_ARGUMENTS = MappingProxyType({name: f"'{name}' as center" for name in CENTERS})
 
 # Offsets below this are rounding errors and count as 0.
 _LEAST_OFFSET = 1e-6
@@ -65,13 +68,15 @@ def check_center(center: Any) -> Center:
     return CENTERS[CENTERS.index(center)]
 
 
-def center_remark(psf: Any, center: str = "array") -> str:
+def center_remark(psf: Any, center: str = "array", names: Mapping[str, str] = _ARGUMENTS) -> str:
     """A remark for users if the two centres of a PSF differ; else an empty string.
 
     Parameters
     ----------
     psf, center :
         As for `as_psf`.
+    names : mapping
+        What users are told to choose for each of `CENTERS`.
     """
     array = _checked(psf)
     apart = np.subtract(_center_of(array, "mass"), _center_of(array, "array"))
@@ -82,12 +87,12 @@ def center_remark(psf: Any, center: str = "array") -> str:
     places = f"{in_z}{y:+.1f} pixels in y and {x:+.1f} in x from the centre of its array"
     if center == "mass":
         return (
-            f"the PSF is centred on its centre of mass, {places}; choose 'array' as center if its "
-            "array was centred on purpose"
+            f"the PSF is centred on its centre of mass, {places}; choose {names['array']} if "
+            "its array was centred on purpose"
         )
     return (
-        f"the centre of mass of the PSF lies {places}, which is taken as its centre; choose 'mass' "
-        "as center if it was measured off centre"
+        f"the centre of mass of the PSF lies {places}, which is taken as its centre; choose "
+        f"{names['mass']} if it was measured off centre"
     )
 
 

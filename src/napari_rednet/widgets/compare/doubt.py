@@ -51,14 +51,22 @@ def doubt_steps(request: Request) -> Steps:
     from napari_rednet.quality.doubt import uncertainty_steps
     from napari_rednet.restoration.denoise import denoise_steps
 
-    before, noise = request.before, request.noise or []
-    axis = before.channel_axis
+    before, noise, along = request.before, request.noise or [], request.along
+    axis, middle = before.channel_axis, None
+    if along is not None and before.index:
+        # Its neighbours have noise as well, which comes again.
+        index, reach = before.index, request.reach()
+        image, middle = before.with_neighbours(index, along, reach, whole=True)
+        along = 0
+    else:
+        image = np.asarray(before.array)
     models: Any = noise if axis is not None else noise[0]
-    settings = {**request.settings, "ensemble": False, "dtype": "float32"}
+    settings = {**request.settings, "ensemble": False, "dtype": "float32", "along": along}
     settings |= {"rgb": before.is_rgb, "channel_axis": axis, "noise": models}
     restore = partial(_denoised, denoise_steps, settings)
-    image = np.asarray(before.array)
     found = yield from uncertainty_steps(image, restore, noise=models, channel_axis=axis)
+    if middle is not None:
+        found = found[middle]
     return np.sqrt(np.square(found).mean(-1)) if before.is_rgb else found
 
 

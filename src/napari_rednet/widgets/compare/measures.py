@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from magicgui.widgets import Container
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.execution import Steps, drain
 from napari_rednet.widgets.compare.pair import NEEDS_PAIR, Part
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.docks import set_needs
@@ -179,7 +181,8 @@ class Request:
     """A measurement to run.
 
     `reference` is None for an estimate without one. `noise` has a model per channel; it is None
-    unless `after` was denoised from `before`. `settings` are the arguments of `denoise` for it.
+    unless `after` was denoised from `before`. `settings` are the arguments of `denoise` for it, and
+    `along` is the axis of the layers that planes were restored together along.
     """
 
     before: Part
@@ -187,6 +190,14 @@ class Request:
     reference: Part | None
     noise: list[NoiseModel] | None
     settings: dict[str, Any]
+    along: int | None = None
+
+    def reach(self) -> int:
+        """How many planes before and after it a plane was restored with."""
+        from napari_rednet.restoration.denoise import prepare_denoise
+
+        smallest = np.zeros((2, 1, 1), np.float32)
+        return max(prepare_denoise(smallest, along=0, **self.settings).job.offsets)
 
 
 @dataclass(frozen=True)
@@ -220,10 +231,44 @@ def _estimate(request: Request) -> Generator[tuple[int, int], None, ErrorEstimat
     from napari_rednet.quality import estimate_error_steps
     from napari_rednet.restoration.denoise import denoise_steps
 
+    if request.along is not None:
+        return (yield from _estimate_of_planes(request, request.along))
     (before, axis), (after, _) = (part.sample() for part in (request.before, request.after))
     noise, is_rgb = request.noise, request.before.is_rgb
     models: Any = noise if axis is not None or noise is None else noise[0]
     settings = {**request.settings, "rgb": is_rgb, "channel_axis": axis}
     restore = partial(denoise_steps, noise=models, **settings)
+    steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
+    return (yield from steps)
+
+
+def _estimate_of_planes(
+    request: Request, along: int
+) -> Generator[tuple[int, int], None, ErrorEstimate]:
+    """Estimate the error of some planes, each of which is restored with its neighbours again."""
+    from napari_rednet.quality import estimate_error_steps
+    from napari_rednet.restoration.denoise import denoise_steps
+
+    part, noise, reach = request.before, request.noise or [], request.reach()
+    places, is_rgb, axis = part.places(), part.is_rgb, part.channel_axis
+    settings = {**request.settings, "rgb": is_rgb, "along": 0}
+    # Planes of several channels lie along the first axis, each with its own.
+    own = [noise if is_rgb else noise[0 if axis is None else place[axis]] for place in places]
+
+    def restore(nudged: Any) -> Steps:
+        restored = []
+        for number, (plane, place) in enumerate(zip(nudged, places, strict=True)):
+            yield number, len(places)
+            near, middle = part.with_neighbours(place, along, reach, whole=False)
+            near = near.astype(np.float64)
+            near[middle] = plane
+            steps = denoise_steps(near, noise=own[number], **settings)
+            found = drain(steps, False, "estimate error")
+            restored.append(found[middle])
+        return np.stack(restored)
+
+    before, after = (np.stack([p.middle(place) for place in places]) for p in (part, request.after))
+    models: Any = noise if is_rgb else own
+    axis = -1 if is_rgb else 0
     steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
     return (yield from steps)

@@ -42,15 +42,14 @@ class DenoiseWidget(NoiseAwareWidget):
         name, axis = arguments["along"], None
         if layer is not None:
             axis = plane_axis(layer, name, self.extent.channel(layer))
+            if axis is not None and self.extent.count(layer, axis) == 1:
+                axis = None  # the plane that is shown is restored alone
         return {**arguments, "along": axis}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare denoising: each colour has noise of its own, transparency is kept."""
         from napari_rednet.restoration.denoise import prepare_denoise
 
-        along = arguments.get("along")
-        if along is not None and image.data.shape[along] == 1:
-            arguments["along"] = None  # the plane that is shown is restored alone
         return prepare_denoise(
             image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
         )

@@ -150,6 +150,11 @@ class ExtentControls:
         """The planes of a layer to restore, for previews, which read pieces of it."""
         return layer_image(layer, self._shown_plane(layer), channel=self.channel(layer))
 
+    def count(self, layer: Image, axis: int) -> int:
+        """How many planes of a layer are restored along an axis."""
+        part = self._planes(layer, self._shown_plane(layer))[axis]
+        return full_resolution(layer).shape[axis] if part is None else part[1] - part[0]
+
     def channel(self, layer: Image) -> int | None:
         """The axis of a layer that has channels which are no colours."""
         chosen = self._chosen()
@@ -252,12 +257,15 @@ class ExtentControls:
 
     def _part(self, layer: Image, shown: Crop | None) -> Crop | None:
         """The part to restore; None for all of the layer."""
+        part = [*self._planes(layer, shown)[:-2], *self._rectangle(layer)]
+        return None if all(one is None for one in part) else tuple(part)
+
+    def _planes(self, layer: Image, shown: Crop | None) -> list[tuple[int, int] | None]:
         part: list[tuple[int, int] | None] = list(shown or (None,) * layer.ndim)
         axis = self.planes.value
         if axis not in (ALL, SHOWN, None) and layer is self._chosen():
             part[axis] = self.first.value, self.last.value + 1
-        part[-2:] = self._rectangle(layer)
-        return None if all(one is None for one in part) else tuple(part)
+        return part
 
     def _rectangle(self, layer: Image) -> list[tuple[int, int] | None]:
         region = self.region.value

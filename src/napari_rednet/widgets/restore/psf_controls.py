@@ -17,6 +17,8 @@ from napari_rednet.widgets.shared.controls import ChoiceBox, make_status, show_s
 from napari_rednet.widgets.shared.layers import LayerSource, full_resolution, layer_source
 
 LAYER = "image layer"
+_MASS, _MIDDLE = "centre of mass", "middle of the layer"
+_CENTERS = {"mass": f"“{_MASS}” under Centre", "array": f"“{_MIDDLE}” under Centre"}
 # Pixels; larger layers are images, not PSFs.
 _LARGEST = 1024**2
 _APERTURE = ("Aperture", 1.2, "Numerical aperture of the objective.")
@@ -99,7 +101,7 @@ class PsfControls:
         self.center = ChoiceBox(
             name="center",
             label="Centre",
-            choices=[("centre of mass", "mass"), ("middle of the layer", "array")],
+            choices=[(_MASS, "mass"), (_MIDDLE, "array")],
             tooltip="Where in the layer the point is. Beads that were cut out by hand lie "
             "anywhere; kernels of other programs have it in the middle.",
         )
@@ -176,7 +178,7 @@ def find_remarks(array: Any, center: psf.Center) -> str:
     if not isinstance(array, np.ndarray) or array.size > _LARGEST:
         return ""
     try:
-        found = [psf.center_remark(array, center), psf.rim_remark(array)]
+        found = [psf.center_remark(array, center, _CENTERS), psf.rim_remark(array)]
     except (TypeError, ValueError):
         return ""
     return " ".join(f"{remark[0].upper()}{remark[1:]}." for remark in found if remark)

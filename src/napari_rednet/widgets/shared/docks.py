@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
     QInputDialog,
+    QLabel,
     QMainWindow,
     QMessageBox,
     QScrollArea,
@@ -64,6 +65,7 @@ class TabIfCrowded(QObject):
         elif event.type() == QEvent.Type.Show and isinstance(watched, QDockWidget):
             watched.removeEventFilter(self)
             ToFrontWhenChosen(watched)
+            ShortTitle(watched)
             self._find_place(watched)
             self.deleteLater()
         return False
@@ -92,6 +94,29 @@ class TabIfCrowded(QObject):
         dock.raise_()
         main.layout().activate()
         main.resize(self._size)
+
+
+class ShortTitle(QObject):
+    """Names a dock as menus name it, and its tab by what it does: napari names the package.
+
+    Tabs of long names find no room beside each other.
+    """
+
+    def __init__(self, dock: QDockWidget) -> None:
+        super().__init__(dock)
+        self._dock, self._long = dock, dock.windowTitle()
+        self._short = self._long.replace("(napari-rednet)", "(RED-Net)")
+        dock.setWindowTitle(self._short.removesuffix(" (RED-Net)"))
+        # napari makes the bar anew when a dock is moved.
+        dock.topLevelChanged.connect(self._name)
+        dock.dockLocationChanged.connect(self._name)
+        self._name()
+
+    def _name(self, *_: object) -> None:
+        bar = self._dock.titleBarWidget()
+        for label in [] if bar is None else bar.findChildren(QLabel):
+            if label.text() == self._long:
+                label.setText(self._short)
 
 
 class ToFrontWhenChosen(QObject):
