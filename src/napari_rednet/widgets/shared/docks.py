@@ -74,11 +74,13 @@ class TabIfCrowded(QObject):
         """Store the heights of the docks before another one is added."""
         if isinstance(main, QMainWindow) and main.isVisible():
             self._size = main.size()
-            docks = main.findChildren(QDockWidget)
-            self._heights = {d: d.height() for d in docks if not d.visibleRegion().isEmpty()}
+            self._heights = _heights_of_shown(main)
 
     def _find_place(self, dock: QDockWidget) -> None:
         main, known, self._heights = dock.parent(), self._heights, {}
+        # Others may have been opened at the same time, and be shown just before.
+        known = {**_heights_of_shown(main), **known}
+        known.pop(dock, None)
         area = main.dockWidgetArea(dock)
         others = [d for d in known if main.dockWidgetArea(d) == area and not d.isFloating()]
         ours = [other for other in others if _is_ours(other)]
@@ -156,6 +158,12 @@ class ToFrontWhenChosen(QObject):
         if area not in (None, Qt.DockWidgetArea.NoDockWidgetArea):  # it has not been removed
             self._dock.show()
             self._dock.raise_()
+
+
+def _heights_of_shown(main: QMainWindow) -> dict[QDockWidget, int]:
+    """Heights of the docks that can be seen; tabs behind others lie outside of the window."""
+    docks = [dock for dock in main.findChildren(QDockWidget) if dock.isVisible()]
+    return {d: d.height() for d in docks if main.rect().intersects(d.geometry())}
 
 
 def _is_ours(dock: QDockWidget) -> bool:
