@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 from skimage import data
 
 from napari_rednet import NoiseModel
-from napari_rednet.noise import fit_noise, measure_noise
+from napari_rednet.noise import _median, fit_noise, measure_noise
 
 IMAGES = {"camera": data.camera, "moon": data.moon, "cell": data.cell, "coins": data.coins}
 
@@ -221,3 +223,12 @@ def test_rounding_counts_where_noise_is_less_than_a_step():
     """Where the signal is near an integer, no noise is seen at all."""
     found = fit_noise([data.cell()[200:260, 100:170] // 2])
     assert found.std(34.0) == pytest.approx(12**-0.5, rel=0.15)
+
+
+@given(
+    hnp.arrays(
+        float, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 5)
+    )
+)
+def test_the_median_is_that_of_scipy(image):
+    np.testing.assert_array_equal(_median(image), ndimage.median_filter(image, 3))

@@ -14,7 +14,6 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from napari_rednet.engine.channel import LEAST_CORRELATION
 
@@ -91,10 +90,11 @@ def high_pass(values: FloatArray, step: int = 1) -> FloatArray:
 
     J. Immerkaer, "Fast noise variance estimation", 1996, for a step of 1.
     """
-    line = np.zeros(2 * step + 1)
-    line[[0, step, 2 * step]] = 1, -2, 1
-    columns = ndimage.convolve1d(values, line, axis=0)
-    return np.asarray(ndimage.convolve1d(columns, line, axis=1)) / 6
+    if not values.size:
+        return values
+    padded = np.pad(values, step, mode="symmetric")
+    rows = padded[2 * step :] + padded[: -2 * step] - 2 * padded[step:-step]
+    return (rows[:, 2 * step :] + rows[:, : -2 * step] - 2 * rows[:, step:-step]) / 6
 
 
 def measure_grain(images: Sequence[FloatArray], usable: Sequence[BoolArray]) -> Grain:

@@ -398,3 +398,26 @@ def test_networks_of_several_planes_start_blind_to_the_others(planes, folder, tm
 def test_recipes_of_stacks_are_checked(folder, changes, message):
     with pytest.raises(nr.TrainingError, match=message):
         recipe_of(folder, "denoise", **changes)
+
+
+def test_a_wider_network_starts_where_the_model_is(folder, tmp_path):
+    single = random_network(NetworkConfig(layers=4, features=4))
+    Model("narrow", "deblock", single).save(tmp_path / "narrow.safetensors")
+    network = RedNet(NetworkConfig(layers=4, features=6))
+    Start(str(tmp_path / "narrow.safetensors")).copy_into(network, "deblock")
+    image = torch.rand((1, 1, 32, 32), generator=seeded())
+    torch.testing.assert_close(network(image), single(image), atol=1e-2, rtol=1e-2)
+
+
+def test_a_start_replaces_biases_by_the_noise(folder, tmp_path):
+    config = NetworkConfig(layers=4, features=4, in_channels=4, bias=True)
+    biased = random_network(config)
+    with torch.no_grad():
+        biased.conv[0].bias.fill_(0.1)
+    Model("biased", "denoise", biased).save(tmp_path / "biased.safetensors")
+    network = RedNet(NetworkConfig(layers=4, features=4, in_channels=4))
+    start = Start(str(tmp_path / "biased.safetensors"), bias_level=0.1)
+    image = torch.rand((1, 4, 32, 32), generator=seeded())
+    start.copy_into(network, "denoise", lambda: image)
+    torch.testing.assert_close(network(5 * image), 5 * network(image))
+    assert not torch.allclose(network(image), image[:, :1])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.conftest import random_network, seeded
 
 from napari_rednet.engine.network import NetworkConfig
-from napari_rednet.training.revival import _outputs, revive
+from napari_rednet.training.revival import outputs_of, revive
 
 
 def network(bias):
@@ -59,7 +59,7 @@ def test_a_dead_layer_hands_on_what_it_gets():
     net, inputs = network(False), torch.rand((4, 1, 32, 32), generator=seeded())
     kill(net, ("deconv", 2))
     revive(net, inputs, seeded(1))
-    maps = _outputs(net, inputs)
+    maps = outputs_of(net, inputs)
     # It is the seventh layer, to which the first is added: those between feed nothing else.
     for before, after in pairwise(maps[:7]):
         pair = torch.stack([before.flatten(), after.flatten()])

@@ -14,7 +14,7 @@ from napari_rednet.engine.channel import IntensityRange
 
 Item = TypeVar("Item")
 
-_WINDOW = 512
+_WINDOW = 256
 _MOST_WINDOWS = 12
 
 
@@ -162,7 +162,7 @@ class PlaneLayout:
     def sample_windows(self, channel: int) -> list[tuple[int | slice, ...]]:
         """Indices of windows that represent a channel, however large the array is.
 
-        These are whole planes if they are small; else at most 12 windows of at most 512 x 512
+        These are whole planes if they are small; else at most 12 windows of at most 256 x 256
         pixels, spread evenly over the planes and over each plane.
         """
         boxes = [(r, c) for r in _spread(self.plane_shape[0]) for c in _spread(self.plane_shape[1])]

@@ -27,7 +27,7 @@ _MOST_WINDOWS = 48
 _MOST_PLANES = 12
 # Channels are few, and one noise model misses theirs by 5 and 12 times in two microscopes' files;
 # planes of stacks and time series differ by up to 1.9.
-_MOST_CHANNELS, _FEW_WINDOWS, _VERY_DIFFERENT = 8, 2, 2.5
+_MOST_CHANNELS, _FEW_WINDOWS, _VERY_DIFFERENT = 8, 8, 2.5
 
 
 def region_windows(region: Any, layout: PlaneLayout, channel: int) -> list[Index]:

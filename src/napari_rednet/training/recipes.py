@@ -43,6 +43,7 @@ from napari_rednet.training.batches import (
     image_files,
     normalized_planes,
 )
+from napari_rednet.training.growth import widened, without_biases
 from napari_rednet.training.loop import Batch, Trainer
 from napari_rednet.training.revival import revive
 
@@ -51,7 +52,7 @@ _WRONG = (OSError, KeyError, TypeError, AttributeError, ValueError)
 # A multiple of every scale of super-resolution.
 _VALIDATION_SIDE = 240
 _VALIDATION_DRAWS = 3
-_REVIVAL_BATCHES = 16
+_EXAMPLE_BATCHES = 16
 _PATCH_KEYS = [field.name for field in fields(PatchShape)]
 
 
@@ -62,24 +63,38 @@ class Start:
     Without `noise`, the model is one for the same task. With `noise`, it is a denoiser: its second
     input, the noise map, is scaled by `noise` and becomes the second input of a network that has
     one; its other told noise is dropped. `revive` makes feature maps that are always 0 learn again,
-    now and whenever they are found so.
+    now and whenever they are found so. A network of more feature maps than the model begins by
+    computing the same. `bias_level` is for a denoiser with biases and a network without: the
+    standard deviation of the noise, as a fraction of the range, at which both do the same.
     """
 
     model: str
     noise: float | None = None
     revive: bool = False
+    bias_level: float | None = None
 
-    def copy_into(self, network: RedNet, task: str) -> None:
-        """Copy the model's weights into a network for a task.
+    def copy_into(
+        self,
+        network: RedNet,
+        task: str,
+        draw: Callable[[], Tensor] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Copy the model's weights into a network for a task; `draw` makes inputs of the network.
 
-        Raises `ModelError` if there is no such model, and `TrainingError` if shapes differ in
-        anything but the noise map.
+        They are needed where biases are to be replaced. Raises `ModelError` if there is no such
+        model, and `TrainingError` if shapes differ in anything but what is said above.
         """
+        found = load_model(self.model, task if self.noise is None else "denoise").network
+        if self.bias_level is not None and draw is not None:
+            found = without_biases(found, draw(), self.bias_level)
+        if network.config.features > found.config.features:
+            generator = torch.Generator().manual_seed(seed)
+            found = widened(found, network.config.features, generator)
+        state = found.state_dict()
         if self.noise is None:
-            state = load_model(self.model, task).network.state_dict()
             _add_neighbours(state, network.config.planes)
         else:
-            state = load_model(self.model, "denoise").network.state_dict()
             _adapt_first_layer(state, self.noise, network.config.in_channels)
         try:
             network.load_state_dict(state)
@@ -89,8 +104,11 @@ class Start:
 
 def _revive(network: RedNet, batches: Callable[[torch.Generator], Batch], seed: int) -> None:
     generator = torch.Generator(next(network.parameters()).device).manual_seed(seed)
-    inputs = [batches(generator)[0] for _ in range(_REVIVAL_BATCHES)]
-    revive(network, torch.cat(inputs), generator)
+    revive(network, _examples(batches, generator), generator)
+
+
+def _examples(batches: Callable[[torch.Generator], Batch], generator: torch.Generator) -> Tensor:
+    return torch.cat([batches(generator)[0] for _ in range(_EXAMPLE_BATCHES)])
 
 
 def _adapt_first_layer(state: dict[str, Tensor], noise: float, channels: int) -> None:
@@ -214,9 +232,11 @@ class RecipeTraining:
         network = RedNet(recipe.network)
         generator = torch.Generator().manual_seed(recipe.training.seed)
         initialize(network, generator, recipe.initialization)
-        if recipe.start is not None:
-            recipe.start.copy_into(network, recipe.task)
         batches = _batches(recipe, recipe.patches, data, self.device)
+        if recipe.start is not None:
+            seed = recipe.training.seed
+            draw = partial(_examples, batches, torch.Generator(self.device).manual_seed(seed))
+            recipe.start.copy_into(network, recipe.task, lambda: draw().cpu(), seed)
         late = recipe.patches.late()
         self._batches = batches
         self._late_batches = _batches(recipe, late, data, self.device) if late else None

@@ -27,7 +27,7 @@ def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
     at first, and the quickest way to get rid of it is to close the ReLU. What is known already
     does no harm. `inputs`, (N, in_channels, Y, X), are examples of the network's inputs.
     """
-    layers, outputs = list(network.layers())[:-1], _outputs(network, inputs)
+    layers, outputs = list(network.layers())[:-1], outputs_of(network, inputs)
     convolutions = len(network.conv)
     dead = [_is_dead(found) for found in outputs]
     whole = [
@@ -45,7 +45,7 @@ def revive(network: RedNet, inputs: Tensor, generator: torch.Generator) -> int:
         which = torch.ones_like(dead[i]) if i in fresh else _is_dead(found)
         if which.any():
             level = _level(found, x, added, which, is_fresh=i in fresh)
-            if which.all() and _kernels(layer).shape[0] == _kernels(layer).shape[1]:
+            if which.all() and kernels_of(layer).shape[0] == kernels_of(layer).shape[1]:
                 _make_identity(layer, generator)
                 sizes = _output(layer, x).square().mean().sqrt().expand(len(which))
             else:
@@ -73,7 +73,7 @@ def _level(
     return share * like.square().mean().sqrt()
 
 
-def _outputs(network: RedNet, x: Tensor) -> list[Tensor]:
+def outputs_of(network: RedNet, x: Tensor) -> list[Tensor]:
     """Outputs of all layers but the last, before skip connections are added."""
     outputs: list[Tensor] = []
     for i, layer in enumerate(list(network.layers())[:-1]):
@@ -95,7 +95,7 @@ def _sizes(maps: Tensor) -> Tensor:
     return maps.square().mean((0, 2, 3)).sqrt()
 
 
-def _kernels(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+def kernels_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     """A view of a layer's kernels with the outputs as first axis."""
     weight = layer.weight
     return weight if isinstance(layer, nn.Conv2d) else weight.transpose(0, 1)
@@ -103,7 +103,7 @@ def _kernels(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
 
 def _make_identity(layer: nn.Conv2d | nn.ConvTranspose2d, generator: torch.Generator) -> None:
     """Let a layer hand on its input, which is never negative, with a little that is random."""
-    kernels = _kernels(layer)
+    kernels = kernels_of(layer)
     drawn = torch.randn(kernels.shape, generator=generator, device=kernels.device)
     kernels.copy_(drawn * (_RANDOM / kernels[0].numel() ** 0.5))
     rows, columns = (n // 2 for n in kernels.shape[2:])
@@ -115,7 +115,7 @@ def _make_identity(layer: nn.Conv2d | nn.ConvTranspose2d, generator: torch.Gener
 def _randomize(
     layer: nn.Conv2d | nn.ConvTranspose2d, which: Tensor, generator: torch.Generator
 ) -> None:
-    kernels = _kernels(layer)
+    kernels = kernels_of(layer)
     drawn = torch.randn(kernels.shape, generator=generator, device=kernels.device)
     kernels[which] = drawn[which]
     if layer.bias is not None:
@@ -123,5 +123,5 @@ def _randomize(
 
 
 def _scale(layer: nn.Conv2d | nn.ConvTranspose2d, which: Tensor, factors: Tensor) -> None:
-    kernels = _kernels(layer)
+    kernels = kernels_of(layer)
     kernels[which] *= factors[which].view(-1, 1, 1, 1)
