@@ -7,6 +7,7 @@ from napari_rednet.psf.checks import (
     as_psf,
     center_remark,
     check_center,
+    reach_remark,
     rim_remark,
 )
 from napari_rednet.psf.generated import disk, gaussian, motion, widefield
@@ -24,6 +25,7 @@ __all__ = [
     "from_beads",
     "gaussian",
     "motion",
+    "reach_remark",
     "rim_remark",
     "widefield",
     "widefield3d",

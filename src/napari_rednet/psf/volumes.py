@@ -72,10 +72,9 @@ def widefield3d(
     _check(numerical_aperture, refractive_index, wavelength, pixel_size, z_step)
     z = _depths(planes, _AXIAL_RINGS, numerical_aperture, wavelength, z_step, refractive_index)
     radius = _radius(numerical_aperture, wavelength, pixel_size, refractive_index, z[-1])
-    y, x = fine_grid(radius)
-    distance = pixel_size * np.hypot(y, x)
+    distance = pixel_size * np.hypot(*fine_grid(radius))[(slice(radius * SUPERSAMPLING, None),) * 2]
     light = _Light(numerical_aperture, wavelength, refractive_index, float(distance.max()))
-    return _stacked([binned(light.at(distance, depth)) for depth in z])
+    return _mirrored([binned(light.at(distance, depth)) for depth in z[len(z) // 2 :]])
 
 
 def confocal3d(
@@ -109,8 +108,9 @@ def confocal3d(
     check_positive("pinhole", pinhole)
     z = _depths(planes, _CONFOCAL_RINGS, numerical_aperture, wavelength, z_step, refractive_index)
     ring = _AIRY * wavelength / numerical_aperture
-    y, x = fine_grid(reach(2 * _RINGS_BESIDE * ring / pixel_size))
-    distance = pixel_size * np.hypot(y, x)
+    radius = reach(2 * _RINGS_BESIDE * ring / pixel_size)
+    distance = pixel_size * np.hypot(*fine_grid(radius))
+    corner = (slice(radius * SUPERSAMPLING, None),) * 2
     farthest = float(distance.max())
     lit = _Light(numerical_aperture, excitation, refractive_index, farthest)
     seen = _Light(numerical_aperture, wavelength, refractive_index, farthest)
@@ -119,10 +119,10 @@ def confocal3d(
     line = fine * np.arange(-edge, edge + 1)
     disk = (np.hypot(line[:, None], line) <= pinhole * ring).astype(np.float64)
     found = []
-    for depth in z:
+    for depth in z[len(z) // 2 :]:
         through = signal.fftconvolve(seen.at(distance, depth), disk, "same").clip(0)
-        found.append(binned(lit.at(distance, depth) * through))
-    return _stacked(found)
+        found.append(binned(lit.at(distance[corner], depth) * through[corner]))
+    return _mirrored(found)
 
 
 @dataclass(frozen=True)
@@ -221,5 +221,10 @@ def _radius(
     return reach((cone + _RINGS_BESIDE * _AIRY * wavelength / aperture) / pixel_size)
 
 
-def _stacked(planes: list[FloatArray]) -> FloatArray:
-    return normalized(np.stack(planes))
+def _mirrored(planes: list[FloatArray]) -> FloatArray:
+    """All of a PSF, from what is not left of the middle, nor above, nor before the focus."""
+    found = np.stack(planes)
+    for axis in range(3):
+        other = np.flip(np.delete(found, 0, axis), axis)
+        found = np.concatenate([other, found], axis)
+    return normalized(found)
