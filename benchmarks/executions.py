@@ -24,8 +24,7 @@ from torch import Tensor
 
 from benchmarks.baselines import installed_baselines
 from benchmarks.common import peak_resident
-from napari_rednet.engine.channel import IntensityRange, NoiseModel
-from napari_rednet.engine.images import PlaneLayout, from_network, to_network
+from napari_rednet.engine.channel import IntensityRange, NoiseModel, from_network, to_network
 from napari_rednet.engine.inference import Restorer
 from napari_rednet.engine.network import (
     RedNet,
@@ -36,7 +35,7 @@ from napari_rednet.engine.network import (
     resolve_device,
     smooth_signal,
 )
-from napari_rednet.engine.planes import ChannelSettings, Strip, cut_into_strips
+from napari_rednet.engine.planes import ChannelSettings, PlaneLayout, Strip, cut_into_strips
 from napari_rednet.execution import Job, drain, restoration_steps
 from napari_rednet.models import load_model_for
 

@@ -3,6 +3,7 @@
 import sys
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests.conftest import small_model
 
 MODELS = {task: small_model(task) for task in ("denoise", "super_resolve", "deblock", "inpaint")}
 IMAGE = np.random.default_rng(0).random((20, 24))
+BEADS = ndimage.gaussian_filter(np.pad([[[1e4]]], ((4, 4), (20, 20), (20, 20))), 1.5)
 POINT = nr.psf.gaussian(1)
 ABSURD = [
     10**400, -(10**400), 10**5000, 1e308, 1e-320, sys.float_info.min, 2**70, -(2**70),
@@ -33,6 +35,24 @@ def deblur(psf=POINT, **options):
     return nr.deblur(IMAGE, psf, iterations=2, model=MODELS["denoise"], **options)
 
 
+MICROSCOPE = {
+    "numerical_aperture": 0.8, "wavelength": 0.5, "pixel_size": 0.2, "z_step": 0.6,
+    "refractive_index": 1.3, "planes": 3, "excitation": 0.45, "pinhole": 1.0,
+}  # fmt: skip
+
+
+def volume(name, value):
+    """Sums of the PSFs of a widefield and of a confocal microscope."""
+    told = {**MICROSCOPE, name: value}
+    confocal = nr.psf.confocal3d(**told).sum()
+    del told["excitation"], told["pinhole"]
+    return confocal + nr.psf.widefield3d(**told).sum()
+
+
+def doubt(**options):
+    return nr.quality.uncertainty(IMAGE, lambda image: image, noise=0.1, **options)
+
+
 def told(**noise):
     return nr.NoiseModel(**noise)
 
@@ -47,6 +67,7 @@ CALLS = {
     "memory": lambda v: denoise(memory=v),
     "memory in words": lambda v: denoise(memory=f"{v!s:.40}GB"),
     "channel_axis": lambda v: denoise(channel_axis=v),
+    "along": lambda v: nr.denoise(IMAGE[None], noise=0.1, along=v, model=MODELS["denoise"]),
     "device": lambda v: denoise(device=v),
     "dtype": lambda v: denoise(dtype=v),
     "rgb": lambda v: denoise(rgb=v),
@@ -63,6 +84,7 @@ CALLS = {
     "psf": deblur,
     "values of a psf": lambda v: deblur(np.full((3, 3), v)),
     "center": lambda v: deblur(center=v),
+    "iterations": lambda v: nr.deblur(IMAGE, POINT, iterations=v, model=MODELS["denoise"]),
     "noise to deblur": lambda v: deblur(noise=v),
     "strength to deblur": lambda v: deblur(noise=0.1, strength=v),
     "grain_x to deblur": lambda v: deblur(noise=told(read_noise=0.1, grain_x=v)),
@@ -74,6 +96,10 @@ CALLS = {
     "numerical_aperture": lambda v: nr.psf.widefield(v, 0.5, 0.1),
     "wavelength": lambda v: nr.psf.widefield(1.0, v, 0.1),
     "pixel_size": lambda v: nr.psf.widefield(1.0, 0.5, v),
+    **{f"{name} in 3-D": partial(volume, name) for name in MICROSCOPE},
+    "size": lambda v: nr.psf.from_beads(BEADS, v),
+    "samples": lambda v: doubt(samples=v),
+    "seed": lambda v: doubt(seed=v, samples=1),
     "data_range": lambda v: score(IMAGE, IMAGE + 0.1, data_range=v).psnr,
     "region": lambda v: nr.estimate_noise(IMAGE, region=v).read_noise,
 }

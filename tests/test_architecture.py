@@ -56,7 +56,8 @@ def imported(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parts = ["napari_rednet"] * node.level + [node.module] * bool(node.module)
+            package = ["napari_rednet", *path.relative_to(ROOT).parent.parts] * node.level
+            parts = package + [node.module] * bool(node.module)
             yield ".".join(parts)
             if parts == ["napari_rednet"]:
                 yield from (f"napari_rednet.{alias.name}" for alias in node.names)

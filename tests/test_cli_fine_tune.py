@@ -7,8 +7,7 @@ from skimage.io import imsave
 
 import napari_rednet as nr
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.finetuning.session import FineTuning
-from napari_rednet.finetuning.validation import Validation
+from napari_rednet.finetuning.session import FineTuning, Validation
 from tests.finetuning.conftest import (
     clean_image,
     go_to,

@@ -142,7 +142,7 @@ def test_a_map_that_is_cut_off_is_an_error_of_every_function(verb, tmp_path):
     image = tifffile.memmap(write(tmp_path / "in.tif", "raw tiff"), mode="r")
     model = small_model("denoise" if verb == "deblur" else verb)
     more = {"deblur": (nr.psf.gaussian(1),), "inpaint": (np.eye(200, 220) > 0,)}.get(verb, ())
-    steps = VERBS[verb].function("_steps")(image, *more, model=model)
+    steps = getattr(VERBS[verb].module, f"{verb}_steps")(image, *more, model=model)
     next(steps)
     os.truncate(tmp_path / "in.tif", 100_000)
     with pytest.raises(ReadError, match=r"in\.tif has been cut off .*: byte 100000"):

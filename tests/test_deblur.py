@@ -22,8 +22,7 @@ from napari_rednet.engine.deconvolution import (
     deblur_steps,
     transfer_function,
 )
-from napari_rednet.engine.images import PointSpread
-from napari_rednet.engine.planes import SMALLEST_SIDE
+from napari_rednet.engine.planes import SMALLEST_SIDE, PointSpread
 from napari_rednet.psf import as_psf
 from tests.conftest import psnr, seeded, small_model
 

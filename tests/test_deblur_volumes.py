@@ -15,10 +15,9 @@ from napari_rednet import psf
 from napari_rednet.arguments import check_options
 from napari_rednet.engine import streaming
 from napari_rednet.engine.deconvolution import BlurredImage, ImageNoise, transfer_function
-from napari_rednet.engine.images import PlaneLayout, PointSpread
 from napari_rednet.engine.light import CountedImage, Counting, accelerated
-from napari_rednet.engine.planes import ChannelSettings
-from napari_rednet.engine.volumes import _BYTES, _LEAST, VolumeDeblurrer, _halved, _strips
+from napari_rednet.engine.planes import ChannelSettings, PlaneLayout, PointSpread
+from napari_rednet.engine.volumes import _BYTES, _LEAST, VolumeDeblurrer, _strips
 from napari_rednet.execution import Windows, drain, measure, speed_steps
 from napari_rednet.psf import as_psf
 from napari_rednet.restoration.deblur import prepare_deblur
@@ -163,7 +162,7 @@ def test_memory_bounds_the_blocks(monkeypatch):
         sides = made._sides(Large, *whole)
         assert _BYTES * made.computed(sides, shape) <= most
         assert min(s / least for s, least in zip(sides, _LEAST, strict=True)) >= 1
-    assert _halved(_LEAST) == _LEAST
+    assert deblurrer(None).halved(_LEAST) == _LEAST
 
 
 def test_running_out_of_memory_halves_the_blocks(pair, tiny_model, monkeypatch):

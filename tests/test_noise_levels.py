@@ -7,7 +7,7 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet import sample_data
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.restoration.noise_estimate import (
     find_uneven_noise,
     noise_levels_steps,

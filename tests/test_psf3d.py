@@ -67,7 +67,7 @@ def test_a_pinhole_cuts_light_of_other_planes():
         ({"numerical_aperture": 1.4}, "must be below the refractive index"),
         ({"z_step": 0}, "z_step must be positive"),
         ({"refractive_index": -1}, "refractive_index must be positive"),
-        ({"planes": 4}, "planes must be a positive odd number, got 4"),
+        ({"planes": 4}, "planes must be an odd number from 1 to 999, got 4"),
         ({"pixel_size": 1e-6}, "a PSF may reach at most"),
     ],
 )

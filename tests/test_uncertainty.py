@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_rednet as nr
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.quality import uncertainty, uncertainty_steps
 from napari_rednet.quality.doubt import _FACTOR, _grainy, _turns
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import operator
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.engine.channel import NoiseModel, finite
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import MaskedImage, is_dask, share_storage, without_map
 from napari_rednet.options import DEFECTS, SCALES
 from napari_rednet.psf import check_center
 
 if TYPE_CHECKING:
-    import os
-
     from napari_rednet.engine.deblurring import Deblurrer
-    from napari_rednet.engine.images import PointSpread
     from napari_rednet.engine.inference import Restorer
     from napari_rednet.engine.inpainting import Inpainter
+    from napari_rednet.engine.planes import PointSpread
     from napari_rednet.engine.volumes import VolumeDeblurrer
     from napari_rednet.models import Model
 
@@ -36,6 +35,9 @@ Noise = float | NoiseModel
 Memory = int | str
 
 _LEAST_MEMORY = 500_000_000
+_MOST_TIMES = 10**6
+LARGEST_SEED = 2**63 - 1
+"""Of random numbers, as torch takes them."""
 NAMED_AXES = ("z", "t")
 """Names of axes whose planes help to restore each other."""
 NOISY, SHARP = 0.25, 0.75
@@ -170,15 +172,20 @@ def check_options(
 
     Only with `is_stack` it may be one that sees neighbouring planes.
     """
-    from napari_rednet.engine.network import resolve_device
-    from napari_rednet.models import load_model_for
+    from napari_rednet.models.folders import check_named
 
     if tile is not None and _integer("tile", tile) < 16:
         raise ValueError(f"tile must be at least 16 pixels, got {tile}")
     if not isinstance(ensemble, (bool, np.bool_)):
         raise TypeError(f"ensemble must be True or False, got {ensemble!r}")
-    resolve_device(device)
     bound = None if memory is None else check_memory(memory)
+    if isinstance(model, (str, os.PathLike)):
+        check_named(model, task)
+    # torch is loaded for what is left to check.
+    from napari_rednet.engine.network import resolve_device
+    from napari_rednet.models import load_model_for
+
+    resolve_device(device)
     found = load_model_for(task, model, is_stack=is_stack)
     return Options(found, bool(ensemble), tile, device, bound)
 
@@ -374,11 +381,13 @@ def check_number(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be {kind}, got {value}")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Return a count, or raise if it is not an integer of at least `least`."""
+def check_count(name: str, value: Any, least: int = 1, most: int = _MOST_TIMES) -> int:
+    """Return a count, or raise if it is not an integer from `least` to `most`."""
     count = _integer(name, value)
     if count < least:
         raise ValueError(f"{name} must be at least {least}, got {count}")
+    if count > most:
+        raise ValueError(f"{name} must be at most {most}, got {count}")
     return count
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.basis import find_basis
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.channel import find_basis
 from napari_rednet.engine.outliers import REACH, OutlierLimits, find_outliers
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Samples, is_dask
 
 FloatArray = npt.NDArray[np.float32]

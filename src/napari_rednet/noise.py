@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
-from napari_rednet.engine.basis import Basis
-from napari_rednet.engine.channel import NoiseModel, grain_of
+from napari_rednet.engine.channel import Basis, NoiseModel, grain_of
 from napari_rednet.grain import WHITE, Grain, high_pass, measure_grain
 
 __all__ = ["NoiseLevels", "NoiseModel", "fit_noise", "measure_noise"]

@@ -7,10 +7,11 @@ a function from its signature.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 
@@ -63,22 +64,23 @@ class Verb:
     repairs: bool = True
     tile_matters: bool = False
 
-    @property
+    @cached_property
     def command(self) -> str:
         """Its name on the command line."""
         return self.name.replace("_", "-")
 
-    def function(self, form: str = "") -> Callable[..., Any]:
-        """The function, or its form that ends in ``_steps``."""
-        home = import_module(f"napari_rednet.restoration.{self.name}")
-        found: Callable[..., Any] = getattr(home, self.name + form)
-        return found
+    @cached_property
+    def module(self) -> ModuleType:
+        """The module that the function lies in, with its form that ends in ``_steps``."""
+        return import_module(f"napari_rednet.restoration.{self.name}")
 
-    @property
+    @cached_property
     def options(self) -> Mapping[str, Any]:
         """Names and defaults of its arguments, without the image."""
-        parameters = inspect.signature(self.function()).parameters
-        return {name: p.default for name, p in parameters.items() if name != "image"}
+        parameters = inspect.signature(getattr(self.module, self.name)).parameters
+        return MappingProxyType(
+            {name: p.default for name, p in parameters.items() if name != "image"}
+        )
 
 
 VERBS: Mapping[str, Verb] = MappingProxyType(

@@ -9,10 +9,13 @@ from hypothesis.extra import numpy as hnp
 from napari_rednet.engine.channel import (
     PERCENTILES,
     IntensityRange,
+    changed,
     dark_level,
+    from_network,
     measure_range,
+    to_network,
 )
-from napari_rednet.engine.images import PlaneLayout, changed, from_network, to_network
+from napari_rednet.engine.planes import PlaneLayout
 
 
 @st.composite

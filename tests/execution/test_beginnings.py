@@ -12,7 +12,7 @@ from tests.conftest import small_model
 
 from napari_rednet.batch import BatchFile, restore_file
 from napari_rednet.batch.restoring import make_work
-from napari_rednet.engine.images import PlaneLayout, evenly, position_at, positions
+from napari_rednet.engine.planes import PlaneLayout, evenly, position_at, positions
 from napari_rednet.execution import Restoration
 from napari_rednet.execution.parts import parts_of
 from napari_rednet.io import read_image, remark_on

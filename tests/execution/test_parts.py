@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_rednet as nr
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Job, parts
 from napari_rednet.execution.parts import parts_of, row_segments, source_rows
 

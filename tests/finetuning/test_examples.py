@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.finetuning.conftest import clean_image, noisy_settings, with_noise
 
 import napari_rednet as nr
-from napari_rednet.engine.images import PlaneKey
+from napari_rednet.engine.planes import PlaneKey
 from napari_rednet.finetuning.examples import (
     Example,
     read_examples,

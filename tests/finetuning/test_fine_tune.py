@@ -27,7 +27,7 @@ import napari_rednet as nr
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.degradations import JpegCorruption
 from napari_rednet.finetuning import session
-from napari_rednet.finetuning.validation import Validation
+from napari_rednet.finetuning.session import Validation
 from napari_rednet.training.loop import read_rows
 
 CLEAN = clean_image()
@@ -199,7 +199,10 @@ def test_steps_decide_over_minutes():
 def test_progress_comes_in_per_mille():
     reports = []
     tuned(NOISY, CLEAN, steps=40, progress=lambda *report: reports.append(report))
-    assert reports == [(250, 1000), (500, 1000), (750, 1000), (1000, 1000)]
+    done = [share for share, _ in reports]
+    assert {250, 500, 750, 1000} <= set(done)  # slow steps are told in between
+    assert done == sorted(done)
+    assert {whole for _, whole in reports} == {1000}
 
 
 @pytest.mark.parametrize(
@@ -611,7 +614,7 @@ def test_a_loss_that_is_not_finite_is_survived(monkeypatch):
     monkeypatch.setattr(session, "_batches", sometimes_broken)
     tuning = prepared(NOISY, CLEAN, **LENGTH)
     statuses = list(tuning.run())
-    assert [s.step for s in statuses] == [10, 20, 30, 40, 50, 60]
+    assert {10, 20, 30, 40, 50, 60} <= {s.step for s in statuses}  # slow steps are told as well
     assert all(np.isfinite(s.loss) for s in statuses)
     assert tuning.trainer._rate_factor == 0.5
     assert tuning.trainer.best_score > 0

@@ -12,7 +12,7 @@ from skimage.io import imsave
 from tests.finetuning.conftest import clean_settings, noisy_settings
 
 import napari_rednet as nr
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.finetuning import stacks as module
 from napari_rednet.finetuning.examples import read_examples
 from napari_rednet.finetuning.stacks import Stack, as_stacks, windows

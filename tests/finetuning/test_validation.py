@@ -12,8 +12,8 @@ from napari_rednet.finetuning import prepare_fine_tuning
 from napari_rednet.finetuning.examples import read_examples
 from napari_rednet.finetuning.methods import Paired, PseudoClean
 from napari_rednet.finetuning.planning import with_restored
+from napari_rednet.finetuning.session import Validation
 from napari_rednet.finetuning.stacks import as_stacks
-from napari_rednet.finetuning.validation import Validation
 
 CPU = torch.device("cpu")
 CLEAN = data.camera()[110:230, 160:280].astype(np.float64)

@@ -19,8 +19,8 @@ from tests.test_cli import call
 import napari_rednet as nr
 from napari_rednet.batch.restoring import RECORD
 from napari_rednet.io import image_writer, read_image
-from napari_rednet.io.axes import Reading
 from napari_rednet.io.ome_zarr import as_zarr_description
+from napari_rednet.io.sources import Reading
 from napari_rednet.restoration import denoise
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets import BatchWidget

@@ -6,8 +6,7 @@ from superqt.utils import WorkerBase
 
 import napari_rednet as nr
 from napari_rednet import quality
-from napari_rednet.widgets.compare import doubt as maps
-from napari_rednet.widgets.compare.measures import STACK
+from napari_rednet.widgets.compare.measures import NO_NOISE, STACK
 
 LONG = 60_000
 
@@ -170,7 +169,7 @@ def test_what_was_not_denoised_has_no_map(viewer, dock, noisy, press):
     viewer.add_image(noisy // 2)
     widget = dock("Compare")
     assert press(widget) is None
-    assert widget.measures.figures.text() == maps.NO_NOISE
+    assert widget.measures.figures.text() == NO_NOISE
 
 
 def test_cancelled_it_leaves_nothing(viewer, compared, qtbot, noisy, wait):

@@ -11,7 +11,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QLabel
 
 import napari_rednet as nr
-from napari_rednet.finetuning.validation import Preview
+from napari_rednet.finetuning.session import Preview
 from napari_rednet.widgets.finetuning.view import _Plots
 from napari_rednet.widgets.restore.noise_panel import NoisePlot
 from napari_rednet.widgets.shared.style import BLUE, FOCUS_STYLE, ORANGE

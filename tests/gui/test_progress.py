@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import napari_rednet as nr
-from napari_rednet.widgets.restore import run_control, so_far
-from napari_rednet.widgets.restore.so_far import SoFar
+from napari_rednet.widgets.restore import jobs, run_control
+from napari_rednet.widgets.restore.jobs import SoFar
 from napari_rednet.widgets.shared import worker
 from napari_rednet.widgets.shared.layers import TEMPORARY
 
@@ -43,7 +43,7 @@ def halting(monkeypatch):
         note(self, done, total)
 
     monkeypatch.setattr(SoFar, "note", wait_before_the_end)
-    monkeypatch.setattr(so_far, "_SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(jobs, "_SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(worker, "_SECONDS_BETWEEN_REPORTS", 0.0)
     yield go_on
     go_on.set()

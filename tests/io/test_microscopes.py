@@ -22,8 +22,8 @@ import napari_rednet as nr
 from napari_rednet.batch import plan_batch
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import described_for, image_writer, read_image, remark_on
-from napari_rednet.io.axes import Reading
-from napari_rednet.io.tiff.microscopes import vendor_options
+from napari_rednet.io.sources import Reading
+from napari_rednet.io.tiff.description import vendor_options
 
 CAMERA = data.camera()[:48, :64]
 STACK = np.stack([np.roll(CAMERA, 3 * i, 1) for i in range(12)]).reshape(2, 3, 2, 48, 64)

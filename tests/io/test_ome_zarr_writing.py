@@ -8,7 +8,9 @@ import zarr
 from tests.io.conftest import CAMERA, STACK, copied, written
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.ome_zarr import check_places, read_ome_zarr, unfinished_path, zarr_writer
+from napari_rednet.files import part_of
+from napari_rednet.io import check_places
+from napari_rednet.io.ome_zarr import read_ome_zarr, zarr_writer
 from napari_rednet.io.ome_zarr import writing as ome_zarr_writing
 
 
@@ -60,12 +62,12 @@ def test_unfinished_work_is_gone_on_with(source, tmp_path):
         out[0] = STACK[0]
         raise KeyboardInterrupt
     assert not target.exists()
-    assert unfinished_path(target).is_dir()
+    assert part_of(target).is_dir()
     with zarr_writer(target, image, keep_unfinished=True) as out:
         np.testing.assert_array_equal(out[0], STACK[0])
         out[1] = STACK[1]
     np.testing.assert_array_equal(read_ome_zarr(target).data[...], STACK)
-    assert not unfinished_path(target).exists()
+    assert not part_of(target).exists()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_unfinished_work_of_another_kind_is_begun_anew(source, tmp_path, damage)
     ):
         out[...] = 9
         raise KeyboardInterrupt
-    part, scale = unfinished_path(target), 1
+    part, scale = part_of(target), 1
     if damage == "other size":
         scale = 2
     elif damage == "other chunks":
@@ -180,7 +182,7 @@ def test_places_that_overlap_are_refused(source, tmp_path):
     with pytest.raises(ImageFileError, match="which would be replaced"):
         check_places(source / "s0", source)
     with pytest.raises(ImageFileError, match="which would be replaced"):
-        check_places(unfinished_path(source), source)
+        check_places(part_of(source), source)
 
 
 @pytest.mark.parametrize("scale", [1, 2])

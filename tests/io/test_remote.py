@@ -18,7 +18,7 @@ from napari_rednet.batch import plan_batch
 from napari_rednet.batch.restoring import state_of
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import read_image
-from napari_rednet.io.remote import RemotePath, as_path
+from napari_rednet.io.sources import RemotePath, as_path
 
 
 class Silent(SimpleHTTPRequestHandler):

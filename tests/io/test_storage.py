@@ -17,8 +17,8 @@ from tests.test_cli import call
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import image_writer, read_image, remark_on_result, with_compression
-from napari_rednet.io.tiff import storage as stored
-from napari_rednet.io.tiff.storage import COMPRESSIONS, Storage, store
+from napari_rednet.io.tiff import image as stored
+from napari_rednet.io.tiff.image import COMPRESSIONS, Storage, store
 
 CAMERA = data.camera()[:96, :80]
 COFFEE = data.coffee()[:96, :80]

@@ -161,10 +161,38 @@ def test_places_behind_the_end(tmp_path, offset, place):
 @example(form="tile", changes={322: 2**31 - 16, 323: 2**31 - 16})
 @example(form="zlib", changes={256: 0, 257: 0})
 @example(form="zlib", changes={256: 1, 322: 2**24 + 7, 323: 64})
+@example(form="uncompressed", changes={279: 2**31 - 1, 256: 1, 317: 0})
 def test_no_tag_costs_time_or_memory(tmp_path_factory, form, changes):
     """Any value of any tag: an image, or an error that names the file, both at once."""
     path = tmp_path_factory.mktemp("tags") / "in.tif"
     declared(path, form, **{f"t{tag}": (4, [value]) for tag, value in changes.items()})
+    check_cost(path)
+
+
+# Tags of which tifffile reads what they hold: texts, palettes, tables, and those of microscopes.
+SPOKEN = [
+    254, 270, 273, 279, 305, 306, 320, 330, 338, 347, 513, 529, 530, 700, 33550, 33560, 33628,
+    33723, 33922, 34118, 34361, 34412, 34665, 34675, 34735, 34737, 37510, 42112, 50838, 50839,
+    51123, 65421,
+]  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    form=st.sampled_from(sorted(FORMS)),
+    code=st.sampled_from(SPOKEN),
+    kind=st.sampled_from([2, 3, 4, 5]),
+    count=st.sampled_from([0, 300, *HUGE]),
+)
+def test_values_that_are_not_there(tmp_path_factory, form, code, kind, count):
+    """Tags that count more values than the file has bytes."""
+    path = tmp_path_factory.mktemp("tags") / "in.tif"
+    declared(path, form, **{f"t{code}": (kind, bytes(4), count)})
+    check_cost(path)
+
+
+def check_cost(path):
+    """An image, or an error that names the file, both at once."""
     started, told = time.process_time(), ""
     tracemalloc.start()
     try:

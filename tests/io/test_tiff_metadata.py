@@ -16,8 +16,8 @@ from PIL import Image
 from tests.io.foreign import copied
 
 from napari_rednet.io import described_for, image_writer, read_image, remark_on_result
+from napari_rednet.io.tiff.description import finer_tags
 from napari_rednet.io.tiff.ome import OmeSource, colour_number
-from napari_rednet.io.tiff.tags import finer_tags
 
 STACK = (np.arange(2 * 3 * 4 * 20 * 24).reshape(2, 3, 4, 20, 24) % 60_000).astype(np.uint16)
 

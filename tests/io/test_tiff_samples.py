@@ -13,7 +13,7 @@ from tests.test_cli import call
 
 import napari_rednet as nr
 from napari_rednet.io import read_image, read_planes
-from napari_rednet.provenance.record import find_origin
+from napari_rednet.provenance import find_origin
 
 LIKELY = data.camera()[:80, :96]
 

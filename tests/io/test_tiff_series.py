@@ -12,7 +12,7 @@ from tests.test_cli import call
 from napari_rednet.batch import plan_batch
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import count_images, read_image, remark_on
-from napari_rednet.io.axes import Reading
+from napari_rednet.io.sources import Reading
 
 FULL = data.camera()[:192, :256]
 SMALL = {factor: FULL[::factor, ::factor] for factor in (2, 4)}

@@ -16,7 +16,7 @@ from tests.test_cli import call
 import napari_rednet as nr
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import described_for, read_image
-from napari_rednet.io.axes import told_axes
+from napari_rednet.io.sources import told_axes
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from napari_rednet.models import (
     remove_model,
     user_models_folder,
 )
-from napari_rednet.models.contract import expected_shapes, read_contract
-from napari_rednet.models.model import _digest
+from napari_rednet.models.model import _digest, expected_shapes, read_contract
 
 DEEP = "[" * 100_000 + "]" * 100_000
 

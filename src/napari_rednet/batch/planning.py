@@ -21,7 +21,7 @@ from napari_rednet.io import (
     is_image,
     result_name,
 )
-from napari_rednet.io.axes import Reading
+from napari_rednet.io.sources import Reading
 
 _MAGIC = set("*?[")
 AS_TOLD = Reading()

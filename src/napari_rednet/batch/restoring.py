@@ -42,7 +42,7 @@ from napari_rednet.io import (
     with_compression,
     with_dtype,
 )
-from napari_rednet.io.remote import RemotePath
+from napari_rednet.io.sources import RemotePath
 from napari_rednet.psf import Microscope
 from napari_rednet.tasks import VERBS, Verb
 
@@ -233,7 +233,7 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
     shared = (given[name] for name in ("model", "ensemble", "tile", "device", "memory"))
     options = check_options(row.task, *shared, is_stack=given.get("along") is not None)
     taken = {**arguments, "model": options.model}  # loaded once for all files
-    make_steps = partial(row.function("_steps"), **taken)
+    make_steps = partial(getattr(row.module, f"{verb}_steps"), **taken)
 
     def prepare(image: OpenImage) -> Prepared:
         own, remark = _own_arguments(row, given, image)

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import typer
+from rich.markup import escape
 
 from napari_rednet.batch import (
+    FAILURES,
     REPORT,
     BatchFile,
     BatchRecord,
+    Figures,
     Outcome,
+    failure_words,
     plan_batch,
     restore_file,
     run_batch,
     write_report,
 )
-from napari_rednet.cli.outcomes import (
-    Outcomes,
-    failures_told,
-    print_failure,
-    summary,
-    tell,
-    tell_as_json,
-)
-from napari_rednet.console import BatchBars, run_with_bar, say
+from napari_rednet.console import BatchBars, console, run_with_bar, say
 from napari_rednet.engine.channel import noise_words
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.execution import repaired_words
 from napari_rednet.io import names_image
-from napari_rednet.io.axes import Missing, Reading
-from napari_rednet.io.remote import refuse_url
+from napari_rednet.io.sources import Missing, Reading, refuse_url
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Existing, Figures, Prepared, Work
@@ -45,6 +43,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """The exit code after Ctrl+C."""
 _LONGEST_WAIT = 10  # seconds, for a scheduler
+Outcomes = list[tuple[BatchFile, Outcome]]
+_MOST_NAMED = 3
+_NOISE = ("gain", "offset", "read_noise", "grain_y", "grain_x")
 
 
 @dataclass(frozen=True)
@@ -149,22 +150,30 @@ def _in_and_out(paths: list[Path]) -> tuple[Path, Path]:
 
 def _files_of(source: Path, target: Path, places: Places) -> list[BatchFile]:
     """The image of a file, or all its images; checks the paths before any work."""
-    from napari_rednet.batch.planning import numbered
-    from napari_rednet.io import check_source, count_images
+    from napari_rednet.io import check_source
 
     reading = places.reading
-    number = reading.series
     _refuse_several(source)
     with failures_told(BatchFile(source, target, target.name), as_json=places.as_json):
         check_source(source)
-        count = 1 if number is not None else count_images(source)
+        results = _results_of(source, target, reading.series)
     files = []
-    for series in range(count) if number is None else [number]:
-        place = target.with_name(numbered(target.name, series, count))
+    for series, place in results:
         _check_single(source, place, places)
         one = replace(reading, series=series)
         files.append(BatchFile(source, place, place.name, one, places.compression))
     return files
+
+
+def _results_of(source: Path, target: Path, series: int | None) -> list[tuple[int, Path]]:
+    """Numbers of the images of a file that are wanted, and the places of their results."""
+    from napari_rednet.batch.planning import numbered
+    from napari_rednet.io import count_images
+
+    if series is not None:
+        return [(series, target)]
+    count = count_images(source)
+    return [(i, target.with_name(numbered(target.name, i, count))) for i in range(count)]
 
 
 def _restore_single(file: BatchFile, work: Work, places: Places) -> None:
@@ -237,7 +246,7 @@ def _stands_for_several(source: Path) -> bool:
 
     if source.is_dir():
         return not is_image(source) or len(images_in(source)) > 1
-    return is_pattern(source) and not source.exists()
+    return not source.exists() and is_pattern(source)
 
 
 def _tell(prepared: Prepared, *, quiet: bool) -> None:
@@ -325,3 +334,92 @@ def _summarize(outcomes: Outcomes, report: Path, places: Places) -> None:
         )
     if not places.as_json:
         tell(summary(outcomes, report), quiet=places.quiet)
+
+
+def tell(text: str, *, quiet: bool = False) -> None:
+    """Print what results are asked for to standard output; messages go to standard error."""
+    if quiet:
+        return
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        typer.echo(text.encode(encoding, "surrogateescape"))  # names need not be valid text
+    except UnicodeEncodeError:
+        typer.echo(text.encode(encoding, "replace"))
+
+
+def tell_as_json(file: BatchFile, outcome: Outcome) -> None:
+    """Print a line on a file for other programs."""
+    told: dict[str, Any] = {
+        "source": str(file.source),
+        "output": str(file.result),
+        "status": outcome.status,
+        "reason": outcome.reason,
+    }
+    if outcome.figures is not None:
+        told |= _numbers(outcome.figures)
+    tell(json.dumps(told))
+
+
+def _numbers(figures: Figures) -> dict[str, Any]:
+    noise = [dict(zip(_NOISE, level, strict=True)) for level in figures.noise]
+    return {
+        "noise": noise,
+        "seconds": round(figures.seconds, 2),
+        "pixels": figures.pixels,
+        "repaired": figures.repaired,
+        "model": figures.model,
+    }
+
+
+@contextmanager
+def failures_told(file: BatchFile, *, as_json: bool) -> Iterator[None]:
+    """Turn the failure of a file into one line and exit code 1."""
+    try:
+        yield
+    except FAILURES as error:
+        reason = failure_words(error)
+        print_failure("error", file, reason)
+        if as_json:
+            tell_as_json(file, Outcome("failed", reason))
+        raise typer.Exit(1) from error
+
+
+def print_failure(label: str, file: BatchFile, reason: str) -> None:
+    """Print why a file failed, with its name."""
+    is_named = str(file.source) in reason or str(file.result) in reason
+    told = reason if is_named else f"{file.source}: {reason}"
+    console.print(f"[bold red]{label}:[/] {escape(told)}", soft_wrap=True, highlight=False)
+
+
+def summary(outcomes: Outcomes, report: Path) -> str:
+    """One line on all files of a batch."""
+    counts = Counter(outcome.status for _, outcome in outcomes)
+    words = ", ".join(f"{counts[status]} {status}" for status in ("restored", "skipped", "failed"))
+    failed = [file.name for file, outcome in outcomes if outcome.status == "failed"]
+    return f"{words}{_names(failed)}; report: {report}"
+
+
+def _names(failed: Sequence[str]) -> str:
+    if not failed:
+        return ""
+    return f": {', '.join(failed[:_MOST_NAMED])}{', …' if len(failed) > _MOST_NAMED else ''}"
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn expected errors into one line and exit code 1."""
+    try:
+        yield
+    except (RednetError, ValueError, TypeError, OSError, MemoryError) as error:
+        console.print(f"[bold red]error:[/] {escape(failure_words(error))}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    except typer.Exit:  # a RuntimeError as well
+        raise
+    except RuntimeError as error:  # as which torch and threads tell that memory ran out
+        from napari_rednet.engine.inference import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        told = failure_words(MemoryError(str(error).splitlines()[0]))
+        console.print(f"[bold red]error:[/] {escape(told)}", soft_wrap=True)
+        raise typer.Exit(1) from error

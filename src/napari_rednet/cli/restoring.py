@@ -1,10 +1,10 @@
-"""Commands that restore, one for each verb, with the options of its function; their errors."""
+"""The command line, and its commands that restore: one for each verb, with its options."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,16 +12,15 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from typer.core import TyperGroup
 
-from napari_rednet.batch import failure_words
-from napari_rednet.cli.files import Places, restore
-from napari_rednet.console import console, printed_warnings
+from napari_rednet import __version__
+from napari_rednet.cli.files import Places, reported_errors, restore
+from napari_rednet.console import printed_warnings
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.errors import RednetError
 from napari_rednet.io import read_mask
-from napari_rednet.io.remote import as_path
-from napari_rednet.io.tiff.storage import COMPRESSIONS
+from napari_rednet.io.sources import as_path
+from napari_rednet.io.tiff.image import COMPRESSIONS
 from napari_rednet.options import OPTIONS
 from napari_rednet.tasks import Verb
 
@@ -158,10 +157,57 @@ AsJson = Annotated[
 ]
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"napari-rednet {__version__}")
+        raise typer.Exit
+
+
+class _Group(TyperGroup):
+    """The command and all below it; `~` is the home wherever a path is told, as in --out=~/x."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_with_home(argument) for argument in args])
+
+
+def _with_home(argument: str) -> str:
+    option, equals, value = argument.partition("=")
+    if option.startswith("--") and equals:
+        return f"{option}={os.path.expanduser(value)}"  # noqa: PTH111 (unknown users stay names)
+    return os.path.expanduser(argument)  # noqa: PTH111
+
+
+class _App(typer.Typer):
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        # On Windows, click would expand patterns, even in quotes, and lose their folders.
+        return super().__call__(*args, **{"windows_expand_args": False, **options})
+
+
+app = _App(
+    name="napari-rednet",
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def about(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
+    """RED-Net image restoration of image files, one or many; models of your own; a demo."""
+
+
 def command_for(verb: Verb) -> Callable[..., None]:
     """Make the command of a verb, with the options of its function."""
     names = {part for name in verb.options for part in _PARTS.get(name, (name,))}
     own = [name for name in OPTIONS if name in names]
+    told = [name for name in verb.options if _PARTS.get(name, (name,))]
 
     def command(**given: Any) -> None:
         with reported_errors():
@@ -171,7 +217,6 @@ def command_for(verb: Verb) -> Callable[..., None]:
                 helpers=frozenset(path.resolve() for path in helpers),
             )
             with printed_warnings(quiet=places.quiet):
-                told = [name for name in verb.options if _PARTS.get(name, (name,))]
                 _restore(verb, {name: _argument(name, given) for name in told}, places)
 
     kinds = {"paths": FILE_OPTIONS["paths"].type, **{name: typed(name) for name in own}}
@@ -327,23 +372,3 @@ FILE_OPTIONS: Mapping[str, FileOption] = MappingProxyType(
     }
 )
 """Options on files, named like the fields of `Places`."""
-
-
-@contextmanager
-def reported_errors() -> Iterator[None]:
-    """Turn expected errors into one line and exit code 1."""
-    try:
-        yield
-    except (RednetError, ValueError, TypeError, OSError, MemoryError) as error:
-        console.print(f"[bold red]error:[/] {escape(failure_words(error))}", soft_wrap=True)
-        raise typer.Exit(1) from error
-    except typer.Exit:  # a RuntimeError as well
-        raise
-    except RuntimeError as error:  # as which torch and threads tell that memory ran out
-        from napari_rednet.engine.inference import is_out_of_memory
-
-        if not is_out_of_memory(error):
-            raise
-        told = failure_words(MemoryError(str(error).splitlines()[0]))
-        console.print(f"[bold red]error:[/] {escape(told)}", soft_wrap=True)
-        raise typer.Exit(1) from error

@@ -13,8 +13,7 @@ from enum import Enum, auto
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.channel import IntensityRange, NoiseModel
-from napari_rednet.engine.images import round_to, working_dtype
+from napari_rednet.engine.channel import IntensityRange, NoiseModel, round_to, working_dtype
 from napari_rednet.engine.planes import ChannelSettings, Plane, ReadWindow, WriteWindow
 
 COLORS = 3

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import Any, ClassVar
 
@@ -14,14 +16,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from napari_rednet.engine.channel import from_network, round_to, to_network
 from napari_rednet.engine.deconvolution import ImageNoise, deblur_steps
-from napari_rednet.engine.images import PointSpread, from_network, round_to, to_network
 from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.network import RedNet, poisson_gaussian_std, smooth_signal, used_memory
 from napari_rednet.engine.planes import (
     SMALLEST_SIDE,
     ChannelSettings,
     Plane,
+    PointSpread,
     Strip,
     cut_into_strips,
     part_of,
@@ -31,6 +34,9 @@ from napari_rednet.engine.streaming import NetworkRunner
 from napari_rednet.errors import DeviceMemoryError
 
 logger = logging.getLogger(__name__)
+
+Sides = tuple[int, ...]
+"""Pixels of a block along each axis."""
 
 # Even without noise in the image, the prior has to remove artefacts of the data term.
 _SMALLEST_STD = 0.5 / 255
@@ -42,11 +48,11 @@ _BYTES = 300
 
 
 @dataclass
-class Deblurrer:
-    """Deblurs planes with one PSF; `network`, a denoiser that is told the noise, is the prior.
+class BlockDeblurrer:
+    """Deblurs block by block with one PSF; `network`, a denoiser, is the prior.
 
-    `iterations` is how often data term and prior alternate, `tile` the side of blocks in pixels
-    (None chooses it), and `memory` the limit in bytes for the memory of the process.
+    `iterations` is how often data term and prior alternate, `tile` the most pixels of a block along
+    each axis (None chooses it), and `memory` the limit in bytes for the memory of the process.
     """
 
     network: RedNet
@@ -62,6 +68,61 @@ class Deblurrer:
     def __post_init__(self) -> None:
         self._runner = NetworkRunner(self.network, self.device, self.ensemble)
 
+    def halved(self, sides: Sides) -> Sides:
+        """Sides of smaller blocks, the same if there are none."""
+        raise NotImplementedError
+
+    def _restore_in_blocks(
+        self,
+        sides: Sides,
+        cut: Callable[[Sides], Iterable[Sequence[Strip]]],
+        restore_block: Callable[..., Iterator[int]],
+    ) -> Iterator[int]:
+        """Restore all blocks, in smaller ones each time that memory does not suffice.
+
+        `cut` makes the strips of each axis, and `restore_block` yields the iterations of a block.
+        Yields the number of finished pixels after each. Raises `DeviceMemoryError` if the smallest
+        block does not fit into the device's memory.
+        """
+        while True:
+            finished = 0
+            try:
+                for block in product(*cut(sides)):
+                    size = math.prod(strip.kept for strip in block)
+                    for i in restore_block(*block):
+                        yield finished + size * i // self.iterations
+                    finished += size
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                sides = self._smaller(sides, error)
+            else:
+                return
+
+    def _smaller(self, sides: Sides, error: Exception) -> Sides:
+        halved = self.halved(sides)
+        if halved == sides:
+            raise DeviceMemoryError(
+                f"{self.device} has too little memory even for blocks of "
+                f"{' × '.join(map(str, sides))} pixels; close other programs, choose another "
+                "device, or a smaller PSF"
+            ) from error
+        logger.info("out of memory on %s; blocks of %s pixels now", self.device, halved)
+        return halved
+
+    def _iterated(self, x: Tensor, estimates: Iterable[Tensor]) -> Generator[int, None, Tensor]:
+        """Count the iterations of a block `x`, but the last, and return the last estimate."""
+        for i, estimate in enumerate(estimates, 1):
+            x = estimate
+            if i < self.iterations:
+                yield i
+        return x
+
+
+@dataclass
+class Deblurrer(BlockDeblurrer):
+    """Deblurs planes."""
+
     @property
     def margin(self) -> int:
         """Pixels around a block that are restored with it and discarded."""
@@ -73,15 +134,14 @@ class Deblurrer:
         Raises `DeviceMemoryError` if the smallest block does not fit into the device's memory.
         """
         side = self.tile or self._side()
-        while True:
-            try:
-                yield from self._restore_in_blocks(plane, side)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                side = self._smaller(side, error)
-            else:
-                return
+        yield from self._restore_in_blocks(
+            (side, side),
+            lambda sides: [
+                cut_into_strips(n, side, self.margin)
+                for n, side in zip(plane.shape, sides, strict=True)
+            ],
+            partial(self._restore_block, plane),
+        )
 
     def restore_window(self, plane: Plane, rows: slice, columns: slice) -> Iterator[int]:
         """Deblur a window of a plane as one block, with a wider margin than blocks have.
@@ -96,6 +156,10 @@ class Deblurrer:
         )
         yield from self.restore(part_of(plane, *strips))
 
+    def halved(self, sides: Sides) -> Sides:
+        """Both sides cut in two, unless they are as short as can be."""
+        return tuple(min(side, max(SMALLEST_SIDE, side // 2)) for side in sides)
+
     def _side(self) -> int:
         side = _SIDES[self.device.type]
         if self.memory is not None and self.device.type == "cpu":
@@ -104,33 +168,12 @@ class Deblurrer:
                 side //= 2
         return max(side, SMALLEST_SIDE)
 
-    def _smaller(self, side: int, error: Exception) -> int:
-        if side <= SMALLEST_SIDE:
-            raise DeviceMemoryError(
-                f"{self.device} has too little memory even for blocks of {side} pixels; "
-                "close other programs or choose another device"
-            ) from error
-        logger.info("out of memory on %s; blocks of %d pixels now", self.device, side // 2)
-        return max(SMALLEST_SIDE, side // 2)
-
-    def _restore_in_blocks(self, plane: Plane, side: int) -> Iterator[int]:
-        rows, columns = (cut_into_strips(n, side, self.margin) for n in plane.shape)
-        finished = 0
-        for block in product(rows, columns):
-            size = block[0].kept * block[1].kept
-            for i in self._restore_block(plane, *block):
-                yield finished + size * i // self.iterations
-            finished += size
-
     @torch.inference_mode()
     def _restore_block(self, plane: Plane, rows: Strip, columns: Strip) -> Iterator[int]:
         block = Block(np.asarray(plane.read(rows.read, columns.read)), plane.settings, self.device)
-        x, noise, known = block.image, block.noise, block.known
-        steps = deblur_steps(x, self.psf, noise, self._denoise, self.iterations, known)
-        for i, estimate in enumerate(steps, 1):
-            x = estimate
-            if i < self.iterations:
-                yield i
+        options = block.noise, self._denoise, self.iterations, block.known
+        estimates = deblur_steps(block.image, self.psf, *options)
+        x = yield from self._iterated(block.image, estimates)
         restored = block.finished(x, plane.dtype)
         plane.write(rows.keep, columns.keep, restored[rows.inner, columns.inner])
         yield self.iterations

@@ -34,8 +34,8 @@ import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from napari_rednet.engine.images import PointSpread
 from napari_rednet.engine.network import told_noise
+from napari_rednet.engine.planes import PointSpread
 
 _FIRST_STD = 49 / 255
 # The schedule starts above the image's noise, however strong that is.

@@ -25,8 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.images import changed, from_network, to_network
+from napari_rednet.engine.channel import NoiseModel, changed, from_network, to_network
 from napari_rednet.engine.network import (
     RADIUS,
     RedNet,

@@ -20,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.channel import IntensityRange
-from napari_rednet.engine.images import working_dtype
+from napari_rednet.engine.channel import IntensityRange, working_dtype
 from napari_rednet.engine.inference import Restorer
 from napari_rednet.engine.planes import Plane, Strip, part_of, strip_around
 

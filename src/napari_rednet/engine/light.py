@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from napari_rednet.engine.deconvolution import BlurredImage, Denoise, ImageNoise, Operator
-from napari_rednet.engine.images import PointSpread
+from napari_rednet.engine.planes import PointSpread
 
 # Multiplications before the denoiser first sees the image, and between two turns of it.
 _FIRST, _BETWEEN = 25, 15

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.channel import IntensityRange, NoiseModel, measure_range
-from napari_rednet.engine.images import round_to
+from napari_rednet.engine.channel import IntensityRange, NoiseModel, measure_range, round_to
 
 REACH = 2
 """Pixels around a pixel that decide whether it is an outlier."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.images import working_dtype
+from napari_rednet.engine.channel import working_dtype
 from napari_rednet.engine.inference import fill_image
 from napari_rednet.engine.planes import ReadWindow
 from napari_rednet.engine.rng import uniform

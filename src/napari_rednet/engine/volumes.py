@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import product
-from typing import ClassVar
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_rednet.engine.deblurring import Block
+from napari_rednet.engine.deblurring import Block, BlockDeblurrer, Sides
 from napari_rednet.engine.deconvolution import deblur_steps
-from napari_rednet.engine.images import PointSpread
-from napari_rednet.engine.inference import is_out_of_memory
 from napari_rednet.engine.light import Counting, deblur_light_steps
-from napari_rednet.engine.network import RedNet, used_memory
+from napari_rednet.engine.network import used_memory
 from napari_rednet.engine.planes import (
     SMALLEST_SIDE,
     ChannelSettings,
@@ -27,12 +23,7 @@ from napari_rednet.engine.planes import (
     cut_into_strips,
     strip_around,
 )
-from napari_rednet.engine.streaming import NetworkRunner
-from napari_rednet.errors import DeviceMemoryError
 
-logger = logging.getLogger(__name__)
-
-Sides = tuple[int, int, int]
 # Voxels of a block with what is computed around it, if memory is not bounded.
 _VOXELS = {"cpu": 2**24, "cuda": 2**27, "mps": 2**25}
 # Memory per voxel of that; 164 were measured on a CPU.
@@ -41,28 +32,11 @@ _LEAST: Sides = (8, SMALLEST_SIDE, SMALLEST_SIDE)
 
 
 @dataclass
-class VolumeDeblurrer:
-    """Deblurs volumes with one PSF of three axes; `network`, a denoiser of planes, is the prior.
-
-    `iterations` is how often data term and prior alternate, `tile` the most pixels of a block along
-    each axis (None chooses it), and `memory` the limit in bytes for the memory of the process.
-    """
-
-    network: RedNet
-    device: torch.device
-    psf: PointSpread
-    iterations: int = 8
-    ensemble: bool = False
-    tile: int | None = None
-    memory: int | None = None
-    row_margin: ClassVar[int | None] = None
-    _runner: NetworkRunner = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._runner = NetworkRunner(self.network, self.device, self.ensemble)
+class VolumeDeblurrer(BlockDeblurrer):
+    """Deblurs volumes with a PSF of three axes; the network restores their planes."""
 
     @property
-    def margin(self) -> Sides:
+    def margin(self) -> tuple[int, int, int]:
         """Planes, rows and columns around a block that are restored with it and discarded."""
         radius = self.network.config.receptive_radius
         z, y, x = self.psf.reach
@@ -74,68 +48,41 @@ class VolumeDeblurrer:
         Raises `DeviceMemoryError` if the smallest block does not fit into the device's memory.
         """
         _, height, width = volume.shape
-        yield from self._restore_within(volume, slice(0, height), slice(0, width))
+        yield from self.restore_window(volume, slice(0, height), slice(0, width))
 
     def restore_window(self, volume: Volume, rows: slice, columns: slice) -> Iterator[int]:
         """Deblur a window of the kept planes of a volume; the result is close to `restore`'s."""
-        yield from self._restore_within(volume, rows, columns)
+        kept, whole = (volume.keep, rows, columns), (len(volume.planes), *volume.planes[0].shape)
+        yield from self._restore_in_blocks(
+            self._sides(volume, rows, columns),
+            lambda sides: map(_strips, kept, whole, sides, self.margin),
+            partial(self._restore_block, volume),
+        )
+
+    def halved(self, sides: Sides) -> Sides:
+        """The longest side cut in two, in units of the least, unless all are as short as that."""
+        longest = max(range(3), key=lambda axis: sides[axis] / _LEAST[axis])
+        found = list(sides)
+        found[longest] = min(sides[longest], max(_LEAST[longest], -(-sides[longest] // 2)))
+        return tuple(found)
 
     def computed(self, sides: Sides, shape: Sides) -> int:
         """Voxels that are computed for a block of a volume of a shape."""
         parts = zip(sides, shape, self.margin, self.psf.reach, strict=True)
         return math.prod(min(n, side + 2 * m) + 2 * r for side, n, m, r in parts)
 
-    def _restore_within(self, volume: Volume, rows: slice, columns: slice) -> Iterator[int]:
-        sides = self._sides(volume, rows, columns)
-        while True:
-            try:
-                yield from self._restore_in_blocks(volume, rows, columns, sides)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                sides = self._smaller(sides, error)
-            else:
-                return
-
     def _sides(self, volume: Volume, rows: slice, columns: slice) -> Sides:
         shape = (len(volume.planes), *volume.planes[0].shape)
         kept = (volume.shape[0], rows.stop - rows.start, columns.stop - columns.start)
         if self.tile is not None:
-            depth, height, width = (min(side, self.tile) for side in kept)
-            return depth, height, width
+            return tuple(min(side, self.tile) for side in kept)
         allowed = _VOXELS[self.device.type]
         if self.memory is not None and self.device.type == "cpu":
             allowed = min(allowed, (self.memory - used_memory()) // _BYTES)
-        sides = kept
-        while self.computed(sides, shape) > allowed and (halved := _halved(sides)) != sides:
+        sides: Sides = kept
+        while self.computed(sides, shape) > allowed and (halved := self.halved(sides)) != sides:
             sides = halved
         return sides
-
-    def _smaller(self, sides: Sides, error: Exception) -> Sides:
-        halved = _halved(sides)
-        if halved == sides:
-            raise DeviceMemoryError(
-                f"{self.device} has too little memory even for blocks of "
-                f"{' × '.join(map(str, sides))} pixels; close other programs, choose another "
-                "device, or a smaller PSF"
-            ) from error
-        logger.info("out of memory on %s; blocks of %s pixels now", self.device, halved)
-        return halved
-
-    def _restore_in_blocks(
-        self, volume: Volume, rows: slice, columns: slice, sides: Sides
-    ) -> Iterator[int]:
-        kept, whole = (volume.keep, rows, columns), (len(volume.planes), *volume.planes[0].shape)
-        strips = (
-            _strips(part, length, side, margin)
-            for part, length, side, margin in zip(kept, whole, sides, self.margin, strict=True)
-        )
-        finished = 0
-        for block in product(*strips):
-            size = math.prod(strip.kept for strip in block)
-            for i in self._restore_block(volume, *block):
-                yield finished + size * i // self.iterations
-            finished += size
 
     @torch.inference_mode()
     def _restore_block(
@@ -144,11 +91,7 @@ class VolumeDeblurrer:
         planes, first = volume.planes, volume.planes[0]
         values = [np.asarray(p.read(rows.read, columns.read)) for p in planes[depth.read]]
         block = Block(np.stack(values), first.settings, self.device)
-        x = block.image
-        for i, estimate in enumerate(self._steps(block, first.settings), 1):
-            x = estimate
-            if i < self.iterations:
-                yield i
+        x = yield from self._iterated(block.image, self._steps(block, first.settings))
         restored = block.finished(x, first.dtype)[depth.inner, rows.inner, columns.inner]
         for plane, result in zip(planes[depth.keep], restored, strict=True):
             plane.write(rows.keep, columns.keep, result)
@@ -185,12 +128,3 @@ def _strips(kept: slice, length: int, side: int, margin: int) -> list[Strip]:
     cuts = cut_into_strips(kept.stop - kept.start, side, 0)
     places = (slice(kept.start + c.keep.start, kept.start + c.keep.stop) for c in cuts)
     return [strip_around(place, length, margin, 1) for place in places]
-
-
-def _halved(sides: Sides) -> Sides:
-    """The longest side cut in two, in units of the least, unless all are as short as that."""
-    longest = max(range(3), key=lambda axis: sides[axis] / _LEAST[axis])
-    found = list(sides)
-    found[longest] = min(sides[longest], max(_LEAST[longest], -(-sides[longest] // 2)))
-    depth, height, width = found
-    return depth, height, width

@@ -8,9 +8,8 @@ from napari_rednet.execution.job import (
     plane_of,
     sample_windows,
 )
-from napari_rednet.execution.mapped import MappedImage, without_map
 from napari_rednet.execution.parts import ResumableOutput
-from napari_rednet.execution.places import share_storage
+from napari_rednet.execution.places import MappedImage, share_storage, without_map
 from napari_rednet.execution.reading import Repairs, Samples, repaired_words
 from napari_rednet.execution.restoration import (
     Measured,

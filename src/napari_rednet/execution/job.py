@@ -11,9 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from numpy import ma
 
-from napari_rednet.engine.basis import Basis, common_bases, find_basis, unchanged_units
+from napari_rednet.engine.channel import (
+    Basis,
+    common_bases,
+    find_basis,
+    round_to,
+    unchanged_units,
+    working_dtype,
+)
 from napari_rednet.engine.color import COLORS, ColorMode, luminance, luminance_plane, opponent_plane
-from napari_rednet.engine.images import PlaneKey, PlaneLayout, round_to, working_dtype
+from napari_rednet.engine.planes import PlaneKey, PlaneLayout
 from napari_rednet.execution.reading import ChunkReader, RepairedPlane, Repairs, Samples, chunks_of
 
 if TYPE_CHECKING:

@@ -31,8 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.images import PlaneLayout, positions
-from napari_rednet.engine.planes import Strip, whole
+from napari_rednet.engine.planes import PlaneLayout, Strip, positions, whole
 from napari_rednet.execution.job import (
     Job,
     PlaneKeys,

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.engine.basis import Basis
 from napari_rednet.engine.channel import (
     MOST_NOISE,
+    Basis,
     IntensityRange,
     NoiseModel,
     dark_level,

@@ -392,8 +392,7 @@ def _seconds_for_a_voxel(restorer: Any, plane: Plane) -> Generator[tuple[int, in
     It does not depend on the PSF, but how many there are does: with a wide one, a few planes would
     take as long as a stack.
     """
-    from napari_rednet.engine.images import PointSpread
-    from napari_rednet.engine.planes import Volume
+    from napari_rednet.engine.planes import PointSpread, Volume
 
     volume = Volume((plane,) * _VOLUME_PLANES, slice(0, _VOLUME_PLANES))
     restorer = replace(restorer, psf=PointSpread(np.ones((1, 1, 1)), (0.0, 0.0, 0.0)))

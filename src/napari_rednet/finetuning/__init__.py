@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_rednet.arguments import Noise, check_count, check_number
+from napari_rednet.arguments import LARGEST_SEED, Noise, check_count, check_number
 from napari_rednet.execution import Progress, Steps, drain
 from napari_rednet.finetuning.stacks import as_stacks
 
@@ -233,7 +233,7 @@ def _schedule(
         minutes,
         steps,
         _RATE if rate is None else rate,
-        check_count("seed", seed, 0),
+        check_count("seed", seed, 0, LARGEST_SEED),
         _BATCH if batch is None else batch,
         patch,
     )

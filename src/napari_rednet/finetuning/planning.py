@@ -21,9 +21,8 @@ from napari_rednet.engine.degradations import (
     EnlargementCorruption,
     NoiseCorruption,
 )
-from napari_rednet.engine.images import evenly
 from napari_rednet.engine.network import RedNet, resolve_device
-from napari_rednet.engine.planes import ChannelSettings
+from napari_rednet.engine.planes import ChannelSettings, evenly
 from napari_rednet.engine.streaming import NetworkRunner
 from napari_rednet.execution.reading import as_coded, by_range
 from napari_rednet.finetuning.examples import (

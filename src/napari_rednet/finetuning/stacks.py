@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import as_image
-from napari_rednet.engine.images import PlaneKey, PlaneLayout
+from napari_rednet.engine.planes import PlaneKey, PlaneLayout
 from napari_rednet.errors import ImageFileError
 from napari_rednet.execution import Samples, sample_windows
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
+from napari_rednet.files import part_of
 from napari_rednet.io import foreign, pictures, tiff
-from napari_rednet.io.axes import Missing
-from napari_rednet.io.remote import RemotePath, refuse_url
+from napari_rednet.io.sources import Missing, RemotePath, refuse_url
 from napari_rednet.io.tiff import TiffImage
 
 TIFF_SUFFIXES = tiff.SUFFIXES
@@ -310,10 +310,15 @@ def image_writer(
 
 
 def check_places(source: Path, target: Path) -> None:
-    """Raise `ImageFileError` if writing one file would touch the other."""
-    from napari_rednet.io.ome_zarr import check_places as check
-
-    check(source, target)
+    """Raise `ImageFileError` if two paths are the same, or one lies in the other."""
+    read, written = source.resolve(), target.resolve()
+    if read == written or (source.exists() and target.exists() and source.samefile(target)):
+        raise ImageFileError("the output must be another file than the input")
+    if read in written.parents:
+        raise ImageFileError(f"the output {target} lies in the input {source}")
+    for place in (written, part_of(written)):
+        if place == read or place in read.parents:
+            raise ImageFileError(f"the input {source} lies in {place}, which would be replaced")
 
 
 def remark_on(image: OpenImage) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.axes import check_spatial, told_axes
+from napari_rednet.io.sources import check_spatial, told_axes
 from napari_rednet.io.tiff.image import TiffImage
 from napari_rednet.io.tiff.ome import OmeSource
 

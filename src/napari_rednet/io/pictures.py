@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.files import replaced
-from napari_rednet.io.axes import told_axes
-from napari_rednet.io.tiff.image import ORIENTATION, TiffImage
-from napari_rednet.io.tiff.storage import Storage
+from napari_rednet.io.sources import told_axes
+from napari_rednet.io.tiff.description import ORIENTATION
+from napari_rednet.io.tiff.image import Storage, TiffImage
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,12 +1,19 @@
-"""A trained model, and the file that holds it."""
+"""A trained model, and the file that holds it.
+
+A safetensors file begins with the length of its header, 8 bytes, and the header, JSON that names
+the dtype, shape and place of each tensor. Model files are data: they may come from anywhere, and
+nothing in them is believed that the rest of the file does not bear out.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +23,167 @@ from safetensors.torch import load, save
 from napari_rednet.engine.network import NetworkConfig, RedNet
 from napari_rednet.errors import ModelError
 from napari_rednet.files import replaced
-from napari_rednet.models.contract import FORMAT, HEADER, read_contract
+from napari_rednet.tasks import TASKS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_rednet.engine.channel import NoiseModel
+
+HEADER = "napari_rednet"
+FORMAT = 2
+_LENGTH = 8
+_MOST_HEADER = 2**22
+_MOST_LAYERS, _MOST_FEATURES, _MOST_CHANNELS = 1000, 4096, 1024
+_LONGEST_NAME = 200
+# As many bytes as a network of 100 layers and 1000 feature maps has.
+_MOST_WEIGHTS = 2**31
+_BYTES = {"F16": 2, "F32": 4}
+Tensors = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model file says of itself: name, task, network, and `info` on where it comes from.
+
+    `text` is all of it as it stands in the file, and `checksum` that of the text and the weights.
+    """
+
+    name: str
+    task: str
+    config: NetworkConfig
+    info: Mapping[str, Any]
+    text: str
+    checksum: str
+
+
+def read_contract(path: Path) -> Contract:
+    """Header of a model file, without its weights; raises `ModelError` if these do not fit it."""
+    header, held = _header(path)
+    try:
+        return _checked(path, header, held)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelError(f"the header of {path} makes no sense: {reason:.500}") from error
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header, and how many bytes follow it."""
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):  # opening a pipe might wait for ever
+            raise ModelError(f"{path} is no file with a model")
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH), "little")
+            _check_length(length, state.st_size)
+            header = json.loads(file.read(length))
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no model file {path}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from error
+    if not isinstance(header, dict):
+        raise ModelError(f"{path} is damaged or not a safetensors file: its header is no mapping")
+    return header, state.st_size - _LENGTH - length
+
+
+def _check_length(length: int, size: int) -> None:
+    if not 0 < length <= min(_MOST_HEADER, size - _LENGTH):
+        raise ValueError("its header is cut off, or absurdly long")
+
+
+def _checked(path: Path, header: dict[str, Any], held: int) -> Contract:
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or HEADER not in metadata:
+        raise ModelError(f"{path} is a safetensors file but not a napari-rednet model")
+    text, checksum = (_text(metadata.get(key, ""), key) for key in (HEADER, "sha256"))
+    contract = json.loads(text)
+    if not isinstance(contract, dict):
+        raise TypeError("it holds no mapping")
+    _check_format(path, contract["format"])
+    name, task = (_text(contract[key], key) for key in ("name", "task"))
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"the name has {len(name)} letters")
+    info = contract["info"]
+    if not isinstance(info, dict):
+        raise TypeError("info is no mapping")
+    if task not in TASKS:
+        raise ModelError(f"{path} was made for {task!r:.60}; this version knows {', '.join(TASKS)}")
+    config = _config(contract["network"])
+    _check_tensors(config, header)
+    _check_size(path, header, held)
+    return Contract(name, task, config, info, text, checksum)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
+def _check_format(path: Path, number: Any) -> None:
+    if type(number) is not int:
+        raise TypeError("format is no number")
+    if number > FORMAT:
+        raise ModelError(f"{path} was written by a newer version; update napari-rednet")
+    if number < FORMAT:
+        raise ModelError(
+            f"{path} belongs to version 0.1 of napari-rednet, whose networks were told less of the "
+            "noise; train or fine-tune it anew"
+        )
+
+
+def _config(network: Any) -> NetworkConfig:
+    if not isinstance(network, dict):
+        raise TypeError("network is no mapping")
+    kinds = {field.name: type(field.default) for field in fields(NetworkConfig)}
+    for name, value in network.items():
+        if type(value) is not kinds.get(name):
+            raise TypeError(f"{name} of the network must not be {value!r:.50}")
+    config = NetworkConfig(**network)
+    most = {"layers": _MOST_LAYERS, "features": _MOST_FEATURES, "in_channels": _MOST_CHANNELS}
+    for name, limit in most.items():
+        if getattr(config, name) > limit:
+            raise ValueError(f"{name} of the network must be at most {limit}")
+    return config
+
+
+def expected_shapes(config: NetworkConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the weights of a network, without building it."""
+    maps, last, kernel = config.features, config.half - 1, config.stride + 2
+    for part, outer in (("conv", config.in_channels), ("deconv", config.out_channels)):
+        for i in range(config.half):
+            is_outer = i == (0 if part == "conv" else last)
+            side = kernel if is_outer else 3
+            yield f"{part}.{i}.weight", (maps, outer if is_outer else maps, side, side)
+            if config.bias:
+                outputs = outer if is_outer and part == "deconv" else maps
+                yield f"{part}.{i}.bias", (outputs,)
+
+
+def _check_tensors(config: NetworkConfig, tensors: Tensors) -> None:
+    """Raise `ValueError` unless there are just the weights of the network, and they are floats."""
+    expected = dict(expected_shapes(config))
+    for name in (*expected, *tensors):
+        if name not in tensors or name not in expected:
+            told = "is missing" if name in expected else "belongs to no layer"
+            raise ValueError(f"the tensor {name:.50} {told}")
+        shape, dtype = tensors[name]["shape"], tensors[name]["dtype"]
+        if shape != list(expected[name]):
+            raise ValueError(f"{name} has the shape {shape!r:.50}, not {list(expected[name])}")
+        if dtype not in _BYTES:
+            raise ValueError(f"{name} holds {dtype!r:.20}, not floats of 16 or 32 bits")
+
+
+def _check_size(path: Path, tensors: Tensors, held: int) -> None:
+    """Raise an error unless the file holds just the weights, and these can be loaded."""
+    needed = sum(math.prod(one["shape"]) * _BYTES[one["dtype"]] for one in tensors.values())
+    if needed > _MOST_WEIGHTS:
+        raise ValueError(f"its weights have {needed} bytes, more than {_MOST_WEIGHTS}")
+    if needed != held:
+        raise ModelError(
+            f"{path} is damaged or not a safetensors file: {needed} bytes of weights are declared, "
+            f"and {held} are there"
+        )
 
 
 @dataclass(frozen=True, eq=False)

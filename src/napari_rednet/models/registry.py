@@ -8,19 +8,21 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from platformdirs import user_data_path
-
 from napari_rednet.engine.network import NetworkConfig
 from napari_rednet.errors import ModelError
-from napari_rednet.models.contract import read_contract
-from napari_rednet.models.model import Model, read_model
+from napari_rednet.models.folders import (
+    SUFFIX,
+    files_in,
+    installed_models_folder,
+    unknown,
+    user_models_folder,
+)
+from napari_rednet.models.model import Model, read_contract, read_model
 from napari_rednet.tasks import TASKS
 
-_VARIABLE = "NAPARI_REDNET_MODELS"
 VARIANTS = ("fast", "best")
 Origin = Literal["installed", "user"]
 _MOST_LOADED, _MOST_DESCRIBED = 4, 256
@@ -29,19 +31,6 @@ _warned_of: set[Path] = set()
 _NAME = re.compile(r"\w([\w. -]*[\w.-])?")
 _LONGEST = 60
 _listeners: set[Callable[[], None]] = set()
-
-
-def installed_models_folder() -> Path:
-    """The folder of the models that come with the package."""
-    return Path(str(files("napari_rednet").joinpath("weights")))
-
-
-def user_models_folder() -> Path:
-    """The folder of the user's models, or that in ``NAPARI_REDNET_MODELS``; it need not exist."""
-    elsewhere = os.environ.get(_VARIABLE)
-    if elsewhere:
-        return Path(elsewhere).expanduser()
-    return user_data_path("napari-rednet", appauthor=False) / "models"
 
 
 @dataclass(frozen=True)
@@ -126,7 +115,7 @@ def load_model_for(
         found = _load(model, task, _read_once)
     else:
         raise TypeError(f"model must be a name, a path or a Model, got {type(model).__name__}")
-    if not is_stack and found.config.planes > 1:
+    if not is_stack and found.network.config.planes > 1:
         raise ModelError(
             f"the model {found.name!r} sees neighbouring planes; `denoise` takes it together with "
             "along, their axis"
@@ -143,7 +132,7 @@ def model_told(task: str, arguments: Mapping[str, Any]) -> Model:
 def _load(
     name_or_path: str | os.PathLike[str], task: str | None, read: Callable[[Path], Model]
 ) -> Model:
-    if str(name_or_path).endswith(".safetensors"):
+    if str(name_or_path).endswith(SUFFIX):
         path = Path(name_or_path)
         found = read(path)
         _check_channels(path, found.task, found.config)
@@ -152,10 +141,7 @@ def _load(
         known = {info.name: info.path for info in infos}
         name = {i.variant: i.name for i in infos if i.task == task}.get(name, name)
         if name not in known:
-            raise ModelError(
-                f"there is no model {name!r}; "
-                f"known: {', '.join(known)}, or the path of a .safetensors file"
-            )
+            raise unknown(name, known)
         found = read(known[name])
         if found.name != name:  # a file renamed by hand still holds its old name
             found = replace(found, name=name)
@@ -230,7 +216,7 @@ def _check_channels(path: Path, task: str, config: NetworkConfig) -> None:
 
 
 def _installed_models() -> list[ModelInfo]:
-    paths = installed_models_folder().glob("*.safetensors")
+    paths = files_in(installed_models_folder()).values()
     found = [describe(path, "installed") for path in paths]
     return sorted(found, key=lambda info: (info.task, info.variant != VARIANTS[0], info.name))
 
@@ -377,8 +363,8 @@ def check_name(name: str) -> str:
             "the name of a model must have 1 to 60 letters, digits, '_', '-', '.' or spaces, "
             f"not begin with '-', '.' or a space nor end with a space; got {name!r}"
         )
-    if name.casefold().endswith(".safetensors"):
-        raise ValueError(f"the name of a model must not end in .safetensors, got {name!r}")
+    if name.casefold().endswith(SUFFIX):
+        raise ValueError(f"the name of a model must not end in {SUFFIX}, got {name!r}")
     if name.casefold() in reserved_names():
         raise ValueError(f"{name!r} belongs to the package; choose another name for your model")
     return name
@@ -398,10 +384,7 @@ def _tell() -> None:
 
 
 def _files() -> dict[str, Path]:
-    try:
-        return {path.stem: path for path in user_models_folder().glob("*.safetensors")}
-    except OSError:  # a folder that may not be read has no models
-        return {}
+    return files_in(user_models_folder())
 
 
 def _read(path: Path) -> Model:

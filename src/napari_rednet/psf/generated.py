@@ -137,7 +137,7 @@ def normalized(array: FloatArray) -> FloatArray:
 
 def reach(radius: float) -> int:
     """Pixels to each side; raises `ValueError` for sizes that no image has."""
-    if radius > _MOST_REACH:
+    if not radius <= _MOST_REACH:
         raise ValueError(
             f"a PSF may reach at most {_MOST_REACH} pixels to each side; this one reaches "
             f"{radius:.3g}"
@@ -145,7 +145,9 @@ def reach(radius: float) -> int:
     return math.ceil(radius)
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Raise if an argument is not a positive, finite number."""
-    if finite(name, value) <= 0:
+def check_positive(name: str, value: Any) -> float:
+    """An argument as a float; raises if it is not a positive, finite number."""
+    number = finite(name, value)
+    if number <= 0:
         raise ValueError(f"{name} must be positive, got {value}")
+    return number

@@ -12,12 +12,13 @@ References
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import signal, special
+from scipy import special
 
 from napari_rednet.psf.generated import (
     SUPERSAMPLING,
@@ -39,8 +40,14 @@ _RINGS_BESIDE = 3.0
 _AIRY = 0.61
 # Of immersion oil.
 _OIL = 1.515
+_MOST_PLANES = 999
+# No medium has as much.
+_MOST_INDEX = 10.0
+# Radians across the widest PSF are fewer if a pixel is not longer than a wavelength.
+_MOST_TURNS = 5000.0
 
 
+@np.errstate(all="ignore")  # what overflows reaches further than a PSF may
 def widefield3d(
     numerical_aperture: float,
     wavelength: float,
@@ -69,14 +76,17 @@ def widefield3d(
     >>> widefield3d(0.8, 0.52, 0.2, 1.0, refractive_index=1.0, planes=7).shape[0]
     7
     """
-    _check(numerical_aperture, refractive_index, wavelength, pixel_size, z_step)
-    z = _depths(planes, _AXIAL_RINGS, numerical_aperture, wavelength, z_step, refractive_index)
-    radius = _radius(numerical_aperture, wavelength, pixel_size, refractive_index, z[-1])
-    distance = pixel_size * np.hypot(*fine_grid(radius))[(slice(radius * SUPERSAMPLING, None),) * 2]
-    light = _Light(numerical_aperture, wavelength, refractive_index, float(distance.max()))
+    aperture, wave, pixel, step, index = _checked(
+        numerical_aperture, wavelength, pixel_size, z_step, refractive_index
+    )
+    z = _depths(planes, _AXIAL_RINGS, aperture, wave, step, index)
+    radius = _radius(aperture, wave, pixel, index, z[-1])
+    distance = pixel * np.hypot(*fine_grid(radius))[_corner(radius)]
+    light = _Light(aperture, wave, index, float(distance.max()))
     return _mirrored([binned(light.at(distance, depth)) for depth in z[len(z) // 2 :]])
 
 
+@np.errstate(all="ignore")  # what overflows reaches further than a PSF may
 def confocal3d(
     numerical_aperture: float,
     wavelength: float,
@@ -103,24 +113,27 @@ def confocal3d(
     planes : int, optional
         How many planes it has, an odd number; by default, all that are not almost dark.
     """
-    _check(numerical_aperture, refractive_index, wavelength, pixel_size, z_step)
-    check_positive("excitation", excitation)
-    check_positive("pinhole", pinhole)
-    z = _depths(planes, _CONFOCAL_RINGS, numerical_aperture, wavelength, z_step, refractive_index)
-    ring = _AIRY * wavelength / numerical_aperture
-    radius = reach(2 * _RINGS_BESIDE * ring / pixel_size)
-    distance = pixel_size * np.hypot(*fine_grid(radius))
-    corner = (slice(radius * SUPERSAMPLING, None),) * 2
+    aperture, wave, pixel, step, index = _checked(
+        numerical_aperture, wavelength, pixel_size, z_step, refractive_index
+    )
+    exciting = check_positive("excitation", excitation)
+    z = _depths(planes, _CONFOCAL_RINGS, aperture, wave, step, index)
+    ring = _AIRY * wave / aperture
+    hole = check_positive("pinhole", pinhole) * ring
+    radius = reach(2 * _RINGS_BESIDE * ring / pixel)
+    distance, corner = pixel * np.hypot(*fine_grid(radius)), _corner(radius)
     farthest = float(distance.max())
-    lit = _Light(numerical_aperture, excitation, refractive_index, farthest)
-    seen = _Light(numerical_aperture, wavelength, refractive_index, farthest)
-    fine = pixel_size / SUPERSAMPLING
-    edge = min(math.ceil(pinhole * ring / fine), len(distance) // 2 - 1)
+    lit = _Light(aperture, exciting, index, farthest)
+    seen = _Light(aperture, wave, index, farthest)
+    fine = pixel / SUPERSAMPLING
+    edge = min(math.ceil(min(hole, farthest) / fine), len(distance) // 2 - 1)
     line = fine * np.arange(-edge, edge + 1)
-    disk = (np.hypot(line[:, None], line) <= pinhole * ring).astype(np.float64)
+    disk = (np.hypot(line[:, None], line) <= hole).astype(np.float64)
+    from scipy.signal import fftconvolve  # which takes as long as all else that opens a window
+
     found = []
     for depth in z[len(z) // 2 :]:
-        through = signal.fftconvolve(seen.at(distance, depth), disk, "same").clip(0)
+        through = fftconvolve(seen.at(distance, depth), disk, "same").clip(0)
         found.append(binned(lit.at(distance[corner], depth) * through[corner]))
     return _mirrored(found)
 
@@ -171,6 +184,11 @@ class _Light:
         self._wave = 2 * math.pi / wavelength
         self._index, self._farthest = refractive_index, farthest
         turns = self._wave * aperture * farthest
+        if not turns <= _MOST_TURNS:
+            raise ValueError(
+                f"a wavelength of {wavelength:g} is too short for pixels of such a size; are all "
+                "lengths in the same unit?"
+            )
         count = 64 + math.ceil(turns)
         nodes, weights = np.polynomial.legendre.leggauss(count)
         rho = (nodes + 1) / 2
@@ -185,17 +203,30 @@ class _Light:
         return np.asarray(np.interp(distance, self._radii, np.abs(field) ** 2))
 
 
-def _check(numerical_aperture: float, refractive_index: float, *lengths: float) -> None:
-    names = ("wavelength", "pixel_size", "z_step")
-    check_positive("numerical_aperture", numerical_aperture)
-    check_positive("refractive_index", refractive_index)
-    for name, value in zip(names, lengths, strict=True):
-        check_positive(name, value)
-    if numerical_aperture >= refractive_index:
+def _checked(
+    numerical_aperture: Any,
+    wavelength: Any,
+    pixel_size: Any,
+    z_step: Any,
+    refractive_index: Any,
+) -> list[np.float64]:
+    """The arguments as numbers that overflow in silence; raises if they are no microscope's."""
+    given = {
+        "numerical_aperture": numerical_aperture,
+        "wavelength": wavelength,
+        "pixel_size": pixel_size,
+        "z_step": z_step,
+        "refractive_index": refractive_index,
+    }
+    found = [np.float64(check_positive(name, value)) for name, value in given.items()]
+    if found[-1] > _MOST_INDEX:
+        raise ValueError(f"refractive_index must be at most {_MOST_INDEX:g}, got {found[-1]:g}")
+    if found[0] >= found[-1]:
         raise ValueError(
             f"numerical_aperture must be below the refractive index of the immersion medium, got "
             f"{numerical_aperture} in {refractive_index}"
         )
+    return found
 
 
 def _depths(
@@ -204,21 +235,36 @@ def _depths(
     """Distances of the planes from the focus."""
     if planes is None:
         # Dark points on the axis, where light of rim and centre differs by whole waves.
-        cosine = index - math.sqrt(index**2 - aperture**2)
-        half = reach(rings * wavelength / cosine / z_step)
+        longer = 2 * index * np.sin(np.arcsin(aperture / index) / 2) ** 2
+        half = reach(rings * wavelength / longer / z_step)
     else:
-        if planes < 1 or planes % 2 != 1:
-            raise ValueError(f"planes must be a positive odd number, got {planes}")
-        half = planes // 2
+        half = _half(planes)
     return z_step * np.arange(-half, half + 1, dtype=np.float64)
+
+
+def _half(planes: Any) -> int:
+    """Planes to each side of the focus."""
+    try:
+        count = operator.index(planes)
+    except TypeError:
+        raise TypeError(f"planes must be an integer, got {type(planes).__name__}") from None
+    if count % 2 != 1 or not 1 <= count <= _MOST_PLANES:
+        raise ValueError(f"planes must be an odd number from 1 to {_MOST_PLANES}, got {planes}")
+    return count // 2
 
 
 def _radius(
     aperture: float, wavelength: float, pixel_size: float, index: float, depth: float
 ) -> int:
     """Pixels to each side that hold the cone of light, and rings around it."""
-    cone = depth * aperture / math.sqrt(index**2 - aperture**2)
+    cone = depth * np.tan(np.arcsin(aperture / index))
     return reach((cone + _RINGS_BESIDE * _AIRY * wavelength / aperture) / pixel_size)
+
+
+def _corner(radius: int) -> tuple[slice, slice]:
+    """The subpixels of the pixels that lie neither left of the middle nor above it."""
+    own = slice(radius * SUPERSAMPLING, None)
+    return own, own
 
 
 def _mirrored(planes: list[FloatArray]) -> FloatArray:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_rednet.arguments import Noise, as_image, check_count, noise_per_channel
+from napari_rednet.arguments import LARGEST_SEED, Noise, as_image, check_count, noise_per_channel
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Steps, drain
 
 FloatArray = npt.NDArray[np.float32]
@@ -94,8 +94,8 @@ def uncertainty_steps(
     """`uncertainty`, step by step: yields (runs done, runs in all)."""
     array, layout = as_image(image, channel_axis)
     models = noise_per_channel(noise, layout.channels) or []
-    count = check_count("samples", samples)
-    return _spread(np.asarray(array, np.float32), layout, restore, models, count, seed)
+    count, draw = check_count("samples", samples), check_count("seed", seed, 0, LARGEST_SEED)
+    return _spread(np.asarray(array, np.float32), layout, restore, models, count, draw)
 
 
 def _spread(

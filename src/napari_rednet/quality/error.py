@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_rednet.arguments import Noise, as_image, noise_per_channel
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Steps, drain
 
 FloatArray = npt.NDArray[np.float64]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import as_image, check_number
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import drain
 
 FloatArray = npt.NDArray[np.float64]

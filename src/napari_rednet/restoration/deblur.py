@@ -24,7 +24,7 @@ from napari_rednet.arguments import (
     outlier_share,
 )
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.images import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.execution.reading import guarded
 from napari_rednet.psf import Center, as_psf, center_remark, reach_remark, rim_remark

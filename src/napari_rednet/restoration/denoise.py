@@ -222,7 +222,7 @@ def prepare_denoise(
         outlier_share=outlier_share(defects, NOISY),
         dtype=check_dtype(dtype, image),
         along=axis,
-        planes=options.model.config.planes,
+        planes=options.model.network.config.planes,
     )
     return Restoration(job, array)
 

@@ -22,7 +22,7 @@ from napari_rednet.masks import as_mask, broadcast_mask, defects_of
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
-    from napari_rednet.engine.images import PlaneLayout
+    from napari_rednet.engine.planes import PlaneLayout
 
 _MOST_PLANES = 12
 

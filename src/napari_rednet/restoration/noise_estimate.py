@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.arguments import NOISY, as_image
-from napari_rednet.engine.basis import find_basis
-from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.images import PlaneLayout, evenly
+from napari_rednet.engine.channel import NoiseModel, find_basis
+from napari_rednet.engine.planes import PlaneLayout, evenly
 from napari_rednet.execution import Samples, Steps, drain
 from napari_rednet.execution.job import readable
 from napari_rednet.masks import as_region

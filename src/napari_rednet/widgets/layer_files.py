@@ -16,9 +16,9 @@ from napari_rednet.batch import BatchFile
 from napari_rednet.batch.planning import AS_TOLD
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import ZARR_SUFFIX, OpenImage, described_for, image_writer, read_image
-from napari_rednet.io.axes import Reading
 from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_description
 from napari_rednet.io.ome_zarr.conversion import LIKELY, likely_letters, unit_name
+from napari_rednet.io.sources import Reading
 from napari_rednet.io.tiff import TiffImage
 from napari_rednet.widgets.shared.layers import as_lazy, finer_grid, is_in_memory, layer_options
 

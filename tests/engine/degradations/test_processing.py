@@ -7,7 +7,7 @@ from scipy import ndimage
 from skimage import restoration
 from tests.conftest import seeded
 
-from napari_rednet.engine.degradations.jpeg import code_jpeg
+from napari_rednet.engine.degradations.losses import code_jpeg
 from napari_rednet.engine.degradations.processing import (
     MARGIN,
     PROCESSES,

@@ -8,8 +8,13 @@ sample data, tests and benchmarks share them.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from napari_rednet.engine.degradations.holes import MASKS, HoleCorruption, draw_mask
-from napari_rednet.engine.degradations.jpeg import JpegCorruption, code_jpeg
+from napari_rednet.engine.degradations.losses import (
+    MASKS,
+    HoleCorruption,
+    JpegCorruption,
+    code_jpeg,
+    draw_mask,
+)
 from napari_rednet.engine.degradations.noise import (
     CameraNoise,
     NoiseCorruption,

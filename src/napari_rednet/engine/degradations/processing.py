@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_rednet.engine.degradations.jpeg import code_jpeg
+from napari_rednet.engine.degradations.losses import code_jpeg
 from napari_rednet.engine.rng import normal, uniform
 
 Pair = tuple[Tensor, Tensor]

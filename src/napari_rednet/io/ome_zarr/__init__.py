@@ -3,15 +3,15 @@
 Nothing here imports zarr or ome_zarr before a file is read or written.
 """
 
-from napari_rednet.io.ome_zarr.collections import copy_groups, images_in
 from napari_rednet.io.ome_zarr.conversion import (
     as_ome_tiff,
     as_tiff_description,
     as_zarr_description,
 )
 from napari_rednet.io.ome_zarr.image import ZarrImage
+from napari_rednet.io.ome_zarr.metadata import copy_groups, images_in
 from napari_rednet.io.ome_zarr.reading import SUFFIX, is_zarr, missing_chunks, read_ome_zarr
-from napari_rednet.io.ome_zarr.writing import check_places, unfinished_path, zarr_writer
+from napari_rednet.io.ome_zarr.writing import zarr_writer
 
 __all__ = [
     "SUFFIX",
@@ -19,12 +19,10 @@ __all__ = [
     "as_ome_tiff",
     "as_tiff_description",
     "as_zarr_description",
-    "check_places",
     "copy_groups",
     "images_in",
     "is_zarr",
     "missing_chunks",
     "read_ome_zarr",
-    "unfinished_path",
     "zarr_writer",
 ]

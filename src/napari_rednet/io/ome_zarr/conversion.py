@@ -12,9 +12,9 @@ import numpy as np
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io.ome_zarr.image import ZarrImage, described_axis
 from napari_rednet.io.tiff import TiffImage
-from napari_rednet.io.tiff.microscopes import microns_per_pixel
+from napari_rednet.io.tiff.description import microns_per_pixel
+from napari_rednet.io.tiff.image import Storage
 from napari_rednet.io.tiff.ome import colour_number
-from napari_rednet.io.tiff.storage import Storage
 
 _PREFIXES = {
     "yocto": "y", "zepto": "z", "atto": "a", "femto": "f", "pico": "p", "nano": "n", "micro": "µ",

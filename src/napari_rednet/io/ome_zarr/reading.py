@@ -12,7 +12,6 @@ from typing import Any
 from zipfile import ZipFile
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.axes import check_spatial, told_axes
 from napari_rednet.io.ome_zarr.image import ZarrImage
 from napari_rednet.io.ome_zarr.metadata import (
     channels_to_keep,
@@ -20,7 +19,7 @@ from napari_rednet.io.ome_zarr.metadata import (
     ome_attributes,
     zarr_package,
 )
-from napari_rednet.io.remote import store_at
+from napari_rednet.io.sources import check_spatial, store_at, told_axes
 
 SUFFIX = ".zarr"
 ZIP_SUFFIX = ".zarr.zip"

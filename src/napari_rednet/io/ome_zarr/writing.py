@@ -93,23 +93,6 @@ def _sums(planes: npt.NDArray[Any], starts: Sequence[npt.NDArray[Any]]) -> Any:
     return np.add.reduceat(np.add.reduceat(planes.sum(axis=0), starts[0], 0), starts[1], 1)
 
 
-def unfinished_path(path: Path) -> Path:
-    """The path where `zarr_writer` keeps an unfinished `path`."""
-    return part_of(real_place(path))
-
-
-def check_places(source: Path, target: Path) -> None:
-    """Raise `ImageFileError` if two paths are the same, or one lies in the other."""
-    read, written = source.resolve(), target.resolve()
-    if read == written or (source.exists() and target.exists() and source.samefile(target)):
-        raise ImageFileError("the output must be another file than the input")
-    if read in written.parents:
-        raise ImageFileError(f"the output {target} lies in the input {source}")
-    for place in (written, unfinished_path(written)):
-        if place == read or place in read.parents:
-            raise ImageFileError(f"the input {source} lies in {place}, which would be replaced")
-
-
 @contextmanager
 def zarr_writer(
     path: Path,

@@ -17,10 +17,9 @@ import numpy.typing as npt
 import tifffile
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.io.axes import Missing, check_spatial, told_axes
+from napari_rednet.io.sources import Missing, check_spatial, told_axes
 from napari_rednet.io.tiff.description import ome_source, writer_options
-from napari_rednet.io.tiff.image import TiffImage
-from napari_rednet.io.tiff.storage import storage_of
+from napari_rednet.io.tiff.image import TiffImage, storage_of
 
 _COMPANION = ".companion.ome"
 # Compressed images up to this size in bytes are decoded at once.
@@ -257,8 +256,11 @@ def _damaged_place(series: tifffile.TiffPageSeries) -> str:
     """Where decoding fails, as the beginning of a message; empty if it cannot be found."""
     for number, page in enumerate(series):
         part, done = ("tile" if series.keyframe.is_tiled else "strip"), 0
+        # Uncompressed pixels may be there whatever is told of their strips, which would be read.
+        if page is None or not _has_parts(page):
+            continue
         try:
-            for _ in page.segments(maxworkers=1) if page is not None else ():
+            for _ in page.segments(maxworkers=1):
                 done += 1
         except Exception:  # noqa: BLE001 (codecs raise all kinds)
             place = f"{part} {done} of {math.prod(series.keyframe.chunked)} of page {number}"
@@ -394,10 +396,14 @@ def check_count(planes: int) -> None:
 def _is_held(page: Any) -> bool:
     if page is None or not page.dataoffsets:
         return False
-    end = page.parent.filehandle.size
     if page.is_contiguous:
-        return bool(page.dataoffsets[0] + page.nbytes <= end)
-    parts = math.prod(page.chunked)
+        return bool(page.dataoffsets[0] + page.nbytes <= page.parent.filehandle.size)
+    return _has_parts(page)
+
+
+def _has_parts(page: Any) -> bool:
+    """True if all strips or tiles of a page are listed, and lie within the file."""
+    parts, end = math.prod(page.chunked), page.parent.filehandle.size
     offsets, counts = page.dataoffsets, page.databytecounts
     if min(len(offsets), len(counts)) < parts or not any(counts):
         return False

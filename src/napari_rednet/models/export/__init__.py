@@ -10,9 +10,14 @@ from typing import Any
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ModelError
 from napari_rednet.models.export.bioimageio import write_bioimageio
-from napari_rednet.models.export.contents import Contents, described, task_tags
+from napari_rednet.models.export.contents import (
+    AnyModel,
+    Contents,
+    described,
+    make_sample,
+    task_tags,
+)
 from napari_rednet.models.export.onnx import write_onnx
-from napari_rednet.models.export.sample import AnyModel, make_sample
 
 __all__ = ["export_model"]
 

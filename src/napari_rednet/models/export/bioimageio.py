@@ -12,9 +12,18 @@ import tifffile
 
 from napari_rednet.engine.channel import PERCENTILES
 from napari_rednet.errors import ModelError
-from napari_rednet.models.export.contents import CITATION, DOI, Contents
+from napari_rednet.models.export.contents import (
+    CITATION,
+    DOI,
+    EPSILON,
+    IMAGE,
+    MASK,
+    RESTORED,
+    SMALLEST_SIDE,
+    Array,
+    Contents,
+)
 from napari_rednet.models.export.onnx import OPSET, onnx_bytes, optional_package, write_whole
-from napari_rednet.models.export.sample import EPSILON, IMAGE, MASK, RESTORED, SMALLEST_SIDE, Array
 
 # The format requires an author; do not make one up.
 _NO_AUTHOR = "author not named, made with napari-rednet"

@@ -29,8 +29,7 @@ from napari_rednet.engine.network import (
 )
 from napari_rednet.errors import ModelError
 from napari_rednet.files import replaced
-from napari_rednet.models.export.contents import Contents
-from napari_rednet.models.export.sample import IMAGE, MASK, RESTORED
+from napari_rednet.models.export.contents import IMAGE, MASK, RESTORED, Contents
 
 OPSET = 17
 # The version that belongs to the opset; runtimes refuse files of newer versions.

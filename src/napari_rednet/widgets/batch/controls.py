@@ -11,7 +11,7 @@ from magicgui.widgets import Container, FileEdit, LineEdit
 from magicgui.widgets.bases import ValueWidget
 from napari.layers import Labels
 
-from napari_rednet.io.axes import Reading
+from napari_rednet.io.sources import Reading
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch.run import Order
 from napari_rednet.widgets.restore.noise_controls import (

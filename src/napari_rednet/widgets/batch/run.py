@@ -26,7 +26,7 @@ from napari_rednet.batch import (
 from napari_rednet.batch.planning import AS_TOLD
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.io import names_image, read_mask
-from napari_rednet.io.axes import Reading
+from napari_rednet.io.sources import Reading
 from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:

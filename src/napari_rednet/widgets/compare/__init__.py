@@ -11,11 +11,14 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from napari_rednet.widgets.compare.doubt import NO_NOISE, DoubtControls, doubt_layer, doubt_steps
 from napari_rednet.widgets.compare.measures import (
+    NO_NOISE,
+    DoubtControls,
     MeasureControls,
     Measured,
     Request,
+    doubt_layer,
+    doubt_steps,
     measure,
     obstacle,
 )

@@ -13,7 +13,7 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 from napari_rednet.engine.channel import NoiseModel
-from napari_rednet.engine.images import evenly
+from napari_rednet.engine.planes import evenly
 from napari_rednet.provenance import Crop
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.docks import set_needs

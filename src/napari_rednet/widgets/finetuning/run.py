@@ -12,8 +12,7 @@ from napari_rednet.widgets.shared.style import import_plots
 from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
 
 if TYPE_CHECKING:
-    from napari_rednet.finetuning.session import FineTuning, FineTuningStatus
-    from napari_rednet.finetuning.validation import Preview
+    from napari_rednet.finetuning.session import FineTuning, FineTuningStatus, Preview
 
 Points = list[tuple[float, float]]
 _MOST_POINTS = 1000

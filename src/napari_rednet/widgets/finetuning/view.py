@@ -33,7 +33,7 @@ from napari_rednet.widgets.shared.style import (
 from napari_rednet.widgets.shared.worker import Steps, start_worker
 
 if TYPE_CHECKING:
-    from napari_rednet.finetuning.validation import Preview
+    from napari_rednet.finetuning.session import Preview
     from napari_rednet.models import Model
 
 FloatArray = npt.NDArray[np.float32]

@@ -17,6 +17,7 @@ from napari_rednet.psf import from_beads
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
 from napari_rednet.widgets.restore.extent import pixel_sizes, plane_axis
+from napari_rednet.widgets.restore.jobs import restored_plane_by_plane
 from napari_rednet.widgets.restore.noise_controls import NoiseAwareWidget
 from napari_rednet.widgets.restore.paired_layers import (
     FOUND,
@@ -26,7 +27,6 @@ from napari_rednet.widgets.restore.paired_layers import (
     only_labels,
 )
 from napari_rednet.widgets.restore.psf_controls import LAYER, ChosenPsf, PsfControls
-from napari_rednet.widgets.restore.so_far import restored_plane_by_plane
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.docks import shown_errors
 from napari_rednet.widgets.shared.layers import (

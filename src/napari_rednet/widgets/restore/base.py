@@ -19,11 +19,11 @@ from napari_rednet.provenance import Call
 from napari_rednet.tasks import VERBS, Verb
 from napari_rednet.widgets.restore import jobs
 from napari_rednet.widgets.restore.extent import ExtentControls
+from napari_rednet.widgets.restore.jobs import SoFar, SoFarLayer, restored_plane_by_plane
 from napari_rednet.widgets.restore.paired_layers import Companion
 from napari_rednet.widgets.restore.parameter_menu import ParameterMenu
 from napari_rednet.widgets.restore.preview import Preview, Previewer
 from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate, in_words
-from napari_rednet.widgets.restore.so_far import SoFar, SoFarLayer, restored_plane_by_plane
 from napari_rednet.widgets.shared import model_chosen, models_changed, persistence
 from napari_rednet.widgets.shared.controls import (
     Choices,

@@ -1,9 +1,9 @@
-"""Checks of point spread functions that users hand over, and remarks on them."""
+"""Measured point spread functions: checks of those that users hand over, and those of beads."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_rednet.engine.images import PointSpread
+from napari_rednet.engine.planes import PointSpread
 
 FloatArray = npt.NDArray[np.float64]
 
 Center = Literal["array", "mass"]
 """What to take as the centre of a PSF: the centre of its array, or its centre of mass."""
 CENTERS: tuple[Center, ...] = get_args(Center)
-_ARGUMENTS = MappingProxyType({name: f"'{name}' as center" for name in CENTERS})
+_ARGUMENTS: Mapping[str, str] = MappingProxyType(
+    {str(name): f"'{name}' as center" for name in CENTERS}
+)
 
 # Offsets below this are rounding errors and count as 0.
 _LEAST_OFFSET = 1e-6
@@ -28,6 +30,20 @@ _WORTH_SAYING = 0.5  # pixels
 _MOST_PEDESTAL = 0.05
 # Smaller arrays are synthetic kernels, not images of beads.
 _SMALLEST_BEAD = 7
+# Of the brightest bead, above the background; dimmer ones are dirt or noise.
+_LEAST_PEAK = 0.3
+# Beads that are brighter than most by this factor are two or more that touch.
+_MOST_PEAK = 2.0
+_SMOOTHING = 1.0
+# A default size in standard deviations of the brightest bead to each side.
+_REACH = 6.0
+_ROUNDS = 10
+_CENTRED = 0.01  # pixels
+# Of the peak: what is dimmer does not count for the centre.
+_CORE = 0.2
+_SMALLEST = 3
+# What is fainter than this many standard deviations of the noise may be noise.
+_FAINT = 2.0
 
 
 def as_psf(psf: Any, shape: tuple[int, ...], center: str = "array") -> PointSpread:
@@ -205,3 +221,172 @@ def _without_zero_borders(array: FloatArray) -> FloatArray:
         cut = int(min(places.min(), length - 1 - places.max()))
         cuts.append(slice(cut, length - cut))
     return array[tuple(cuts)]
+
+
+def from_beads(stack: Any, size: Sequence[int] | None = None) -> FloatArray:
+    """The mean image of several beads, for `deblur`.
+
+    Beads are found by their brightness, shifted to a common centre by parts of a pixel, averaged,
+    and freed of the background. Those at a border, with a neighbour, or much brighter than most are
+    left out.
+
+    Parameters
+    ----------
+    stack : (Z, Y, X) or (Y, X) array
+        An image of beads that are smaller than what the microscope resolves.
+    size : sequence of int, optional
+        Planes, rows and columns of the result, odd numbers; by default, six standard deviations of
+        the brightest bead to each side, as far as the stack goes.
+
+    Returns
+    -------
+    psf : array
+        As many axes as `stack`, odd sides, not negative, of sum 1, the point in the middle pixel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `stack` does not hold real, finite numbers along two or three axes; if `size` does not
+        fit; or if there is no bead that stands alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import ndimage
+    >>> stack = np.zeros((15, 40, 60))
+    >>> stack[7, 20, [15, 45]] = 1000
+    >>> from_beads(5 + ndimage.gaussian_filter(stack, 1.5), (9, 9, 9)).shape
+    (9, 9, 9)
+    """
+    image = _checked_stack(stack)
+    light = image - np.median(image)
+    smooth = ndimage.gaussian_filter(light, _SMOOTHING)
+    brightest = np.unravel_index(int(smooth.argmax()), smooth.shape)
+    sides = _sides(size, light, brightest)
+    places = _lone_beads(smooth, sides)
+    if not places:
+        raise ValueError(
+            f"stack of shape {image.shape} has no bead that stands alone with "
+            f"{' × '.join(map(str, sides))} pixels around it; give a smaller size, or an image of "
+            "fewer beads"
+        )
+    cut = [_centred(light, place, sides) for place in places]
+    mean = np.mean([bead / bead.sum() for bead in cut if bead.sum() > 0], axis=0)
+    found = _without_noise(mean - _rim(mean))
+    return np.asarray(found / found.sum())
+
+
+def _checked_stack(stack: Any) -> FloatArray:
+    array = np.asarray(stack)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"stack must hold real numbers, got {array.dtype}")
+    if array.ndim not in (2, 3):
+        raise ValueError(f"stack must have the axes Y and X, or Z, Y and X, got {array.shape}")
+    if not np.isfinite(array).all() or not array.size or array.min() == array.max():
+        raise ValueError("stack must be finite, and must not be the same everywhere")
+    return array.astype(np.float64)
+
+
+def _sides(
+    size: Sequence[int] | None, light: FloatArray, brightest: Sequence[Any]
+) -> tuple[int, ...]:
+    """Odd sides of the result."""
+    if size is not None:
+        sides = tuple(size)
+        fits = len(sides) == light.ndim and all(
+            n >= s >= 1 and s % 2 for s, n in zip(sides, light.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"size must be {light.ndim} odd numbers, none larger than the stack of shape "
+                f"{light.shape}, got {sides}"
+            )
+        return sides
+    found = []
+    for axis, place in enumerate(brightest):
+        index = tuple(slice(None) if a == axis else i for a, i in enumerate(brightest))
+        reach = max(_SMALLEST, int(np.ceil(_REACH * _width(light[index], int(place)))))
+        length = light.shape[axis]
+        # Room for the beads to lie apart from the middle.
+        reach = min(reach, int(place), length - 1 - int(place), (length - 1) // 2)
+        found.append(2 * max(reach, 0) + 1)
+    return tuple(found)
+
+
+def _width(line: npt.NDArray[np.float64], peak: int) -> float:
+    """Standard deviation of a line through a bead, from its full width at half maximum."""
+    above = line > line[peak] / 2
+    left = peak - int(np.argmin(above[peak::-1])) if not above[: peak + 1].all() else 0
+    right = peak + int(np.argmin(above[peak:])) if not above[peak:].all() else len(line) - 1
+    return max(right - left - 1, 1) / 2.355
+
+
+def _lone_beads(smooth: FloatArray, sides: Sequence[int]) -> list[tuple[int, ...]]:
+    """Places of beads that are far enough from borders and from each other."""
+    peaks = smooth == ndimage.maximum_filter(smooth, 3)
+    bright = np.argwhere(peaks & (smooth > _LEAST_PEAK * smooth.max()))
+    half = np.asarray(sides) // 2
+    alone = [
+        place
+        for place in bright
+        if sum((np.abs(bright - place) <= half).all(1)) == 1
+        and (place >= half).all()
+        and (place + half < smooth.shape).all()
+    ]
+    heights = [smooth[tuple(place)] for place in alone]
+    return [
+        tuple(int(i) for i in place)
+        for place, height in zip(alone, heights, strict=True)
+        if height <= _MOST_PEAK * float(np.median(heights))
+    ]
+
+
+def _centred(light: FloatArray, place: tuple[int, ...], sides: Sequence[int]) -> FloatArray:
+    """A bead with its centre of mass in the middle pixel."""
+    around = _around(place, [side + 2 for side in sides])
+    part = light[around]
+    part = part - _rim(part)
+    middle = [p - a.start for p, a in zip(place, around, strict=True)]
+    shift = np.zeros(len(sides))
+    for _ in range(_ROUNDS):
+        moved = ndimage.shift(part, shift, order=3, mode="nearest")
+        apart = np.subtract(middle, ndimage.center_of_mass(_core(moved, middle, sides)))
+        shift += apart
+        if np.abs(apart).max() < _CENTRED:
+            break
+    moved = ndimage.shift(part, shift, order=3, mode="nearest")
+    return np.asarray(moved[_around(middle, sides)])
+
+
+def _without_noise(mean: FloatArray) -> FloatArray:
+    """A mean bead without the noise around it, whose positive half would add up to much light."""
+    smooth = ndimage.gaussian_filter(mean, _SMOOTHING)
+    rim = _rim_values(smooth)
+    noise = float(np.median(np.abs(rim - np.median(rim)))) / 0.6745
+    regions, _ = ndimage.label(smooth > _FAINT * noise)
+    middle = tuple(side // 2 for side in mean.shape)
+    return np.asarray(np.where(regions == regions[middle], mean, 0).clip(0))
+
+
+def _core(part: FloatArray, middle: Sequence[int], sides: Sequence[int]) -> FloatArray:
+    """The bright middle of a bead, of which noise does not move the centre."""
+    core = np.zeros(part.shape)
+    near = _around(middle, sides)
+    core[near] = (part[near] - _CORE * part.max()).clip(0)
+    return core
+
+
+def _rim(part: FloatArray) -> float:
+    """The background of a bead."""
+    return float(np.median(_rim_values(part)))
+
+
+def _rim_values(part: FloatArray) -> FloatArray:
+    """The rows and columns around, of all planes."""
+    rim = [part[..., 0, :], part[..., -1, :], part[..., 0], part[..., -1]]
+    return np.concatenate([one.ravel() for one in rim])
+
+
+def _around(middle: Sequence[int], sides: Sequence[int]) -> tuple[slice, ...]:
+    pairs = zip(middle, sides, strict=True)
+    return tuple(slice(max(0, m - s // 2), m + s // 2 + 1) for m, s in pairs)
