@@ -203,7 +203,7 @@ def test_a_generated_psf_can_be_looked_at(viewer, widget, blurred, kind):
     viewer.dims.set_current_step(0, 2)
     widget.common.image.value = stack
     widget.psf.kind.value = kind
-    widget.psf.picture.native.click()
+    widget.picture.native.click()
     shown_psf = viewer.layers[-1]
     np.testing.assert_array_equal(shown_psf.data, widget.psf.psf().array)
     count = shown_psf.ndim
@@ -220,7 +220,7 @@ def test_the_mean_of_the_beads_in_a_layer_is_the_psf(viewer, widget, qtbot, blur
     beads = viewer.add_image(ndimage.gaussian_filter(points, 1.5) + 3, name="beads")
     widget.common.image.value = viewer.add_image(blurred)
     widget.psf.kind.value, widget.psf.layer.value = LAYER, beads
-    widget.psf.picture.native.click()
+    widget.picture.native.click()
     qtbot.waitUntil(lambda: widget.psf.layer.value is not beads)
     mean = widget.psf.layer.value
     assert mean.name == "beads: mean bead"
@@ -233,6 +233,6 @@ def test_without_beads_there_is_no_mean(viewer, widget, blurred, notifications, 
     flat = viewer.add_image(np.ones((40, 40)), name="flat")
     widget.common.image.value = viewer.add_image(blurred)
     widget.psf.kind.value, widget.psf.layer.value = LAYER, flat
-    widget.psf.picture.native.click()
+    widget.picture.native.click()
     qtbot.waitUntil(lambda: any("must not be the same everywhere" in m for m in notifications()))
     assert widget.psf.layer.value is flat

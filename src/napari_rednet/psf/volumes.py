@@ -143,7 +143,8 @@ class Microscope:
     """What is told of a microscope, for its PSF; None is taken from the image, or by default.
 
     A refractive index or a distance of planes asks for a PSF of three axes, and a wavelength of the
-    exciting light for that of a confocal microscope.
+    exciting light for that of a confocal microscope. If it `prefers_image`, sizes of pixels that an
+    image tells count, and those given here where it tells none.
     """
 
     numerical_aperture: float
@@ -153,14 +154,15 @@ class Microscope:
     refractive_index: float | None = None
     excitation: float | None = None
     pinhole: float | None = None
+    prefers_image: bool = False
 
     def psf(self, sizes: Mapping[str, float]) -> FloatArray:
         """The PSF for an image with these sizes of its pixels along Z and X, in micrometres.
 
         Raises `ValueError` if a size is neither told nor known.
         """
-        pixel_size = self.pixel_size or sizes.get("X")
-        z_step = self.z_step or sizes.get("Z")
+        pixel_size = self._size(self.pixel_size, sizes.get("X"))
+        z_step = self._size(self.z_step, sizes.get("Z"))
         if pixel_size is None:
             raise ValueError("the image does not tell the size of its pixels; give --pixel-size")
         optics, index = (self.numerical_aperture, self.wavelength), self.refractive_index
@@ -173,6 +175,9 @@ class Microscope:
             return widefield3d(*optics, *lengths)
         pinhole = 1.0 if self.pinhole is None else self.pinhole
         return confocal3d(*optics, self.excitation, *lengths, pinhole)
+
+    def _size(self, own: float | None, of_image: float | None) -> float | None:
+        return of_image or own if self.prefers_image else own or of_image
 
 
 class _Light:

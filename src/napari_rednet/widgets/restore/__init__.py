@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from magicgui.widgets import PushButton
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
@@ -41,6 +42,10 @@ from napari_rednet.widgets.shared.worker import Steps, compute_in_background
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
 
+_AVERAGE = (
+    "Make a PSF of the beads in the PSF layer, as a layer of its own: those that stand alone are "
+    "moved to a common centre, averaged, and freed of the background."
+)
 _PSF_GAMMA = 0.5  # so that its rings are seen
 
 
@@ -85,11 +90,14 @@ class DeblurWidget(NoiseAwareWidget):
     def extra_controls(self) -> list[Widget]:
         """The PSF and the noise."""
         self.psf = psf = PsfControls(self._image_layers)
-        psf.picture.changed.connect(self._show_psf)
+        self.picture = PushButton()
+        self.picture.changed.connect(self._show_psf)
+        psf.kind.changed.connect(self._name_picture)
+        self._name_picture()
         self.companion = Companion(
             PSF, self.common.image, psf.layer, psf.widgets, psf.chosen, psf.choose
         )
-        return [*psf.widgets, psf.picture, *super().extra_controls()]
+        return [*psf.widgets, self.picture, *super().extra_controls()]
 
     def remembered(self) -> list[ValueWidget]:
         """Also the PSF."""
@@ -109,6 +117,11 @@ class DeblurWidget(NoiseAwareWidget):
             "psf": chosen,
             "center": chosen.center,
         }
+
+    def _name_picture(self) -> None:
+        is_layer = self.psf.kind.value == LAYER
+        self.picture.text = "Average beads" if is_layer else "Show PSF"
+        self.picture.tooltip = _AVERAGE if is_layer else "Add this PSF as a layer, to look at it."
 
     def _show_psf(self) -> None:
         """Add the PSF as a layer: the generated one, or the mean of the beads in a layer."""

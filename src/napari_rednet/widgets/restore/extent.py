@@ -171,6 +171,20 @@ class ExtentControls:
         is_found = self.channels.value == self._found
         return None if chosen is None or is_found else self.channel(chosen)
 
+    def part_in_words(self) -> str:
+        """The part of the chosen layer to restore, such as "planes 3 to 5"; empty for all of it."""
+        planes, region = self.planes.value, self.region.value
+        told = []
+        if planes == SHOWN and self.planes.visible:
+            told.append("the plane that is shown")
+        elif planes not in (ALL, SHOWN, None):
+            told.append(f"planes {self.first.value} to {self.last.value}")
+        if region == VIEW:
+            told.append("what is seen")
+        elif region not in (None, WHOLE_PLANES):
+            told.append(f"what is drawn in {region.name!r}")
+        return " and ".join(told)
+
     def update(self, *_: Any) -> None:
         """Show what there is to choose after another layer was chosen or selected."""
         chosen, others = self._chosen(), self._others()

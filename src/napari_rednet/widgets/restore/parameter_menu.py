@@ -91,6 +91,8 @@ class ParameterMenu(PresetMenu):
         Returns what a run would do now; None without a layer.
     told_channels : callable
         Returns the axis of channels that the user has told, and no file or layer.
+    part : callable
+        Names the part of the layer that would be restored; empty if it is all of it.
     """
 
     def __init__(
@@ -99,10 +101,11 @@ class ParameterMenu(PresetMenu):
         viewer: Viewer,
         present_call: Callable[[], Call | None],
         told_channels: Callable[[], int | None],
+        part: Callable[[], str],
     ) -> None:
         super().__init__(widget, "Defaults, presets, and code that does the same.")
         self._present_call, self._viewer = present_call, viewer
-        self._told_channels = told_channels
+        self._told_channels, self._part = told_channels, part
         self.menu.addSeparator()
         self._add("Apply to files…", "Open Batch with these settings.", self._apply_to_files)
         self._add_copies("Copy as {}", "Code that does what Run would do now.", self._copy_present)
@@ -125,7 +128,7 @@ class ParameterMenu(PresetMenu):
         with shown_errors():
             parameters = self._widget.parameters()
             _, batch = self._viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
-            batch.controls.adopt(self._widget.verb, parameters, self._told_channels())
+            batch.controls.adopt(self._widget.verb, parameters, self._told_channels(), self._part())
 
     def _copy_present(self, form: str, *_: Any) -> None:
         with shown_errors():

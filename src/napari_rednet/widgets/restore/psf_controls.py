@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import FloatSpinBox, PushButton
+from magicgui.widgets import FloatSpinBox
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Layer
 
@@ -21,10 +21,6 @@ from napari_rednet.widgets.shared.layers import LayerSource, full_resolution, la
 LAYER = "image layer"
 _MASS, _MIDDLE = "centre of mass", "middle of the layer"
 _CENTERS = {"mass": f"“{_MASS}” under Centre", "array": f"“{_MIDDLE}” under Centre"}
-_AVERAGE = (
-    "Make a PSF of the beads in the PSF layer, as a layer of its own: those that stand alone are "
-    "moved to a common centre, averaged, and freed of the background."
-)
 _DECIMALS, _LENGTH_STEP, _STEP_OF_OTHERS = 4, 0.01, 0.1
 # Pixels; larger layers are images, not PSFs.
 _LARGEST = 1024**2
@@ -118,7 +114,6 @@ class PsfControls:
             "anywhere; kernels of other programs have it in the middle.",
         )
         self.remark = make_status("What to know about this PSF.")
-        self.picture = PushButton()
         self.generated = self.kind.value
         self._is_free, self._is_own = False, False
         self.kind.changed.connect(self._show_kind)
@@ -191,6 +186,16 @@ class PsfControls:
         values = self._values(self.kind.value)
         return ChosenPsf(_made(self.kind.value, values), _function(self.kind.value), values)
 
+    def microscope(self) -> psf.Microscope | None:
+        """The microscope whose PSF is chosen; None for other kinds."""
+        if self.kind.value == LAYER:
+            return None
+        kind, values = _function(self.kind.value), self._values(self.kind.value)
+        if kind == "confocal3d":
+            aperture, wavelength, excitation, side, step, index, pinhole = values
+            return psf.Microscope(aperture, wavelength, side, step, index, excitation, pinhole)
+        return psf.Microscope(*values) if kind in ("widefield", "widefield3d") else None
+
     def _values(self, kind: str) -> tuple[float, ...]:
         return tuple(box.value for box in self.values[kind])
 
@@ -202,10 +207,7 @@ class PsfControls:
         for kind, boxes in self.values.items():
             for box in boxes:
                 box.visible = kind == self.kind.value
-        is_layer = self.kind.value == LAYER
-        self.layer.visible = self.center.visible = is_layer
-        self.picture.text = "Average beads" if is_layer else "Show PSF"
-        self.picture.tooltip = _AVERAGE if is_layer else "Add this PSF as a layer, to look at it."
+        self.layer.visible = self.center.visible = self.kind.value == LAYER
         self._show_remark()
 
     def _show_remark(self) -> None:
