@@ -140,6 +140,7 @@ def test_estimates_are_corrected_by_what_runs_took(viewer, dock, stack, qtbot):
     try:
         widget.estimate.note_start()
         widget.estimate.learn(3600.0)
+        widget.estimate.request()
         qtbot.waitUntil(lambda: widget.status.value == "Takes about an hour.", timeout=LONG)
         widget.extent.planes.value = "shown"  # a sixth
         qtbot.waitUntil(lambda: widget.status.value == "Takes about 10 minutes.", timeout=LONG)

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
     QInputDialog,
+    QLabel,
     QMainWindow,
     QMessageBox,
     QScrollArea,
@@ -64,6 +65,7 @@ class TabIfCrowded(QObject):
         elif event.type() == QEvent.Type.Show and isinstance(watched, QDockWidget):
             watched.removeEventFilter(self)
             ToFrontWhenChosen(watched)
+            ShortTitle(watched)
             self._find_place(watched)
             self.deleteLater()
         return False
@@ -72,11 +74,13 @@ class TabIfCrowded(QObject):
         """Store the heights of the docks before another one is added."""
         if isinstance(main, QMainWindow) and main.isVisible():
             self._size = main.size()
-            docks = main.findChildren(QDockWidget)
-            self._heights = {d: d.height() for d in docks if not d.visibleRegion().isEmpty()}
+            self._heights = _heights_of_shown(main)
 
     def _find_place(self, dock: QDockWidget) -> None:
         main, known, self._heights = dock.parent(), self._heights, {}
+        # Others may have been opened at the same time, and be shown just before.
+        known = {**_heights_of_shown(main), **known}
+        known.pop(dock, None)
         area = main.dockWidgetArea(dock)
         others = [d for d in known if main.dockWidgetArea(d) == area and not d.isFloating()]
         ours = [other for other in others if _is_ours(other)]
@@ -92,6 +96,29 @@ class TabIfCrowded(QObject):
         dock.raise_()
         main.layout().activate()
         main.resize(self._size)
+
+
+class ShortTitle(QObject):
+    """Names a dock as menus name it, and its tab by what it does: napari names the package.
+
+    Tabs of long names find no room beside each other.
+    """
+
+    def __init__(self, dock: QDockWidget) -> None:
+        super().__init__(dock)
+        self._dock, self._long = dock, dock.windowTitle()
+        self._short = self._long.replace("(napari-rednet)", "(RED-Net)")
+        dock.setWindowTitle(self._short.removesuffix(" (RED-Net)"))
+        # napari makes the bar anew when a dock is moved.
+        dock.topLevelChanged.connect(self._name)
+        dock.dockLocationChanged.connect(self._name)
+        self._name()
+
+    def _name(self, *_: object) -> None:
+        bar = self._dock.titleBarWidget()
+        for label in [] if bar is None else bar.findChildren(QLabel):
+            if label.text() == self._long:
+                label.setText(self._short)
 
 
 class ToFrontWhenChosen(QObject):
@@ -131,6 +158,12 @@ class ToFrontWhenChosen(QObject):
         if area not in (None, Qt.DockWidgetArea.NoDockWidgetArea):  # it has not been removed
             self._dock.show()
             self._dock.raise_()
+
+
+def _heights_of_shown(main: QMainWindow) -> dict[QDockWidget, int]:
+    """Heights of the docks that can be seen; tabs behind others lie outside of the window."""
+    docks = [dock for dock in main.findChildren(QDockWidget) if dock.isVisible()]
+    return {d: d.height() for d in docks if main.rect().intersects(d.geometry())}
 
 
 def _is_ours(dock: QDockWidget) -> bool:
