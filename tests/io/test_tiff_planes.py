@@ -217,6 +217,7 @@ def test_the_command_says_what_is_missing_and_takes_the_rest_when_told_to(tmp_pa
         np.testing.assert_array_equal(tifffile.imread(tmp_path / name), planes_of(3))
 
 
+OME = '<?xml version="1.0"?><OME><Image><Pixels DimensionOrder="XYZCT" {}/></Image></OME>'
 DAMAGED = [
     '{"shape": [2, 3',
     '{"shape"',
@@ -230,14 +231,23 @@ DAMAGED = [
     '{"shape": [[5], 12, 16]}',
     "shape=(5, 12,",
     "shape=(five)",
+    "ImageJ=1.53t\nimages=x\nslices=2\n",
+    "ImageJ=1.53t\nimages=5\nslices=2.5\nframes=2\n",
+    "ImageJ=1.53t\nimages=5\nslices=\n",
+    "ImageJ=1.53t\nimages=-5\nchannels=-1\n",
+    OME.format(""),
+    OME.format('SizeX="16" SizeY="12" SizeZ="many" SizeC="1" SizeT="1" Type="uint8"'),
+    OME.format('SizeX="16" SizeY="12" SizeZ="5" SizeC="1" SizeT="1" Type="colour"'),
+    OME.format('SizeX="16" SizeY="12" SizeZ="-5" SizeC="1" SizeT="1" Type="uint8"'),
+    "<OME><Image><Pixels></OME>",
 ]
 
 
 @pytest.mark.parametrize("told", DAMAGED)
 @pytest.mark.parametrize("place", [0, 3])
-def test_a_damaged_description_of_the_shape_takes_nothing_away(tmp_path, told, place):
+def test_a_damaged_description_takes_nothing_away(tmp_path, told, place):
     pages = planes_of(5)
-    with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+    with tifffile.TiffWriter(tmp_path / "in.tif", ome=False) as file:
         for number, page in enumerate(pages):
             description = told if number == place else None
             options = {"photometric": "minisblack", "metadata": None, "contiguous": False}
@@ -245,3 +255,9 @@ def test_a_damaged_description_of_the_shape_takes_nothing_away(tmp_path, told, p
     image = copied(tmp_path / "in.tif", tmp_path / "out.tif")
     np.testing.assert_array_equal(image.data, pages)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), pages)
+
+
+def test_a_description_that_makes_no_sense_is_told(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", planes_of(2), description=DAMAGED[12], metadata=None)
+    remarks = read_image(tmp_path / "a.tif").remarks
+    assert remarks == ("its description by ImageJ makes no sense, and is left out",)

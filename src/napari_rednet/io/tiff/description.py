@@ -168,7 +168,7 @@ def writer_options(
             "metadata": {"axes": axes, **_ome_metadata(file, series, kept)},
         }
     told = raw_bytes(page, tags[_DESCRIPTION]).rstrip(b"\0") if _DESCRIPTION in tags else b""
-    is_own = file.is_imagej or file.is_ome or told.startswith(_SHAPED)
+    is_own = any(one.is_imagej or one.is_ome for one in (file, page)) or told.startswith(_SHAPED)
     if told and not is_own:
         return {**options, "description": told, "metadata": None}
     return {**options, "metadata": {"axes": axes}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,6 +32,8 @@ _FEW, _MANY = 2**16, 2**28
 _MOST_NAMED = 3
 # More planes than this are not believed if a file does not hold them.
 _MOST_PLANES = 2**20
+# Flags of tifffile, and whose descriptions of axes they stand for.
+_WORDS = {"is_ome": "OME", "is_imagej": "ImageJ", "is_shaped": "tifffile"}
 # Pictures that scanners of slides store beside the image.
 _BESIDE = ("Thumbnail", "Label", "Macro", "Map", "Overview")
 
@@ -43,7 +46,7 @@ def open_tiff(path: Path, *, alone: bool = False) -> tifffile.TiffFile:
     with tifffile.TiffFile(path) as file:
         name = _described_in(file.ome_metadata)
     if name is None:
-        return _with_a_valid_shape(path)
+        return _with_valid_words(path)
     place = path.parent / name
     if not place.is_file():
         if alone:
@@ -57,17 +60,27 @@ def open_tiff(path: Path, *, alone: bool = False) -> tifffile.TiffFile:
     return tifffile.TiffFile(place)  # the first of the files, which has pixels as well
 
 
-def _with_a_valid_shape(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF file; without tifffile's description of its shape, if that is damaged."""
+def _with_valid_words(path: Path) -> tifffile.TiffFile:
+    """Open a TIFF file; without descriptions that make no sense, which are not what it holds."""
     file = tifffile.TiffFile(path)
-    if not file.is_shaped or file.is_ome:
+    if not any(getattr(file, kind) for kind in _WORDS):
         return file
     try:
-        file.series  # noqa: B018 (kept by the file)
+        if max(_plane_counts(file.ome_metadata or ""), default=0) <= _MOST_PLANES:
+            for series in file.series:  # kept by the file
+                tuple(map(operator.index, series.shape))
     except Exception:  # noqa: BLE001 (as many kinds as there are damages)
         file.close()
-        return tifffile.TiffFile(path, is_shaped=False)
+        ignored: dict[str, Any] = dict.fromkeys(_WORDS, False)
+        return tifffile.TiffFile(path, **ignored)
     return file
+
+
+def _left_out(file: tifffile.TiffFile) -> tuple[str, ...]:
+    """A remark on descriptions that the file was opened without."""
+    first = file.pages.first
+    kinds = [name for kind, name in _WORDS.items() if getattr(first, kind) > getattr(file, kind)]
+    return tuple(f"its description by {name} makes no sense, and is left out" for name in kinds)
 
 
 def _described_in(xml: str | None) -> str | None:
@@ -157,7 +170,7 @@ def read_tiff(
             raise ValueError(f"it has {len(images)} images, counted from 0, and none is {series}")
         planes = whole_planes(file, images[series], missing)
         options = writer_options(file, images[series], planes.series.axes, planes.kept)
-        remarks = planes.remarks
+        remarks = (*_left_out(file), *planes.remarks)
         if len(images) > 1:
             told = f"image {series} of {len(images)}, counted from 0; --series takes others"
             remarks = (told, *remarks)
