@@ -1,8 +1,10 @@
 """Model cards, made of recipes and of what model files say of themselves."""
 
+import re
 import shutil
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.conftest import small_model
@@ -36,6 +38,15 @@ def test_each_shipped_model_has_a_card(name):
     text = card.as_markdown()
     for part in (card.purpose, card.terms, card.data, *card.failures, *card.figures):
         assert part in text
+
+
+def test_figures_of_denoising_are_those_of_the_table():
+    table = Path(__file__).parents[2] / "docs/benchmarks/gaussian.md"
+    row = next(line for line in table.read_text().splitlines() if line.startswith("| denoise-fast"))
+    told = nr.model_card("denoise-fast").figures[0]
+    figures = re.findall(r"([\d.]+) \(sigma (\d+)\)", told)
+    assert len(figures) > 1
+    assert all(f" {value} " in row for value, _ in figures)
 
 
 def test_the_card_of_a_fine_tuned_model_names_its_base(tmp_path):
