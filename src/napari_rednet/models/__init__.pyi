@@ -1,3 +1,4 @@
+from .cards import ModelCard, model_card
 from .model import Model, read_model
 from .registry import (
     DamagedModel,
@@ -20,6 +21,7 @@ from .registry import (
 __all__ = [
     "DamagedModel",
     "Model",
+    "ModelCard",
     "ModelInfo",
     "add_model",
     "check_named",
@@ -28,6 +30,7 @@ __all__ = [
     "list_models",
     "load_model",
     "load_model_for",
+    "model_card",
     "model_told",
     "on_change",
     "read_model",

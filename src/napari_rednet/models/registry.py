@@ -181,22 +181,31 @@ def model_told(task: str, arguments: Mapping[str, Any]) -> Model:
 def _load(
     name_or_path: str | os.PathLike[str], task: str | None, read: Callable[[Path], Model]
 ) -> Model:
+    name, path = find_model(name_or_path, task)
+    found = read(path)
     if str(name_or_path).endswith(SUFFIX):
-        path = Path(name_or_path)
-        found = read(path)
         _check_channels(path, found.task, found.config)
-    else:
-        infos, name = list_models(), str(name_or_path)
-        known = {info.name: info.path for info in infos}
-        name = {i.variant: i.name for i in infos if i.task == task}.get(name, name)
-        if name not in known:
-            raise unknown(name, known)
-        found = read(known[name])
-        if found.name != name:  # a file renamed by hand still holds its old name
-            found = replace(found, name=name)
+    elif found.name != name:  # a file renamed by hand still holds its old name
+        found = replace(found, name=name)
     if task is not None:
         _check_task(found, task)
     return found
+
+
+def find_model(name_or_path: str | os.PathLike[str], task: str | None = None) -> tuple[str, Path]:
+    """The name of a model and its file, which is not read if it is given by its path.
+
+    With `task`, the name may be a variant. Raises `ModelError` if there is no model of that name.
+    """
+    if str(name_or_path).endswith(SUFFIX):
+        path = Path(name_or_path)
+        return path.stem, path
+    infos, name = list_models(), str(name_or_path)
+    known = {info.name: info.path for info in infos}
+    name = {i.variant: i.name for i in infos if i.task == task}.get(name, name)
+    if name not in known:
+        raise unknown(name, known)
+    return name, known[name]
 
 
 def _check_task(model: Model, task: str) -> None:

@@ -15,6 +15,7 @@ from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Layer
 
 from napari_rednet import psf
+from napari_rednet.psf import Microscope
 from napari_rednet.widgets.shared.controls import ChoiceBox, make_status, show_status
 from napari_rednet.widgets.shared.layers import LayerSource, full_resolution, layer_source
 
@@ -186,15 +187,21 @@ class PsfControls:
         values = self._values(self.kind.value)
         return ChosenPsf(_made(self.kind.value, values), _function(self.kind.value), values)
 
-    def microscope(self) -> psf.Microscope | None:
+    def microscope(self) -> Microscope | None:
         """The microscope whose PSF is chosen; None for other kinds."""
         if self.kind.value == LAYER:
             return None
         kind, values = _function(self.kind.value), self._values(self.kind.value)
         if kind == "confocal3d":
             aperture, wavelength, excitation, side, step, index, pinhole = values
-            return psf.Microscope(aperture, wavelength, side, step, index, excitation, pinhole)
-        return psf.Microscope(*values) if kind in ("widefield", "widefield3d") else None
+            return Microscope(aperture, wavelength, side, step, index, excitation, pinhole)
+        if kind == "widefield":
+            aperture, wavelength, side = values
+            return Microscope(aperture, wavelength, side)
+        if kind == "widefield3d":
+            aperture, wavelength, side, step, index = values
+            return Microscope(aperture, wavelength, side, step, index)
+        return None
 
     def _values(self, kind: str) -> tuple[float, ...]:
         return tuple(box.value for box in self.values[kind])

@@ -13,22 +13,33 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
+    QDialog,
     QDockWidget,
     QFileDialog,
     QFrame,
+    QHBoxLayout,
     QInputDialog,
     QLabel,
     QMainWindow,
     QMessageBox,
+    QPlainTextEdit,
     QScrollArea,
     QSizePolicy,
+    QVBoxLayout,
     QWidget,
 )
 
+from napari_rednet.about import as_text, describe
 from napari_rednet.errors import RednetError
-from napari_rednet.widgets.shared.style import set_look
-from napari_rednet.widgets.shared.worker import QueuedRun, Steps, queue_run
+from napari_rednet.widgets.shared.style import make_button, set_look
+from napari_rednet.widgets.shared.worker import (
+    QueuedRun,
+    Steps,
+    compute_in_background,
+    queue_run,
+)
 
 _SPARE = 8
 
@@ -36,6 +47,7 @@ WINDOW_MARK = "napari_rednet_window"
 """Qt property that marks the windows of this package."""
 _ENOUGH = 0.9  # of the size hints of docks, which are a few pixels too high
 _DIALOG_WIDTH = 360
+_ABOUT = QSize(640, 420)
 _WIDEST, _LOWEST, _HIGHEST = 290, 110, 600
 
 
@@ -205,6 +217,45 @@ def confirm(parent: QWidget, title: str, question: str) -> bool:
     """Ask for confirmation of what cannot be undone."""
     answer = QMessageBox.question(parent, title, question)
     return bool(answer == QMessageBox.StandardButton.Yes)
+
+
+class Described(QDialog):
+    """Tells what `napari-rednet info` prints, with a button to copy it."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("About RED-Net")
+        self.text = QPlainTextEdit()
+        self.text.setReadOnly(True)
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.text.setPlaceholderText("Looking for devices and models…")
+        self.copy = make_button("Copy", "Copy all of it, to paste it into an issue.")
+        self.copy.setEnabled(False)
+        self.copy.clicked.connect(self._copy)
+        close = make_button("Close", "Close this window.")
+        close.clicked.connect(self.close)
+        buttons = QHBoxLayout()
+        buttons.addStretch()
+        for button in (self.copy, close):
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.text)
+        layout.addLayout(buttons)
+        set_look(self)
+        self.resize(_ABOUT)
+        # Models are read for their checksums.
+        compute_in_background(lambda: as_text(describe()), self._take)
+        self.show()
+
+    def _take(self, text: str) -> None:
+        if isalive(self):
+            self.text.setPlainText(text)
+            self.copy.setEnabled(True)
+
+    def _copy(self) -> None:
+        QApplication.clipboard().setText(self.text.toPlainText())
+        self.copy.setText("Copied")
 
 
 @contextmanager
