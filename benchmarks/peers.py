@@ -86,21 +86,21 @@ def _by_this(image: Image) -> Any:
     return nr.denoise(image)
 
 
-def _by_ndsafir(image: Image) -> Any:
+def _by_ndsafir(image: Image, sigma: float) -> Any:
     from ndsafir import denoise_gaussian
 
-    return denoise_gaussian(image)
+    return denoise_gaussian(image, axes="YX", noise_std=sigma, nthreads=torch.get_num_threads())
 
 
 def _by_careamics(images: Sequence[Image], minutes: float) -> list[Image]:
     """CAREamics' Noise2Void with the settings of its own guide, stopped after some minutes."""
     from careamics import CAREamist
-    from careamics.config import create_n2v_configuration
-    from pytorch_lightning.callbacks import Timer
+    from careamics.config import create_n2v_config
+    from lightning.pytorch.callbacks import Timer
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     stack = np.stack(images)
-    config = create_n2v_configuration(
+    config = create_n2v_config(
         experiment_name="peers",
         data_type="array",
         axes="SYX",
@@ -110,12 +110,10 @@ def _by_careamics(images: Sequence[Image], minutes: float) -> list[Image]:
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         timer = Timer(duration={"minutes": minutes})
-        careamist = CAREamist(config, work_dir=folder, callbacks=[timer])
-        careamist.train(train_source=stack, val_minimum_split=5)
-        found = careamist.predict(
-            source=stack, tile_size=(256, 256), tile_overlap=(48, 48), axes="SYX"
-        )
-    return [np.squeeze(np.asarray(image, np.float32)) for image in np.concatenate(found)]
+        careamist = CAREamist(config, work_dir=folder, callbacks=[timer], enable_progress_bar=False)
+        careamist.train(train_data=stack)
+        found, _ = careamist.predict(stack, tile_size=(256, 256))
+    return [np.squeeze(image) for image in np.concatenate(found)]
 
 
 PEERS = {
@@ -124,7 +122,7 @@ PEERS = {
     "non-local means, fast mode": Peer("scikit-image", "skimage", _each(_told(non_local_means))),
     "wavelets, BayesShrink": Peer("scikit-image", "pywt", _each(_told(wavelet))),
     "BM3D": Peer("bm3d", "bm3d", _each(_told(bm3d))),
-    "NDSAFIR": Peer("ndsafir", "ndsafir", _each(_by_ndsafir)),
+    "NDSAFIR": Peer("ndsafir", "ndsafir", _each(_told(_by_ndsafir))),
     "CAREamics, N2V": Peer("careamics", "careamics", _by_careamics, learns=True),
 }
 

@@ -1,9 +1,10 @@
 """Write pictures of every restoring window as it works, to be looked at.
 
-    xvfb-run -a -s "-screen 0 1600x1000x24" python docs/every_state.py FOLDER [NAME...]
+    xvfb-run -a -s "-screen 0 1366x768x24" python docs/every_state.py FOLDER [NAME...]
 
-Each is taken in both themes: with a sample, with its preview, half-way, with its result, and with
-a layer that it refuses. `every_widget.py` takes those of windows at rest.
+Each is taken in both themes, on the screen of a small laptop: with a sample, with its preview,
+half-way, with its result, and with a layer that it refuses. `every_widget.py` takes those of
+windows at rest.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ SAMPLES = {
     "Inpaint": "holes",
 }
 PLANES = 60  # that take some seconds
+SCREEN = 1366, 768
 
 
 def main(folder: Path, chosen: list[str]) -> None:
@@ -32,6 +34,7 @@ def main(folder: Path, chosen: list[str]) -> None:
     for theme in ("dark", "light"):
         for name in chosen or SAMPLES:
             viewer = open_viewer()
+            viewer.window.resize(*SCREEN)
             get_settings().appearance.theme = theme
             viewer.open_sample("napari-rednet", SAMPLES[name])
             widget = dock(viewer, name)
@@ -54,7 +57,12 @@ def states(viewer: napari.Viewer, widget: Any) -> Iterator[str]:
     planes = np.asarray(layer.data if layer.ndim > 2 else layer.data[None])
     copies = -(-PLANES // len(planes))
     long = viewer.add_image(
-        np.concatenate([planes] * copies), rgb=layer.rgb, scale=layer.scale[-2:], name="long"
+        np.concatenate([planes] * copies),
+        rgb=layer.rgb,
+        scale=layer.scale[-2:],
+        units=layer.units[-2:],
+        contrast_limits=layer.contrast_limits,
+        name="long",
     )
     widget.common.image.value = long
     widget.run.native.click()

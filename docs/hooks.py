@@ -32,6 +32,7 @@ _ROOT = Path(__file__).parents[1]
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 _DESCRIBED = re.compile(r"^::: napari_rednet\.(?:\w+\.)*(\w+)", re.MULTILINE)
 # typer cuts the words about each command short; the table of contents lists them as well.
+_PLACE_OF_CARDS = "## The models"
 _LIST_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n")
 _LOADED = re.compile(r'<(?:iframe|img|link|script)\b[^>]*\b(?:src|href)="(https?://[^"]+)"')
 _log = logging.getLogger("mkdocs.plugins.napari-rednet")
@@ -57,6 +58,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: objec
     """Complete the reference, and lead links to where the site has their files."""
     if page.file.src_uri == "command-line.md":
         markdown = markdown.partition("\n\n")[0] + "\n\n" + command_line()
+    if page.file.src_uri == PAGES["weights/README.md"]:
+        markdown = markdown.replace(_PLACE_OF_CARDS, _PLACE_OF_CARDS + "\n\n" + model_cards(), 1)
     if page.file.src_uri == "api.md":
         _look_for_missing_names(markdown)
     return _LINK.sub(lambda found: _on_site(found[1], page.file.src_uri, config), markdown)
@@ -80,6 +83,13 @@ def command_line() -> str:
     command = [sys.executable, *words]
     found = subprocess.run(command, capture_output=True, check=True, text=True, encoding="utf-8")
     return _LIST_OF_COMMANDS.sub("", found.stdout).partition("\n\n")[2]
+
+
+def model_cards() -> str:
+    """The cards of the installed models, as sections."""
+    names = [one.name for one in napari_rednet.list_models() if one.origin == "installed"]
+    cards = (f"### {name}\n\n{napari_rednet.model_card(name).as_markdown()}" for name in names)
+    return "\n".join(cards)
 
 
 def _look_for_missing_names(markdown: str) -> None:

@@ -38,7 +38,7 @@ BELOW = {
     "cli": "about arguments batch console demo engine errors execution finetuning io models "
     "options psf tasks training",
     "command": "cli",
-    "widgets": "batch engine errors execution finetuning io models noise options "
+    "widgets": "about batch engine errors execution finetuning io models noise options "
     "provenance psf quality restoration sample_data tasks",
     "__init__": "engine errors finetuning noise psf quality restoration models",
 }

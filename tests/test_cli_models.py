@@ -59,6 +59,12 @@ def test_remove_asks_first(tiny_model):
     assert mine() == []
 
 
+def test_the_card_of_a_model_is_printed():
+    code, printed = call("show", "denoise-fast")
+    assert code == 0
+    assert printed.split() == nr.model_card("denoise-fast").as_markdown().split()
+
+
 def test_the_folder_is_printed_alone():
     assert call("folder") == (0, str(user_models_folder()))
 

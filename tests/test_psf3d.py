@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_rednet import psf
-from napari_rednet.psf import Microscope, as_psf, center_remark, rim_remark
+from napari_rednet.psf import Microscope, as_psf, center_remark, reach_remark, rim_remark
 
 WATER = {"numerical_aperture": 1.0, "wavelength": 0.52, "refractive_index": 1.33}
 GRID = {"pixel_size": 0.1, "z_step": 0.3}
@@ -95,10 +95,16 @@ def test_sizes_of_pixels_come_from_the_image_unless_they_are_told():
 def test_a_psf_may_reach_from_one_end_of_a_volume_to_the_other():
     kernel = np.ones((7, 3, 3))
     assert as_psf(kernel, (4, 9, 9)).values.shape == (7, 3, 3)
-    with pytest.raises(ValueError, match=r"psf has 7 planes.* 3 planes is seen in 5 at most; cut"):
-        as_psf(kernel, (3, 9, 9))
-    with pytest.raises(ValueError, match="psf has 9 columns"):
-        as_psf(np.ones((1, 3, 9)), (3, 9, 4))
+    assert reach_remark(kernel, (4, 9, 9)) == ""
+    cut = as_psf(kernel, (3, 9, 9))
+    assert cut.values.shape == (5, 3, 3)
+    assert cut.values.sum() == pytest.approx(1)
+    assert "3 × 9 × 9 in 5 of its 7 planes at most" in reach_remark(kernel, (3, 9, 9))
+    aside = np.zeros((1, 3, 9))
+    aside[0, 1, 7] = 1
+    assert as_psf(aside, (3, 9, 4)).values.sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="all light of psf goes further"):
+        as_psf(aside, (3, 9, 3))
 
 
 def bead_stack(seed=0, background=20, lone=4):

@@ -13,6 +13,7 @@ from .models import (
     add_model,
     list_models,
     load_model,
+    model_card,
     remove_model,
     rename_model,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "inpaint_steps",
     "list_models",
     "load_model",
+    "model_card",
     "noise_levels",
     "prepare_fine_tuning",
     "psf",

@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import stack_model
 
 import napari_rednet as nr
-from napari_rednet.widgets.restore.extent import plane_axis
+from napari_rednet.widgets.restore.extent import SHOWN, plane_axis
 from napari_rednet.widgets.shared.controls import FROM_FILE
 from napari_rednet.widgets.shared.persistence import read_controls
 
@@ -72,9 +72,17 @@ def test_the_axis_of_channels_is_no_axis_of_planes(viewer, dock):
 
 
 def test_a_single_plane_is_restored_by_itself(viewer, dock):
-    layer = viewer.add_image(np.ones((3, 20, 24), np.float32))
+    viewer.add_image(np.ones((3, 20, 24), np.float32))
     widget = dock()
-    image = widget.extent.image(layer)
-    one = type(image)(image.data[:1])
-    assert widget.prepare(image, along=0, noise=1.0).job.along == 0
-    assert widget.prepare(one, along=0, noise=1.0).job.along is None
+    planes = next(control for control in widget.remembered() if control.name == "along")
+    planes.value = "z"
+    assert widget.arguments()["along"] == 0
+    widget.extent.planes.value = 0  # a range along the same axis
+    widget.extent.last.value = 0
+    assert widget.arguments()["along"] is None
+    widget.extent.last.value = 1
+    assert widget.arguments()["along"] == 0
+    widget.extent.planes.value = SHOWN
+    assert widget.arguments()["along"] is None
+    restoration = widget.prepare(widget.selected(), **widget.arguments() | {"noise": 1.0})
+    assert restoration.job.along is None

@@ -26,6 +26,7 @@ from napari_rednet.tasks import VERBS
 from napari_rednet.widgets import BatchWidget
 from napari_rednet.widgets.batch.run import Order
 from napari_rednet.widgets.layer_files import read_files, read_layer_image
+from napari_rednet.widgets.restore.psf_controls import VOLUMES
 from napari_rednet.widgets.shared.controls import FROM_FILE
 
 LONG = 60_000
@@ -510,3 +511,63 @@ def test_a_mask_among_the_images_is_none_of_them(tmp_path, pattern):
     order = Order("inpaint", arguments, tmp_path, pattern, tmp_path / "out", "refuse")
     names = ["a.png"] if pattern else ["a.png", "b.tif"]
     assert [file.name for file in order.files()] == names
+
+
+def test_axes_and_compression_are_those_that_are_told(widget, folder, press):
+    controls = widget.controls
+    stack = np.stack([tifffile.imread(folder / "in/a.tif")] * 2)
+    tifffile.imwrite(folder / "in/a.tif", stack, metadata={"axes": "QYX"})
+    controls.pattern.value = "a.tif"
+    assert controls.order().compression is None
+    controls.axes.value, controls.compression.value = "CYX", "deflate"
+    press(widget)
+    assert statuses(widget) == ["restored"]
+    result = folder / "out/a.tif"
+    with tifffile.TiffFile(result) as file:
+        assert file.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+    model = folder / "denoise.safetensors"
+    expected = nr.denoise(stack, model=model, device="cpu", channel_axis=0)
+    np.testing.assert_array_equal(tifffile.imread(result), expected)
+    controls.axes.value, controls.existing.value = "CY", "overwrite"
+    press(widget)
+    assert statuses(widget) == ["failed"]
+    assert "CY" in cells(widget, 0)[0]
+
+
+@pytest.mark.parametrize("is_from_files", [True, False])
+def test_sizes_of_pixels_are_those_of_each_file(widget, folder, press, is_from_files):
+    """Where a file tells none, those that are typed."""
+    filled(widget, folder, "deblur")
+    small_model("denoise").save(folder / "deblur.safetensors")
+    frames = np.random.default_rng(0).poisson(50, (2, 6, 24, 24)).astype(np.uint16)
+    for path in (folder / "in").rglob("*.tif"):
+        path.unlink()
+    sizes = {"spacing": 0.5, "unit": "um", "axes": "ZYX"}
+    tifffile.imwrite(
+        folder / "in/told.tif",
+        frames[0],
+        imagej=True,
+        resolution=(4, 4),
+        metadata=sizes,
+    )
+    tifffile.imwrite(folder / "in/untold.tif", frames[1], metadata={"axes": "ZYX"})
+    controls = widget.controls
+    controls.psf.kind.value = VOLUMES
+    assert not controls.sizes.native.isHidden()
+    controls.sizes.value = is_from_files
+    values = {"Aperture": 0.6, "Wavelength": 0.5, "Pixel size": 0.3, "Z step": 1.0, "Index": 1.0}
+    for box in controls.psf.values[VOLUMES]:
+        box.value = values[box.label]
+    press(widget)
+    assert statuses(widget) == ["restored"] * 2
+    model, typed = folder / "deblur.safetensors", nr.psf.widefield3d(0.6, 0.5, 0.3, 1.0, 1.0)
+    known = nr.psf.widefield3d(0.6, 0.5, 0.25, 0.5, 1.0)
+    for name, image, kernel in (
+        ("told", frames[0], known if is_from_files else typed),
+        ("untold", frames[1], typed),
+    ):
+        expected = nr.deblur(image, kernel, model=model, device="cpu")
+        result = tifffile.imread(folder / f"out/{name}.tif").astype(int)
+        assert np.abs(result - expected.astype(int)).max() <= 1
+    controls.psf.kind.value = "Gaussian"
+    assert controls.sizes.native.isHidden()

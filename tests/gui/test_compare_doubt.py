@@ -21,12 +21,22 @@ def channels(noisy):
 
 
 @pytest.fixture
+def planes(clean):
+    """Seven planes that show the same, each with noise of its own."""
+    lot = np.random.default_rng(5)
+    return (clean + lot.normal(0, 90, (7, *clean.shape))).astype(np.float32)
+
+
+@pytest.fixture
 def compared(viewer, dock, run):
     """Denoise a layer, and open Compare on it and its result."""
 
-    def compare(data, **options):
+    def compare(data, prepare=None, **options):
         viewer.add_image(data, name="cell", **options)
-        run(dock("Denoise"))
+        widget = dock("Denoise")
+        if prepare is not None:
+            prepare(widget)
+        run(widget)
         return dock("Compare")
 
     return compare
@@ -58,6 +68,86 @@ def test_the_shown_plane_is_mapped_where_it_lies(viewer, compared, press, noisy)
     after = viewer.layers["cell denoised"]
     np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), after.data_to_world((1, 0, 0)))
     assert viewer.layers.selection.active is not layer
+
+
+@pytest.mark.parametrize("extent", ["this plane", STACK])
+def test_planes_that_were_restored_together_are_mapped_as_such(
+    viewer, compared, press, planes, extent
+):
+    widget = compared(planes, prepare=together)
+    widget.measures.extent.value = extent
+    viewer.dims.set_current_step(0, 3)
+    layer = press(widget)
+    noise = nr.estimate_noise(planes)
+    near = planes if extent == STACK else planes[1:6]
+    expected = quality.uncertainty(
+        near, lambda image: nr.denoise(image, noise=noise, along=0, dtype="float32"), noise=noise
+    )
+    found = layer.data if extent == STACK else layer.data[0]
+    np.testing.assert_allclose(found, expected if extent == STACK else expected[2], rtol=1e-3)
+
+
+@pytest.mark.parametrize("extent", ["this plane", STACK])
+def test_the_error_of_planes_that_were_restored_together(
+    viewer, compared, wait, planes, clean, extent
+):
+    widget = compared(planes, prepare=together)
+    viewer.dims.set_current_step(0, 3)
+    widget.measures.extent.value = extent
+    widget.measures.start.click()
+    wait(widget)
+    told = figure(widget.measures.figures.text(), "error left (rms)")
+    result = viewer.layers["cell denoised"].data
+    off = (result if extent == STACK else result[3]) - clean
+    assert told == pytest.approx(np.sqrt(np.mean(off**2)), rel=0.35)
+
+
+def test_hot_pixels_that_were_kept_are_kept_when_it_is_restored_again(compared, press, noisy):
+    hot = noisy[:40, :48].astype(np.float32)
+    hot[20, 20] += 3000
+
+    def keep(widget):
+        widget.option["defects"].value = False
+
+    found = press(compared(hot, prepare=keep)).data
+    noise = nr.estimate_noise(hot)
+    repaired, kept = (
+        quality.uncertainty(
+            hot,
+            lambda image, defects=defects: nr.denoise(image, noise=noise, defects=defects),
+            noise=noise,
+        )
+        for defects in ("repair", "keep")
+    )
+    np.testing.assert_allclose(found, kept, rtol=1e-3)
+    assert not np.allclose(found, repaired, rtol=1e-2)
+
+
+def test_the_result_of_a_part_is_mapped_where_it_lies(viewer, compared, press, noisy):
+    stack = np.stack([noisy, noisy[::-1], noisy[:, ::-1]])
+
+    def choose(widget):
+        viewer.add_shapes([[(10, 20), (10, 67), (49, 67), (49, 20)]], name="around")
+        widget.reset_choices()
+        widget.extent.region.value = viewer.layers["around"]
+        widget.extent.planes.value = 0
+        widget.extent.first.value = 1
+
+    widget = compared(stack, prepare=choose)
+    viewer.dims.set_current_step(0, 2)
+    layer = press(widget)
+    after = viewer.layers["cell denoised"]
+    assert after.data.shape[0] == 2
+    assert layer.data.shape == (1, *after.data.shape[1:])
+    np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), after.data_to_world((1, 0, 0)))
+    noise = nr.NoiseModel(**after.metadata["napari_rednet"]["noise"][0])
+    part = stack[2, 10:50, 20:68]
+    expected = quality.uncertainty(
+        part[: after.data.shape[1], : after.data.shape[2]],
+        lambda image: nr.denoise(image, noise=noise, dtype="float32"),
+        noise=noise,
+    )
+    np.testing.assert_allclose(layer.data[0], expected, rtol=1e-3)
 
 
 def test_a_stack_with_channels_is_mapped_by_the_noise_of_each(viewer, compared, press, channels):
@@ -117,9 +207,18 @@ def test_the_error_is_estimated_under_the_noise_of_each_channel(
     widget.measures.extent.value = extent
     widget.measures.start.click()
     wait(widget)
-    text = widget.measures.figures.text()
-    told = float(text.split("noise before (rms)")[1].split("&nbsp;&nbsp;")[1].split("<")[0])
+    told = figure(widget.measures.figures.text(), "noise before (rms)")
     assert told == pytest.approx(level, rel=0.1)
+
+
+def figure(table, name):
+    """A figure of the table of figures."""
+    return float(table.split(name)[1].split("&nbsp;&nbsp;")[1].split("<")[0])
+
+
+def together(widget):
+    """Restore planes with the help of those next to them."""
+    next(control for control in widget.remembered() if control.name == "along").value = "z"
 
 
 def _noise(viewer):

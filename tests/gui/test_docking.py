@@ -11,14 +11,16 @@ HIGH, LOW = 1120, 720
 def open_docks(make_napari_viewer, qtbot, noisy):
     """Open docks one after the other in a window of some height; return it and them."""
 
-    def open_all(height, *names):
+    def open_all(height, *names, at_once=False):
         viewer = make_napari_viewer(show=True)
         viewer.add_image(noisy)
         window = viewer.window._qt_window
         window.resize(1400, height)
+        qtbot.wait(200)
         docks = []
         for name in names:
-            qtbot.wait(200)
+            if not at_once:
+                qtbot.wait(200)
             docks.append(viewer.window.add_plugin_dock_widget("napari-rednet", name)[0])
         qtbot.wait(200)
         return window, docks
@@ -41,6 +43,12 @@ def test_without_room_the_second_is_a_tab_on_top(open_docks, names):
     assert window.tabifiedDockWidgets(second) == [first]
     assert not second.visibleRegion().isEmpty()
     assert second.height() >= 0.9 * second.sizeHint().height()
+    assert window.height() == LOW
+
+
+def test_two_that_are_opened_at_once_are_no_higher_than_the_window(open_docks):
+    window, (first, second) = open_docks(LOW, "Fine-tune", "Denoise", at_once=True)
+    assert window.tabifiedDockWidgets(second) == [first]
     assert window.height() == LOW
 
 

@@ -5,6 +5,7 @@ import pytest
 
 import napari_rednet as nr
 from napari_rednet.tasks import VERBS
+from napari_rednet.widgets.batch.controls import OF_CHANNELS
 from napari_rednet.widgets.restore import parameter_menu
 from napari_rednet.widgets.shared.controls import Choices
 
@@ -148,11 +149,31 @@ def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notification
             arguments["noise"] = arguments["noise"][0]
         assert order.arguments == arguments
     assert notifications() == []
-    # Files have no outline in common.
+    # Each channel has its own.
+    widget = dock("Denoise")
+    widget.extent.channels.value = 0
+    typed = [nr.NoiseModel(2.0, 100.0, 5.0), nr.NoiseModel(3.0, 90.0, 40.0)]
+    widget.noise.type_models(typed)
+    action(widget.menu, "Apply to files…").trigger()
+    assert controls.noise.value == OF_CHANNELS
+    assert controls.order().arguments["noise"] == typed
+    widget.noise.type_models(typed[:1] * 2)
+    action(widget.menu, "Apply to files…").trigger()
+    assert controls.noise.value == "manual"
+    assert OF_CHANNELS not in controls.noise.choices
+    assert notifications() == []
+    # Files have neither an outline nor planes in common.
+    widget = dock("Inpaint")
     widget.mask.value = viewer.add_shapes(name="outline")
     action(widget.menu, "Apply to files…").trigger()
     assert notifications() == ["the mask of all files may be a Labels layer; 'outline' is none"]
     assert controls.mask.value == "dead and hot pixels"
+    widget.mask.value = "dead and hot pixels"
+    widget.extent.planes.value = 0
+    widget.extent.region.value = viewer.layers["outline"]
+    action(widget.menu, "Apply to files…").trigger()
+    told = "files are restored as a whole, not planes 0 to 1 and what is drawn in 'outline' alone"
+    assert notifications()[1:] == [told]
 
 
 def test_a_model_is_taken_over_when_it_is_known(dock):

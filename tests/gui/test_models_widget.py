@@ -318,3 +318,22 @@ def test_a_model_is_added_by_dropping_its_file(widget, tmp_path, qtbot, notifica
     (tmp_path / "bad.safetensors").write_bytes(b"no model")
     assert drop(widget, tmp_path / "bad.safetensors")
     assert "bad.safetensors" in notifications()[0]
+
+
+def test_the_card_of_the_selected_model_is_shown(widget, mine):
+    before = widget.card.toPlainText()
+    assert before.startswith("Select a model")
+    for name in ("denoise-fast", "my cells"):
+        widget.select(name)
+        shown = " ".join(widget.card.toPlainText().split())
+        card = nr.model_card(name)
+        assert card.network in shown
+        for text in (card.purpose, card.terms, *card.failures, *card.figures):
+            assert text.replace("`", "") in shown
+    (user_models_folder() / "bad.safetensors").write_bytes(b"no model")
+    with pytest.warns(UserWarning, match="bad.safetensors is damaged"):
+        nr.rename_model("my cells", "other cells")  # models are looked for again
+    widget.select("bad")
+    assert "damaged" in widget.card.toPlainText()
+    widget.table.clearSelection()
+    assert widget.card.toPlainText() == before

@@ -1,6 +1,7 @@
 """Parameters that are remembered, named, and copied as code."""
 
 import json
+import re
 import shlex
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QApplication, QInputDialog
 from tests.conftest import small_model
 from tests.test_cli import call as run_command
@@ -18,7 +20,9 @@ from napari_rednet.widgets.restore.paired_layers import WHOLE, Place
 from napari_rednet.widgets.restore.psf_controls import LAYER
 from napari_rednet.widgets.shared import persistence
 from napari_rednet.widgets.shared.controls import FROM_FILE
+from napari_rednet.widgets.shared.docks import Described
 
+LONG = 60_000
 TYPED = {"gain": 1.5, "offset": 90.0, "read_noise": 12.0}
 
 
@@ -296,3 +300,24 @@ def test_code_names_the_noise_that_was_measured_in_a_place(
     widget.extent.planes.value = "shown"
     run(widget)
     assert viewer.layers[-1].metadata["napari_rednet"]["crop"] == [[1, 2], None, None]
+
+
+@pytest.mark.parametrize("name", ["Denoise", "Batch"])
+def test_about_tells_what_an_issue_needs(dock, qtbot, name):
+    widget = dock(name)
+    menu = widget.controls.menu if name == "Batch" else widget.menu
+    *_, about = menu.menu.actions()
+    assert about.text() == "About…"
+    about.trigger()
+    (dialog,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, Described)]
+    qtbot.waitUntil(dialog.copy.isEnabled, timeout=LONG)
+    code, printed = run_command("info")
+    assert code == 0
+    told = dialog.text.toPlainText()
+
+    shown, said = (re.sub(r"[\d.]+ GB free", "", text).split() for text in (told, printed))
+    assert shown == said
+    dialog.copy.click()
+    assert QApplication.clipboard().text() == told
+    dialog.close()
+    qtbot.waitUntil(lambda: not isalive(dialog))

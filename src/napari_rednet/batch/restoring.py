@@ -273,6 +273,8 @@ def _own_arguments(
 def _recorded(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, list):
+        return [_recorded(one) for one in value]
     return repr(value) if isinstance(value, (NoiseModel, Microscope)) else digest(value)
 
 

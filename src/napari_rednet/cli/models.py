@@ -241,6 +241,17 @@ def add(
 
 
 @models.command()
+def show(
+    model: Annotated[str, typer.Argument(help="A model's name or a .safetensors file.")],
+) -> None:
+    """Print what a model is for, where it fails, what it learned from and on what terms."""
+    from napari_rednet.models import model_card
+
+    with reported_errors():
+        typer.echo(model_card(model).as_markdown(), nl=False)
+
+
+@models.command()
 def rename(
     old: Name,
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],

@@ -28,7 +28,8 @@ _OME_SUFFIXES = tuple(f".ome{suffix}" for suffix in TIFF_SUFFIXES)
 Plane = npt.NDArray[Any]
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _MOST_PLANES = 24
-_MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
+MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
+"""Of the units that files and layers have."""
 
 
 class OpenImage(Protocol):
@@ -254,9 +255,9 @@ def pixel_sizes(image: OpenImage) -> dict[str, float]:
         return {}
     parts = zip(found.axes, found.scale, found.units, strict=True)
     return {
-        axis: _MICROMETRES[unit] * size
+        axis: MICROMETRES[unit] * size
         for axis, size, unit in parts
-        if axis in "ZYX" and unit in _MICROMETRES
+        if axis in "ZYX" and unit in MICROMETRES
     }
 
 

@@ -1,9 +1,10 @@
-from .folders import check_named, user_models_folder
+from .cards import ModelCard, model_card
 from .model import Model, read_model
 from .registry import (
     DamagedModel,
     ModelInfo,
     add_model,
+    check_named,
     damaged_models,
     is_name,
     list_models,
@@ -14,11 +15,13 @@ from .registry import (
     remove_model,
     rename_model,
     user_model_file,
+    user_models_folder,
 )
 
 __all__ = [
     "DamagedModel",
     "Model",
+    "ModelCard",
     "ModelInfo",
     "add_model",
     "check_named",
@@ -27,6 +30,7 @@ __all__ = [
     "list_models",
     "load_model",
     "load_model_for",
+    "model_card",
     "model_told",
     "on_change",
     "read_model",

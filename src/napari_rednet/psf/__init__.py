@@ -8,6 +8,7 @@ from napari_rednet.psf.measured import (
     center_remark,
     check_center,
     from_beads,
+    reach_remark,
     rim_remark,
 )
 from napari_rednet.psf.volumes import Microscope, confocal3d, widefield3d
@@ -24,6 +25,7 @@ __all__ = [
     "from_beads",
     "gaussian",
     "motion",
+    "reach_remark",
     "rim_remark",
     "widefield",
     "widefield3d",

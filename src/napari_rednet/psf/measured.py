@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,6 +19,9 @@ FloatArray = npt.NDArray[np.float64]
 Center = Literal["array", "mass"]
 """What to take as the centre of a PSF: the centre of its array, or its centre of mass."""
 CENTERS: tuple[Center, ...] = get_args(Center)
+_ARGUMENTS: Mapping[str, str] = MappingProxyType(
+    {str(name): f"'{name}' as center" for name in CENTERS}
+)
 
 # Offsets below this are rounding errors and count as 0.
 _LEAST_OFFSET = 1e-6
@@ -50,7 +55,8 @@ def as_psf(psf: Any, shape: tuple[int, ...], center: str = "array") -> PointSpre
         Non-negative, of any scale.
     shape : tuple of int
         Rows and columns of the blurred planes; before them, for a PSF of three axes, how many
-        planes a volume has.
+        planes a volume has. Of a PSF of three axes, what reaches further than from one end of a
+        volume to the other is left out.
     center : {'array', 'mass'}
         What to take as its centre: that of its array, which lies between pixels where a side is
         even, or its centre of mass.
@@ -59,18 +65,17 @@ def as_psf(psf: Any, shape: tuple[int, ...], center: str = "array") -> PointSpre
     ------
     TypeError, ValueError
         If it is not an array of two or three axes of finite, non-negative numbers with a positive
-        sum, or if it is larger than the planes, or reaches further than a volume; or if `center` is
-        unknown.
+        sum; if one of two axes is larger than the planes, or nothing of one of three axes is within
+        a volume; or if `center` is unknown.
     """
     check_center(center)
     array = _checked(psf)
     lit = tuple(int(np.ptp(places)) + 1 for places in array.nonzero())
-    if array.ndim == 3:
-        _check_reach(lit, shape)
-    elif any(p > n for p, n in zip(lit, shape, strict=True)):
+    if array.ndim == 2 and any(p > n for p, n in zip(lit, shape, strict=True)):
         raise ValueError(f"psf must not be larger than the planes of {shape} pixels, got {lit}")
     scaled = array / array.max()  # sums of large values would overflow
-    return _placed(scaled / scaled.sum(), _center_of(scaled, center))
+    placed = _placed(scaled / scaled.sum(), _center_of(scaled, center))
+    return placed if array.ndim == 2 else _within(placed, shape)
 
 
 def check_center(center: Any) -> Center:
@@ -80,13 +85,15 @@ def check_center(center: Any) -> Center:
     return CENTERS[CENTERS.index(center)]
 
 
-def center_remark(psf: Any, center: str = "array") -> str:
+def center_remark(psf: Any, center: str = "array", names: Mapping[str, str] = _ARGUMENTS) -> str:
     """A remark for users if the two centres of a PSF differ; else an empty string.
 
     Parameters
     ----------
     psf, center :
         As for `as_psf`.
+    names : mapping
+        What users are told to choose for each of `CENTERS`.
     """
     array = _checked(psf)
     apart = np.subtract(_center_of(array, "mass"), _center_of(array, "array"))
@@ -97,12 +104,38 @@ def center_remark(psf: Any, center: str = "array") -> str:
     places = f"{in_z}{y:+.1f} pixels in y and {x:+.1f} in x from the centre of its array"
     if center == "mass":
         return (
-            f"the PSF is centred on its centre of mass, {places}; choose 'array' as center if its "
-            "array was centred on purpose"
+            f"the PSF is centred on its centre of mass, {places}; choose {names['array']} if "
+            "its array was centred on purpose"
         )
     return (
-        f"the centre of mass of the PSF lies {places}, which is taken as its centre; choose 'mass' "
-        "as center if it was measured off centre"
+        f"the centre of mass of the PSF lies {places}, which is taken as its centre; choose "
+        f"{names['mass']} if it was measured off centre"
+    )
+
+
+def reach_remark(psf: Any, shape: tuple[int, ...]) -> str:
+    """A remark if a PSF of three axes reaches further than an image; else an empty string.
+
+    Parameters
+    ----------
+    psf, shape :
+        As for `as_psf`.
+    """
+    array = _checked(psf)
+    if array.ndim == 2:
+        return ""
+    lit = tuple(int(np.ptp(places)) + 1 for places in array.nonzero())
+    told = [
+        f"in {2 * n - 1} of its {side} {name} at most"
+        for name, side, n in zip(("planes", "rows", "columns"), lit, shape, strict=True)
+        if side > 2 * n - 1
+    ]
+    if not told:
+        return ""
+    image = " × ".join(map(str, shape))
+    return (
+        f"the light of the PSF is seen in an image of {image} {' and '.join(told)}; the others are "
+        "left out"
     )
 
 
@@ -150,14 +183,18 @@ def _checked(psf: Any) -> FloatArray:
     return array
 
 
-def _check_reach(lit: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    """Raise `ValueError` if light goes further than from one end of a volume to the other."""
-    for name, side, length in zip(("planes", "rows", "columns"), lit, shape, strict=True):
-        if side > 2 * length - 1:
-            raise ValueError(
-                f"psf has {side} {name}, and light of an image with {length} {name} is seen in "
-                f"{2 * length - 1} at most; cut psf to its middle {2 * length - 1} {name}"
-            )
+def _within(psf: PointSpread, shape: tuple[int, ...]) -> PointSpread:
+    """The middle of a PSF, as far as light goes from one end of a volume to the other."""
+    sides = zip(psf.values.shape, shape, strict=True)
+    spare = [max(0, side - (2 * n - 1)) // 2 for side, n in sides]
+    values = psf.values[
+        tuple(slice(s, n - s) for s, n in zip(spare, psf.values.shape, strict=True))
+    ]
+    if not values.any():
+        raise ValueError(
+            f"all light of psf goes further than from one end to the other of {shape} pixels"
+        )
+    return replace(psf, values=values / values.sum())
 
 
 def _center_of(array: FloatArray, center: str) -> tuple[float, ...]:

@@ -80,10 +80,10 @@ def widefield3d(
         numerical_aperture, wavelength, pixel_size, z_step, refractive_index
     )
     z = _depths(planes, _AXIAL_RINGS, aperture, wave, step, index)
-    y, x = fine_grid(_radius(aperture, wave, pixel, index, z[-1]))
-    distance = pixel * np.hypot(y, x)
+    radius = _radius(aperture, wave, pixel, index, z[-1])
+    distance = pixel * np.hypot(*fine_grid(radius))[_corner(radius)]
     light = _Light(aperture, wave, index, float(distance.max()))
-    return _stacked([binned(light.at(distance, depth)) for depth in z])
+    return _mirrored([binned(light.at(distance, depth)) for depth in z[len(z) // 2 :]])
 
 
 @np.errstate(all="ignore")  # what overflows reaches further than a PSF may
@@ -120,8 +120,8 @@ def confocal3d(
     z = _depths(planes, _CONFOCAL_RINGS, aperture, wave, step, index)
     ring = _AIRY * wave / aperture
     hole = check_positive("pinhole", pinhole) * ring
-    y, x = fine_grid(reach(2 * _RINGS_BESIDE * ring / pixel))
-    distance = pixel * np.hypot(y, x)
+    radius = reach(2 * _RINGS_BESIDE * ring / pixel)
+    distance, corner = pixel * np.hypot(*fine_grid(radius)), _corner(radius)
     farthest = float(distance.max())
     lit = _Light(aperture, exciting, index, farthest)
     seen = _Light(aperture, wave, index, farthest)
@@ -132,10 +132,10 @@ def confocal3d(
     from scipy.signal import fftconvolve  # which takes as long as all else that opens a window
 
     found = []
-    for depth in z:
+    for depth in z[len(z) // 2 :]:
         through = fftconvolve(seen.at(distance, depth), disk, "same").clip(0)
-        found.append(binned(lit.at(distance, depth) * through))
-    return _stacked(found)
+        found.append(binned(lit.at(distance[corner], depth) * through[corner]))
+    return _mirrored(found)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ class Microscope:
     """What is told of a microscope, for its PSF; None is taken from the image, or by default.
 
     A refractive index or a distance of planes asks for a PSF of three axes, and a wavelength of the
-    exciting light for that of a confocal microscope.
+    exciting light for that of a confocal microscope. If it `prefers_image`, sizes of pixels that an
+    image tells count, and those given here where it tells none.
     """
 
     numerical_aperture: float
@@ -153,14 +154,15 @@ class Microscope:
     refractive_index: float | None = None
     excitation: float | None = None
     pinhole: float | None = None
+    prefers_image: bool = False
 
     def psf(self, sizes: Mapping[str, float]) -> FloatArray:
         """The PSF for an image with these sizes of its pixels along Z and X, in micrometres.
 
         Raises `ValueError` if a size is neither told nor known.
         """
-        pixel_size = self.pixel_size or sizes.get("X")
-        z_step = self.z_step or sizes.get("Z")
+        pixel_size = self._size(self.pixel_size, sizes.get("X"))
+        z_step = self._size(self.z_step, sizes.get("Z"))
         if pixel_size is None:
             raise ValueError("the image does not tell the size of its pixels; give --pixel-size")
         optics, index = (self.numerical_aperture, self.wavelength), self.refractive_index
@@ -173,6 +175,9 @@ class Microscope:
             return widefield3d(*optics, *lengths)
         pinhole = 1.0 if self.pinhole is None else self.pinhole
         return confocal3d(*optics, self.excitation, *lengths, pinhole)
+
+    def _size(self, own: float | None, of_image: float | None) -> float | None:
+        return of_image or own if self.prefers_image else own or of_image
 
 
 class _Light:
@@ -261,5 +266,16 @@ def _radius(
     return reach((cone + _RINGS_BESIDE * _AIRY * wavelength / aperture) / pixel_size)
 
 
-def _stacked(planes: list[FloatArray]) -> FloatArray:
-    return normalized(np.stack(planes))
+def _corner(radius: int) -> tuple[slice, slice]:
+    """The subpixels of the pixels that lie neither left of the middle nor above it."""
+    own = slice(radius * SUPERSAMPLING, None)
+    return own, own
+
+
+def _mirrored(planes: list[FloatArray]) -> FloatArray:
+    """All of a PSF, from what is not left of the middle, nor above, nor before the focus."""
+    found = np.stack(planes)
+    for axis in range(3):
+        other = np.flip(np.delete(found, 0, axis), axis)
+        found = np.concatenate([other, found], axis)
+    return normalized(found)

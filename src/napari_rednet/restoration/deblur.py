@@ -27,7 +27,7 @@ from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Job, Progress, Repairs, Restoration, Samples, Steps, drain
 from napari_rednet.execution.reading import guarded
-from napari_rednet.psf import Center, as_psf, center_remark, rim_remark
+from napari_rednet.psf import Center, as_psf, center_remark, reach_remark, rim_remark
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Memory, ModelLike
@@ -157,7 +157,7 @@ def deblur_steps(
     """`deblur`, step by step, as `denoise_steps` does for `denoise`."""
     restoration = prepare_deblur(image, psf, **options)
     check_out(out, restoration.array, restoration.shape, restoration.job.dtype)
-    _tell_what_is_odd(psf, options.get("center", "array"))
+    _tell_what_is_odd(psf, options.get("center", "array"), restoration.job)
     return restoration.steps(out, repairs)
 
 
@@ -237,9 +237,11 @@ def _rms(std: npt.NDArray[np.floating]) -> float:
     return largest * float(np.mean(np.square(std / largest))) ** 0.5 if largest else 0.0
 
 
-def _tell_what_is_odd(psf: Any, center: str) -> None:
+def _tell_what_is_odd(psf: Any, center: str, job: Job) -> None:
     odd_center, odd_rim = center_remark(psf, center), rim_remark(psf)
-    if odd_center:
-        logger.warning(odd_center)
+    depth, plane = job.depth, job.layout.plane_shape
+    shape = plane if depth is None else (job.layout.shape[depth], *plane)
+    for remark in filter(None, (odd_center, reach_remark(psf, shape))):
+        logger.warning(remark)
     if odd_rim:
         warnings.warn(odd_rim, stacklevel=4)

@@ -1,4 +1,4 @@
-"""The Models window: lists all models, and adds, renames and removes the user's own."""
+"""The Models window: lists models and shows their cards; adds, renames and removes the user's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QFrame,
     QHBoxLayout,
     QHeaderView,
     QTableWidget,
     QTableWidgetItem,
+    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
@@ -40,10 +42,15 @@ _COLUMNS = ("Name", "Task", "Origin")
 _ORIGINS = {"installed": "installed", "user": "mine"}
 _SHOWN_ROWS = 6
 _BETWEEN_BUTTONS = 4  # large fonts leave little room
+_LOWEST_CARD, _INDENT = 80, 14
+_NONE_SELECTED = "Select a model to read what it is for, and where it fails."
 
 
 class ModelsWidget(QWidget):
-    """All models in a table; the user's can be added, renamed and removed."""
+    """All models in a table, and the card of the selected one.
+
+    The user's can be added, renamed and removed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +59,7 @@ class ModelsWidget(QWidget):
         self._models: list[Listed] = []
         self.setAcceptDrops(True)
         self.table = _make_table()
+        self.card = _make_card()
         self.add_button = make_button("Add…", "Copy a model file into your models.")
         self.rename_button = make_button("Rename…", "Rename the selected model of your own.")
         self.remove_button = make_button("Remove…", "Delete the selected model of your own.")
@@ -134,6 +142,7 @@ class ModelsWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.addWidget(self.table)
         layout.addLayout(buttons)
+        layout.addWidget(self.card, stretch=1)
 
     def _connect(self) -> None:
         self.add_button.clicked.connect(self._add)
@@ -165,8 +174,21 @@ class ModelsWidget(QWidget):
             self.select(selected.name)
         self._show_what_can_be_done()
 
+    def _show_card(self, info: Listed | None) -> None:
+        """Show what the selected model is for, or what is wrong with it."""
+        if info is None:
+            self.card.setPlainText(_NONE_SELECTED)
+        elif _as_model(info) is None:
+            self.card.setPlainText(getattr(info, "reason", ""))
+        else:
+            from napari_rednet.models import model_card
+
+            with shown_errors():  # it may have gone since
+                self.card.setMarkdown(model_card(info.path).as_markdown())
+
     def _show_what_can_be_done(self) -> None:
         info = self.selected
+        self._show_card(info)
         model = None if info is None else _as_model(info)
         is_damaged = info is not None and model is None
         own = model is not None and model.origin == "user"
@@ -217,6 +239,17 @@ def _tip(info: Listed) -> str:
     return f"{model.name}: {network}"
 
 
+def _make_card() -> QTextBrowser:
+    card = QTextBrowser()
+    card.document().setIndentWidth(_INDENT)
+    card.setPlainText(_NONE_SELECTED)
+    card.setToolTip("What the selected model does, learned from, and where it fails.")
+    card.setOpenLinks(False)
+    card.setMinimumHeight(_LOWEST_CARD)
+    card.setFrameShape(QFrame.Shape.NoFrame)
+    return card
+
+
 def _make_table() -> QTableWidget:
     table = QTableWidget(0, len(_COLUMNS))
     table.setHorizontalHeaderLabels(_COLUMNS)
@@ -232,6 +265,7 @@ def _make_table() -> QTableWidget:
     table.setMinimumHeight(_SHOWN_ROWS * table.verticalHeader().defaultSectionSize())
     header = table.horizontalHeader()
     header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    header.setHighlightSections(False)
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     for column in (0, 1):  # in a large font there is no room for all of a task
         header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from magicgui.widgets import Container, FileEdit, LineEdit
+from magicgui.widgets import CheckBox, Container, FileEdit, LineEdit
 from magicgui.widgets.bases import ValueWidget
 from napari.layers import Labels
 
+from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.io.sources import Reading
+from napari_rednet.io.tiff.image import COMPRESSIONS
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch.run import Order
 from napari_rednet.widgets.restore.noise_controls import (
@@ -35,6 +38,7 @@ from napari_rednet.widgets.shared.persistence import Parameters, read_controls, 
 from napari_rednet.widgets.shared.style import ALIGNED_LABELS
 
 IN_A_FILE, AS_TOLD = "from a file", "as told"
+AS_FILES_SAY, OF_CHANNELS = "as the files say", "of each channel"
 _MOST_AXES = 4
 EXISTING = MappingProxyType(
     {
@@ -66,22 +70,24 @@ class BatchControls(Container):
     ) -> None:
         super().__init__()
         self.psf = PsfControls(layers)
+        self._channel_noise: list[NoiseModel] = []
         self.native.setStyleSheet(ALIGNED_LABELS)
         self.margins = (0, 0, 0, 0)
         self._make_task()
         self._make_places()
         self._make_model()
+        self._make_sizes()
         self._make_noise()
         self._make_mask(masks)
-        self.extend([self.task, self.source, self.pattern, self.series, self.missing])
-        self.extend([self.channels, self.results, self.existing])
-        self.extend(self.psf.widgets)
+        self.extend([self.task, self.source, self.pattern, self.results, self.existing])
+        self.extend([*self.psf.widgets, self.sizes])
         self.extend([self.noise, *self.noise_fields.values(), self.mask, self.mask_file])
         self.extend([self.model, self.model_file, *self.option.values(), self.device])
+        self.extend([self.axes, self.channels, self.series, self.missing, self.compression])
         self.menu = PresetMenu(self)
         self.append(self.menu.button)
         self.native.layout().addStretch()
-        for control in (self.task, self.noise, self.mask):
+        for control in (self.task, self.psf.kind, self.noise, self.mask):
             control.changed.connect(self._show)
         self._show()
 
@@ -104,6 +110,7 @@ class BatchControls(Container):
             out=_path(self.results, "choose a folder for the results under Results"),
             existing=self.existing.value,
             reading=self._reading(),
+            compression=None if self.compression.value == AS_TOLD else self.compression.value,
         )
 
     def _reading(self) -> Reading:
@@ -115,6 +122,7 @@ class BatchControls(Container):
         return Reading(
             series=None if series == "all" else int(series),
             missing=self.missing.value,
+            axes=self.axes.value.strip() or None,
             channel_axis=None if told == AS_TOLD else told,
         )
 
@@ -126,14 +134,24 @@ class BatchControls(Container):
         }
         options = VERBS[self.task.value].options
         if "psf" in options:
-            chosen = self.psf.psf()
-            known |= {"psf": chosen.array, "center": chosen.center}
+            known |= self._psf()
         if "noise" in options:
-            is_typed = self.noise.value == MANUAL
-            known["noise"] = noise_of_fields(self.noise_fields) if is_typed else None
+            known["noise"] = self._noise()
         if "mask" in options:
             known["mask"] = self._mask()
         return {name: value for name, value in known.items() if name in options}
+
+    def _psf(self) -> dict[str, Any]:
+        """The PSF, or the microscope that it depends on besides each file."""
+        chosen, microscope = self.psf.psf(), self.psf.microscope()
+        if microscope is None or not self.sizes.value:
+            return {"psf": chosen.array, "center": chosen.center}
+        return {"psf": replace(microscope, prefers_image=True), "center": chosen.center}
+
+    def _noise(self) -> Any:
+        if self.noise.value == OF_CHANNELS:
+            return list(self._channel_noise)
+        return noise_of_fields(self.noise_fields) if self.noise.value == MANUAL else None
 
     def _mask(self) -> Any:
         """The mask, or its file, which is read later; None if it is found in each image."""
@@ -146,19 +164,22 @@ class BatchControls(Container):
         return [
             self.task,
             *self.psf.remembered,
+            self.sizes,
             self.noise,
             *self.noise_fields.values(),
             self.mask,
             self.mask_file,
             self.pattern,
-            self.series,
-            self.missing,
-            self.channels,
             self.existing,
             self.model,
             self.model_file,
             *self.option.values(),
             self.device,
+            self.axes,
+            self.channels,
+            self.series,
+            self.missing,
+            self.compression,
         ]
 
     def parameters(self) -> Parameters:
@@ -169,10 +190,17 @@ class BatchControls(Container):
         """Give the controls their values back."""
         write_controls(self.remembered(), parameters)
 
-    def adopt(self, verb: str, parameters: Parameters, channel_axis: int | None = None) -> None:
+    def adopt(
+        self,
+        verb: str,
+        parameters: Parameters,
+        channel_axis: int | None = None,
+        part: str = "",
+    ) -> None:
         """Take over the settings of a window that restores layers.
 
-        `channel_axis` is one that files do not tell.
+        `channel_axis` is one that files do not tell, and `part` names the part of a layer that the
+        window restores.
 
         Raises
         ------
@@ -180,20 +208,24 @@ class BatchControls(Container):
             In words for the user, if there are some that hold for single layers alone; all others
             are taken over.
         """
-        noise = parameters.get("noise")
+        noise = parameters.get("noise") or []
         self.task.value = verb
         axis = AS_TOLD if channel_axis is None else channel_axis
         self.channels.value = axis if axis in self.channels.choices else AS_TOLD
         write_controls(self.remembered(), {n: v for n, v in parameters.items() if n != "noise"})
         self._models.want(parameters)
-        self.noise.value = MANUAL if noise else AUTOMATIC
+        is_same = all(one == noise[0] for one in noise)
+        self._channel_noise = [] if is_same else [NoiseModel(**one) for one in noise]
+        self.noise.reset_choices()
+        self.noise.value = AUTOMATIC if not noise else MANUAL if is_same else OF_CHANNELS
         for name, value in (noise or [{}])[0].items():
             self.noise_fields[name].value = repr(value)
         mask = parameters.get("mask")
-        if noise and any(one != noise[0] for one in noise):
-            raise ValueError("Batch takes one noise for all channels; that of the first is typed")
+        remarks = [f"files are restored as a whole, not {part} alone"] if part else []
         if mask is not None and mask != self.mask.current_choice:
-            raise ValueError(f"the mask of all files may be a Labels layer; {mask!r} is none")
+            remarks.append(f"the mask of all files may be a Labels layer; {mask!r} is none")
+        if remarks:
+            raise ValueError("; ".join(remarks))
 
     def offer(self, choices: Choices, model: str | None = None) -> None:
         """Show what there is to choose from, and choose a model if one is named."""
@@ -234,11 +266,25 @@ class BatchControls(Container):
             "acquisition that was aborted, or if other files of the image are missing: fail, or "
             "leave them out.",
         )
+        self.axes = LineEdit(
+            name="axes",
+            label="Axes",
+            tooltip="A letter for each axis in the order of the files, such as TZYX, where they "
+            "tell none or wrong ones: T, C (channels), Z, Y, X, S (colours), Q (other planes).",
+        )
+        self.axes.native.setPlaceholderText(AS_FILES_SAY)
+        self.compression = ChoiceBox(
+            name="compression",
+            label="Compression",
+            choices=[("as in the files", AS_TOLD), *((name, name) for name in COMPRESSIONS)],
+            tooltip="Of the results, which lose nothing by it. Zarrs have none, deflate or zstd; "
+            "that of PNG and JPEG files cannot be chosen.",
+        )
         self.channels = ChoiceBox(
             name="channels",
             label="Channels",
             choices=[
-                ("as the files say", AS_TOLD),
+                (AS_FILES_SAY, AS_TOLD),
                 *((f"axis {n}", n) for n in range(_MOST_AXES)),
                 ("last axis", -1),
             ],
@@ -267,13 +313,24 @@ class BatchControls(Container):
         all_options = {name: v for verb in VERBS.values() for name, v in verb.options.items()}
         self.option = OptionControls(all_options)
 
+    def _make_sizes(self) -> None:
+        self.sizes = CheckBox(
+            name="sizes",
+            label="",
+            text="Sizes of pixels from the files",
+            value=True,
+            tooltip="Take the pixel size and the z step that each file tells; those above are for "
+            "files that tell none.",
+        )
+
     def _make_noise(self) -> None:
         self.noise = ChoiceBox(
             name="noise",
             label="Noise",
-            choices=[AUTOMATIC, MANUAL],
+            choices=lambda _: [AUTOMATIC, MANUAL, *([OF_CHANNELS] if self._channel_noise else [])],
             tooltip="automatic: estimated in each image and channel. manual: the values below are "
-            "used for all, such as those of the camera.",
+            "used for all, such as those of the camera. of each channel: as typed in the window "
+            "that these settings come from.",
         )
         self.noise_fields = make_noise_fields()
         show_what_empty_means(self.noise_fields, "type it")
@@ -303,6 +360,7 @@ class BatchControls(Container):
         self.mask.visible = "mask" in options
         self.mask_file.visible = "mask" in options and self.mask.value == IN_A_FILE
         self.psf.show(is_used="psf" in options)
+        self.sizes.visible = "psf" in options and self.psf.microscope() is not None
         for name, control in self.option.items():
             control.visible = name in options
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,8 @@ class Order:
         What becomes of results that are there.
     reading : Reading
         What is taken of each file.
+    compression : str, optional
+        Of the results, if not that of the images.
     """
 
     verb: str
@@ -60,6 +62,7 @@ class Order:
     out: Path
     existing: Existing
     reading: Reading = AS_TOLD
+    compression: str | None = None
 
     def files(self) -> list[BatchFile]:
         """What is to be restored; nothing is written.
@@ -76,7 +79,11 @@ class Order:
         mask = self.arguments.get("mask")
         helper = mask.resolve() if isinstance(mask, Path) else None
         planned = plan_batch([self.source], self.out, self.reading)
-        files = [file for file in planned if file.source.resolve() != helper]
+        files = [
+            replace(file, compression=self.compression)
+            for file in planned
+            if file.source.resolve() != helper
+        ]
         if not self.pattern:
             return files
         # Their places are below the folder, whatever of the path the pattern says.

@@ -25,7 +25,9 @@ from napari_rednet.widgets.compare.measures import (
 from napari_rednet.widgets.compare.pair import (
     PairControls,
     Part,
+    along_of,
     channel_of,
+    crop_of,
     noise_of_part,
     part_of,
     settings_of,
@@ -151,7 +153,8 @@ class CompareWidget(RunningWidget):
         channel = None if pair is None else channel_of(pair[1])
         whole = self.measures.is_whole
         part = partial(part_of, viewer=self.viewer, whole=whole, channel=channel)
-        parts = None if pair is None else (part(pair[0]), part(pair[1]))
+        crop = crop_of(self.pair.after.value) if self._is_result_of_before() else None
+        parts = None if pair is None else (part(pair[0], crop=crop), part(pair[1]))
         return parts, None if reference is None else part(reference)
 
     def _request(self) -> Request | None:
@@ -168,7 +171,7 @@ class CompareWidget(RunningWidget):
     def _request_for(self, pair: tuple[Part, Part], reference: Part | None) -> Request:
         after = self.pair.after.value
         noise = noise_of_part(after, pair[1]) if self._is_result_of_before() else None
-        return Request(*pair, reference, noise, settings_of(after))
+        return Request(*pair, reference, noise, settings_of(after), along_of(after))
 
     def _is_result_of_before(self) -> bool:
         source = source_of(self.pair.after.value, image_layers(self.viewer))

@@ -189,7 +189,8 @@ class Request:
     """A measurement to run.
 
     `reference` is None for an estimate without one. `noise` has a model per channel; it is None
-    unless `after` was denoised from `before`. `settings` are the arguments of `denoise` for it.
+    unless `after` was denoised from `before`. `settings` are the arguments of `denoise` for it, and
+    `along` is the axis of the layers that planes were restored together along.
     """
 
     before: Part
@@ -197,6 +198,14 @@ class Request:
     reference: Part | None
     noise: list[NoiseModel] | None
     settings: dict[str, Any]
+    along: int | None = None
+
+    def reach(self) -> int:
+        """How many planes before and after it a plane was restored with."""
+        from napari_rednet.restoration.denoise import prepare_denoise
+
+        smallest = np.zeros((2, 1, 1), np.float32)
+        return max(prepare_denoise(smallest, along=0, **self.settings).job.offsets)
 
 
 @dataclass(frozen=True)
@@ -230,11 +239,45 @@ def _estimate(request: Request) -> Generator[tuple[int, int], None, ErrorEstimat
     from napari_rednet.quality import estimate_error_steps
     from napari_rednet.restoration.denoise import denoise_steps
 
+    if request.along is not None:
+        return (yield from _estimate_of_planes(request, request.along))
     (before, axis), (after, _) = (part.sample() for part in (request.before, request.after))
     noise, is_rgb = request.noise, request.before.is_rgb
     models: Any = noise if axis is not None or noise is None else noise[0]
     settings = {**request.settings, "rgb": is_rgb, "channel_axis": axis}
     restore = partial(denoise_steps, noise=models, **settings)
+    steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
+    return (yield from steps)
+
+
+def _estimate_of_planes(
+    request: Request, along: int
+) -> Generator[tuple[int, int], None, ErrorEstimate]:
+    """Estimate the error of some planes, each of which is restored with its neighbours again."""
+    from napari_rednet.quality import estimate_error_steps
+    from napari_rednet.restoration.denoise import denoise_steps
+
+    part, noise, reach = request.before, request.noise or [], request.reach()
+    places, is_rgb, axis = part.places(), part.is_rgb, part.channel_axis
+    settings = {**request.settings, "rgb": is_rgb, "along": 0}
+    # Planes of several channels lie along the first axis, each with its own.
+    own = [noise if is_rgb else noise[0 if axis is None else place[axis]] for place in places]
+
+    def restore(nudged: Any) -> Steps:
+        restored = []
+        for number, (plane, place) in enumerate(zip(nudged, places, strict=True)):
+            yield number, len(places)
+            near, middle = part.with_neighbours(place, along, reach, whole=False)
+            near = near.astype(np.float64)
+            near[middle] = plane
+            steps = denoise_steps(near, noise=own[number], **settings)
+            found = drain(steps, False, "estimate error")
+            restored.append(found[middle])
+        return np.stack(restored)
+
+    before, after = (np.stack([p.middle(place) for place in places]) for p in (part, request.after))
+    models: Any = noise if is_rgb else own
+    axis = -1 if is_rgb else 0
     steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
     return (yield from steps)
 
@@ -264,14 +307,22 @@ def doubt_steps(request: Request) -> Steps:
     from napari_rednet.quality.doubt import uncertainty_steps
     from napari_rednet.restoration.denoise import denoise_steps
 
-    before, noise = request.before, request.noise or []
-    axis = before.channel_axis
+    before, noise, along = request.before, request.noise or [], request.along
+    axis, middle = before.channel_axis, None
+    if along is not None and before.index:
+        # Its neighbours have noise as well, which comes again.
+        index, reach = before.index, request.reach()
+        image, middle = before.with_neighbours(index, along, reach, whole=True)
+        along = 0
+    else:
+        image = np.asarray(before.array)
     models: Any = noise if axis is not None else noise[0]
-    settings = {**request.settings, "ensemble": False, "dtype": "float32"}
+    settings = {**request.settings, "ensemble": False, "dtype": "float32", "along": along}
     settings |= {"rgb": before.is_rgb, "channel_axis": axis, "noise": models}
     restore = partial(_denoised, denoise_steps, settings)
-    image = np.asarray(before.array)
     found = yield from uncertainty_steps(image, restore, noise=models, channel_axis=axis)
+    if middle is not None:
+        found = found[middle]
     return np.sqrt(np.square(found).mean(-1)) if before.is_rgb else found
 
 

@@ -14,13 +14,14 @@ from napari.viewer import Viewer
 
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.planes import evenly
+from napari_rednet.provenance import Crop
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.docks import set_needs
-from napari_rednet.widgets.shared.layers import layer_image
+from napari_rednet.widgets.shared.layers import first_pixel, layer_image
 from napari_rednet.widgets.shared.style import ALIGNED_LABELS
 
 _RECORD = "napari_rednet"
-_SETTINGS = ("strength", "ensemble", "device")
+_SETTINGS = ("strength", "defects", "ensemble", "device")
 _MOST_PLANES, _MOST_PIXELS = 8, 1024
 NEEDS_PAIR = "Choose two image layers, before and after."
 """Tooltip and message while there is no pair to compare."""
@@ -47,13 +48,25 @@ def channel_of(layer: Image | None) -> int | None:
     return axis
 
 
+def along_of(layer: Image | None) -> int | None:
+    """The axis of the planes that a result was restored together along; None without one."""
+    axis: int | None = _record(layer).get("along")
+    return axis
+
+
+def crop_of(layer: Image | None) -> Crop | None:
+    """The part of its source that a result is; None if it is all of it."""
+    crop = _record(layer).get("crop")
+    return None if crop is None else tuple(None if one is None else tuple(one) for one in crop)
+
+
 def is_denoised(layer: Image) -> bool:
     """True if a layer was denoised, or nothing is known of its origin."""
     return bool(_record(layer).get("verb", "denoise") == "denoise")
 
 
 def settings_of(layer: Image) -> dict[str, Any]:
-    """Arguments of `denoise` that made a layer, without the noise."""
+    """Arguments of `denoise` that made a layer, without the noise and the axis of planes."""
     record = _record(layer)
     # Only the call names the path of a model that was read from a file.
     model = record.get("call", {}).get("arguments", {}).get("model", record.get("model", "fast"))
@@ -92,6 +105,33 @@ class Part:
         """True if the channels are colours."""
         return self.channel_axis == -1
 
+    def places(self) -> list[tuple[int, ...]]:
+        """Up to 8 evenly spaced planes, each by its index."""
+        behind = 3 if self.is_rgb else 2
+        return [self.index] if self.index else _some([*np.ndindex(*self.data.shape[:-behind])])
+
+    def middle(self, place: tuple[int, ...]) -> npt.NDArray[Any]:
+        """At most 1024 x 1024 pixels in the middle of a plane."""
+        return np.asarray(self.data[(*place, *self._window)])
+
+    def with_neighbours(
+        self, place: tuple[int, ...], axis: int, reach: int, *, whole: bool
+    ) -> tuple[npt.NDArray[Any], int]:
+        """A plane with so many before and after it along an axis, and which of them it is.
+
+        If not `whole`, only the `middle` of each.
+        """
+        first, count = max(0, place[axis] - reach), self.data.shape[axis]
+        planes = slice(first, min(count, place[axis] + reach + 1))
+        index = (*place[:axis], planes, *place[axis + 1 :])
+        window = () if whole else self._window
+        return np.asarray(self.data[(*index, *window)]), place[axis] - first
+
+    @property
+    def _window(self) -> tuple[slice, ...]:
+        rows, columns = self.data.shape[-3:-1] if self.is_rgb else self.data.shape[-2:]
+        return _middle(rows), _middle(columns)
+
     def sample(self) -> tuple[npt.NDArray[Any], int | None]:
         """The middle of up to 8 evenly spaced planes, in memory, and its axis of channels.
 
@@ -100,13 +140,12 @@ class Part:
         axis = self.channel_axis
         behind = 3 if self.is_rgb else 2
         leading = list(self.shape[: len(self.shape) - behind])
-        middle = tuple(_middle(n) for n in self.shape[len(leading) :][:2])
         if axis is None or self.is_rgb:
             places: list[tuple[Any, ...]] = [*np.ndindex(*leading)]
         else:
             del leading[axis]
             places = [(*i[:axis], slice(None), *i[axis:]) for i in np.ndindex(*leading)]
-        chosen = [np.asarray(self.data[(*self.index, *i, *middle)]) for i in _some(places)]
+        chosen = [np.asarray(self.data[(*self.index, *i, *self._window)]) for i in _some(places)]
         own = axis if axis is None or self.is_rgb else 0
         if not leading:
             return chosen[0], own
@@ -123,12 +162,26 @@ def _middle(length: int) -> slice:
     return slice(first, first + min(length, _MOST_PIXELS))
 
 
-def part_of(layer: Image, viewer: Viewer, *, whole: bool, channel: int | None = None) -> Part:
-    """The shown plane of a layer, or all of its planes; `channel` is the axis of channels."""
-    image = layer_image(layer, channel=channel)
+def part_of(
+    layer: Image,
+    viewer: Viewer,
+    *,
+    whole: bool,
+    channel: int | None = None,
+    crop: Crop | None = None,
+) -> Part:
+    """The shown plane of a layer, or all of its planes; `channel` is the axis of channels.
+
+    With a `crop`, it is of no more than that.
+    """
+    image = layer_image(layer, crop, channel=channel)
     if whole:
         return Part(image.array, (), image.channel_axis)
-    return Part(image.array, shown_index(layer, viewer), -1 if image.rgb else None)
+    first = first_pixel(crop) or (0,) * layer.ndim
+    counts = image.data.shape[: layer.ndim - 2]
+    shown = zip(shown_index(layer, viewer), first, counts, strict=False)
+    index = tuple(min(max(i - start, 0), n - 1) for i, start, n in shown)
+    return Part(image.array, index, -1 if image.rgb else None)
 
 
 def noise_of_part(layer: Image, part: Part) -> list[NoiseModel] | None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
+from magicgui.widgets import PushButton
 from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Image, Labels, Layer, Shapes
+from napari.viewer import Viewer
 
+from napari_rednet.psf import from_beads
 from napari_rednet.sample_data import MASK, PSF
 from napari_rednet.widgets.restore.base import RestoreWidget
-from napari_rednet.widgets.restore.extent import plane_axis
+from napari_rednet.widgets.restore.extent import pixel_sizes, plane_axis
 from napari_rednet.widgets.restore.jobs import restored_plane_by_plane
 from napari_rednet.widgets.restore.noise_controls import NoiseAwareWidget
 from napari_rednet.widgets.restore.paired_layers import (
@@ -22,13 +27,26 @@ from napari_rednet.widgets.restore.paired_layers import (
     layer_mask,
     only_labels,
 )
-from napari_rednet.widgets.restore.psf_controls import ChosenPsf, PsfControls
+from napari_rednet.widgets.restore.psf_controls import LAYER, ChosenPsf, PsfControls
 from napari_rednet.widgets.shared.controls import ChoiceBox
-from napari_rednet.widgets.shared.layers import LayerImage, finer_grid, first_pixel
-from napari_rednet.widgets.shared.worker import Steps
+from napari_rednet.widgets.shared.docks import shown_errors
+from napari_rednet.widgets.shared.layers import (
+    LayerImage,
+    finer_grid,
+    first_pixel,
+    full_resolution,
+    insert_quietly,
+)
+from napari_rednet.widgets.shared.worker import Steps, compute_in_background
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
+
+_AVERAGE = (
+    "Make a PSF of the beads in the PSF layer, as a layer of its own: those that stand alone are "
+    "moved to a common centre, averaged, and freed of the background."
+)
+_PSF_GAMMA = 0.5  # so that its rings are seen
 
 
 class DenoiseWidget(NoiseAwareWidget):
@@ -42,15 +60,14 @@ class DenoiseWidget(NoiseAwareWidget):
         name, axis = arguments["along"], None
         if layer is not None:
             axis = plane_axis(layer, name, self.extent.channel(layer))
+            if axis is not None and self.extent.count(layer, axis) == 1:
+                axis = None  # the plane that is shown is restored alone
         return {**arguments, "along": axis}
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare denoising: each colour has noise of its own, transparency is kept."""
         from napari_rednet.restoration.denoise import prepare_denoise
 
-        along = arguments.get("along")
-        if along is not None and image.data.shape[along] == 1:
-            arguments["along"] = None  # the plane that is shown is restored alone
         return prepare_denoise(
             image.data, rgb=image.rgb, channel_axis=image.channel_axis, **arguments
         )
@@ -63,13 +80,24 @@ class DeblurWidget(NoiseAwareWidget):
     preview_remark = "Near edges it may differ a little from the result."
     companion: Companion
 
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.psf.begin()
+        for control in (self.common.image, self.extent.channels):
+            control.changed.connect(self._fit_psf)
+        self._fit_psf()
+
     def extra_controls(self) -> list[Widget]:
         """The PSF and the noise."""
         self.psf = psf = PsfControls(self._image_layers)
+        self.picture = PushButton()
+        self.picture.changed.connect(self._show_psf)
+        psf.kind.changed.connect(self._name_picture)
+        self._name_picture()
         self.companion = Companion(
             PSF, self.common.image, psf.layer, psf.widgets, psf.chosen, psf.choose
         )
-        return [*psf.widgets, *super().extra_controls()]
+        return [*psf.widgets, self.picture, *super().extra_controls()]
 
     def remembered(self) -> list[ValueWidget]:
         """Also the PSF."""
@@ -89,6 +117,50 @@ class DeblurWidget(NoiseAwareWidget):
             "psf": chosen,
             "center": chosen.center,
         }
+
+    def _name_picture(self) -> None:
+        is_layer = self.psf.kind.value == LAYER
+        self.picture.text = "Average beads" if is_layer else "Show PSF"
+        self.picture.tooltip = _AVERAGE if is_layer else "Add this PSF as a layer, to look at it."
+
+    def _show_psf(self) -> None:
+        """Add the PSF as a layer: the generated one, or the mean of the beads in a layer."""
+        with shown_errors():
+            if self.psf.kind.value != LAYER:
+                self._add_psf(f"PSF ({self.psf.kind.value})", self.psf.psf().array)
+                return
+            beads = self.psf.layer.value
+            if beads is None:
+                raise ValueError("choose the layer with the image of beads under PSF layer")
+            take = self._while_open(partial(self._take_mean_bead, beads))
+            compute_in_background(partial(from_beads, np.asarray(full_resolution(beads))), take)
+
+    def _take_mean_bead(self, beads: Image, mean: npt.NDArray[Any]) -> None:
+        layer = self._add_psf(f"{beads.name}: mean bead", mean, beads)
+        self.psf.choose(layer)
+        self.psf.center.value = "array"  # which it has been moved to
+
+    def _add_psf(self, name: str, array: Any, like: Image | None = None) -> Image:
+        """Add a PSF in the middle of what it was made for, with the same pixels."""
+        like = self.common.image.value if like is None else like
+        options: dict[str, Any] = {}
+        if like is not None and array.ndim <= like.ndim:
+            own = slice(like.ndim - array.ndim, None)
+            middle = np.mean(like.extent.world, axis=0)[-2:]
+            place = np.r_[self.viewer.dims.point[-array.ndim : -2], middle]
+            options["scale"] = scale = like.scale[own]
+            options["translate"] = place - scale * (np.array(array.shape) // 2)
+            options |= {name: getattr(like, name)[own] for name in ("units", "axis_labels")}
+        layer = Image(array, name=name, gamma=_PSF_GAMMA, **options)
+        insert_quietly(self.viewer, len(self.viewer.layers), layer)
+        return layer
+
+    def _fit_psf(self) -> None:
+        """Take the sizes of the pixels from the layer, and a volume for what it is."""
+        layer = self.common.image.value
+        if layer is not None:
+            with self.companion.left_alone():
+                self.psf.fit(pixel_sizes(layer, self.extent.channel(layer)))
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare deblurring of each colour by itself; transparency is kept."""

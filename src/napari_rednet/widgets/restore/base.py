@@ -98,7 +98,11 @@ class RestoreWidget(Container):
         self._arrange()
         self.layer_runs = LayerRuns(self)
         self.menu = ParameterMenu(
-            self, self.viewer, self.layer_runs.present_call, self.extent.told_channel
+            self,
+            self.viewer,
+            self.layer_runs.present_call,
+            self.extent.told_channel,
+            self.extent.part_in_words,
         )
         self.runs.widgets[0].append(self.menu.button)
         self._connect()

@@ -12,6 +12,8 @@ from napari.layers import Image, Shapes
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 
+from napari_rednet.io import MICROMETRES
+from napari_rednet.io.ome_zarr.conversion import unit_name
 from napari_rednet.provenance import Crop
 from napari_rednet.widgets.restore.jobs import made_by
 from napari_rednet.widgets.restore.paired_layers import layer_mask
@@ -150,6 +152,11 @@ class ExtentControls:
         """The planes of a layer to restore, for previews, which read pieces of it."""
         return layer_image(layer, self._shown_plane(layer), channel=self.channel(layer))
 
+    def count(self, layer: Image, axis: int) -> int:
+        """How many planes of a layer are restored along an axis."""
+        part = self._planes(layer, self._shown_plane(layer))[axis]
+        return full_resolution(layer).shape[axis] if part is None else part[1] - part[0]
+
     def channel(self, layer: Image) -> int | None:
         """The axis of a layer that has channels which are no colours."""
         chosen = self._chosen()
@@ -163,6 +170,20 @@ class ExtentControls:
         chosen = self._chosen()
         is_found = self.channels.value == self._found
         return None if chosen is None or is_found else self.channel(chosen)
+
+    def part_in_words(self) -> str:
+        """The part of the chosen layer to restore, such as "planes 3 to 5"; empty for all of it."""
+        planes, region = self.planes.value, self.region.value
+        told = []
+        if planes == SHOWN and self.planes.visible:
+            told.append("the plane that is shown")
+        elif planes not in (ALL, SHOWN, None):
+            told.append(f"planes {self.first.value} to {self.last.value}")
+        if region == VIEW:
+            told.append("what is seen")
+        elif region not in (None, WHOLE_PLANES):
+            told.append(f"what is drawn in {region.name!r}")
+        return " and ".join(told)
 
     def update(self, *_: Any) -> None:
         """Show what there is to choose after another layer was chosen or selected."""
@@ -252,12 +273,15 @@ class ExtentControls:
 
     def _part(self, layer: Image, shown: Crop | None) -> Crop | None:
         """The part to restore; None for all of the layer."""
+        part = [*self._planes(layer, shown)[:-2], *self._rectangle(layer)]
+        return None if all(one is None for one in part) else tuple(part)
+
+    def _planes(self, layer: Image, shown: Crop | None) -> list[tuple[int, int] | None]:
         part: list[tuple[int, int] | None] = list(shown or (None,) * layer.ndim)
         axis = self.planes.value
         if axis not in (ALL, SHOWN, None) and layer is self._chosen():
             part[axis] = self.first.value, self.last.value + 1
-        part[-2:] = self._rectangle(layer)
-        return None if all(one is None for one in part) else tuple(part)
+        return part
 
     def _rectangle(self, layer: Image) -> list[tuple[int, int] | None]:
         region = self.region.value
@@ -311,6 +335,22 @@ def plane_axis(layer: Image, name: str | None, channel: int | None = None) -> in
     if not free or (len(free) == 1 and len(axes) > 1 and name == "t"):
         raise ValueError(f"{layer.name} has no axis {name}: Planes: each by itself, or another")
     return free[0] if name == "t" else free[-1]
+
+
+def pixel_sizes(layer: Image, channel: int | None = None) -> dict[str, float]:
+    """Sizes of the pixels along X, and along Z if there are planes, in µm, as the layer tells."""
+    units = getattr(layer, "units", ())  # not in older napari
+    factors = [MICROMETRES.get(unit_name(str(unit)) or "") for unit in units]
+    sizes = {}
+    axes = [a for a in range(layer.ndim - 2) if a != channel]
+    # Volumes lie along the last axis of planes.
+    name = _axis_name(layer, axes[-1]).lower() if axes else ""
+    is_depth = name in _LABELS["z"] or name.startswith("axis ")
+    for letter, axis in {"X": layer.ndim - 1, **({"Z": axes[-1]} if is_depth else {})}.items():
+        factor = factors[axis] if axis < len(factors) else None
+        if factor is not None:
+            sizes[letter] = float(factor * abs(layer.scale[axis]))
+    return sizes
 
 
 def _known_channels(layer: Image) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -80,6 +81,15 @@ class Companion:
         if self._is_free and found is not self.layer:
             self._choose(found)
             self.layer, self._known, self._is_free = found, self._chosen(), True
+
+    @contextmanager
+    def left_alone(self) -> Iterator[None]:
+        """What is chosen meanwhile is no choice of the user's."""
+        was_free, self._is_free = self._is_free, False
+        try:
+            yield
+        finally:
+            self._known, self._is_free = self._chosen(), was_free
 
     def _notice(self) -> None:
         """Leave the choice to users who changed it; a removed layer is no change of theirs."""

@@ -1,4 +1,4 @@
-"""The menu of a window: presets, Batch with the same settings, and code to copy."""
+"""The menu of a window: presets, Batch with the same settings, code to copy, what is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QAction, QApplication, QMenu
 from napari_rednet.provenance import Call, as_command_line, as_python
 from napari_rednet.widgets.restore.jobs import made_by
 from napari_rednet.widgets.shared import persistence
-from napari_rednet.widgets.shared.docks import ask_name, shown_errors
+from napari_rednet.widgets.shared.docks import Described, ask_name, shown_errors
 
 _COPIES: dict[str, Callable[[Call], str]] = {
     "Python": as_python,
@@ -35,7 +35,10 @@ class HasParameters(Protocol):
 
 
 class PresetMenu:
-    """A button with a menu of defaults and presets; the widget has its defaults as it is now."""
+    """A button with a menu of defaults and presets; the widget has its defaults as it is now.
+
+    The last entry tells what an issue needs to be told.
+    """
 
     def __init__(self, widget: HasParameters, tooltip: str = "Defaults and presets.") -> None:
         self._widget, self._defaults = widget, widget.parameters()
@@ -47,6 +50,10 @@ class PresetMenu:
         self.menu.addMenu(self.presets)
         self._add("Save as preset…", "Give the present parameters a name.", self._save)
         self.menu.addMenu(self.unwanted)
+        self._add_more()
+        self.menu.addSeparator()
+        told = "Versions, devices, models and folders, to paste into an issue."
+        self._add("About…", told, self._tell_about)
         self.menu.aboutToShow.connect(self.update)
         self.button.native.setMenu(self.menu)
 
@@ -58,6 +65,12 @@ class PresetMenu:
             menu.menuAction().setVisible(bool(names))
             for name in names:
                 menu.addAction(name.replace("&", "&&")).triggered.connect(partial(act, name))
+
+    def _add_more(self) -> None:
+        """Add entries of other menus, before the last one."""
+
+    def _tell_about(self) -> None:
+        Described(self.button.native.window())
 
     def _add(self, text: str, tooltip: str, act: Callable[..., None]) -> QAction:
         action = self.menu.addAction(text)
@@ -91,6 +104,8 @@ class ParameterMenu(PresetMenu):
         Returns what a run would do now; None without a layer.
     told_channels : callable
         Returns the axis of channels that the user has told, and no file or layer.
+    part : callable
+        Names the part of the layer that would be restored; empty if it is all of it.
     """
 
     def __init__(
@@ -99,10 +114,14 @@ class ParameterMenu(PresetMenu):
         viewer: Viewer,
         present_call: Callable[[], Call | None],
         told_channels: Callable[[], int | None],
+        part: Callable[[], str],
     ) -> None:
-        super().__init__(widget, "Defaults, presets, and code that does the same.")
         self._present_call, self._viewer = present_call, viewer
-        self._told_channels = told_channels
+        self._told_channels, self._part = told_channels, part
+        super().__init__(widget, "Defaults, presets, and code that does the same.")
+
+    def _add_more(self) -> None:
+        """Batch, and code to copy."""
         self.menu.addSeparator()
         self._add("Apply to files…", "Open Batch with these settings.", self._apply_to_files)
         self._add_copies("Copy as {}", "Code that does what Run would do now.", self._copy_present)
@@ -125,7 +144,7 @@ class ParameterMenu(PresetMenu):
         with shown_errors():
             parameters = self._widget.parameters()
             _, batch = self._viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
-            batch.controls.adopt(self._widget.verb, parameters, self._told_channels())
+            batch.controls.adopt(self._widget.verb, parameters, self._told_channels(), self._part())
 
     def _copy_present(self, form: str, *_: Any) -> None:
         with shown_errors():

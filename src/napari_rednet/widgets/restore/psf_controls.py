@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -13,22 +15,30 @@ from magicgui.widgets.bases import ValueWidget, Widget
 from napari.layers import Layer
 
 from napari_rednet import psf
+from napari_rednet.psf import Microscope
 from napari_rednet.widgets.shared.controls import ChoiceBox, make_status, show_status
 from napari_rednet.widgets.shared.layers import LayerSource, full_resolution, layer_source
 
 LAYER = "image layer"
+_MASS, _MIDDLE = "centre of mass", "middle of the layer"
+_CENTERS = {"mass": f"“{_MASS}” under Centre", "array": f"“{_MIDDLE}” under Centre"}
+_DECIMALS, _LENGTH_STEP, _STEP_OF_OTHERS = 4, 0.01, 0.1
 # Pixels; larger layers are images, not PSFs.
 _LARGEST = 1024**2
 _APERTURE = ("Aperture", 1.2, "Numerical aperture of the objective.")
+_PIXEL, _STEP = "Pixel size", "Z step"
+_SIDE = (_PIXEL, 0.1, "Side of a pixel in the sample, in µm: that of the layer, if it tells.")
 _LENGTHS = [
-    ("Pixel size", 0.1, "Side of a pixel in the sample, e.g. in micrometres."),
-    ("Z step", 0.3, "Distance of the planes, in the unit of the pixel size."),
+    _SIDE,
+    (_STEP, 0.3, "Distance of the planes, in µm: that of the layer, if it tells."),
     ("Index", 1.33, "Refractive index of the immersion medium: 1.33 water, 1.515 oil."),
 ]
-_EMISSION = ("Wavelength", 0.52, "Of the emitted light, in the unit of the pixel size.")
+_EMISSION = ("Wavelength", 0.52, "Of the emitted light, in µm.")
+PLANES, VOLUMES = "Gaussian", "widefield, z-stack"
+"""The kinds for layers that nothing else is known of: without z, and with distances of planes."""
 # For each kind: the function, and label, default and tooltip of each argument.
 _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] = {
-    "Gaussian": (psf.gaussian, [("Width", 1.6, "Standard deviation in pixels.")]),
+    PLANES: (psf.gaussian, [("Width", 1.6, "Standard deviation in pixels.")]),
     "disk (out of focus)": (psf.disk, [("Radius", 3.0, "In pixels.")]),
     "motion": (
         psf.motion,
@@ -36,24 +46,22 @@ _GENERATED: dict[str, tuple[Callable[..., Any], list[tuple[str, float, str]]]] =
     ),
     "widefield": (
         psf.widefield,
-        [
-            ("Aperture", 1.4, "Numerical aperture of the objective."),
-            ("Wavelength", 0.52, "Of the emitted light, in the unit of the pixel size."),
-            ("Pixel size", 0.1, "Side of a pixel in the sample, e.g. in micrometres."),
-        ],
+        [("Aperture", 1.4, "Numerical aperture of the objective."), _EMISSION, _SIDE],
     ),
-    "widefield, z-stack": (psf.widefield3d, [_APERTURE, _EMISSION, *_LENGTHS]),
+    VOLUMES: (psf.widefield3d, [_APERTURE, _EMISSION, *_LENGTHS]),
     "confocal, z-stack": (
         psf.confocal3d,
         [
             _APERTURE,
             _EMISSION,
-            ("Excitation", 0.488, "Wavelength of the exciting light, in the same unit."),
+            ("Excitation", 0.488, "Wavelength of the exciting light, in µm."),
             *_LENGTHS,
             ("Pinhole", 1.0, "Diameter in Airy units."),
         ],
     ),
 }
+
+_OF_VOLUMES = [kind for kind, (make, _) in _GENERATED.items() if make.__name__.endswith("3d")]
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,10 @@ class ChosenPsf:
 
 
 class PsfControls:
-    """Choice of a PSF, generated or from a layer; `generated` is the generated kind chosen last."""
+    """Choice of a PSF, generated or from a layer; `generated` is the generated kind chosen last.
+
+    `fit` chooses a kind that suits a layer, unless the user has chosen one since `begin`.
+    """
 
     def __init__(self, layers: Callable[..., list[Any]]) -> None:
         self.kind = ChoiceBox(
@@ -99,12 +110,13 @@ class PsfControls:
         self.center = ChoiceBox(
             name="center",
             label="Centre",
-            choices=[("centre of mass", "mass"), ("middle of the layer", "array")],
+            choices=[(_MASS, "mass"), (_MIDDLE, "array")],
             tooltip="Where in the layer the point is. Beads that were cut out by hand lie "
             "anywhere; kernels of other programs have it in the middle.",
         )
         self.remark = make_status("What to know about this PSF.")
         self.generated = self.kind.value
+        self._is_free, self._is_own = False, False
         self.kind.changed.connect(self._show_kind)
         for control in (self.layer, self.center):
             control.changed.connect(self._show_remark)
@@ -134,10 +146,35 @@ class PsfControls:
 
     def choose(self, layer: Layer | None) -> None:
         """Choose a layer; None chooses the last generated kind."""
-        if layer is None:
-            self.kind.value = self.generated
-        else:
-            self.layer.value, self.kind.value = layer, LAYER
+        with self._own_choice():
+            if layer is None:
+                self.kind.value = self.generated
+            else:
+                self.layer.value, self.kind.value = layer, LAYER
+
+    def begin(self) -> None:
+        """What is chosen now is no choice of the user's, as what is remembered of the last run."""
+        self._is_free = True
+
+    def fit(self, sizes: Mapping[str, float]) -> None:
+        """Take the sizes of the pixels, in µm, that a layer tells along X and Z, and what suits."""
+        told = {_PIXEL: sizes.get("X"), _STEP: sizes.get("Z")}
+        with self._own_choice():
+            for box in chain(*self.values.values()):
+                size = told.get(box.label)
+                if size is not None:
+                    box.value = size
+            suits = (self.generated in _OF_VOLUMES) == ("Z" in sizes)
+            if self._is_free and self.kind.value != LAYER and not suits:
+                self.kind.value = VOLUMES if "Z" in sizes else PLANES
+
+    @contextmanager
+    def _own_choice(self) -> Iterator[None]:
+        self._is_own = True
+        try:
+            yield
+        finally:
+            self._is_own = False
 
     def psf(self) -> ChosenPsf:
         """The chosen PSF; `ValueError` if a value is out of range or no layer is chosen."""
@@ -147,14 +184,31 @@ class PsfControls:
             layer = self.layer.value
             source = layer_source(layer)
             return ChosenPsf(full_resolution(layer), source, center=self.center.value)
-        make = _GENERATED[self.kind.value][0]
         values = self._values(self.kind.value)
-        return ChosenPsf(make(*values), make.__name__, values)
+        return ChosenPsf(_made(self.kind.value, values), _function(self.kind.value), values)
+
+    def microscope(self) -> Microscope | None:
+        """The microscope whose PSF is chosen; None for other kinds."""
+        if self.kind.value == LAYER:
+            return None
+        kind, values = _function(self.kind.value), self._values(self.kind.value)
+        if kind == "confocal3d":
+            aperture, wavelength, excitation, side, step, index, pinhole = values
+            return Microscope(aperture, wavelength, side, step, index, excitation, pinhole)
+        if kind == "widefield":
+            aperture, wavelength, side = values
+            return Microscope(aperture, wavelength, side)
+        if kind == "widefield3d":
+            aperture, wavelength, side, step, index = values
+            return Microscope(aperture, wavelength, side, step, index)
+        return None
 
     def _values(self, kind: str) -> tuple[float, ...]:
         return tuple(box.value for box in self.values[kind])
 
     def _show_kind(self) -> None:
+        if not self._is_own:
+            self._is_free = False
         if self.kind.value != LAYER:
             self.generated = self.kind.value
         for kind, boxes in self.values.items():
@@ -171,12 +225,24 @@ class PsfControls:
         )
 
 
+def _function(kind: str) -> str:
+    return _GENERATED[kind][0].__name__
+
+
+# A run, its estimate and its preview ask for the same.
+@lru_cache(maxsize=4)
+def _made(kind: str, values: tuple[float, ...]) -> Any:
+    made = _GENERATED[kind][0](*values)
+    made.setflags(write=False)
+    return made
+
+
 def find_remarks(array: Any, center: psf.Center) -> str:
     """Remarks on a PSF layer, in sentences; empty where a run would refuse the PSF."""
     if not isinstance(array, np.ndarray) or array.size > _LARGEST:
         return ""
     try:
-        found = [psf.center_remark(array, center), psf.rim_remark(array)]
+        found = [psf.center_remark(array, center, _CENTERS), psf.rim_remark(array)]
     except (TypeError, ValueError):
         return ""
     return " ".join(f"{remark[0].upper()}{remark[1:]}." for remark in found if remark)
@@ -184,15 +250,15 @@ def find_remarks(array: Any, center: psf.Center) -> str:
 
 def _boxes(kind: str) -> list[FloatSpinBox]:
     """The fields for the values of a kind of blur."""
-    return [
-        FloatSpinBox(
-            name=f"{kind} {label}",
-            label=label,
-            value=value,
-            tooltip=tooltip,
-            min=-1e6,
-            max=1e6,
-            step=0.1,
-        )
-        for label, value, tooltip in _GENERATED[kind][1]
-    ]
+    fields = _GENERATED[kind][1]
+    return [_box(f"{kind} {label}", label, value, tooltip) for label, value, tooltip in fields]
+
+
+def _box(name: str, label: str, value: float, tooltip: str) -> FloatSpinBox:
+    box = FloatSpinBox(
+        name=name, label=label, tooltip=tooltip, min=-1e6, max=1e6, step=10.0**-_DECIMALS
+    )
+    # Lengths in micrometres, of which the spin box would round away what its step does not show.
+    box.native.setSingleStep(_LENGTH_STEP if "µm" in tooltip else _STEP_OF_OTHERS)
+    box.value = value
+    return box

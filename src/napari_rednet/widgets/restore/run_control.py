@@ -18,6 +18,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_rednet.widgets.restore.preview import Prepare
+from napari_rednet.widgets.restore.psf_controls import ChosenPsf
 from napari_rednet.widgets.shared import worker
 from napari_rednet.widgets.shared.controls import make_status, show_status
 from napari_rednet.widgets.shared.layers import LayerImage
@@ -93,7 +94,8 @@ class RunControl:
         self._ticket: object | None = None
         self._source: Layer | None = None
         self._has_source = False
-        self._estimate = self._result = self._stopped = self._doing = ""
+        self._result = self._stopped = self._doing = ""
+        self._estimate: float | None = None
         self._on_end: Callable[[], None] | None = None
         self._pace = Pace()
         self.run = PushButton(text="Run", tooltip="Restore the layer; the result is a new one.")
@@ -173,18 +175,21 @@ class RunControl:
 
     def tell_estimate(self, seconds: float | None) -> None:
         """Show how long a run will take; None if it is not known."""
-        self._estimate = "" if seconds is None else f"Takes about {in_words(seconds)}."
+        self._estimate = seconds
         self._show_what_is_known()
 
     def tell_result(self, text: str) -> None:
-        """Show a message on the last run, until there is another."""
-        self._result = text
+        """Show a message on the last run, until there is another; it has shown what one takes."""
+        self._result, self._estimate = text, None
         self._show_what_is_known()
 
     def _show_what_is_known(self) -> None:
         if not self.is_running:
-            told = [self._stopped, self._result, self._estimate]
-            show_status(self.status, " ".join(text for text in told if text))
+            told = " ".join(filter(None, (self._stopped, self._result)))
+            if self._estimate is not None:
+                takes = "The next run takes" if told else "Takes"
+                told = f"{told} {takes} about {in_words(self._estimate)}.".strip()
+            show_status(self.status, told)
 
     def _stop_if_removed(self, event: Any) -> None:
         if self._source is not None and event.value is self._source:
@@ -293,7 +298,6 @@ class TimeEstimate:
         if self._begun is not None and seconds >= _LEAST_TO_LEARN:
             key, estimated = self._begun
             _corrections[key] = seconds / estimated
-        self.request()
 
     def stop(self) -> None:
         """Stop measuring."""
@@ -323,8 +327,11 @@ class TimeEstimate:
         )
 
     def _take(self, estimated: tuple[tuple[Any, ...], float] | None) -> None:
-        self._last = estimated
-        if isalive(self._window):
+        if not isalive(self._window):
+            return
+        is_late = self._timer.isActive()  # something has changed since it was asked
+        self._last = None if is_late else estimated
+        if not is_late:
             known = None if estimated is None else _corrections.get(estimated[0], 1.0)
             self._tell(None if estimated is None or known is None else known * estimated[1])
 
@@ -348,4 +355,6 @@ class TimeEstimate:
 
 def _as_key(name: str, value: Any) -> tuple[str, Any]:
     """An argument as part of a cache key; a PSF counts by its shape."""
+    if isinstance(value, ChosenPsf):
+        value = value.array
     return name, np.shape(value) if isinstance(value, np.ndarray) else str(value)

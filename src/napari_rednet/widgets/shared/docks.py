@@ -13,21 +13,33 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
+    QDialog,
     QDockWidget,
     QFileDialog,
     QFrame,
+    QHBoxLayout,
     QInputDialog,
+    QLabel,
     QMainWindow,
     QMessageBox,
+    QPlainTextEdit,
     QScrollArea,
     QSizePolicy,
+    QVBoxLayout,
     QWidget,
 )
 
+from napari_rednet.about import as_text, describe
 from napari_rednet.errors import RednetError
-from napari_rednet.widgets.shared.style import set_look
-from napari_rednet.widgets.shared.worker import QueuedRun, Steps, queue_run
+from napari_rednet.widgets.shared.style import make_button, set_look
+from napari_rednet.widgets.shared.worker import (
+    QueuedRun,
+    Steps,
+    compute_in_background,
+    queue_run,
+)
 
 _SPARE = 8
 
@@ -35,6 +47,7 @@ WINDOW_MARK = "napari_rednet_window"
 """Qt property that marks the windows of this package."""
 _ENOUGH = 0.9  # of the size hints of docks, which are a few pixels too high
 _DIALOG_WIDTH = 360
+_ABOUT = QSize(640, 420)
 _WIDEST, _LOWEST, _HIGHEST = 290, 110, 600
 
 
@@ -64,6 +77,7 @@ class TabIfCrowded(QObject):
         elif event.type() == QEvent.Type.Show and isinstance(watched, QDockWidget):
             watched.removeEventFilter(self)
             ToFrontWhenChosen(watched)
+            ShortTitle(watched)
             self._find_place(watched)
             self.deleteLater()
         return False
@@ -72,11 +86,13 @@ class TabIfCrowded(QObject):
         """Store the heights of the docks before another one is added."""
         if isinstance(main, QMainWindow) and main.isVisible():
             self._size = main.size()
-            docks = main.findChildren(QDockWidget)
-            self._heights = {d: d.height() for d in docks if not d.visibleRegion().isEmpty()}
+            self._heights = _heights_of_shown(main)
 
     def _find_place(self, dock: QDockWidget) -> None:
         main, known, self._heights = dock.parent(), self._heights, {}
+        # Others may have been opened at the same time, and be shown just before.
+        known = {**_heights_of_shown(main), **known}
+        known.pop(dock, None)
         area = main.dockWidgetArea(dock)
         others = [d for d in known if main.dockWidgetArea(d) == area and not d.isFloating()]
         ours = [other for other in others if _is_ours(other)]
@@ -92,6 +108,29 @@ class TabIfCrowded(QObject):
         dock.raise_()
         main.layout().activate()
         main.resize(self._size)
+
+
+class ShortTitle(QObject):
+    """Names a dock as menus name it, and its tab by what it does: napari names the package.
+
+    Tabs of long names find no room beside each other.
+    """
+
+    def __init__(self, dock: QDockWidget) -> None:
+        super().__init__(dock)
+        self._dock, self._long = dock, dock.windowTitle()
+        self._short = self._long.replace("(napari-rednet)", "(RED-Net)")
+        dock.setWindowTitle(self._short.removesuffix(" (RED-Net)"))
+        # napari makes the bar anew when a dock is moved.
+        dock.topLevelChanged.connect(self._name)
+        dock.dockLocationChanged.connect(self._name)
+        self._name()
+
+    def _name(self, *_: object) -> None:
+        bar = self._dock.titleBarWidget()
+        for label in [] if bar is None else bar.findChildren(QLabel):
+            if label.text() == self._long:
+                label.setText(self._short)
 
 
 class ToFrontWhenChosen(QObject):
@@ -133,6 +172,12 @@ class ToFrontWhenChosen(QObject):
             self._dock.raise_()
 
 
+def _heights_of_shown(main: QMainWindow) -> dict[QDockWidget, int]:
+    """Heights of the docks that can be seen; tabs behind others lie outside of the window."""
+    docks = [dock for dock in main.findChildren(QDockWidget) if dock.isVisible()]
+    return {d: d.height() for d in docks if main.rect().intersects(d.geometry())}
+
+
 def _is_ours(dock: QDockWidget) -> bool:
     return dock.widget() is not None and bool(dock.widget().property(WINDOW_MARK))
 
@@ -172,6 +217,45 @@ def confirm(parent: QWidget, title: str, question: str) -> bool:
     """Ask for confirmation of what cannot be undone."""
     answer = QMessageBox.question(parent, title, question)
     return bool(answer == QMessageBox.StandardButton.Yes)
+
+
+class Described(QDialog):
+    """Tells what `napari-rednet info` prints, with a button to copy it."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("About RED-Net")
+        self.text = QPlainTextEdit()
+        self.text.setReadOnly(True)
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.text.setPlaceholderText("Looking for devices and models…")
+        self.copy = make_button("Copy", "Copy all of it, to paste it into an issue.")
+        self.copy.setEnabled(False)
+        self.copy.clicked.connect(self._copy)
+        close = make_button("Close", "Close this window.")
+        close.clicked.connect(self.close)
+        buttons = QHBoxLayout()
+        buttons.addStretch()
+        for button in (self.copy, close):
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.text)
+        layout.addLayout(buttons)
+        set_look(self)
+        self.resize(_ABOUT)
+        # Models are read for their checksums.
+        compute_in_background(lambda: as_text(describe()), self._take)
+        self.show()
+
+    def _take(self, text: str) -> None:
+        if isalive(self):
+            self.text.setPlainText(text)
+            self.copy.setEnabled(True)
+
+    def _copy(self) -> None:
+        QApplication.clipboard().setText(self.text.toPlainText())
+        self.copy.setText("Copied")
 
 
 @contextmanager
