@@ -14,7 +14,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "
 # Modules at whose import the signal comes; and calls, during the work.
 EARLY = ["typer", "numpy", "rich.progress", "napari_rednet.cli", "tifffile", "torch"]
 CODE = """
-import os, sys, signal
+import os, sys, signal, time
 
 # Whoever starts the tests in the background has let them ignore Ctrl+C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,6 +40,7 @@ if {stage!r} == "work":
         for number, step in enumerate(original(image, **options)):
             if number == 2:
                 Gone() if {lost} else os.kill(os.getpid(), {number})
+                time.sleep(1)  # there is work left when a lost signal is repeated
             yield step
 
     denoise.denoise_steps = steps
