@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 import napari_rednet as nr
 from napari_rednet.batch import restoring
 from napari_rednet.cli import app
+from napari_rednet.console import printed_warnings
 from tests.conftest import small_model
 from tests.test_cli import call
 
@@ -101,6 +103,13 @@ def test_home_is_found_wherever_a_path_is_told(folder, monkeypatch):
     code, _, errors = said("denoise", "~nobody-of-this-name/a.tif", "b.tif")
     assert code == 1
     assert "there is no file ~nobody-of-this-name" in errors
+
+
+def test_warnings_for_developers_are_not_printed(capsys):
+    with printed_warnings():
+        warnings.warn("an old name", DeprecationWarning, stacklevel=1)
+        warnings.warn("a doubtful image", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: a doubtful image\n"
 
 
 MISTAKES = [

@@ -23,7 +23,11 @@ class Hook:
     def find_spec(self, name, *_):
         if name == {stage!r} and not hasattr(self, "done"):
             self.done = True
-            os.kill(os.getpid(), {number})
+            Gone() if {lost} else os.kill(os.getpid(), {number})
+
+class Gone:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
 
 sys.meta_path.insert(0, Hook())
 from napari_rednet.command import main
@@ -35,7 +39,7 @@ if {stage!r} == "work":
     def steps(image, **options):
         for number, step in enumerate(original(image, **options)):
             if number == 2:
-                os.kill(os.getpid(), {number})
+                Gone() if {lost} else os.kill(os.getpid(), {number})
             yield step
 
     denoise.denoise_steps = steps
@@ -55,8 +59,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder, stage, number, *words):
-    code = CODE.format(stage=stage, number=int(number))
+def run(folder, stage, number, *words, lost=False):
+    code = CODE.format(stage=stage, number=int(number), lost=lost)
     words = [*words, "--model", folder / "tiny.safetensors", "--noise", "9"]
     return subprocess.run(
         [sys.executable, "-c", code, "denoise", *words], capture_output=True, text=True, check=False
@@ -76,6 +80,15 @@ def test_a_command_ends_without_traceback_and_leaves_nothing(stage, number, fold
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert "KeyboardInterrupt" not in done.stderr + done.stdout
+    assert not [p for p in folder.iterdir() if "out" in p.name], done.stderr
+
+
+@pytest.mark.parametrize("stage", ["tifffile", "work"])
+def test_a_signal_where_nothing_can_be_raised_ends_a_command_as_well(stage, folder):
+    done = run(folder, stage, signal.SIGTERM, folder / "a.tif", folder / "out.tif", lost=True)
+    assert done.returncode == 130, done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert "Traceback" not in done.stderr
     assert not [p for p in folder.iterdir() if "out" in p.name], done.stderr
 
 
@@ -110,7 +123,7 @@ def test_an_interrupted_batch_writes_its_report(number, folder):
 def test_what_is_ignored_stays_ignored(folder):
     """As under nohup."""
     code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + CODE
-    code = code.format(stage="work", number=int(signal.SIGHUP))
+    code = code.format(stage="work", number=int(signal.SIGHUP), lost=False)
     words = [folder / "a.tif", folder / "out.tif", "--model", folder / "tiny.safetensors"]
     done = subprocess.run(
         [sys.executable, "-c", code, "denoise", *words, "--noise", "9"], check=False

@@ -110,7 +110,7 @@ def _models() -> Iterator[tuple[str, str]]:
 
 
 def _folders() -> Iterator[tuple[str, str]]:
-    from napari_rednet.models.folders import installed_models_folder, user_models_folder
+    from napari_rednet.models.registry import installed_models_folder, user_models_folder
 
     yield "installed models", _private(installed_models_folder())
     yield "your models", _private(user_models_folder())

@@ -172,7 +172,7 @@ def check_options(
 
     Only with `is_stack` it may be one that sees neighbouring planes.
     """
-    from napari_rednet.models.folders import check_named
+    from napari_rednet.models.registry import check_named
 
     if tile is not None and _integer("tile", tile) < 16:
         raise ValueError(f"tile must be at least 16 pixels, got {tile}")

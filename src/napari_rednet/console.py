@@ -51,6 +51,7 @@ def printed_warnings(*, quiet: bool = False) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
+            warnings.simplefilter("ignore", DeprecationWarning)  # for developers
             warnings.showwarning = show
             yield
     finally:

@@ -3,12 +3,14 @@
 import pytest
 
 from napari_rednet.widgets.restore import FOUND
-from napari_rednet.widgets.restore.psf_controls import LAYER
+from napari_rednet.widgets.restore.psf_controls import LAYER, VOLUMES
 from napari_rednet.widgets.shared import persistence
 
 SAMPLES = {"Inpaint": "holes", "Deblur": "blurred"}
 COMING = {"Inpaint": "missing", "Deblur": "PSF (a bead)"}
 DEFAULT = {"Inpaint": FOUND, "Deblur": "Gaussian"}
+LEFT = {"Inpaint": FOUND, "Deblur": VOLUMES}
+"""What is chosen for a sample without its layer; that of Deblur has distances of planes."""
 
 
 def open_sample(viewer, name):
@@ -91,7 +93,7 @@ def test_it_comes_and_goes_with_its_layer(viewer, dock, name):
     widget = dock(name)
     open_sample(viewer, name)
     viewer.layers.remove(COMING[name])
-    assert chosen(widget) == DEFAULT[name]
+    assert chosen(widget) == LEFT[name]
     open_sample(viewer, name)
     assert chosen(widget) is viewer.layers[COMING[name]]
 

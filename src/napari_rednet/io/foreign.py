@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,16 +25,21 @@ _MICROMETRE = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm", "Physical
 class PlanesOfFile:
     """A dask array that is computed where it is read, and read plane by plane."""
 
-    def __init__(self, array: Any, samples: int) -> None:
+    def __init__(self, path: Path, array: Any, samples: int) -> None:
         self.shape = tuple(int(n) for n in array.shape)
         self.dtype, self.ndim = np.dtype(array.dtype), len(self.shape)
         self.chunks = tuple(
             n if i >= self.ndim - 2 - samples else 1 for i, n in enumerate(self.shape)
         )
-        self._array, self._samples = array, samples
+        self._path, self._array, self._samples = path, array, samples
 
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
-        return np.asarray(self._array[index].compute())
+        try:
+            return np.asarray(self._array[index].compute())
+        except MemoryError:
+            raise
+        except Exception as error:  # readers raise all kinds
+            raise ImageFileError(f"{self._path} cannot be read by bioio: {error}") from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self[...], dtype)
@@ -41,7 +47,7 @@ class PlanesOfFile:
     def transpose(self, axes: Sequence[int]) -> PlanesOfFile:
         """The same with its axes in another order; nothing is read."""
         samples = self._samples if axes[-1] == self.ndim - 1 else 0
-        return PlanesOfFile(self._array.transpose(axes), samples)
+        return PlanesOfFile(self._path, self._array.transpose(axes), samples)
 
 
 def is_installed() -> bool:
@@ -77,7 +83,7 @@ def read_foreign(
         )
     try:
         file.set_scene(series)
-        image = _described(file, series)
+        image = _described(path, file, series)
     except Exception as error:  # readers raise all kinds
         raise ImageFileError(f"{path} cannot be read by bioio: {error}") from error
     image = image.with_axes(told_axes(image.axes, image.data.shape, axes, channel_axis))
@@ -100,8 +106,8 @@ def _opened(path: Path) -> Any:
         raise ImageFileError(f"{path} cannot be read: {told if known else error}") from error
 
 
-def _described(file: Any, series: int) -> TiffImage:
-    array, order = file.dask_data, str(file.dims.order)
+def _described(path: Path, file: Any, series: int) -> TiffImage:
+    array, order = _array(file), str(file.dims.order)
     kept = [i for i, letter in enumerate(order) if letter in "YXS" or array.shape[i] > 1]
     array = array[tuple(slice(None) if i in kept else 0 for i in range(array.ndim))]
     axes = "".join(order[i] for i in kept)
@@ -114,9 +120,23 @@ def _described(file: Any, series: int) -> TiffImage:
     options |= {"ome": True, "metadata": {"axes": axes, **_metadata(file, axes)}}
     count = len(file.scenes)
     told = f"image {series} of {count}, counted from 0; --series takes others"
-    data = PlanesOfFile(array, int(samples > 1))
+    data = PlanesOfFile(path, array, int(samples > 1))
     ome = _ome(file, series, axes, data)
     return TiffImage(data, axes, options, (told,) * (count > 1), ome)
+
+
+def _array(file: Any) -> Any:
+    """Pixels, colours from red to blue.
+
+    The reader of CZI gives colours as they are stored, blue first; and blue for each of them,
+    unless they are read at once.
+    """
+    reader = type(getattr(file, "reader", None))
+    if reader.__module__.partition(".")[0] != "bioio_czi" or "S" not in file.dims.order:
+        return file.dask_data
+    import dask.array as da
+
+    return da.from_array(file.data[..., ::-1], chunks=-1)
 
 
 def _metadata(file: Any, axes: str) -> dict[str, Any]:
@@ -135,7 +155,9 @@ def _metadata(file: Any, axes: str) -> dict[str, Any]:
 def _ome(file: Any, series: int, axes: str, data: PlanesOfFile) -> OmeSource | None:
     """What the reader translates to OME; few do, and not all that they make is valid."""
     try:
-        xml = file.ome_metadata.to_xml()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that are not translated
+            xml = file.ome_metadata.to_xml()
         source = OmeSource(xml, series, axes, data.shape, data.dtype)
         whole = source.described(axes, data.shape, data.dtype, 1)
     except Exception:  # noqa: BLE001 (what is not told is no fault)

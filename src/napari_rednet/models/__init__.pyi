@@ -1,10 +1,10 @@
 from .cards import ModelCard, model_card
-from .folders import check_named, user_models_folder
 from .model import Model, read_model
 from .registry import (
     DamagedModel,
     ModelInfo,
     add_model,
+    check_named,
     damaged_models,
     is_name,
     list_models,
@@ -15,6 +15,7 @@ from .registry import (
     remove_model,
     rename_model,
     user_model_file,
+    user_models_folder,
 )
 
 __all__ = [

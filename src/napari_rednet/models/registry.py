@@ -1,28 +1,32 @@
-"""The models that there are: those that are installed, and the user's own, which can be managed."""
+"""The models that there are: those that are installed, and the user's own, which can be managed.
+
+Nothing heavy is imported before a model is read: a name that no model has is told at once.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from napari_rednet.engine.network import NetworkConfig
+from platformdirs import user_data_path
+
 from napari_rednet.errors import ModelError
-from napari_rednet.models.folders import (
-    SUFFIX,
-    files_in,
-    installed_models_folder,
-    unknown,
-    user_models_folder,
-)
-from napari_rednet.models.model import Model, read_contract, read_model
 from napari_rednet.tasks import TASKS
 
+if TYPE_CHECKING:
+    from napari_rednet.engine.network import NetworkConfig
+    from napari_rednet.models.model import Model
+
+_VARIABLE = "NAPARI_REDNET_MODELS"
+SUFFIX = ".safetensors"
+"""Suffix of model files, by which paths are told from names."""
 VARIANTS = ("fast", "best")
 Origin = Literal["installed", "user"]
 _MOST_LOADED, _MOST_DESCRIBED = 4, 256
@@ -31,6 +35,47 @@ _warned_of: set[Path] = set()
 _NAME = re.compile(r"\w([\w. -]*[\w.-])?")
 _LONGEST = 60
 _listeners: set[Callable[[], None]] = set()
+
+
+def installed_models_folder() -> Path:
+    """The folder of the models that come with the package."""
+    return Path(str(files("napari_rednet").joinpath("weights")))
+
+
+def user_models_folder() -> Path:
+    """The folder of the user's models, or that in ``NAPARI_REDNET_MODELS``; it need not exist."""
+    elsewhere = os.environ.get(_VARIABLE)
+    if elsewhere:
+        return Path(elsewhere).expanduser()
+    return user_data_path("napari-rednet", appauthor=False) / "models"
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """The model files of a folder by their names; a folder that may not be read has none."""
+    try:
+        return {path.stem: path for path in folder.glob(f"*{SUFFIX}")}
+    except OSError:
+        return {}
+
+
+def check_named(model: str | os.PathLike[str], task: str) -> None:
+    """Raise `ModelError` if no file is there for a path or a name, as functions take it."""
+    name = str(model)
+    if name.endswith(SUFFIX):
+        if not Path(name).exists():
+            raise ModelError(f"there is no model file {name}")
+        return
+    installed = files_in(installed_models_folder())
+    known = [*sorted(installed), *sorted(files_in(user_models_folder()))]
+    if name not in known and f"{TASKS[task].prefix}-{name}" not in installed:
+        raise unknown(name, known)
+
+
+def unknown(name: str, known: Iterable[str]) -> ModelError:
+    """The error for a name that stands for no model."""
+    return ModelError(
+        f"there is no model {name!r}; known: {', '.join(known)}, or the path of a {SUFFIX} file"
+    )
 
 
 @dataclass(frozen=True)
@@ -96,6 +141,8 @@ def load_model(name_or_path: str | os.PathLike[str], task: str | None = None) ->
     ModelError
         If there is no such model, its file is damaged, or it was made for another task.
     """
+    from napari_rednet.models.model import read_model
+
     _check_known(task)
     return _load(name_or_path, task, read_model)
 
@@ -108,6 +155,8 @@ def load_model_for(
     Only with `is_stack` it may be one that sees neighbouring planes. Files are read once, unless
     they change, so callers must not change the weights.
     """
+    from napari_rednet.models.model import Model
+
     if isinstance(model, Model):
         found = model
         _check_task(found, task)
@@ -170,6 +219,8 @@ def _check_task(model: Model, task: str) -> None:
 
 def _read_once(path: Path) -> Model:
     """As `read_model`, but cached until the file changes."""
+    from napari_rednet.models.model import read_model
+
     try:
         state = path.stat()
     except OSError:
@@ -179,6 +230,8 @@ def _read_once(path: Path) -> Model:
 
 @lru_cache(maxsize=_MOST_LOADED)
 def _read_unchanged(path: Path, *_: int) -> Model:
+    from napari_rednet.models.model import read_model
+
     return read_model(path)
 
 
@@ -205,6 +258,8 @@ def describe(path: Path, origin: Origin) -> ModelInfo:
 @lru_cache(maxsize=_MOST_DESCRIBED)
 def _described(path: Path, origin: Origin, *_: int) -> ModelInfo:
     """Cached, so that headers are not read at every call of a verb."""
+    from napari_rednet.models.model import read_contract
+
     contract = read_contract(path)
     config, task = contract.config, contract.task
     _check_channels(path, task, config)
@@ -308,6 +363,8 @@ def add_model(
     ModelError
         If there is such a model, the file is no model, or the folder cannot be written.
     """
+    from napari_rednet.models.model import Model
+
     given = model if isinstance(model, Model) else _read(Path(model))
     if given.task not in TASKS:
         raise ModelError(f"the model is for {given.task!r}; known: {', '.join(TASKS)}")
@@ -397,6 +454,8 @@ def _files() -> dict[str, Path]:
 
 
 def _read(path: Path) -> Model:
+    from napari_rednet.models.model import read_model
+
     # `read_model` trusts the header; `describe` has clear errors for invalid ones.
     describe(path, "user")
     return read_model(path)

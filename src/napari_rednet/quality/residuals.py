@@ -32,6 +32,8 @@ _PATCH = 4.0
 # Pairs of limits of correlation and power, to be met together: a noise model may be wrong by a
 # factor, and images may be full of texture.
 _NOISE_LEFT = ((-0.2, 0.5), (-0.1, 0.3))
+# Power of what looks like noise that neighbours share, below which most of the noise is left.
+_LITTLE = 0.25
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,10 @@ class _Sums:
         elif any(_has_patches(plane) for plane in self.planes):
             verdict = "outliers"
         elif is_structure:
-            verdict = "correlated noise" if near < self._noise_correlation() else "structure"
+            is_shared = near < self._noise_correlation()
+            verdict = "structure"
+            if is_shared:
+                verdict = "noise left" if power < _LITTLE else "correlated noise"
         return ResidualReport(near, significance, power, verdict)
 
     def _noise_correlation(self) -> float:

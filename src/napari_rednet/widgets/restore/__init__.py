@@ -104,10 +104,10 @@ class DeblurWidget(NoiseAwareWidget):
         return [*super().remembered(), *self.psf.remembered]
 
     def parameters(self) -> dict[str, Any]:
-        """Also the PSF; instead of one that came with a sample, the last generated kind."""
+        """Also the PSF; instead of one that came with a sample, the kind wanted before."""
         kept = super().parameters()
         came = self.companion.layer is not None
-        return kept | {self.psf.kind.name: self.psf.generated} if came else kept
+        return kept | {self.psf.kind.name: self.psf.wanted} if came else kept
 
     def arguments_for(self, layer: Image | None) -> dict[str, Any]:
         """Also the PSF and its centre."""

@@ -87,7 +87,8 @@ class ChosenPsf:
 class PsfControls:
     """Choice of a PSF, generated or from a layer; `generated` is the generated kind chosen last.
 
-    `fit` chooses a kind that suits a layer, unless the user has chosen one since `begin`.
+    `wanted` is the one that was chosen last by the user, or remembered. `fit` chooses a kind that
+    suits a layer, unless the user has chosen one since `begin`.
     """
 
     def __init__(self, layers: Callable[..., list[Any]]) -> None:
@@ -115,9 +116,11 @@ class PsfControls:
             "anywhere; kernels of other programs have it in the middle.",
         )
         self.remark = make_status("What to know about this PSF.")
-        self.generated = self.kind.value
+        self.generated = self.wanted = self.kind.value
         self._is_free, self._is_own = False, False
         self.kind.changed.connect(self._show_kind)
+        for box in chain(*self.values.values()):
+            box.changed.connect(self._note_choice)
         for control in (self.layer, self.center):
             control.changed.connect(self._show_remark)
         self._show_kind()
@@ -207,15 +210,20 @@ class PsfControls:
         return tuple(box.value for box in self.values[kind])
 
     def _show_kind(self) -> None:
-        if not self._is_own:
-            self._is_free = False
+        self._note_choice()
         if self.kind.value != LAYER:
             self.generated = self.kind.value
+            if not self._is_own:
+                self.wanted = self.kind.value
         for kind, boxes in self.values.items():
             for box in boxes:
                 box.visible = kind == self.kind.value
         self.layer.visible = self.center.visible = self.kind.value == LAYER
         self._show_remark()
+
+    def _note_choice(self) -> None:
+        if not self._is_own:
+            self._is_free = False
 
     def _show_remark(self) -> None:
         layer = self.layer.value
