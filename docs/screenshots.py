@@ -1,4 +1,4 @@
-"""Take the pictures of the documentation: napari with the widgets, after a run.
+"""Take the pictures of the documentation: napari with the windows, after a run.
 
 xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py
 xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py denoise_widget --theme light
@@ -16,7 +16,7 @@ from gallery import main, picture
 from skimage import data
 from windows import (
     dock,
-    open_viewer,
+    open_close_up,
     process_events,
     run,
     shoot,
@@ -29,7 +29,7 @@ from windows import (
 @picture
 def denoise_widget() -> None:
     """The Denoise widget beside its result, on the bundled stack."""
-    viewer = open_viewer()
+    viewer = open_close_up()
     (layer,) = viewer.open_sample("napari-rednet", "chromosomes")
     viewer.dims.set_point(0, 20 * layer.scale[0])
     take(viewer, "Denoise", "denoise-widget.png")
@@ -38,7 +38,7 @@ def denoise_widget() -> None:
 @picture
 def noise_panel() -> None:
     """The plot of the noise, measured in two rectangles of the bundled stack."""
-    viewer = open_viewer()
+    viewer = open_close_up(900)
     (layer,) = viewer.open_sample("napari-rednet", "chromosomes")
     viewer.dims.set_point(0, 20 * layer.scale[0])
     rectangles = [
@@ -67,7 +67,7 @@ def noise_panel() -> None:
 @picture
 def deblur_widget() -> None:
     """The Deblur widget beside its result, with the PSF of a bead."""
-    viewer = open_viewer()
+    viewer = open_close_up()
     viewer.open_sample("napari-rednet", "blurred")
     take(viewer, "Deblur", "deblur-widget.png")
 
@@ -75,7 +75,7 @@ def deblur_widget() -> None:
 @picture
 def super_resolve_widget() -> None:
     """The Super-resolve widget beside its result."""
-    viewer = open_viewer()
+    viewer = open_close_up()
     viewer.open_sample("napari-rednet", "small")
     take(viewer, "Super-resolve", "super-resolve-widget.png")
 
@@ -83,7 +83,7 @@ def super_resolve_widget() -> None:
 @picture
 def deblock_widget() -> None:
     """The Deblock widget beside its result."""
-    viewer = open_viewer()
+    viewer = open_close_up()
     viewer.open_sample("napari-rednet", "jpeg")
     take(viewer, "Deblock", "deblock-widget.png")
 
@@ -91,7 +91,7 @@ def deblock_widget() -> None:
 @picture
 def inpaint_widget() -> None:
     """The Inpaint widget beside its result."""
-    viewer = open_viewer()
+    viewer = open_close_up()
     viewer.open_sample("napari-rednet", "holes")
     take(viewer, "Inpaint", "inpaint-widget.png", prepare=hide_labels)
 
@@ -99,7 +99,7 @@ def inpaint_widget() -> None:
 @picture
 def compare_widget() -> None:
     """A denoised stack beside its source, split by a line, with verdict and estimate."""
-    viewer = open_viewer()
+    viewer = open_close_up()
     (noisy,) = viewer.open_sample("napari-rednet", "chromosomes")
     viewer.dims.set_point(0, 20 * noisy.scale[0])
     denoise = dock(viewer, "Denoise")
@@ -117,7 +117,7 @@ def compare_widget() -> None:
 @picture
 def fine_tune_widget() -> None:
     """The Fine-tune widget half-way on a real noisy stack, and its model in use."""
-    viewer = open_viewer()
+    viewer = open_close_up()
     (noisy,) = viewer.open_sample("napari-rednet", "chromosomes")
     widget = dock(viewer, "Fine-tune")
     widget.controls.images.value = [noisy]
@@ -144,7 +144,7 @@ def fine_tune_widget() -> None:
 @picture
 def batch_widget() -> None:
     """The Batch widget after a run over a folder with a bad file, and a result over its image."""
-    viewer = open_viewer()
+    viewer = open_close_up()
     widget = dock(viewer, "Batch")
     with tempfile.TemporaryDirectory() as folder:
         write_plates(Path(folder, "experiment"))

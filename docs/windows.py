@@ -28,6 +28,16 @@ def open_viewer() -> napari.Viewer:
     return viewer
 
 
+def open_close_up(height: int = 740) -> napari.Viewer:
+    """A smaller window that shows the image and our docks alone, so that both can be read."""
+    viewer = open_viewer()
+    viewer.window.resize(1000, height)
+    qt_viewer = viewer.window._qt_viewer  # noqa: SLF001 - napari has no public way
+    for dock in (qt_viewer.dockLayerControls, qt_viewer.dockLayerList):
+        dock.hide()
+    return viewer
+
+
 def dock(viewer: napari.Viewer, name: str) -> Any:
     """Dock a widget of the plugin, and wait until it knows its models and devices."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", name)
