@@ -170,9 +170,12 @@ def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notification
     assert controls.mask.value == "dead and hot pixels"
     widget.mask.value = "dead and hot pixels"
     widget.extent.planes.value = 0
+    action(widget.menu, "Apply to files…").trigger()
+    assert len(notifications()) == 1  # all planes are no part
+    widget.extent.last.value = 0
     widget.extent.region.value = viewer.layers["outline"]
     action(widget.menu, "Apply to files…").trigger()
-    told = "files are restored as a whole, not planes 0 to 1 and what is drawn in 'outline' alone"
+    told = "files are restored as a whole, not planes 0 to 0 and what is drawn in 'outline' alone"
     assert notifications()[1:] == [told]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QSplitter, QVBoxLayout, QWidget
 
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets.batch.controls import BatchControls
@@ -29,6 +30,9 @@ from napari_rednet.widgets.shared.style import (
     make_label,
 )
 from napari_rednet.widgets.shared.worker import PER_MILLE, compute_in_background
+
+# napari's style has none.
+_HANDLE = "QSplitter::handle { border-top: 2px solid rgba(128, 128, 128, 150); margin: 3px 90px; }"
 
 
 class BatchWidget(RunningWidget):
@@ -51,6 +55,8 @@ class BatchWidget(RunningWidget):
         How far a run is, or what came of it.
     open_button, compare_button : QPushButton
         Open the selected result, without or with its source.
+    parts : QSplitter
+        The controls above, the files below.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -92,6 +98,8 @@ class BatchWidget(RunningWidget):
                 on_end=self._end,
             )
             self._show_running()
+            # The controls are of no use now; the table may be.
+            self.parts.setSizes([0, self.parts.height()])
 
     def _cancel(self) -> None:
         self._quit()
@@ -136,13 +144,22 @@ class BatchWidget(RunningWidget):
     # The window ----------------------------------------------------------------------------
 
     def _arrange(self) -> None:
+        files = QWidget()
+        below = QVBoxLayout(files)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.addLayout(_row(self.run_button, self.cancel_button))
+        below.addWidget(self.progress)
+        below.addWidget(self.text)
+        below.addWidget(self.table, stretch=1)
+        below.addLayout(_row(self.open_button, self.compare_button))
+        # Before a run the controls are wanted, and afterwards the table.
+        self.parts = QSplitter(Qt.Orientation.Vertical)
+        self.parts.setChildrenCollapsible(False)
+        self.parts.setStyleSheet(_HANDLE)
+        self.parts.addWidget(Scrolling(self.controls.native))
+        self.parts.addWidget(files)
         layout = QVBoxLayout(self)
-        layout.addWidget(Scrolling(self.controls.native))
-        layout.addLayout(_row(self.run_button, self.cancel_button))
-        layout.addWidget(self.progress)
-        layout.addWidget(self.text)
-        layout.addWidget(self.table, stretch=1)
-        layout.addLayout(_row(self.open_button, self.compare_button))
+        layout.addWidget(self.parts)
         add_shortcut(self, self.run_button, RUN_KEYS)
         add_shortcut(self, self.cancel_button, CANCEL_KEYS)
 

@@ -177,7 +177,10 @@ class ExtentControls:
         told = []
         if planes == SHOWN and self.planes.visible:
             told.append("the plane that is shown")
-        elif planes not in (ALL, SHOWN, None):
+        elif planes not in (ALL, SHOWN, None) and (self.first.value, self.last.max) != (
+            0,
+            self.last.value,
+        ):
             told.append(f"planes {self.first.value} to {self.last.value}")
         if region == VIEW:
             told.append("what is seen")

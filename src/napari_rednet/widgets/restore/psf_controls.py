@@ -22,7 +22,6 @@ from napari_rednet.widgets.shared.layers import LayerSource, full_resolution, la
 LAYER = "image layer"
 _MASS, _MIDDLE = "centre of mass", "middle of the layer"
 _CENTERS = {"mass": f"“{_MASS}” under Centre", "array": f"“{_MIDDLE}” under Centre"}
-_DECIMALS, _LENGTH_STEP, _STEP_OF_OTHERS = 4, 0.01, 0.1
 # Pixels; larger layers are images, not PSFs.
 _LARGEST = 1024**2
 _APERTURE = ("Aperture", 1.2, "Numerical aperture of the objective.")
@@ -263,10 +262,11 @@ def _boxes(kind: str) -> list[FloatSpinBox]:
 
 
 def _box(name: str, label: str, value: float, tooltip: str) -> FloatSpinBox:
+    # The spin box rounds to what its first step shows, and lengths are in micrometres.
+    digits, step = (4, 0.01) if "µm" in tooltip else (3, 0.1)
     box = FloatSpinBox(
-        name=name, label=label, tooltip=tooltip, min=-1e6, max=1e6, step=10.0**-_DECIMALS
+        name=name, label=label, tooltip=tooltip, min=-1e6, max=1e6, step=10.0**-digits
     )
-    # Lengths in micrometres, of which the spin box would round away what its step does not show.
-    box.native.setSingleStep(_LENGTH_STEP if "µm" in tooltip else _STEP_OF_OTHERS)
+    box.native.setSingleStep(step)
     box.value = value
     return box
