@@ -220,7 +220,9 @@ def _measure(
     if len(signal) < _FEWEST_PIXELS:
         nothing = np.zeros(0)
         return NoiseLevels(nothing, nothing, nothing, signal.mean() if len(signal) else 0.0)
-    grain = measure_grain([one.values for one in prepared], [one.usable for one in prepared])
+    rounding = _step([one.values[one.usable] for one in prepared]) ** 2 / 12
+    usable = [one.usable for one in prepared]
+    grain = measure_grain([one.values for one in prepared], usable, rounding)
     if grain.step > 1:
         pixels = _usable_pixels(prepared, grain.step)
         signal = pixels.signal
@@ -234,7 +236,6 @@ def _measure(
         return replace(levels, floor=counted.none)
     floor, black = float(np.quantile(signal, 0.005)), limits[0]
     measured = grain.factor * variance + grain.of_lines
-    rounding = _step([one.values[one.usable] for one in prepared]) ** 2 / 12
     levels = replace(levels, variance=measured, floor=floor, rounding=rounding)
     if not np.isfinite(black):
         return levels
