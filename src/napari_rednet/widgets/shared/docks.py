@@ -341,7 +341,10 @@ def clock(minutes: float) -> str:
 
 
 class Scrolling(QScrollArea):
-    """Scroll area for controls, which give way to curves and pictures in a low window."""
+    """Scroll area for controls, which give way to curves and pictures in a low window.
+
+    It asks for a limited height, and grows to that of its controls where there is room.
+    """
 
     def __init__(self, native: QWidget) -> None:
         super().__init__()
@@ -350,7 +353,7 @@ class Scrolling(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Tab goes to its controls
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         for kind in (QComboBox, QAbstractSpinBox):
             for control in native.findChildren(kind):
                 control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -376,6 +379,7 @@ class Scrolling(QScrollArea):
                 event.ignore()  # so that the area gets it
             return is_stray
         if event.type() == QEvent.Type.LayoutRequest:
+            self.setMaximumHeight(self._fit(self.widget().sizeHint()).height())
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
 
