@@ -238,14 +238,13 @@ class RestoreWidget(Container):
         self.controls = Container(widgets=parameters, labels=True)
         self.controls.margins = (0, 0, 0, 0)
         self.margins = (_MARGIN,) * 4
-        layout, scrolling = self.native.layout(), Scrolling(self.controls.native)
-        above = [self.hint, scrolling]
+        layout, above = self.native.layout(), [self.hint, Scrolling(self.controls.native)]
         for part in above:  # Tab goes through the parts in the order in which they are added
             layout.addWidget(part)
         self.extend([*self.preview.widgets, *self.runs.widgets])
         for place, part in enumerate(above):  # magicgui has put its own before them
             layout.removeWidget(part)
-            layout.insertWidget(place, part, stretch=part is scrolling)
+            layout.insertWidget(place, part)
         layout.addStretch()
         for rows in (self.controls, self):
             widen_unlabelled(rows)
