@@ -59,8 +59,9 @@ def states(viewer: napari.Viewer, widget: Any) -> Iterator[str]:
     long = viewer.add_image(
         np.concatenate([planes] * copies),
         rgb=layer.rgb,
-        scale=layer.scale[-2:],
-        units=layer.units[-2:],
+        scale=layer.scale,
+        units=layer.units if layer.ndim > 2 else None,
+        axis_labels=("t", "y", "x"),  # so that it is no volume, whose planes are done together
         contrast_limits=layer.contrast_limits,
         name="long",
     )

@@ -118,7 +118,7 @@ class RunControl:
             widgets=[self.run, self.cancel], layout="horizontal", labels=False
         )
         self._buttons.margins = (0, 0, 0, 0)
-        self.cancel.changed.connect(self.stop)
+        self.cancel.changed.connect(self._cancel)
         viewer.layers.events.removed.connect(self._stop_if_removed)
         self._show_idle()
 
@@ -166,6 +166,11 @@ class RunControl:
         """End the run, if there is one, without a result."""
         self._quit()
         self._end()
+
+    def _cancel(self) -> None:
+        self.stop()
+        self._stopped = "Cancelled."
+        self._show_what_is_known()
 
     def let_go_of(self, layer: Layer) -> None:
         """Do not stop when this layer is removed, since the run is done with it."""
