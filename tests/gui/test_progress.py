@@ -164,6 +164,21 @@ def test_what_a_run_took_is_not_told_twice(viewer, dock, run, stack, qtbot):
     widget.extent.planes.value = "shown"
     qtbot.waitUntil(lambda: "The next run takes about" in widget.status.value, timeout=LONG)
     assert widget.status.value.startswith("Done in")
+    widget.extent.planes.value = "all"  # of which it has told, so that no other time stays
+    qtbot.waitUntil(lambda: "takes about" not in widget.status.value, timeout=LONG)
+    assert widget.status.value.startswith("Done in")
+
+
+def test_what_a_cancelled_run_would_have_taken_is_still_told(viewer, dock, wait, stack, qtbot):
+    viewer.add_image(np.tile(stack, (1, 8, 8)))
+    widget = dock()
+    qtbot.waitUntil(lambda: widget.status.value.startswith("Takes about"), timeout=LONG)
+    widget.run.native.click()
+    widget.cancel.native.click()
+    wait(widget)
+    widget.option["strength"].value = 1.5
+    qtbot.wait(1500)
+    assert widget.status.value.startswith("Cancelled. The next run takes about")
 
 
 def test_an_estimate_of_other_settings_is_not_told(viewer, dock, noisy, qtbot, monkeypatch):

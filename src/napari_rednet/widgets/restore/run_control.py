@@ -288,7 +288,8 @@ class TimeEstimate:
         self._worker: StepsWorker | None = None
         self._last: _Estimated | None = None
         self._begun: _Estimated | None = None
-        self._ran: _Question | None = None
+        self._asked: _Question | None = None
+        self._done: _Question | None = None
         self._timer = QTimer(window)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REST_MS)
@@ -303,10 +304,11 @@ class TimeEstimate:
         """Note what a run that begins now was estimated by, and what it is asked."""
         self._begun = None if self._timer.isActive() else self._last
         with suppress(ValueError):
-            self._ran = self._question(*self._ask())
+            self._asked = self._question(*self._ask())
 
     def learn(self, seconds: float) -> None:
-        """Correct estimates for the same settings by what the last run took."""
+        """Correct estimates for the same settings by what the last run took, now that it is done."""
+        self._done = self._asked
         if self._begun is not None and seconds >= _LEAST_TO_LEARN:
             question, estimated = self._begun
             _corrections[question[0]] = seconds / estimated
@@ -349,8 +351,8 @@ class TimeEstimate:
             self._tell(None)
             return
         question, seconds = estimated
-        if question != self._ran:  # of which the last run has told
-            self._tell(_corrections.get(question[0], 1.0) * seconds)
+        is_known = question == self._done  # the last run has told what it took
+        self._tell(None if is_known else _corrections.get(question[0], 1.0) * seconds)
 
     def _end(self) -> None:
         self._worker = None
