@@ -307,7 +307,7 @@ class TimeEstimate:
             self._asked = self._question(*self._ask())
 
     def learn(self, seconds: float) -> None:
-        """Correct estimates for the same settings by what the last run took, now that it is done."""
+        """Correct estimates for the same settings by what the run, which is done, took."""
         self._done = self._asked
         if self._begun is not None and seconds >= _LEAST_TO_LEARN:
             question, estimated = self._begun
