@@ -24,7 +24,7 @@ SAMPLES = {
     "Deblock": "jpeg",
     "Inpaint": "holes",
 }
-PLANES = 60  # that take some seconds
+PLANES = 20  # that take some seconds
 PATIENCE = 900  # on a machine that has other work as well
 SCREEN = 1366, 768
 
