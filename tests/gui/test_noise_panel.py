@@ -467,3 +467,6 @@ def test_nothing_moves_under_the_mouse(viewer, dock, qtbot, wait, noisy):
     while_measuring = places()
     qtbot.waitUntil(lambda: widget.noise.has_levels, timeout=LONG)
     assert places() == while_measuring
+    # What was asked for is in sight.
+    for part in (widget.noise.panel.plot, widget.noise.panel.copy.native):
+        assert part.visibleRegion().boundingRect().size() == part.size()
