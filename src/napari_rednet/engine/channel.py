@@ -187,17 +187,19 @@ class NoiseModel:
 
     def variance(self, signal: Signal) -> Signal:
         """Noise variance at `signal`, a number or an array in image units."""
-        light = np.maximum(np.subtract(signal, self.offset), 0)
-        with np.errstate(over="ignore"):
+        # No photons of an infinite signal are no number.
+        with np.errstate(over="ignore", invalid="ignore"):
+            light = np.maximum(np.subtract(signal, self.offset), 0)
             variance: Any = self.gain * light + np.square(self.read_noise)
         result: Signal = variance if isinstance(signal, np.ndarray) else float(variance)
         return result
 
     def std(self, signal: Signal) -> Signal:
         """Noise standard deviation at `signal`, a number or an array in image units."""
-        light = np.maximum(np.subtract(signal, self.offset), 0)
-        # Squares of large numbers would overflow.
-        deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), self.read_noise)
+        with np.errstate(over="ignore", invalid="ignore"):
+            light = np.maximum(np.subtract(signal, self.offset), 0)
+            # Squares of large numbers would overflow.
+            deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), self.read_noise)
         result: Signal = deviation if isinstance(signal, np.ndarray) else float(deviation)
         return result
 

@@ -263,17 +263,22 @@ def from_beads(stack: Any, size: Sequence[int] | None = None) -> FloatArray:
     smooth = ndimage.gaussian_filter(light, _SMOOTHING)
     brightest = np.unravel_index(int(smooth.argmax()), smooth.shape)
     sides = _sides(size, light, brightest)
-    places = _lone_beads(smooth, sides)
-    if not places:
+    cut = [_centred(light, place, sides) for place in _lone_beads(smooth, sides)]
+    beads = [bead / bead.sum() for bead in cut if bead.sum() > 0]
+    found = _mean(beads) if beads else np.zeros(sides)
+    if not found.any():
         raise ValueError(
             f"stack of shape {image.shape} has no bead that stands alone with "
             f"{' × '.join(map(str, sides))} pixels around it; give a smaller size, or an image of "
             "fewer beads"
         )
-    cut = [_centred(light, place, sides) for place in places]
-    mean = np.mean([bead / bead.sum() for bead in cut if bead.sum() > 0], axis=0)
-    found = _without_noise(mean - _rim(mean))
     return np.asarray(found / found.sum())
+
+
+def _mean(beads: Sequence[FloatArray]) -> FloatArray:
+    """Of beads, without background; nothing if no light is left in the middle."""
+    mean = np.mean(beads, axis=0)
+    return _without_noise(mean - _rim(mean))
 
 
 def _checked_stack(stack: Any) -> FloatArray:
@@ -350,7 +355,10 @@ def _centred(light: FloatArray, place: tuple[int, ...], sides: Sequence[int]) ->
     shift = np.zeros(len(sides))
     for _ in range(_ROUNDS):
         moved = ndimage.shift(part, shift, order=3, mode="nearest")
-        apart = np.subtract(middle, ndimage.center_of_mass(_core(moved, middle, sides)))
+        core = _core(moved, middle, sides)
+        if not core.any():  # darker than its surroundings
+            break
+        apart = np.subtract(middle, ndimage.center_of_mass(core))
         shift += apart
         if np.abs(apart).max() < _CENTRED:
             break
@@ -365,7 +373,8 @@ def _without_noise(mean: FloatArray) -> FloatArray:
     noise = float(np.median(np.abs(rim - np.median(rim)))) / 0.6745
     regions, _ = ndimage.label(smooth > _FAINT * noise)
     middle = tuple(side // 2 for side in mean.shape)
-    return np.asarray(np.where(regions == regions[middle], mean, 0).clip(0))
+    of_bead = regions == (regions[middle] or -1)
+    return np.asarray(np.where(of_bead, mean, 0).clip(0))
 
 
 def _core(part: FloatArray, middle: Sequence[int], sides: Sequence[int]) -> FloatArray:
