@@ -114,6 +114,7 @@ def _spread(
     total = samples + len(turns)
     yield 0, total
     restored = np.asarray(restore(image), image.dtype)
+    restored = np.where(np.isfinite(restored), restored, np.nan)
     lot = np.random.default_rng(seed)
     of_noise = np.zeros(image.shape, np.float64)
     for number in range(samples):
