@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 PERCENTILES = (0.5, 99.8)
 """Percentiles of an image that become 0 and 1."""
@@ -131,7 +131,7 @@ def _brightest_structure(image: npt.NDArray[np.generic]) -> float:
     if not finite.any():
         return -np.inf
     values = np.where(finite, image, image[finite].min()).astype(np.float64)
-    return float(ndimage.gaussian_filter(values, 2.0).max())
+    return float(scipy.ndimage.gaussian_filter(values, 2.0).max())
 
 
 def finite(name: str, value: Any, kind: str = "finite") -> float:
