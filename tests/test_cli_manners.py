@@ -129,6 +129,8 @@ MISTAKES = [
     ["denoise", "a.tif", "--out", "b", "--model", "worst"],
     ["denoise", "a.tif", "b.tif", "--memory", "much"],
     ["denoise", "a.tif", "b.tif", "--tile", "3"],
+    ["denoise", "a.tif", "b.tif", "--device", "gpu"],
+    ["denoise", "none.tif", "b.tif", "--device", "cuda"],
     ["denoise", "none", "--out", "b"],
     ["deblur", "a.tif", "b.tif"],
     ["inpaint", "a.tif", "b.tif", "--mask", "none.png"],
