@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PICTURES: dict[str, Callable[[], None]] = {}
-options = argparse.Namespace(theme="dark", out=Path(__file__).parent / "images")
+options = argparse.Namespace(theme="dark", out=Path(__file__).parent / "images", data=None)
 
 
 def picture(function: Callable[[], None]) -> Callable[[], None]:
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("name", nargs="*", help=f"which: {', '.join(PICTURES)}; all if none")
     parser.add_argument("--theme", choices=["dark", "light"], default=options.theme)
     parser.add_argument("--out", type=Path, default=options.out, help="folder of the pictures")
+    parser.add_argument("--data", type=Path, help="folder of the images of others, for `real`")
     parser.parse_args(namespace=options)
     if unknown := set(options.name) - set(PICTURES):
         parser.error(f"no such picture: {', '.join(sorted(unknown))}")

@@ -2,6 +2,7 @@
 
 python docs/pictures.py
 python docs/pictures.py denoising deblurring
+python docs/pictures.py --data FOLDER real
 """
 
 from __future__ import annotations
@@ -13,11 +14,23 @@ from gallery import main, options, picture
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from PIL import Image
+from skimage.io import imread
 from skimage.transform import rescale
 
 import napari_rednet as nr
 from napari_rednet import sample_data
 from napari_rednet.engine.channel import PERCENTILES
+
+# Name, file, axis of channels, and the part that is shown.
+REAL = (
+    ("nuclei", "stacks/xy_8bit__nuclei_very_noisy.tif", None, np.s_[:, :]),
+    ("mitochondria", "correlated/mito_confocal_low.png", None, np.s_[490:750, 408:668]),
+    ("secretion", "stacks/xy_calibrated_16bit__cells_eres_noisy.tif", None, np.s_[210:470, 90:350]),
+    ("epithelium", "stacks/xyc_16bit__membranes_nuclei_hot_pixel.tif", 0, np.s_[1, :260, :260]),
+    ("chromatin", "stacks/xy_16bit__nuclei_with_background.tif", None, np.s_[:212, :]),
+    ("spots", "stacks/xyzc_16bit__spots.tif", 1, np.s_[8, 0]),
+    ("embryo", "stacks/xy_16bit__embryo_transmission.tif", None, np.s_[:, :]),
+)
 
 GRAY, BLUE, RED = "#7b8490", "#4a7fb5", "#d0605e"
 
@@ -96,6 +109,31 @@ def range_plot() -> None:
         place = {"ha": "center", "transform": axes.get_xaxis_transform()}
         axes.text(value, 1.02, f"becomes {end}", color=RED, **place)
     write_plot(figure, "range-plot")
+
+
+@picture
+def real() -> None:
+    """Parts of images of other people's microscopes, restored with what is estimated in each."""
+    if options.data is None:
+        print("left out: real, which needs --data")
+        return
+    for name, file, channel_axis, part in REAL:
+        image = imread(options.data / file)
+        noisy = image.astype(np.float32)
+        restored = nr.denoise(noisy, channel_axis=channel_axis)
+        limits = np.percentile(noisy[part], (0.5, 99.7))
+        zoom = max(1, 260 // noisy[part].shape[0])
+        pictures = {"before": noisy[part], "after": restored[part]}
+        if name == "mitochondria":
+            original = imread(options.data / file.replace("low", "high"))[part].astype(np.float32)
+            pictures["original"] = like(original, noisy[part])
+        save(f"real-{name}", limits, zoom, **pictures)
+
+
+def like(original: Any, noisy: Any) -> Any:
+    """An image of another exposure, with the mean and the contrast of the noisy one."""
+    slope, offset = np.polyfit(original.ravel(), noisy.ravel(), 1)
+    return slope * original + offset
 
 
 def cropped(pictures: dict[str, Any]) -> dict[str, Any]:

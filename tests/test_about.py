@@ -71,3 +71,5 @@ def test_the_recipe_for_conda_needs_what_the_package_needs():
     assert {line.strip(" -") for line in run.splitlines()} == needed | {
         "python " + project["requires-python"]
     }
+    (program,) = (f"{name} = {place}" for name, place in project["scripts"].items())
+    assert f"- {program}\n" in recipe

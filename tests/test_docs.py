@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        ROOT / "docs/llms.txt",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("*/README.md"),
+    ]
+)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 
 
@@ -17,3 +27,49 @@ def test_links_lead_to_files(page: Path):
     links = LINK.findall(page.read_text(encoding="utf-8"))
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Fenced code of a page in one language."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_tutorial_for_notebooks_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = blocks("tutorial-notebook.md", "python")
+    assert len(code) > 4
+    names: dict[str, object] = {}
+    for block in code:
+        exec(block, names)
+    assert "NoiseModel(gain=" in capsys.readouterr().out
+    assert (tmp_path / "restored.tif").exists()
+
+
+@pytest.mark.slow
+def test_the_tutorial_for_shells_runs_as_it_is_written(tmp_path):
+    """Up to the cluster, of which the script for Slurm is played as its first job."""
+
+    def shell(line: str) -> None:
+        folder = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": folder, "SLURM_ARRAY_TASK_ID": "1"}
+        subprocess.run(["bash", "-ec", line], cwd=tmp_path, env=environment, check=True)
+
+    (make,) = blocks("tutorial-command-line.md", "python")
+    (tmp_path / "make.py").write_text(make, encoding="utf-8")
+    text = (ROOT / "docs" / "tutorial-command-line.md").read_text(encoding="utf-8")
+    before, _ = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL).split("## 5.")
+    lines = re.findall(r"^ {4}(\S.*)$", before, re.MULTILINE)
+    assert len(lines) > 5
+    for line in lines:
+        shell(line)
+    finished = sorted(path.name for path in (tmp_path / "restored").iterdir())
+    assert {"A1.tif", "A2.tif", "B1.tif", "report.csv"} <= set(finished)
+    assert (tmp_path / "A1-denoised.tif").exists()
+    assert (tmp_path / "A1.ome.zarr" / "zarr.json").exists()
+    made = (tmp_path / "restored" / "A2.tif").read_bytes()
+    (tmp_path / "restored" / "A2.tif").unlink()
+    (script,) = blocks("tutorial-command-line.md", "bash")
+    shell(script)
+    assert (tmp_path / "restored" / "A2.tif").read_bytes() == made

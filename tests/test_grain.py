@@ -62,6 +62,19 @@ def test_structure_is_not_taken_for_grain(clean, name):
     assert white.std(100.0) == pytest.approx(12, rel=0.15)
 
 
+@pytest.mark.parametrize("level", [0.5, 0.8, 1.5])
+@pytest.mark.parametrize("width", [0.7, 1.0])
+def test_rounding_does_not_hide_smooth_noise(level, width):
+    """Noise of about a gray level: the finest high-pass sees the error of rounding alone."""
+    smooth = ndimage.gaussian_filter(noise(6), width)
+    rng = np.random.default_rng(7)
+    scene = 20 + 15 * ndimage.gaussian_filter(rng.normal(0, 30, smooth.shape), 20)
+    truth = np.hypot(level, 12**-0.5)
+    found = fit_noise([np.rint(scene + level * smooth / smooth.std())])
+    assert 0.7 * truth < found.std(20.0) < 1.5 * truth
+    assert min(found.grain_y, found.grain_x) > 0.2
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", ["page", "text", "gravel", "cat", "coins"])
 def test_texture_under_white_noise_is_no_grain(name, seed):

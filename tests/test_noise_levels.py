@@ -133,12 +133,14 @@ def test_regions_that_cannot_be_used_are_refused(halves, region, error, words):
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_channels_that_are_taken_for_planes_are_noticed(axis):
-    """In a recording of two channels; planes of a z-stack and of a time series differ little."""
-    channels = [np.asarray(one[0]) for one in sample_data.epithelium()]
+    """One detector is noisier; planes of a z-stack and of a time series differ little."""
+    membranes, nuclei = (np.asarray(one[0]).astype(float) for one in sample_data.epithelium())
+    read_noise = np.random.default_rng(0).normal(0, 8, membranes.shape)
+    channels = [membranes + read_noise, nuclei]
     image = np.stack([np.stack(channels)] * 2, axis=1 - axis)
     found = find_uneven_noise(image)
     assert found.axis == axis
-    assert found.factor > 4
+    assert found.factor > 3
     assert find_uneven_noise(image, channel_axis=axis) is None
     for (stack, *_), *_ in (sample_data.chromosomes_layer(), sample_data.small()):
         assert find_uneven_noise(np.asarray(stack)[:8]) is None

@@ -1,4 +1,4 @@
-"""What an issue needs to be told: versions, the machine, models and folders."""
+"""Facts for an issue: versions, the machine, models and folders."""
 
 from __future__ import annotations
 

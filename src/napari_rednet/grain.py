@@ -37,6 +37,7 @@ _CAUTION = 1.08
 # 1.6, and 1.8 to 2.1 where their correlation is strong.
 _MISSED, _MISSED_IF_WEAK = 1.6, 1.25
 _STRONG, _MISSED_IF_STRONG = 0.52, 4.0
+_ABOVE_ROUNDING, _MOST_ROUNDED = 2.0, 0.8
 _STRIPS = 4
 _SURE = 12.0
 _LEAST_LINE_SHARE = 0.01
@@ -97,13 +98,15 @@ def high_pass(values: FloatArray, step: int = 1) -> FloatArray:
     return (rows[:, 2 * step :] + rows[:, : -2 * step] - 2 * rows[:, step:-step]) / 6
 
 
-def measure_grain(images: Sequence[FloatArray], usable: Sequence[BoolArray]) -> Grain:
+def measure_grain(
+    images: Sequence[FloatArray], usable: Sequence[BoolArray], rounding: float = 0.0
+) -> Grain:
     """Measure the grain of several (Y, X) images of one detector.
 
     A paraboloid is subtracted from each block of 16 x 16 pixels. The blocks with the least variance
     relative to that of a high-pass are flat, so what is left in them is noise of all scales that
     matter. Images must be finite; `usable` is a mask of pixels that are neither clipped nor
-    outliers.
+    outliers. `rounding` is the variance of the rounding error, which is white, whatever the noise.
     """
     rows = _line_std(images)
     columns = _line_std([image.T for image in images])
@@ -119,7 +122,7 @@ def measure_grain(images: Sequence[FloatArray], usable: Sequence[BoolArray]) -> 
     along_y, along_x = ((along + lost) / (1 + lost) for along in (along_y, along_x))
     # If there are few blocks, all of them may hold some structure.
     is_weak = max(along_y, along_x) < LEAST_CORRELATION + len(joined.variance) ** -0.5
-    if is_weak or flat.are_structured():
+    if is_weak or flat.are_structured(rounding):
         return Grain(rows=rows, columns=columns)
     step = 2 if max(along_y, along_x) < _SMOOTH else 3
     seen = flat.seen[:, step - 1].sum()
@@ -178,14 +181,18 @@ class _Blocks:
         kept = order[: max(_FEWEST_BLOCKS, int(_FLATTEST_SHARE * len(order)))]
         return _Blocks(self.variance[kept], self.along_y[kept], self.along_x[kept], self.seen[kept])
 
-    def are_structured(self) -> bool:
+    def are_structured(self, rounding: float) -> bool:
         """True if what looks like grain is structure under white noise.
 
         The finest high-pass sees all of white noise and little of structure; of correlated noise,
         it sees the less the stronger the correlation.
         """
         variance = self.variance.sum()
-        missed = np.log(variance / self.seen[:, 0].sum())
+        seen = self.seen[:, 0].sum()
+        # Of smooth noise of about a gray level, the finest high-pass sees the rounding alone.
+        if variance > _ABOVE_ROUNDING * rounding * len(self.variance):
+            seen -= min(rounding * len(self.variance), _MOST_ROUNDED * seen)
+        missed = np.log(variance / seen)
         expected = 0.0
         for part in (self.along_y, self.along_x):
             along = max(0.0, float(part.sum() / variance))

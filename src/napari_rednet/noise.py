@@ -220,7 +220,9 @@ def _measure(
     if len(signal) < _FEWEST_PIXELS:
         nothing = np.zeros(0)
         return NoiseLevels(nothing, nothing, nothing, signal.mean() if len(signal) else 0.0)
-    grain = measure_grain([one.values for one in prepared], [one.usable for one in prepared])
+    rounding = _step([one.values[one.usable] for one in prepared]) ** 2 / 12
+    usable = [one.usable for one in prepared]
+    grain = measure_grain([one.values for one in prepared], usable, rounding)
     if grain.step > 1:
         pixels = _usable_pixels(prepared, grain.step)
         signal = pixels.signal
@@ -234,7 +236,6 @@ def _measure(
         return replace(levels, floor=counted.none)
     floor, black = float(np.quantile(signal, 0.005)), limits[0]
     measured = grain.factor * variance + grain.of_lines
-    rounding = _step([one.values[one.usable] for one in prepared]) ** 2 / 12
     levels = replace(levels, variance=measured, floor=floor, rounding=rounding)
     if not np.isfinite(black):
         return levels
@@ -387,10 +388,13 @@ def _sorted(
 def _lonely(deviation: FloatArray) -> BoolArray:
     """Mask of hot and dead pixels: deviations far beyond all others in their neighbourhood.
 
-    A single outlier exceeds the root mean square of its neighbourhood, itself included, by 28
+    A single outlier exceeds the root mean square of its neighbourhood, itself included, by 21
     times; noise, and even single photons in one of a hundred pixels, by less than 10 times.
     """
-    around = np.sqrt(scipy.ndimage.gaussian_filter(deviation**2, 8.0))
+    # Two moving averages are nearly a Gaussian filter of 8 pixels, and four times as fast.
+    once = scipy.ndimage.uniform_filter(deviation**2, 19)
+    power = scipy.ndimage.uniform_filter(once, 21)
+    around = np.sqrt(power.clip(min=0))
     lonely: BoolArray = np.abs(deviation) > _LONELY * around
     return lonely
 
@@ -398,8 +402,9 @@ def _lonely(deviation: FloatArray) -> BoolArray:
 def _flat_groups(signal: FloatArray, structure: FloatArray) -> list[npt.NDArray[np.intp]]:
     """Indices of pixels of similar signal, without the more structured half of each group."""
     steps = np.linspace(0, 1, _LEVELS + 1)
-    low, high = np.quantile(signal, (0.0005, 0.9995))
-    edges = np.unique(np.concatenate([np.quantile(signal, steps), low + (high - low) * steps]))
+    some = signal[:: 1 + len(signal) // _ENOUGH_FOR_STEP]
+    low, high = np.quantile(some, (0.0005, 0.9995))
+    edges = np.unique(np.concatenate([np.quantile(some, steps), low + (high - low) * steps]))
     which = np.searchsorted(edges[1:-1], signal, side="right").astype(np.uint8)
     order = np.argsort(which, kind="stable")  # a radix sort for bytes
     groups = np.split(order, np.cumsum(np.bincount(which))[:-1])

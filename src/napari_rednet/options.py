@@ -70,7 +70,7 @@ class Option:
 SCALES = (2, 3, 4)
 """The factors of super-resolution that the models are trained for."""
 DEFECTS = ("repair", "keep")
-"""What may be done to hot and dead pixels before the network sees them."""
+"""Treatments of hot and dead pixels before the network sees them."""
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "scale": Option(

@@ -83,7 +83,7 @@ class Places:
 
     @property
     def reading(self) -> Reading:
-        """What is taken of each file; raises `ValueError` for what stands for nothing."""
+        """Selection of images and axes in each file; `ValueError` if it is none."""
         if self.series != "all" and not self.series.isdecimal():
             raise ValueError(f"--series must be a number from 0 on, or all, got {self.series}")
         if self.missing not in get_args(Missing):

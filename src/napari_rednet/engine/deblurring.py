@@ -183,7 +183,7 @@ class Deblurrer(BlockDeblurrer):
 
 
 class Block:
-    """What is known of a block of an image, a plane or a volume, in units of the network.
+    """Data of a block of an image, a plane or a volume, in units of the network.
 
     `image` is (1, 1, [Z,] Y, X); `known` is False where it is not finite, None if all is.
     """

@@ -269,7 +269,7 @@ class Strip:
 
     @property
     def inner(self) -> slice:
-        """What is kept, counted from the first that is read."""
+        """The rows that are kept, counted from the first that is read."""
         return slice(self.keep.start - self.read.start, self.keep.stop - self.read.start)
 
 

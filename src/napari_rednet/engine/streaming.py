@@ -229,7 +229,12 @@ class RowStream:
             return residual
         left, right, top, bottom = self._margins
         begins = self._rows_out == 0 and (residual.shape[2] > 0 or is_last)
-        return F.pad(residual, (left, right, top * begins, bottom * is_last))
+        planes, channels, rows, width = residual.shape
+        start = top * begins
+        height = start + rows + bottom * is_last
+        framed = residual.new_zeros((planes, channels, height, left + width + right))
+        framed[:, :, start : start + rows, left : left + width] = residual
+        return framed
 
     def _workspace(self, x: Tensor, rows: int, width: int) -> Tensor:
         """Reused memory for rows like those of `x`; gaps between planes would force copies."""

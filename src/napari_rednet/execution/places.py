@@ -212,7 +212,7 @@ def _local_path(store: Any) -> str | None:
 
 
 def _place(array: Any) -> tuple[Any, ...] | None:
-    """What names the place of a chunked array: a folder, or a store and a path; None if unknown."""
+    """Key of the place of a chunked array: a folder, or a store and a path; None if unknown."""
     store, path = getattr(array, "store", None), getattr(array, "path", "")
     root = getattr(store, "root", None) or _local_path(store)
     if root is not None:

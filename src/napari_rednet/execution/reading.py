@@ -391,7 +391,7 @@ def guarded(settings: ChannelSettings, samples: Samples) -> ChannelSettings:
 
 
 def doubtful_noise_words(settings: ChannelSettings, samples: Samples) -> str:
-    """What to tell users if the noise at the mean exceeds the range of the image; else empty."""
+    """Warning if the noise at the mean exceeds the range of the image; else empty."""
     if not settings.flat or settings.noise is None:
         return ""
     if settings.strength * settings.noise.std(samples.mean) <= samples.range.span:

@@ -21,7 +21,7 @@ _LONGEST = 2000  # of a text, since anybody may write one into a file
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What users should know of a model; texts are empty where nothing is known.
+    """Model card: purpose, terms, known failures and figures; empty where nothing is known.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ Tensors = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model file says of itself: name, task, network, and `info` on where it comes from.
+    """Description in a model file: name, task, network, and `info` on where it comes from.
 
     `text` is all of it as it stands in the file, and `checksum` that of the text and the weights.
     """

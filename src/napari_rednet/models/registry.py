@@ -33,6 +33,8 @@ _MOST_LOADED, _MOST_DESCRIBED = 4, 256
 _warned_of: set[Path] = set()
 # A leading "-" looks like an option, a leading "." hides the file.
 _NAME = re.compile(r"\w([\w. -]*[\w.-])?")
+# Windows takes such names for devices, whatever follows a dot.
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", re.IGNORECASE)
 _LONGEST = 60
 _listeners: set[Callable[[], None]] = set()
 
@@ -419,7 +421,12 @@ def user_model_file(name: str) -> Path:
 
 def is_name(name: object) -> bool:
     """True for text that can be the name of a model, and so of its file."""
-    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and len(name) <= _LONGEST
+    return (
+        isinstance(name, str)
+        and bool(_NAME.fullmatch(name))
+        and not _DEVICE.fullmatch(name)
+        and len(name) <= _LONGEST
+    )
 
 
 def check_name(name: str) -> str:
@@ -427,7 +434,8 @@ def check_name(name: str) -> str:
     if not is_name(name):
         raise ValueError(
             "the name of a model must have 1 to 60 letters, digits, '_', '-', '.' or spaces, "
-            f"not begin with '-', '.' or a space nor end with a space; got {name!r}"
+            "not begin with '-', '.' or a space nor end with a space, and not be that of a device "
+            f"of Windows (con, aux, com1 and so on); got {name!r}"
         )
     if name.casefold().endswith(SUFFIX):
         raise ValueError(f"the name of a model must not end in {SUFFIX}, got {name!r}")

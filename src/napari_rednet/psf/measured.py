@@ -17,7 +17,7 @@ from napari_rednet.engine.planes import PointSpread
 FloatArray = npt.NDArray[np.float64]
 
 Center = Literal["array", "mass"]
-"""What to take as the centre of a PSF: the centre of its array, or its centre of mass."""
+"""Choices for the centre of a PSF: the centre of its array, or its centre of mass."""
 CENTERS: tuple[Center, ...] = get_args(Center)
 _ARGUMENTS: Mapping[str, str] = MappingProxyType(
     {str(name): f"'{name}' as center" for name in CENTERS}

@@ -140,7 +140,7 @@ def confocal3d(
 
 @dataclass(frozen=True)
 class Microscope:
-    """What is told of a microscope, for its PSF; None is taken from the image, or by default.
+    """Settings of a microscope, for its PSF; None is taken from the image, or by default.
 
     A refractive index or a distance of planes asks for a PSF of three axes, and a wavelength of the
     exciting light for that of a confocal microscope. If it `prefers_image`, sizes of pixels that an

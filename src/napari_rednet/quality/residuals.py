@@ -38,7 +38,7 @@ _LITTLE = 0.25
 
 @dataclass(frozen=True)
 class ResidualReport:
-    """What a residual, the image minus its restored copy, consists of.
+    """Composition of a residual, the image minus its restored copy.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ _TEXTS: dict[Verdict, str] = {
 def residual(
     image: npt.NDArray[Any], restored: npt.NDArray[Any], noise: NoiseModel | None = None
 ) -> FloatArray:
-    """What was removed from an image.
+    """The residual: what was removed from an image.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an export holds besides the graph: an example of its inputs and output, and a README."""
+"""Contents of an export besides the graph: an example of inputs and output, and a README."""
 
 from __future__ import annotations
 
