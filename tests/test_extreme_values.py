@@ -166,6 +166,16 @@ def test_missing_pixels_of_a_constant_take_its_value():
     assert (VERBS["inpaint"](image) == 0.1).all()
 
 
+@pytest.mark.parametrize("dtype", ["u1", "f2", "f4", "f8"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_wide_holes_of_a_constant_take_its_value(share, dtype):
+    """Also those that a network fills on coarse levels first."""
+    image = np.full((48, 56), 77, dtype)
+    holes = np.random.default_rng(0).random(image.shape) < share
+    found = nr.inpaint(image, holes, model=MODELS["inpaint"])
+    assert (found == 77).all()
+
+
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 def test_what_is_finite_stays_finite(verb, dtype):

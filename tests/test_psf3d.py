@@ -164,3 +164,22 @@ def test_planes_of_beads_make_a_psf_of_a_plane():
 def test_stacks_without_beads_are_named(stack, size, error, message):
     with pytest.raises(error, match=message):
         psf.from_beads(stack, size)
+
+
+DARK = np.tile([[9, 0], [0, 9]], (8, 9)).astype(float)
+RAMP = np.add.outer(np.arange(12.0), np.arange(20.0))
+
+
+@pytest.mark.parametrize(
+    "image", [RAMP, -RAMP, DARK, RAMP**2 % 7], ids=["up", "down", "dots", "any"]
+)
+@pytest.mark.parametrize("size", [None, (1, 1), (3, 3), (5, 5)])
+def test_what_is_no_bead_makes_no_psf_of_nothing(image, size):
+    """Whatever is found is a PSF, without a warning of numbers that are none."""
+    try:
+        found = psf.from_beads(image, size)
+    except ValueError as told:
+        assert "no bead" in str(told)  # noqa: PT017
+    else:
+        assert found.sum() == pytest.approx(1)
+        assert found.min() >= 0

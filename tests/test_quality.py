@@ -108,6 +108,14 @@ def test_pixels_that_are_not_finite_do_not_count(clean, noisy):
     assert 0 < found.ssim < 1
 
 
+@pytest.mark.parametrize("unit", [2.0**300, 2.0**-300, 2.0**-1000])
+def test_scores_do_not_depend_on_the_unit(clean, noisy, unit):
+    expected, found = (quality.score(noisy * u, clean * u) for u in (1.0, unit))
+    assert found.data_range == expected.data_range * unit
+    for name in ("psnr", "ssim", "invariant_psnr"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name))
+
+
 def test_equal_tiny_and_constant_images_have_scores():
     image = np.arange(100.0).reshape(10, 10)
     found = quality.score(image, image)
@@ -151,6 +159,20 @@ def test_keeping_the_image_gains_nothing_and_colours_are_taken(noisy):
         colours, colours, lambda image: image, noise=[20, 40], channel_axis=-1
     )
     assert found.noise == pytest.approx(np.sqrt((20**2 + 40**2) / 2))
+
+
+@pytest.mark.parametrize("noise", [20.0, nr.NoiseModel(gain=2.0, read_noise=5.0)])
+def test_infinite_pixels_do_not_spoil_the_estimate(noisy, noise):
+    image = noisy.copy()
+    image[5, 7], image[50, 60] = np.inf, -np.inf
+
+    def restore(image):
+        smooth = ndimage.gaussian_filter(np.where(np.isfinite(image), image, 100), 1)
+        return np.where(np.isfinite(image), smooth, image)
+
+    found = quality.estimate_error(image, restore(image), restore, noise=noise)
+    whole = quality.estimate_error(noisy, restore(noisy), restore, noise=noise)
+    assert found.error == pytest.approx(whole.error, rel=0.02)
 
 
 def test_unknown_pixels_do_not_spoil_the_estimate(noisy):

@@ -102,3 +102,21 @@ def test_it_can_be_watched_and_is_the_same_each_time():
 def test_odd_arguments_are_refused(samples):
     with pytest.raises((TypeError, ValueError), match="samples"):
         uncertainty(FLAT, as_it_is, noise=3.0, samples=samples)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_not_finite_leave_no_others_in_doubt(wrong, noisy_camera):
+    image = noisy_camera.copy()
+    image[40, 50] = wrong
+    doubt = uncertainty(image, as_it_is, noise=25, samples=2)
+    assert np.argwhere(np.isnan(doubt)).tolist() == [[40, 50]]
+    far = np.s_[100:, 100:]
+    whole = uncertainty(noisy_camera, as_it_is, noise=25, samples=2)
+    np.testing.assert_allclose(doubt[far], whole[far], rtol=0.2)
+
+
+@pytest.mark.parametrize("unit", [2.0**300, 2.0**-300])
+def test_any_unit_will_do(unit, noisy_camera):
+    doubt = uncertainty(noisy_camera, as_it_is, noise=25, samples=2)
+    other = uncertainty(noisy_camera * unit, as_it_is, noise=25 * unit, samples=2)
+    np.testing.assert_allclose(other / unit, doubt, rtol=1e-3)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.engine.channel import NoiseModel, finite
+from napari_rednet.engine.devices import check_device_name
 from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import MaskedImage, is_dask, share_storage, without_map
 from napari_rednet.options import DEFECTS, SCALES
@@ -181,6 +182,7 @@ def check_options(
     bound = None if memory is None else check_memory(memory)
     if isinstance(model, (str, os.PathLike)):
         check_named(model, task)
+    check_device_name(device)
     # torch is loaded for what is left to check.
     from napari_rednet.engine.network import resolve_device
     from napari_rednet.models import load_model_for

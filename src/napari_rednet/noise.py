@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, special
+import scipy
 
 from napari_rednet.engine.channel import Basis, NoiseModel, grain_of
 from napari_rednet.grain import WHITE, Grain, high_pass, measure_grain
@@ -273,11 +273,11 @@ class _Prepared:
 
     def pixels(self, step: int) -> _Pixels:
         """The usable pixels of the region; filters also see the pixels around it."""
-        signal = ndimage.gaussian_filter(self.values, _SMOOTHING)
+        signal = scipy.ndimage.gaussian_filter(self.values, _SMOOTHING)
         noise = high_pass(self.values, step)
-        structure = np.hypot(ndimage.sobel(signal, 0), ndimage.sobel(signal, 1))
+        structure = np.hypot(scipy.ndimage.sobel(signal, 0), scipy.ndimage.sobel(signal, 1))
         side = 2 * step + 1
-        kept = ndimage.binary_erosion(self.usable, np.ones((side, side)), border_value=1)
+        kept = scipy.ndimage.binary_erosion(self.usable, np.ones((side, side)), border_value=1)
         kept[:step] = kept[-step:] = kept[:, :step] = kept[:, -step:] = False
         clipped = self.clipped
         if self.region is not None:
@@ -318,7 +318,7 @@ def black_noise(images: Sequence[FloatArray], black: float) -> float:
         blocks = parts.reshape(-1, _BLOCK**2)
         cut = (blocks <= 0).mean(1)
         partly = (cut > _LEAST_CUT) & (cut < _MOST_CUT)
-        distance = special.ndtri(1 - cut[partly])
+        distance = scipy.special.ndtri(1 - cut[partly])
         shown = np.exp(-0.5 * distance**2) / np.sqrt(2 * np.pi) + distance * (1 - cut[partly])
         seen = blocks[partly].mean(1) - half * (1 - cut[partly])
         found.append(seen.clip(min=0) / shown)
@@ -346,7 +346,7 @@ def _prepared(
     is_clipped = finite & ((values <= limits[0]) | (values >= limits[1]))
     # Only where many pixels are clipped. Leaving out each clipped pixel would cut the tails of the
     # noise everywhere, most of all for few, coarse values.
-    crowded = ndimage.uniform_filter(is_clipped.astype(np.float64), 5) >= _CLIPPED_SHARE
+    crowded = scipy.ndimage.uniform_filter(is_clipped.astype(np.float64), 5) >= _CLIPPED_SHARE
     typical = _median(values)
     is_lonely = _lonely(values - typical)
     values = np.where(is_lonely, typical, values)
@@ -358,8 +358,8 @@ def _filled(image: npt.NDArray[np.generic], finite: BoolArray) -> FloatArray:
     values = np.where(finite, image, 0).astype(np.float64)
     if finite.all():
         return values
-    share = ndimage.gaussian_filter(finite.astype(np.float64), _SMOOTHING)
-    mean = ndimage.gaussian_filter(values, _SMOOTHING) / np.maximum(share, _TINY)
+    share = scipy.ndimage.gaussian_filter(finite.astype(np.float64), _SMOOTHING)
+    mean = scipy.ndimage.gaussian_filter(values, _SMOOTHING) / np.maximum(share, _TINY)
     return np.where(finite, values, mean)
 
 
@@ -394,7 +394,8 @@ def _lonely(deviation: FloatArray) -> BoolArray:
     times; noise, and even single photons in one of a hundred pixels, by less than 10 times.
     """
     # Two moving averages are nearly a Gaussian filter of 8 pixels, and four times as fast.
-    power = ndimage.uniform_filter(ndimage.uniform_filter(deviation**2, 19), 21)
+    once = scipy.ndimage.uniform_filter(deviation**2, 19)
+    power = scipy.ndimage.uniform_filter(once, 21)
     around = np.sqrt(power.clip(min=0))
     lonely: BoolArray = np.abs(deviation) > _LONELY * around
     return lonely
@@ -525,7 +526,7 @@ def _is_poisson(images: Sequence[npt.NDArray[np.generic]], none: float, one: flo
     singles = several = expected = 0.0
     for image in images:
         photons = (np.where(np.isfinite(image), image, none).astype(np.float64) - none) / one
-        rate = ndimage.uniform_filter(photons, _NEIGHBOURHOOD)
+        rate = scipy.ndimage.uniform_filter(photons, _NEIGHBOURHOOD)
         dark = photons[rate < _DARK]
         single = np.abs(dark - 1) < _ROUNDING
         around = rate[rate < _DARK][single]

@@ -1,6 +1,7 @@
 """Files of microscopes by the true readers of bioio, where these are installed.
 
-CZI is written by Zeiss's own library, LIF by hand, as Leica's description of it has it.
+CZI is written by Zeiss's own library, LIF by hand, as Leica's description of it has it, and so is
+ND2.
 """
 
 import struct
@@ -11,6 +12,7 @@ import pytest
 import tifffile
 from skimage import data
 from tests.io.foreign import copied
+from tests.io.nd2_files import write_nd2
 
 from napari_rednet.errors import ImageFileError
 from napari_rednet.io import count_images, read_image
@@ -36,6 +38,17 @@ def write_czi(path, values, colours=False, compression=None):
         names = {} if colours else {c: f"dye {c}" for c in range(channels)}
         sizes = {"scale_x": 0.2e-6, "scale_y": 0.2e-6, "scale_z": 0.5e-6}
         file.write_metadata(document_name="cells", channel_names=names, **sizes)
+
+
+def write_scenes(path, images):
+    """Write a CZI of several scenes, of one plane each."""
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    pytest.importorskip("bioio_czi")
+    with czi.create_czi(str(path), exist_ok=True) as file:
+        for number, values in enumerate(images):
+            place = (0, 1000 * number)
+            file.write(values[..., None], location=place, plane={"C": 0}, scene=number)
+        file.write_metadata(document_name="cells", scale_x=0.2e-6, scale_y=0.2e-6)
 
 
 def write_lif(path, images):
@@ -116,12 +129,48 @@ def test_images_of_a_lif_are_scenes(tmp_path):
         assert described(tmp_path / f"{number}.ome.tif").physical_size_x == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("suffix", ["czi", "lif"])
+def test_scenes_of_a_czi_are_images(tmp_path):
+    images = [np.ascontiguousarray(np.roll(CAMERA, 9 * n)[:, : 64 - 8 * n]) for n in range(3)]
+    write_scenes(tmp_path / "in.czi", images)
+    assert count_images(tmp_path / "in.czi") == 3
+    for number, values in enumerate(images):
+        image = copied(tmp_path / "in.czi", tmp_path / f"{number}.ome.tif", series=number)
+        np.testing.assert_array_equal(np.asarray(image.data).reshape(values.shape), values)
+        assert f"image {number} of 3" in image.remarks[0]
+        assert described(tmp_path / f"{number}.ome.tif").physical_size_x == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 2, 2, 3), (2, 1, 2, 3), (3, 2, 1, 1)])
+def test_an_nd2_is_read_with_its_positions_axes_and_channels(tmp_path, shape, dtype):
+    pytest.importorskip("bioio_nd2")
+    planes = [np.roll(CAMERA, 5 * i).astype(dtype) + dtype(i) for i in range(np.prod(shape))]
+    values = np.stack(planes).reshape(*shape, 48, 64)
+    write_nd2(tmp_path / "in.nd2", values)
+    assert count_images(tmp_path / "in.nd2") == shape[0]
+    for number, expected in enumerate(values):
+        image = copied(tmp_path / "in.nd2", tmp_path / f"{number}.ome.tif", series=number)
+        letters = [letter for letter, n in zip("TCZ", shape[1:], strict=True) if n > 1]
+        assert (image.axes, image.data.dtype) == ("".join(letters) + "YX", dtype)
+        np.testing.assert_array_equal(image.data, expected.squeeze())
+        pixels = described(tmp_path / f"{number}.ome.tif")
+        assert (pixels.size_t, pixels.size_c, pixels.size_z) == shape[1:]
+        assert pixels.physical_size_x == pytest.approx(0.2)
+        if shape[2] > 1:
+            assert [channel.name for channel in pixels.channels] == ["dye 0", "dye 1"]
+        if shape[3] > 1:
+            assert pixels.physical_size_z == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("suffix", ["czi", "lif", "nd2"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.9])
 def test_files_that_are_cut_off_are_told(tmp_path, suffix, share):
     path = tmp_path / f"in.{suffix}"
     if suffix == "czi":
         write_czi(path, STACK)
+    elif suffix == "nd2":
+        pytest.importorskip("bioio_nd2")
+        write_nd2(path, STACK[None])
     else:
         write_lif(path, [CAMERA[None]])
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])

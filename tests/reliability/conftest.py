@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -13,6 +14,11 @@ PROMISES = {
         "No call crashes, changes its input, or turns finite pixels into others; what is promised "
         "of shape, dtype, `out`, order, tiles, units, lazy and chunked arrays holds",
         "generated calls of all functions that restore (Hypothesis)",
+    ),
+    "measures": (
+        "Measured noise, defects and quality, PSFs and pictures are numbers and arrays that mean "
+        "something, the same for lazy arrays and in other units, or a sentence says why not",
+        "generated calls of all other functions (Hypothesis)",
     ),
     "noisier": (
         "No noise that is told, in whatever unit, makes an image noisier",
@@ -46,6 +52,12 @@ PROMISES = {
     ),
 }
 _counts = Counter()
+
+
+@pytest.fixture(autouse=True)
+def _images_are_told_in_few_words():
+    with np.printoptions(threshold=16):
+        yield
 
 
 @pytest.fixture

@@ -3,19 +3,19 @@
 Results are whole or absent, and a second run gives what an undisturbed one gives, bit by bit.
 """
 
-import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from functools import partial
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 import zarr
 from tests.conftest import small_model
+from tests.reliability.commands import Command
 
 from napari_rednet.io import read_image
 from napari_rednet.models import read_model
@@ -41,24 +41,19 @@ COMMANDS = {
     "export": (["models", "export", "small.safetensors", "out.onnx"], "out.onnx"),
     "add": (["models", "add", "small.safetensors", "--name", "mine"], "models/mine.safetensors"),
 }  # fmt: skip
-# Bytes of the largest file that is written.
-SIZES = {
-    "compressed tiff": 800_000, "super-resolve": 6_240_000, "batch": 500_000, "zarr": 30_000,
-    "tiff to zarr": 200_000, "fine-tune": 60_000, "export": 30_000, "add": 12_000,
-}  # fmt: skip
 RESUMABLE = ("zarr", "tiff to zarr", "batch")
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
-    stack = np.random.default_rng(0).normal(100, 9, (6, 250, 260)).astype(np.float32)
+    stack = np.random.default_rng(0).normal(100, 9, (4, 100, 110)).astype(np.float32)
     options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
     tifffile.imwrite(folder / "in.tif", stack, **options)
     tifffile.imwrite(folder / "packed.tif", stack.astype("u2"), compression="zlib", **options)
-    array = zarr.create_array(folder / "in.zarr", shape=stack.shape, chunks=(1, 99, 99), dtype="f4")
+    array = zarr.create_array(folder / "in.zarr", shape=stack.shape, chunks=(1, 40, 40), dtype="f4")
     array[:] = stack
-    small_model("denoise").save(folder / "small.safetensors")
+    small_model("deblock").save(folder / "small.safetensors")
     return folder
 
 
@@ -70,18 +65,8 @@ def folder(inputs, tmp_path):
 
 
 def start(folder, name, *more, limit=None):
-    """Start a command in a folder, perhaps with a limit on the size of files."""
-    words = [sys.executable, "-m", "napari_rednet.command", *COMMANDS[name][0], *more]
     environment = {"NAPARI_REDNET_MODELS": str(folder / "models")}
-    before = None
-    if limit is not None:
-        before = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
-    import os
-
-    return subprocess.Popen(
-        words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, **environment}, preexec_fn=before,  # noqa: PLW1509
-    )  # fmt: skip
+    return Command([*COMMANDS[name][0], *more], folder, environment, limit)
 
 
 def contents(path):
@@ -118,9 +103,17 @@ def assert_whole_or_absent(folder, name, expected):
         assert_same(found, expected)
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """A command that nothing disturbed: its result, its seconds, and its largest file in bytes."""
+
+    result: Any
+    duration: float
+    size: int
+
+
 @pytest.fixture(scope="module")
 def undisturbed(inputs, tmp_path_factory):
-    """Results of the commands, and how long they took."""
     known = {}
 
     def get(name):
@@ -129,9 +122,12 @@ def undisturbed(inputs, tmp_path_factory):
             shutil.copytree(inputs, place)
             begun = time.monotonic()
             process = start(place, name)
-            _, told = process.communicate()
+            told = process.wait()
             assert process.returncode == 0, told
-            known[name] = contents(place / COMMANDS[name][1]), time.monotonic() - begun
+            duration, target = time.monotonic() - begun, place / COMMANDS[name][1]
+            files = [p for p in (target, *target.rglob("*")) if p.is_file()]
+            size = max(p.stat().st_size for p in files)
+            known[name] = Undisturbed(contents(target), duration, size)
         return known[name]
 
     return get
@@ -145,7 +141,7 @@ def run_again(folder, name):
             ["--resume"] if not (folder / COMMANDS[name][1]).exists() or name == "batch" else more
         )
     process = start(folder, name, *more)
-    _, told = process.communicate()
+    told = process.wait()
     assert process.returncode == 0, told
     return contents(folder / COMMANDS[name][1])
 
@@ -154,12 +150,12 @@ def run_again(folder, name):
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_may_be_ended_at_any_moment(name, number, moment, folder, undisturbed, counted):
-    expected, duration = undisturbed(name)
+    known = undisturbed(name)
     lot = np.random.default_rng([moment, *map(ord, name + number)])
     process = start(folder, name)
-    time.sleep(duration * lot.uniform(0.02, 1))
+    time.sleep(known.duration * lot.uniform(0.02, 1))
     process.send_signal(getattr(signal, number))
-    _, told = process.communicate()
+    told = process.wait()
     if number == "SIGKILL":
         assert process.returncode in (0, -signal.SIGKILL)
     else:
@@ -171,8 +167,8 @@ def test_a_command_may_be_ended_at_any_moment(name, number, moment, folder, undi
     if name == "fine-tune" and process.returncode == 0:
         contents(folder / COMMANDS[name][1])  # the best model so far
     else:
-        assert_whole_or_absent(folder, name, expected)
-        assert_same(run_again(folder, name), expected)
+        assert_whole_or_absent(folder, name, known.result)
+        assert_same(run_again(folder, name), known.result)
     assert not list(folder.glob(".*.lock"))
     counted("killed" if number == "SIGKILL" else "signals")
 
@@ -180,15 +176,14 @@ def test_a_command_may_be_ended_at_any_moment(name, number, moment, folder, undi
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.99])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_full_disk_ends_a_command_with_a_line(name, share, folder, undisturbed, counted):
-    expected, _ = undisturbed(name)
-    limit = int(share * SIZES.get(name, 1_560_000))
-    process = start(folder, name, limit=limit)
-    _, told = process.communicate()
+    known = undisturbed(name)
+    process = start(folder, name, limit=int(share * known.size))
+    told = process.wait()
     assert process.returncode in (0, 1), told
     assert "Traceback" not in told
     if process.returncode == 1:
         assert "error:" in told or "failed:" in told
-    assert_whole_or_absent(folder, name, expected) if name != "fine-tune" else None
+    assert_whole_or_absent(folder, name, known.result) if name != "fine-tune" else None
     hidden = [p.name for p in folder.rglob(".*") if p.name.endswith((".lock", ".tif.part"))]
     assert not hidden
     counted("full disk")
@@ -197,11 +192,11 @@ def test_a_full_disk_ends_a_command_with_a_line(name, share, folder, undisturbed
 @pytest.mark.parametrize("apart", [0.0, 0.2, 0.5])
 @pytest.mark.parametrize("name", ["tiff", "zarr", "super-resolve", "batch", "fine-tune"])
 def test_two_at_once_are_one(name, apart, folder, undisturbed, counted):
-    expected, _ = undisturbed(name)
+    expected = undisturbed(name).result
     first = start(folder, name)
     time.sleep(apart)
     second = start(folder, name)
-    told = [process.communicate()[1] for process in (first, second)]
+    told = [process.wait() for process in (first, second)]
     codes = sorted(process.returncode for process in (first, second))
     # One may have ended before the other looked, which then finds the result in its place.
     assert codes == [0, 1], told

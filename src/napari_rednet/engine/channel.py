@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 PERCENTILES = (0.5, 99.8)
 """Percentiles of an image that become 0 and 1."""
@@ -131,7 +131,7 @@ def _brightest_structure(image: npt.NDArray[np.generic]) -> float:
     if not finite.any():
         return -np.inf
     values = np.where(finite, image, image[finite].min()).astype(np.float64)
-    return float(ndimage.gaussian_filter(values, 2.0).max())
+    return float(scipy.ndimage.gaussian_filter(values, 2.0).max())
 
 
 def finite(name: str, value: Any, kind: str = "finite") -> float:
@@ -187,17 +187,19 @@ class NoiseModel:
 
     def variance(self, signal: Signal) -> Signal:
         """Noise variance at `signal`, a number or an array in image units."""
-        light = np.maximum(np.subtract(signal, self.offset), 0)
-        with np.errstate(over="ignore"):
+        # No photons of an infinite signal are no number.
+        with np.errstate(over="ignore", invalid="ignore"):
+            light = np.maximum(np.subtract(signal, self.offset), 0)
             variance: Any = self.gain * light + np.square(self.read_noise)
         result: Signal = variance if isinstance(signal, np.ndarray) else float(variance)
         return result
 
     def std(self, signal: Signal) -> Signal:
         """Noise standard deviation at `signal`, a number or an array in image units."""
-        light = np.maximum(np.subtract(signal, self.offset), 0)
-        # Squares of large numbers would overflow.
-        deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), self.read_noise)
+        with np.errstate(over="ignore", invalid="ignore"):
+            light = np.maximum(np.subtract(signal, self.offset), 0)
+            # Squares of large numbers would overflow.
+            deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), self.read_noise)
         result: Signal = deviation if isinstance(signal, np.ndarray) else float(deviation)
         return result
 

@@ -115,7 +115,10 @@ class Inpainter:
             levels.append(halved(*halved(values, known)))
         if is_whole:
             return None
-        return self._filled(*(torch.cat(parts, 2) for parts in zip(*levels, strict=True)))
+        values, known = (torch.cat(parts, 2) for parts in zip(*levels, strict=True))
+        # What is the same everywhere leaves a network nothing to correct.
+        fill = fill_holes if all(plane.settings.is_constant) else self._filled
+        return fill(values, known)
 
     def _filled(self, values: Tensor, known: Tensor) -> Tensor:
         """Fill a level: guess from two levels above, corrected by the network."""

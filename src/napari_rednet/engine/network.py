@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_rednet.engine.channel import MOST_NOISE
+from napari_rednet.engine.devices import check_device_name
 
 SIGMA = 2.0
 RADIUS = 6
@@ -21,8 +21,6 @@ MOST_CHANGE = 6.0
 """Largest change of a pixel, in standard deviations of its noise."""
 OWN_ERROR = 0.003
 """Error of the network itself, as a fraction of the values around a pixel."""
-
-_ACCEPTED = "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
 
 
 @dataclass(frozen=True)
@@ -290,11 +288,9 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
     Raises `ValueError` if the name is unknown or this computer has no such device.
     """
-    name = str(device)
+    name = check_device_name(device)
     if name == "auto":
         return torch.device(available_devices()[0])
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise ValueError(f"device must be {_ACCEPTED}, got {name!r}")
     found = available_devices()
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in found:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from napari_rednet.engine.channel import finite
 
@@ -107,7 +107,7 @@ def widefield(numerical_aperture: float, wavelength: float, pixel_size: float) -
     # The n-th dark ring lies near a phase of (n + 1/4) pi.
     y, x = fine_grid(reach((_AIRY_RINGS + 0.25) * math.pi / scale))
     phase = np.maximum(scale * np.hypot(y, x), 1e-9)
-    return normalized(binned((2 * special.j1(phase) / phase) ** 2))
+    return normalized(binned((2 * scipy.special.j1(phase) / phase) ** 2))
 
 
 def fine_grid(radius: int) -> tuple[FloatArray, FloatArray]:

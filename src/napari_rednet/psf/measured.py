@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from napari_rednet.engine.planes import PointSpread
 
@@ -200,7 +200,7 @@ def _within(psf: PointSpread, shape: tuple[int, ...]) -> PointSpread:
 def _center_of(array: FloatArray, center: str) -> tuple[float, ...]:
     array = array / array.max()  # sums of large values would overflow
     if center == "mass":
-        return tuple(map(float, ndimage.center_of_mass(array)))
+        return tuple(map(float, scipy.ndimage.center_of_mass(array)))
     return tuple((n - 1) / 2 for n in array.shape)
 
 
@@ -260,20 +260,25 @@ def from_beads(stack: Any, size: Sequence[int] | None = None) -> FloatArray:
     """
     image = _checked_stack(stack)
     light = image - np.median(image)
-    smooth = ndimage.gaussian_filter(light, _SMOOTHING)
+    smooth = scipy.ndimage.gaussian_filter(light, _SMOOTHING)
     brightest = np.unravel_index(int(smooth.argmax()), smooth.shape)
     sides = _sides(size, light, brightest)
-    places = _lone_beads(smooth, sides)
-    if not places:
+    cut = [_centred(light, place, sides) for place in _lone_beads(smooth, sides)]
+    beads = [bead / bead.sum() for bead in cut if bead.sum() > 0]
+    found = _mean(beads) if beads else np.zeros(sides)
+    if not found.any():
         raise ValueError(
             f"stack of shape {image.shape} has no bead that stands alone with "
             f"{' × '.join(map(str, sides))} pixels around it; give a smaller size, or an image of "
             "fewer beads"
         )
-    cut = [_centred(light, place, sides) for place in places]
-    mean = np.mean([bead / bead.sum() for bead in cut if bead.sum() > 0], axis=0)
-    found = _without_noise(mean - _rim(mean))
     return np.asarray(found / found.sum())
+
+
+def _mean(beads: Sequence[FloatArray]) -> FloatArray:
+    """Of beads, without background; nothing if no light is left in the middle."""
+    mean = np.mean(beads, axis=0)
+    return _without_noise(mean - _rim(mean))
 
 
 def _checked_stack(stack: Any) -> FloatArray:
@@ -323,7 +328,7 @@ def _width(line: npt.NDArray[np.float64], peak: int) -> float:
 
 def _lone_beads(smooth: FloatArray, sides: Sequence[int]) -> list[tuple[int, ...]]:
     """Places of beads that are far enough from borders and from each other."""
-    peaks = smooth == ndimage.maximum_filter(smooth, 3)
+    peaks = smooth == scipy.ndimage.maximum_filter(smooth, 3)
     bright = np.argwhere(peaks & (smooth > _LEAST_PEAK * smooth.max()))
     half = np.asarray(sides) // 2
     alone = [
@@ -349,23 +354,27 @@ def _centred(light: FloatArray, place: tuple[int, ...], sides: Sequence[int]) ->
     middle = [p - a.start for p, a in zip(place, around, strict=True)]
     shift = np.zeros(len(sides))
     for _ in range(_ROUNDS):
-        moved = ndimage.shift(part, shift, order=3, mode="nearest")
-        apart = np.subtract(middle, ndimage.center_of_mass(_core(moved, middle, sides)))
+        moved = scipy.ndimage.shift(part, shift, order=3, mode="nearest")
+        core = _core(moved, middle, sides)
+        if not core.any():  # darker than its surroundings
+            break
+        apart = np.subtract(middle, scipy.ndimage.center_of_mass(core))
         shift += apart
         if np.abs(apart).max() < _CENTRED:
             break
-    moved = ndimage.shift(part, shift, order=3, mode="nearest")
+    moved = scipy.ndimage.shift(part, shift, order=3, mode="nearest")
     return np.asarray(moved[_around(middle, sides)])
 
 
 def _without_noise(mean: FloatArray) -> FloatArray:
     """A mean bead without the noise around it, whose positive half would add up to much light."""
-    smooth = ndimage.gaussian_filter(mean, _SMOOTHING)
+    smooth = scipy.ndimage.gaussian_filter(mean, _SMOOTHING)
     rim = _rim_values(smooth)
     noise = float(np.median(np.abs(rim - np.median(rim)))) / 0.6745
-    regions, _ = ndimage.label(smooth > _FAINT * noise)
+    regions, _ = scipy.ndimage.label(smooth > _FAINT * noise)
     middle = tuple(side // 2 for side in mean.shape)
-    return np.asarray(np.where(regions == regions[middle], mean, 0).clip(0))
+    of_bead = regions == (regions[middle] or -1)
+    return np.asarray(np.where(of_bead, mean, 0).clip(0))
 
 
 def _core(part: FloatArray, middle: Sequence[int], sides: Sequence[int]) -> FloatArray:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from napari_rednet.psf.generated import (
     SUPERSAMPLING,
@@ -199,7 +199,7 @@ class _Light:
         rho = (nodes + 1) / 2
         self._slope = np.sqrt(refractive_index**2 - (aperture * rho) ** 2) - refractive_index
         self._radii = np.linspace(0, farthest, 16 + math.ceil(8 * turns))
-        rings = special.j0(self._wave * aperture * np.outer(self._radii, rho))
+        rings = scipy.special.j0(self._wave * aperture * np.outer(self._radii, rho))
         self._rings = rings * (weights * rho)
 
     def at(self, distance: FloatArray, depth: float) -> FloatArray:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_rednet.arguments import LARGEST_SEED, Noise, as_image, check_count, noise_per_channel
-from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.channel import NoiseModel, find_basis
 from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Steps, drain
 
@@ -59,7 +59,9 @@ def uncertainty(
     Returns
     -------
     uncertainty : (..., Y, X) ndarray of float32
-        Standard deviation of the error, in image units.
+        Standard deviation of the error, in image units; NaN where the result is not finite. Of
+        float64, as what `restore` is given, for constant images and values that float32 does not
+        resolve.
 
     Raises
     ------
@@ -95,7 +97,9 @@ def uncertainty_steps(
     array, layout = as_image(image, channel_axis)
     models = noise_per_channel(noise, layout.channels) or []
     count, draw = check_count("samples", samples), check_count("seed", seed, 0, LARGEST_SEED)
-    return _spread(np.asarray(array, np.float32), layout, restore, models, count, draw)
+    values = np.asarray(array)
+    kind = np.float32 if find_basis([values]) is None else np.float64
+    return _spread(values.astype(kind), layout, restore, models, count, draw)
 
 
 def _spread(
@@ -109,7 +113,8 @@ def _spread(
     turns = list(_turns(layout, models))
     total = samples + len(turns)
     yield 0, total
-    restored = np.asarray(restore(image), np.float32)
+    restored = np.asarray(restore(image), image.dtype)
+    restored = np.where(np.isfinite(restored), restored, np.nan)
     lot = np.random.default_rng(seed)
     of_noise = np.zeros(image.shape, np.float64)
     for number in range(samples):
@@ -122,8 +127,15 @@ def _spread(
         other = turn_back(np.asarray(restore(np.ascontiguousarray(turn(image))), np.float64))
         of_network += np.square(other - restored) / max(1, len(turns))
     sigma = [_BLUR if axis in layout.spatial_axes else 0.0 for axis in range(image.ndim)]
-    smooth = ndimage.gaussian_filter(of_noise + of_network, sigma)
-    return (_FACTOR * np.sqrt(smooth.clip(0))).astype(np.float32)
+    variance = of_noise + of_network
+    is_known = np.isfinite(variance)
+    # What is not known has no part in the mean of its surroundings.
+    summed, share = (
+        ndimage.gaussian_filter(values, sigma)
+        for values in (np.where(is_known, variance, 0.0), is_known.astype(np.float64))
+    )
+    smooth = summed / np.where(is_known, share, np.nan)
+    return (_FACTOR * np.sqrt(smooth.clip(0))).astype(image.dtype)
 
 
 Turn = Callable[[Any], Any]
@@ -161,7 +173,7 @@ def _noisy(
         index = tuple(channel if a == axis else slice(None) for a in range(clean.ndim))
         part = clean[index]
         white = lot.standard_normal(part.shape)
-        noisy[index] += (model.std(part) * _grainy(white, model)).astype(np.float32)
+        noisy[index] += (model.std(part) * _grainy(white, model)).astype(noisy.dtype)
     return noisy
 
 

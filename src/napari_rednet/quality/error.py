@@ -151,6 +151,7 @@ def estimate_error_steps(
     if models is None:
         raise TypeError("noise must be a number or a NoiseModel, got None")
     before, now = (np.asarray(a, np.float64) for a in (array, after))
+    now = np.where(np.isfinite(now), now, np.nan)  # infinities have no difference
     return _steps(before, now, layout, models, restore, np.random.default_rng(seed))
 
 

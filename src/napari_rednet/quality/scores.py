@@ -22,8 +22,9 @@ _WINDOW = 2 * _MARGIN + 1
 _BAND_PIXELS = 4_000_000
 _LEAST_ROWS = 64
 _BYTE_RANGE = 255.0
-# The square of a range must be a number.
+# The square of a range must be a number, and so must the fourth power of values.
 _LEAST_RANGE = 1e-100
+_LEAST_UNIT = 1e-50
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,14 @@ def _steps(
         done += rows.pixels
         yield done, total
     if data_range is None:
-        data_range = _BYTE_RANGE if np.dtype(wanted.dtype) == np.uint8 else sums.span
+        data_range = _BYTE_RANGE if np.dtype(wanted.dtype) == np.uint8 else sums.span * sums.unit
+    span = data_range / sums.unit
     for rows in _bands(layout, margin=_MARGIN):
-        similar.add(*_pair(array, wanted, rows), data_range, layout.plane_shape)
+        image, reference = (part / sums.unit for part in _pair(array, wanted, rows))
+        similar.add(image, reference, span, layout.plane_shape)
         done += rows.pixels
         yield done, total
-    psnr, invariant = (_psnr(e, data_range) for e in (sums.error, sums.invariant_error))
+    psnr, invariant = (_psnr(e, span) for e in (sums.error, sums.invariant_error))
     return Scores(psnr, similar.mean, invariant, data_range)
 
 
@@ -176,11 +179,13 @@ def _pair(array: Any, wanted: Any, rows: _Rows) -> tuple[FloatArray, FloatArray]
 class _Sums:
     """Moments of an image and its reference, from which both errors follow.
 
-    They are relative to the first band's means, to avoid cancellation.
+    They are relative to the first band's means, to avoid cancellation, and in a unit whose powers
+    are numbers.
     """
 
     count: float = 0.0
     first: tuple[float, float] | None = None
+    unit: float = 1.0
     means: FloatArray = field(default_factory=lambda: np.zeros(2))
     products: FloatArray = field(default_factory=lambda: np.zeros((2, 2)))
     squares: float = 0.0
@@ -193,7 +198,9 @@ class _Sums:
         if not values.size:
             return
         if self.first is None:
-            self.first = (float(values[0].mean()), float(values[1].mean()))
+            self.unit = _unit(values)
+            self.first = tuple((values / self.unit).mean(1).tolist())
+        values /= self.unit
         self.low, self.high = min(self.low, values[1].min()), max(self.high, values[1].max())
         self.squares += float(np.square(values[0] - values[1]).sum())
         centred = values - np.array(self.first)[:, None]
@@ -203,7 +210,7 @@ class _Sums:
 
     @property
     def span(self) -> float:
-        """Largest minus smallest value of the reference."""
+        """Largest minus smallest value of the reference, in units."""
         return max(float(self.high - self.low), 0.0)
 
     @property
@@ -220,6 +227,14 @@ class _Sums:
         variances = self.products / self.count - np.outer(means, means)
         explained = variances[0, 1] ** 2 / variances[0, 0] if variances[0, 0] > 0 else 0.0
         return max(float(variances[1, 1] - explained), 0.0)
+
+
+def _unit(values: FloatArray) -> float:
+    """A power of 2 near the largest value, or 1 if its powers are numbers as it is."""
+    most = float(np.abs(values).max())
+    if most == 0 or _LEAST_UNIT < most < 1 / _LEAST_UNIT:
+        return 1.0
+    return math.ldexp(0.5, math.frexp(most)[1])
 
 
 def _psnr(error: float, data_range: float) -> float:
