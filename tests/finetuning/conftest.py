@@ -9,7 +9,7 @@ from skimage import data
 import napari_rednet as nr
 from napari_rednet.engine.network import NetworkConfig, RedNet, initialize
 from napari_rednet.finetuning import prepare_fine_tuning
-from napari_rednet.finetuning.planning import Given, as_clean
+from napari_rednet.finetuning.planning import TrainingData, as_clean
 from napari_rednet.models import Model
 from napari_rednet.tasks import TASKS
 
@@ -28,7 +28,7 @@ def tiny(task="denoise", seed=0, features=8):
 
 def noisy_settings(noise=None):
     """How noisy images are presented, with the noise of each channel if it is known."""
-    return Given(None, None, noise).as_noisy
+    return TrainingData(None, None, noise).as_noisy
 
 
 def clean_image():

@@ -24,7 +24,7 @@ from napari_rednet.io.sources import Reading
 from napari_rednet.restoration import denoise
 from napari_rednet.tasks import VERBS
 from napari_rednet.widgets import BatchWidget
-from napari_rednet.widgets.batch.run import Order
+from napari_rednet.widgets.batch.run import BatchRequest
 from napari_rednet.widgets.layer_files import read_files, read_layer_image
 from napari_rednet.widgets.restore.psf_controls import VOLUMES
 from napari_rednet.widgets.shared.controls import FROM_FILE
@@ -508,7 +508,7 @@ def test_a_mask_among_the_images_is_none_of_them(tmp_path, pattern):
     for name in ("a.png", "b.tif", "mask.png"):
         (tmp_path / name).touch()
     arguments = {"mask": tmp_path / "mask.png"}
-    order = Order("inpaint", arguments, tmp_path, pattern, tmp_path / "out", "refuse")
+    order = BatchRequest("inpaint", arguments, tmp_path, pattern, tmp_path / "out", "refuse")
     names = ["a.png"] if pattern else ["a.png", "b.tif"]
     assert [file.name for file in order.files()] == names
 

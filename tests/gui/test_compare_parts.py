@@ -9,7 +9,7 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet.widgets.compare.measures import _digits
-from napari_rednet.widgets.compare.pair import Part, noise_of, settings_of, source_of
+from napari_rednet.widgets.compare.pair import ComparedPart, noise_of, settings_of, source_of
 from napari_rednet.widgets.compare.split_view import (
     _NAME_LETTERS,
     Borrowed,
@@ -54,22 +54,22 @@ def test_a_record_of_plain_values_with_a_model_file_is_understood():
 def test_an_estimate_is_made_from_the_middle_of_some_planes():
     stack = np.zeros((20, 1100, 1030), np.uint8)
     stack[:, 38:-38, 3:-3] = np.arange(20)[:, None, None]
-    sample, axis = Part(stack, (), None).sample()
+    sample, axis = ComparedPart(stack, (), None).sample()
     assert (sample.shape, axis) == ((8, 1024, 1024), None)
     assert [np.unique(plane).tolist() for plane in sample] == [
         [i] for i in (0, 2, 5, 8, 10, 13, 16, 19)
     ]
-    np.testing.assert_array_equal(Part(stack, (7,), None).sample()[0], 7)
-    colours = Part(stack[0, :, :3, None].repeat(3, -1), (), -1)
+    np.testing.assert_array_equal(ComparedPart(stack, (7,), None).sample()[0], 7)
+    colours = ComparedPart(stack[0, :, :3, None].repeat(3, -1), (), -1)
     sample, axis = colours.sample()
     assert (sample.shape, axis) == ((1024, 3, 3), -1)
-    channels = Part(stack.reshape(10, 2, 1100, 1030), (), 1)
+    channels = ComparedPart(stack.reshape(10, 2, 1100, 1030), (), 1)
     sample, axis = channels.sample()
     assert (sample.shape, axis) == ((8, 2, 1024, 1024), 1)
     assert [np.unique(plane).tolist() for plane in sample[:, 1]] == [
         [2 * i + 1] for i in (0, 1, 2, 3, 5, 6, 7, 9)
     ]
-    assert Part(stack[:2], (), 0).sample()[1] == 0
+    assert ComparedPart(stack[:2], (), 0).sample()[1] == 0
 
 
 def test_what_is_borrowed_is_put_back_unless_others_changed_it():

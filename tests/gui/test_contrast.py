@@ -11,7 +11,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QLabel
 
 import napari_rednet as nr
-from napari_rednet.finetuning.session import Preview
+from napari_rednet.finetuning.session import HeldOutPart
 from napari_rednet.widgets.finetuning.view import _Plots
 from napari_rednet.widgets.restore.noise_panel import NoisePlot
 from napari_rednet.widgets.shared.style import BLUE, FOCUS_STYLE, ORANGE
@@ -138,7 +138,7 @@ def test_the_plot_of_the_noise_can_be_read(qtbot, theme, noisy):
 
 def test_the_plots_of_a_fine_tuning_can_be_read(qtbot, theme, noisy):
     image = noisy.astype(np.float32)
-    plots = _Plots(Preview(image, image, image, image))
+    plots = _Plots(HeldOutPart(image, image, image, image))
     qtbot.addWidget(plots.canvas)
     plots.set_theme(theme)
     for axes in plots._axes:

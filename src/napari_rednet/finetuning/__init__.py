@@ -185,7 +185,7 @@ def prepare_fine_tuning(
         Iterate over its `run`; then its `model` is what `fine_tune` returns.
     """
     from napari_rednet.engine.network import resolve_device
-    from napari_rednet.finetuning.planning import Given, make_plan
+    from napari_rednet.finetuning.planning import TrainingData, make_plan
     from napari_rednet.finetuning.session import FineTuning
     from napari_rednet.models import load_model_for
     from napari_rednet.tasks import TASKS
@@ -196,7 +196,7 @@ def prepare_fine_tuning(
     schedule = _schedule(minutes, steps, rate, seed, batch, patch)
     resolve_device(device)
     base = load_model_for(task, model)
-    given = Given(
+    given = TrainingData(
         None if images is None else as_stacks("images", images, channel_axis),
         None if targets is None else as_stacks("targets", targets, channel_axis),
         noise,

@@ -97,7 +97,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Given:
+class TrainingData:
     """The user's images, clean targets, known noise, and device."""
 
     images: Sequence[Stack] | None
@@ -155,7 +155,7 @@ class Given:
         return self._measured[key]
 
 
-def make_plan(given: Given, method: str, base: Model, schedule: Schedule, name: str) -> Plan:
+def make_plan(given: TrainingData, method: str, base: Model, schedule: Schedule, name: str) -> Plan:
     """Read the images and plan the training."""
     _check_patch(base.task, schedule.patch)
     examples, taught = _METHODS[method](given, base)
@@ -184,7 +184,7 @@ def _check_patch(task: str, patch: int) -> None:
         raise ValueError(f"patch must be 64, 76, 88 or so (12 n + 4) for {task}, got {patch}")
 
 
-def _paired(given: Given, base: Model) -> tuple[list[Example], Method]:
+def _paired(given: TrainingData, base: Model) -> tuple[list[Example], Method]:
     given.check_pairs()
     is_denoiser = base.task == "denoise"
     settings = given.as_noisy if is_denoiser else partial(as_clean, base.task)
@@ -192,13 +192,13 @@ def _paired(given: Given, base: Model) -> tuple[list[Example], Method]:
     return examples, Paired(is_denoiser)
 
 
-def _pseudo_clean(given: Given, base: Model) -> tuple[list[Example], Method]:
+def _pseudo_clean(given: TrainingData, base: Model) -> tuple[list[Example], Method]:
     examples = read_examples(given.images or [], given.as_noisy)
     restored = with_restored(examples, base.network, resolve_device(given.device))
     return restored, PseudoClean(CameraNoise(given.cameras()))
 
 
-def _clean(given: Given, base: Model) -> tuple[list[Example], Method]:
+def _clean(given: TrainingData, base: Model) -> tuple[list[Example], Method]:
     images = given.targets if base.task == "denoise" else given.images
     examples = read_examples(images or [], partial(as_clean, base.task))
     if base.task != "denoise":
@@ -215,7 +215,7 @@ def as_clean(task: str, stack: Stack, channel: int) -> ChannelSettings:
     return (as_coded if is_coded else by_range)(stack.samples(channel), channel)
 
 
-def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, Any]:
+def _info(given: TrainingData, examples: Sequence[Example], base: Model) -> dict[str, Any]:
     info: dict[str, Any] = {
         "base": base.name,
         "version": version("napari-rednet"),
@@ -240,6 +240,6 @@ def _info(given: Given, examples: Sequence[Example], base: Model) -> dict[str, A
     return info
 
 
-_METHODS: Mapping[str, Callable[[Given, Model], tuple[list[Example], Method]]] = MappingProxyType(
-    {"paired": _paired, "clean": _clean, "pseudo-clean": _pseudo_clean}
+_METHODS: Mapping[str, Callable[[TrainingData, Model], tuple[list[Example], Method]]] = (
+    MappingProxyType({"paired": _paired, "clean": _clean, "pseudo-clean": _pseudo_clean})
 )

@@ -41,7 +41,7 @@ _REHEARSED = 0.25
 
 
 @dataclass(frozen=True)
-class Preview:
+class HeldOutPart:
     """A held-out part of an image: (Y, X) arrays in network units.
 
     `before` is the network's input; `base` and `now` are the results of the base and the current
@@ -82,13 +82,13 @@ class Validation:
         ratios = self._errors(network) / self._base_errors
         return float(np.mean(-10 * np.log10(np.maximum(ratios, 1e-3))))
 
-    def preview(self, network: RedNet) -> Preview:
+    def preview(self, network: RedNet) -> HeldOutPart:
         """Preview of the case with most structure."""
         inputs, targets = self._shown
         images = [inputs[:, :1], self._restore(self._base, inputs), self._restore(network, inputs)]
         before, base, now = (image[0, 0].cpu().numpy() for image in images)
         target = None if targets is None else targets[0, 0].numpy()
-        return Preview(before, base, now, target)
+        return HeldOutPart(before, base, now, target)
 
     @torch.no_grad()
     def _restore(self, network: RedNet, inputs: Tensor) -> Tensor:
@@ -286,7 +286,7 @@ class FineTuning:
         """The current model."""
         return self._as_model(self.trainer.average.state_dict())
 
-    def preview(self) -> Preview:
+    def preview(self) -> HeldOutPart:
         """A held-out part of an image, before and after."""
         return self._validation.preview(self._kept(self.trainer.average.state_dict()))
 

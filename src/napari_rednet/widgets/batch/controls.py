@@ -16,7 +16,7 @@ from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.io.sources import Reading
 from napari_rednet.io.tiff.image import COMPRESSIONS
 from napari_rednet.tasks import VERBS
-from napari_rednet.widgets.batch.run import Order
+from napari_rednet.widgets.batch.run import BatchRequest
 from napari_rednet.widgets.restore.noise_controls import (
     AUTOMATIC,
     MANUAL,
@@ -91,7 +91,7 @@ class BatchControls(Container):
             control.changed.connect(self._show)
         self._show()
 
-    def order(self) -> Order:
+    def order(self) -> BatchRequest:
         """What they say.
 
         Raises
@@ -102,7 +102,7 @@ class BatchControls(Container):
         pattern = self.pattern.value.strip()
         if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
             raise ValueError("the pattern must be for names below the folder, such as **/*.tif")
-        return Order(
+        return BatchRequest(
             verb=self.task.value,
             arguments=self._arguments(),
             source=_path(self.source, "choose the folder of the images under Images"),

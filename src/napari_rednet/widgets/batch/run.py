@@ -27,14 +27,14 @@ from napari_rednet.batch.planning import AS_TOLD
 from napari_rednet.errors import ImageFileError, RednetError
 from napari_rednet.io import names_image, read_mask
 from napari_rednet.io.sources import Reading
-from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
+from napari_rednet.widgets.shared.worker import PER_MILLE, WorkerSteps
 
 if TYPE_CHECKING:
     from napari_rednet.batch import Work
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchRequest:
     """What a batch is to do.
 
     Parameters
@@ -108,7 +108,7 @@ class BatchRun:
 
     Parameters
     ----------
-    order : Order
+    order : BatchRequest
         What to do.
 
     Attributes
@@ -127,7 +127,7 @@ class BatchRun:
         What stopped the batch as a whole, or kept the report from being written.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: BatchRequest) -> None:
         self.order = order
         self.files: Sequence[BatchFile] = ()
         self.outcomes: list[Outcome] = []
@@ -167,7 +167,7 @@ class BatchRun:
         skipped = self.counts["skipped"]
         return len(self.outcomes) - skipped + self.share, len(self.files) - skipped
 
-    def steps(self) -> Steps:
+    def steps(self) -> WorkerSteps:
         """Restore, in another thread: yield (per mille done, 1000)."""
         yield 0, 0
         try:
@@ -177,7 +177,7 @@ class BatchRun:
             self.problem = str(error)
             raise
 
-    def _restore(self, files: list[BatchFile], work: Work) -> Steps:
+    def _restore(self, files: list[BatchFile], work: Work) -> WorkerSteps:
         existing = self.order.existing
         record = BatchRecord(self.order.out, work.task)
         restore_one = partial(

@@ -13,18 +13,18 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_rednet.widgets.compare.measures import (
     NO_NOISE,
+    Comparison,
     DoubtControls,
     MeasureControls,
-    Measured,
     Request,
+    compare,
     doubt_layer,
     doubt_steps,
-    measure,
     obstacle,
 )
 from napari_rednet.widgets.compare.pair import (
+    ComparedPart,
     PairControls,
-    Part,
     along_of,
     channel_of,
     crop_of,
@@ -107,7 +107,7 @@ class CompareWidget(RunningWidget):
             return
         what = self._describe()
         self._worker = start_worker(
-            partial(measure, request),
+            partial(compare, request),
             f"Measuring {self.pair.after.current_choice}",
             on_progress=partial(self._if_open, self.measures.show_progress),
             on_result=partial(self._if_open, self._take, what),
@@ -138,7 +138,7 @@ class CompareWidget(RunningWidget):
             layers = self.viewer.layers
             insert_quietly(self.viewer, len(layers), doubt_layer(after, index, found))
 
-    def _take(self, what: str, measured: Measured) -> None:
+    def _take(self, what: str, measured: Comparison) -> None:
         # The result may already have been on its way when Cancel was clicked.
         if self._worker is not None and not self._worker.abort_requested:
             self.measures.show_figures(measured, what)
@@ -147,7 +147,7 @@ class CompareWidget(RunningWidget):
         self._worker = None
         self._show_what_can_be_done()
 
-    def _parts(self) -> tuple[tuple[Part, Part] | None, Part | None]:
+    def _parts(self) -> tuple[tuple[ComparedPart, ComparedPart] | None, ComparedPart | None]:
         """The parts of the pair and of the reference to measure."""
         pair, reference = self.pair.pair, self.measures.reference.value
         channel = None if pair is None else channel_of(pair[1])
@@ -168,7 +168,9 @@ class CompareWidget(RunningWidget):
             return None
         return request
 
-    def _request_for(self, pair: tuple[Part, Part], reference: Part | None) -> Request:
+    def _request_for(
+        self, pair: tuple[ComparedPart, ComparedPart], reference: ComparedPart | None
+    ) -> Request:
         after = self.pair.after.value
         noise = noise_of_part(after, pair[1]) if self._is_result_of_before() else None
         return Request(*pair, reference, noise, settings_of(after), along_of(after))

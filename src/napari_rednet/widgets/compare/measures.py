@@ -19,12 +19,12 @@ from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import drain
 from napari_rednet.provenance import Crop
-from napari_rednet.widgets.compare.pair import NEEDS_PAIR, Part
+from napari_rednet.widgets.compare.pair import NEEDS_PAIR, ComparedPart
 from napari_rednet.widgets.shared.controls import ChoiceBox
 from napari_rednet.widgets.shared.docks import set_needs
 from napari_rednet.widgets.shared.layers import layer_options
 from napari_rednet.widgets.shared.style import ALIGNED_LABELS, focus_kept, make_button, make_label
-from napari_rednet.widgets.shared.worker import Steps
+from napari_rednet.widgets.shared.worker import WorkerSteps
 
 if TYPE_CHECKING:
     from napari_rednet.quality import ErrorEstimate, Scores
@@ -109,7 +109,7 @@ class MeasureControls(QWidget):
         self.progress.setMaximum(100 if total else 0)
         self.progress.setValue(100 * done // total if total else 0)
 
-    def show_figures(self, measured: Measured, what: str) -> None:
+    def show_figures(self, measured: Comparison, what: str) -> None:
         """Show results; `what` names the plane or stack that they are of."""
         self.figures.setText(as_table(measured, what))
 
@@ -130,7 +130,12 @@ class MeasureControls(QWidget):
         layout.addWidget(self.figures)
 
 
-def obstacle(pair: tuple[Part, Part] | None, reference: Part | None, *, has_noise: bool) -> str:
+def obstacle(
+    pair: tuple[ComparedPart, ComparedPart] | None,
+    reference: ComparedPart | None,
+    *,
+    has_noise: bool,
+) -> str:
     """Why nothing can be measured, in words for the user; empty if something can."""
     if pair is None:
         return NEEDS_PAIR
@@ -148,11 +153,11 @@ def obstacle(pair: tuple[Part, Part] | None, reference: Part | None, *, has_nois
     return ""
 
 
-def _shape(part: Part) -> str:
+def _shape(part: ComparedPart) -> str:
     return " × ".join(map(str, part.shape))
 
 
-def as_table(measured: Measured, what: str) -> str:
+def as_table(measured: Comparison, what: str) -> str:
     """The results as rich text."""
     if measured.estimate is not None:
         found = measured.estimate
@@ -200,9 +205,9 @@ class Request:
     `along` is the axis of the layers that planes were restored together along.
     """
 
-    before: Part
-    after: Part
-    reference: Part | None
+    before: ComparedPart
+    after: ComparedPart
+    reference: ComparedPart | None
     noise: list[NoiseModel] | None
     settings: dict[str, Any]
     along: int | None = None
@@ -216,7 +221,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Comparison:
     """Results of a measurement; None for what could not be measured."""
 
     before: Scores | None = None
@@ -224,19 +229,19 @@ class Measured:
     estimate: ErrorEstimate | None = None
 
 
-def measure(request: Request) -> Generator[tuple[int, int], None, Measured]:
+def compare(request: Request) -> Generator[tuple[int, int], None, Comparison]:
     """Compare with the reference, or estimate the error without one."""
     reference = request.reference
     if reference is None:
-        return Measured(estimate=(yield from _estimate(request)))
+        return Comparison(estimate=(yield from _estimate(request)))
     before = None
     # The source of an enlarged result has another shape and cannot be compared.
     if request.before.shape == reference.shape:
         before = yield from _score(request.before, reference)
-    return Measured(before, (yield from _score(request.after, reference)))
+    return Comparison(before, (yield from _score(request.after, reference)))
 
 
-def _score(part: Part, reference: Part) -> Generator[tuple[int, int], None, Scores]:
+def _score(part: ComparedPart, reference: ComparedPart) -> Generator[tuple[int, int], None, Scores]:
     from napari_rednet.quality import score_steps
 
     return (yield from score_steps(part.array, reference.array, channel_axis=part.channel_axis))
@@ -271,7 +276,7 @@ def _estimate_of_planes(
     # Planes of several channels lie along the first axis, each with its own.
     own = [noise if is_rgb else noise[0 if axis is None else place[axis]] for place in places]
 
-    def restore(nudged: Any) -> Steps:
+    def restore(nudged: Any) -> WorkerSteps:
         restored = []
         for number, (plane, place) in enumerate(zip(nudged, places, strict=True)):
             yield number, len(places)
@@ -335,7 +340,7 @@ class DoubtControls(QWidget):
         set_needs(self.start, NEEDS_PAIR, missing=not has_pair)
 
 
-def doubt_steps(request: Request) -> Steps:
+def doubt_steps(request: Request) -> WorkerSteps:
     """Compute the uncertainty of a result: (..., Y, X), of colours as a whole."""
     from napari_rednet.quality.doubt import uncertainty_steps
     from napari_rednet.restoration.denoise import denoise_steps
@@ -359,7 +364,7 @@ def doubt_steps(request: Request) -> Steps:
     return np.sqrt(np.square(found).mean(-1)) if before.is_rgb else found
 
 
-def _denoised(steps: Callable[..., Steps], settings: dict[str, Any], image: Any) -> Any:
+def _denoised(steps: Callable[..., WorkerSteps], settings: dict[str, Any], image: Any) -> Any:
     return drain(steps(image, **settings), False, "doubt")
 
 

@@ -79,7 +79,7 @@ def _record(layer: Image | None) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True)
-class Part:
+class ComparedPart:
     """A plane of an image, or all of it; nothing is read before it is asked for.
 
     `data` is the whole image; `index` is that of the plane, or empty for all planes.
@@ -169,22 +169,22 @@ def part_of(
     whole: bool,
     channel: int | None = None,
     crop: Crop | None = None,
-) -> Part:
+) -> ComparedPart:
     """The shown plane of a layer, or all of its planes; `channel` is the axis of channels.
 
     With a `crop`, it is of no more than that.
     """
     image = layer_image(layer, crop, channel=channel)
     if whole:
-        return Part(image.array, (), image.channel_axis)
+        return ComparedPart(image.array, (), image.channel_axis)
     first = first_pixel(crop) or (0,) * layer.ndim
     counts = image.data.shape[: layer.ndim - 2]
     shown = zip(shown_index(layer, viewer), first, counts, strict=False)
     index = tuple(min(max(i - start, 0), n - 1) for i, start, n in shown)
-    return Part(image.array, index, -1 if image.rgb else None)
+    return ComparedPart(image.array, index, -1 if image.rgb else None)
 
 
-def noise_of_part(layer: Image, part: Part) -> list[NoiseModel] | None:
+def noise_of_part(layer: Image, part: ComparedPart) -> list[NoiseModel] | None:
     """The noise of a part of the result that a layer is: a single plane has that of its channel."""
     noise, axis = noise_of(layer), channel_of(layer)
     if noise is None or axis is None or not part.index or len(noise) == 1:

@@ -48,7 +48,7 @@ _NARROWEST = 80
 
 
 @dataclass(frozen=True)
-class Given:
+class ChosenLayers:
     """The chosen task, images and target; the target is None if there is none."""
 
     task: str
@@ -56,7 +56,7 @@ class Given:
     target: Image | None
 
 
-def find_way(given: Given, method: str | None) -> tuple[str, bool]:
+def find_way(given: ChosenLayers, method: str | None) -> tuple[str, bool]:
     """Text on the learning method or on what is missing, and True if fine-tuning is possible."""
     problem = _find_problem(given)
     if problem:
@@ -71,14 +71,14 @@ def find_way(given: Given, method: str | None) -> tuple[str, bool]:
     return (_FROM_GOOD if from_good else _WAYS[way]), True
 
 
-def possible_methods(given: Given) -> list[tuple[str, str | None]]:
+def possible_methods(given: ChosenLayers) -> list[tuple[str, str | None]]:
     """(label, method) for "automatic" and, if there are several, for all methods that fit."""
     is_known = "torch" in sys.modules
     possible = [(text, m) for m, text in _METHODS.items() if is_known and _is_possible(given, m)]
     return [("automatic", None), *(possible if len(possible) > 1 else [])]
 
 
-def _find_problem(given: Given) -> str:
+def _find_problem(given: ChosenLayers) -> str:
     if not given.images and given.target is None:
         return "Choose one or several image layers."
     if given.target in given.images:
@@ -88,14 +88,14 @@ def _find_problem(given: Given) -> str:
     return ""
 
 
-def _choose(given: Given, method: str | None) -> str:
+def _choose(given: ChosenLayers, method: str | None) -> str:
     from napari_rednet.finetuning import choose_method
 
     has_images, has_target = bool(given.images), given.target is not None
     return choose_method(given.task, method, images=has_images, targets=has_target)
 
 
-def _is_possible(given: Given, method: str) -> bool:
+def _is_possible(given: ChosenLayers, method: str) -> bool:
     try:
         _choose(given, method)
     except ValueError:
@@ -203,8 +203,8 @@ class FineTuneControls(Container):
         self._show()
 
     @property
-    def _given(self) -> Given:
-        return Given(self.task.value, self.images.value, self._chosen_target)
+    def _given(self) -> ChosenLayers:
+        return ChosenLayers(self.task.value, self.images.value, self._chosen_target)
 
     @property
     def _chosen_target(self) -> Image | None:

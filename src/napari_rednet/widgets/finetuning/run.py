@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_rednet.widgets.shared.docks import clock
 from napari_rednet.widgets.shared.style import import_plots
-from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
+from napari_rednet.widgets.shared.worker import PER_MILLE, WorkerSteps
 
 if TYPE_CHECKING:
-    from napari_rednet.finetuning.session import FineTuning, FineTuningStatus, Preview
+    from napari_rednet.finetuning.session import FineTuning, FineTuningStatus, HeldOutPart
 
 Points = list[tuple[float, float]]
 _MOST_POINTS = 1000
@@ -60,7 +60,7 @@ class FineTuningRun:
         self.loss, self.gain = Curve(), Curve()
         self.status: FineTuningStatus | None = None
         self.last_gain: float | None = None
-        self.preview: Preview | None = None
+        self.preview: HeldOutPart | None = None
         self.is_resting = False
         self._arguments = arguments
         self._paused, self._stopped = Event(), Event()
@@ -87,7 +87,7 @@ class FineTuningRun:
         """End the run with the best model so far."""
         self._stopped.set()
 
-    def steps(self) -> Steps:
+    def steps(self) -> WorkerSteps:
         """Fine-tune in a worker thread: yield (per mille done, 1000), return the best model."""
         yield 0, 0
         import_plots()
@@ -112,7 +112,7 @@ class FineTuningRun:
             self.preview = tuning.preview()
         self.status = status
 
-    def _report(self, status: FineTuningStatus) -> Steps:
+    def _report(self, status: FineTuningStatus) -> WorkerSteps:
         done = round(PER_MILLE * status.fraction)
         yield done, PER_MILLE
         while self.is_paused and not self.is_stopped:

@@ -30,10 +30,10 @@ from napari_rednet.widgets.shared.style import (
     make_canvas,
     set_theme,
 )
-from napari_rednet.widgets.shared.worker import Steps, start_worker
+from napari_rednet.widgets.shared.worker import WorkerSteps, start_worker
 
 if TYPE_CHECKING:
-    from napari_rednet.finetuning.session import Preview
+    from napari_rednet.finetuning.session import HeldOutPart
     from napari_rednet.models import Model
 
 FloatArray = npt.NDArray[np.float32]
@@ -95,7 +95,7 @@ class FineTuneView(QWidget):
         """Titles of the pictures."""
         return [] if self._plots is None else list(self._plots.pictures)
 
-    def _begin(self, run: FineTuningRun, preview: Preview) -> None:
+    def _begin(self, run: FineTuningRun, preview: HeldOutPart) -> None:
         if self._plots is not None:
             self.layout().removeWidget(self._plots.canvas)
             self._plots.canvas.deleteLater()
@@ -108,11 +108,11 @@ class FineTuneView(QWidget):
 class _Plots:
     """A matplotlib canvas with two curves and three or four pictures."""
 
-    def __init__(self, preview: Preview) -> None:
+    def __init__(self, preview: HeldOutPart) -> None:
         images = _images(preview)
         self.figure, self.canvas = make_canvas(_INCHES, _LOWEST)
         self._part = _busiest(preview.base)
-        self._seen: Preview | None = None
+        self._seen: HeldOutPart | None = None
         above, below = self.figure.subfigures(2, 1, height_ratios=[1, 1.4])
         # Without a target, gain is measured against what the base model restored.
         word = "gain (dB)" if preview.target is not None else "estimated\ngain (dB)"
@@ -187,7 +187,7 @@ def _set_points(axes: Any, line: Any, curve: Curve) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def _images(preview: Preview) -> dict[str, FloatArray]:
+def _images(preview: HeldOutPart) -> dict[str, FloatArray]:
     """The pictures by title."""
     images = {"before": preview.before, "base": preview.base, "now": preview.now}
     return images if preview.target is None else {**images, "target": preview.target}
@@ -303,6 +303,6 @@ def _own_names() -> set[str]:
     return {info.name for info in known_models() if info.origin == "user"}
 
 
-def _export_steps(model: Any, path: Path) -> Steps:
+def _export_steps(model: Any, path: Path) -> WorkerSteps:
     yield 0, 0
     model.export(path)

@@ -37,7 +37,7 @@ from napari_rednet.widgets.shared.layers import (
     full_resolution,
     insert_quietly,
 )
-from napari_rednet.widgets.shared.worker import Steps, compute_in_background
+from napari_rednet.widgets.shared.worker import WorkerSteps, compute_in_background
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
@@ -258,7 +258,7 @@ class InpaintWidget(RestoreWidget):
         missing = None if mask is None else mask.of(image)
         return prepare_inpaint(image.array, missing, channel_axis=image.channel_axis, **arguments)
 
-    def steps(self, image: LayerImage, **arguments: Any) -> Steps:
+    def steps(self, image: LayerImage, **arguments: Any) -> WorkerSteps:
         """Fill, and count what is filled; not in lazy masks, which are not computed for that."""
         counts: dict[str, Any] = {}
         restoration = self.prepare(image, **arguments)

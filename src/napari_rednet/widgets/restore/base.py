@@ -54,7 +54,7 @@ from napari_rednet.widgets.shared.style import (
     add_shortcut,
     set_look,
 )
-from napari_rednet.widgets.shared.worker import Steps, compute_in_background
+from napari_rednet.widgets.shared.worker import WorkerSteps, compute_in_background
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
@@ -161,12 +161,12 @@ class RestoreWidget(Container):
         """Check the arguments, but compute nothing yet."""
         raise NotImplementedError
 
-    def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:  # noqa: ARG002
+    def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> WorkerSteps:  # noqa: ARG002
         """Compute arguments that the controls leave open; return all arguments of `prepare`."""
         yield 0, 0
         return arguments
 
-    def steps(self, image: LayerImage, **arguments: Any) -> Steps:
+    def steps(self, image: LayerImage, **arguments: Any) -> WorkerSteps:
         """Restore: yield (done, total), words on what is done, or a `SoFar`.
 
         Returns the array to show and a dict of what was used.
@@ -197,7 +197,7 @@ class RestoreWidget(Container):
 
     def start(
         self,
-        make_steps: Callable[[], Steps],
+        make_steps: Callable[[], WorkerSteps],
         doing: str,
         take: Callable[..., None],
         follow: Callable[[Any], None] | None = None,
@@ -387,14 +387,14 @@ class LayerRuns:
         take, follow = partial(self._show, run), partial(self._follow, run)
         widget.start(run.steps, widget.row.doing + others, take, follow, self._end)
 
-    def _job(self, layer: Image) -> jobs.Job:
+    def _job(self, layer: Image) -> jobs.LayerJob:
         check_restorable(layer)
         widget = self._widget
         image, arguments = widget.extent.image(layer), widget.arguments_for(layer)
         options = widget.result_options(layer, image, arguments)
         return jobs.make_job(layer, image, arguments, options)
 
-    def _restore(self, job: jobs.Job) -> Steps:
+    def _restore(self, job: jobs.LayerJob) -> WorkerSteps:
         """Load the model, run the steps of the window, and record how."""
         from napari_rednet.models import model_told
 
@@ -410,7 +410,7 @@ class LayerRuns:
             self._so_far.update()
         self._show(run)
 
-    def _show_from_now_on(self, job: jobs.Job | None, so_far: SoFar) -> None:
+    def _show_from_now_on(self, job: jobs.LayerJob | None, so_far: SoFar) -> None:
         self._end()
         if job is not None and job.layer in self._widget.viewer.layers:
             self._so_far = SoFarLayer(self._widget.viewer, so_far, job.layer, job.options)

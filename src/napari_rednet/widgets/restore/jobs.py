@@ -24,7 +24,7 @@ from napari_rednet.widgets.shared.layers import (
     is_seen_through,
     layer_source,
 )
-from napari_rednet.widgets.shared.worker import PER_MILLE, Steps
+from napari_rednet.widgets.shared.worker import PER_MILLE, WorkerSteps
 
 if TYPE_CHECKING:
     from napari_rednet.execution import Restoration
@@ -35,7 +35,7 @@ _SECONDS_BETWEEN = 1.0
 
 
 @dataclass(frozen=True)
-class Job:
+class LayerJob:
     """A layer to restore, with the arguments of `steps`; `layer` is for the GUI thread only.
 
     `options` are arguments of `add_image` that place the result: the layer's data, and with them
@@ -72,7 +72,7 @@ class Restored:
     `job` is what was done.
     """
 
-    job: Job
+    job: LayerJob
     array: Any
     used: dict[str, Any]
     record: dict[str, Any]
@@ -94,11 +94,13 @@ class Failed:
 Outcome = Restored | Failed
 
 
-def prepare(layers: Sequence[Image], make_job: Callable[[Image], Job]) -> list[Job | Failed]:
+def prepare(
+    layers: Sequence[Image], make_job: Callable[[Image], LayerJob]
+) -> list[LayerJob | Failed]:
     """Make the jobs of layers; an error is raised if there is one layer, and else a `Failed`."""
     if len(layers) == 1:
         return [make_job(layers[0])]
-    jobs: list[Job | Failed] = []
+    jobs: list[LayerJob | Failed] = []
     for layer in layers:
         try:
             jobs.append(make_job(layer))
@@ -113,12 +115,14 @@ class JobsRun:
     Several jobs share one progress, and an error in one does not stop the others.
     """
 
-    def __init__(self, jobs: Sequence[Job | Failed], restore: Callable[[Job], Steps]) -> None:
+    def __init__(
+        self, jobs: Sequence[LayerJob | Failed], restore: Callable[[LayerJob], WorkerSteps]
+    ) -> None:
         self._jobs, self._restore = jobs, restore
         # One thread appends, the other one pops, so that arrays are not kept longer than needed.
         self._finished: deque[Outcome] = deque()
         self._to_take = len(jobs)
-        self.present: Job | None = None  # which is worked on
+        self.present: LayerJob | None = None  # which is worked on
 
     @property
     def is_over(self) -> bool:
@@ -135,14 +139,14 @@ class JobsRun:
             self._to_take -= 1
             yield self._finished.popleft()
 
-    def steps(self) -> Steps:
+    def steps(self) -> WorkerSteps:
         """Do the jobs, step by step."""
-        if len(self._jobs) == 1 and isinstance(self._jobs[0], Job):
+        if len(self._jobs) == 1 and isinstance(self._jobs[0], LayerJob):
             self.present = self._jobs[0]
             self._finished.append((yield from self._restore(self._jobs[0])))
             return
         for number, job in enumerate(self._jobs):
-            self.present = job if isinstance(job, Job) else None
+            self.present = job if isinstance(job, LayerJob) else None
             outcome: Outcome = (
                 job
                 if isinstance(job, Failed)
@@ -152,7 +156,7 @@ class JobsRun:
 
 
 def _one_of_several(
-    job: Job, restore: Callable[[Job], Steps], number: int, count: int
+    job: LayerJob, restore: Callable[[LayerJob], WorkerSteps], number: int, count: int
 ) -> Generator[Any, None, Outcome]:
     steps = restore(job)
     try:
@@ -174,11 +178,11 @@ def _one_of_several(
 
 
 def recorded(
-    job: Job,
+    job: LayerJob,
     verb: str,
     model: Model,
     steps: Generator[Any, None, tuple[Any, dict[str, Any]]],
-) -> Steps:
+) -> WorkerSteps:
     """Run the steps of a job; return the result with its record."""
     from napari_rednet.engine.network import devices_to_use, resolve_device
 
@@ -236,9 +240,9 @@ def plain(value: Any) -> Any:
 
 def make_job(
     layer: Image, image: LayerImage, arguments: dict[str, Any], options: dict[str, Any]
-) -> Job:
+) -> LayerJob:
     """Make the job of a layer."""
-    return Job(layer, layer_source(layer), image, arguments, options)
+    return LayerJob(layer, layer_source(layer), image, arguments, options)
 
 
 class SoFar:
@@ -257,7 +261,7 @@ class SoFar:
 
 def restored_plane_by_plane(
     restoration: Restoration, image: LayerImage, repairs: Repairs | None = None
-) -> Steps:
+) -> WorkerSteps:
     """Restore: yield a `SoFar` first, if planes of the result can be shown before all are done."""
     array = restoration.array
     several_devices = len(restoration.job.devices) > 1  # which do not finish planes in order

@@ -32,7 +32,7 @@ from napari_rednet.widgets.shared.docks import shown_errors
 from napari_rednet.widgets.shared.layers import LayerImage
 from napari_rednet.widgets.shared.persistence import Parameters
 from napari_rednet.widgets.shared.style import import_plots
-from napari_rednet.widgets.shared.worker import Steps
+from napari_rednet.widgets.shared.worker import WorkerSteps
 
 if TYPE_CHECKING:
     from napari_rednet.engine.channel import NoiseModel
@@ -374,7 +374,7 @@ class NoiseAwareWidget(RestoreWidget):
 
     def start(
         self,
-        make_steps: Callable[[], Steps],
+        make_steps: Callable[[], WorkerSteps],
         doing: str,
         take: Callable[..., None],
         follow: Callable[[Any], None] | None = None,
@@ -399,7 +399,7 @@ class NoiseAwareWidget(RestoreWidget):
     def _change_channels(self) -> None:
         self.layer_changed(self.selected())
 
-    def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> Steps:
+    def complete(self, image: LayerImage, arguments: Mapping[str, Any]) -> WorkerSteps:
         """Measure the noise in the region, if there is one."""
         noise = arguments["noise"]
         if not isinstance(noise, Region):
@@ -407,7 +407,7 @@ class NoiseAwareWidget(RestoreWidget):
         levels = yield from measure_steps(image, noise)
         return {**arguments, "noise": [one.fit() for one in levels]}
 
-    def steps(self, image: LayerImage, *, noise: Any = None, **arguments: Any) -> Steps:
+    def steps(self, image: LayerImage, *, noise: Any = None, **arguments: Any) -> WorkerSteps:
         """Restore, after estimating the noise if it is not given."""
         if noise is None or isinstance(noise, Region):
             yield "Measuring the noise…"

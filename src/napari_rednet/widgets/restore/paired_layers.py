@@ -27,7 +27,7 @@ from napari_rednet.widgets.shared.layers import (
     shown_plane,
     slices,
 )
-from napari_rednet.widgets.shared.worker import Steps
+from napari_rednet.widgets.shared.worker import WorkerSteps
 
 FloatArray = npt.NDArray[np.float64]
 _ELLIPSE_VERTICES = 128
@@ -340,7 +340,7 @@ def find_region(place: Place, layer: Image, point: Sequence[float]) -> Region:
 
 def measure_steps(
     image: LayerImage, region: Region, prepare: Callable[[], None] | None = None
-) -> Steps:
+) -> WorkerSteps:
     """Call `prepare`, then measure: yield (done, total), return `NoiseLevels` for each channel."""
     if prepare is not None:
         prepare()

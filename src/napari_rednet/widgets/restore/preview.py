@@ -31,7 +31,7 @@ from napari_rednet.widgets.shared.layers import (
     check_restorable,
     full_resolution,
 )
-from napari_rednet.widgets.shared.worker import Steps, StepsWorker, start_worker
+from napari_rednet.widgets.shared.worker import StepsWorker, WorkerSteps, start_worker
 
 if TYPE_CHECKING:
     from napari_rednet.engine.channel import NoiseModel
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _REST_MS = 40
 _SLOW_MS = 500
 _PLACED_BY = ("data", "scale", "translate", "rotate", "shear", "affine", "visible")
-Complete = Callable[[LayerImage, Mapping[str, Any]], Steps]
+Complete = Callable[[LayerImage, Mapping[str, Any]], WorkerSteps]
 Prepare = Callable[..., "Restoration"]
 # About 724 x 724 pixels of the result: restored without a delay, and larger than 512 x 512.
 MOST_PIXELS = 2**19
@@ -74,11 +74,11 @@ class Preview:
         self._known: Mapping[str, Any] | None = None
         self._layer: PreviewLayer | None = None
         self._worker: StepsWorker | None = None
-        self._running: Order | None = None
-        self._order: Order | None = None
-        self._shown: tuple[Order, View] | None = None
+        self._running: PreviewRequest | None = None
+        self._order: PreviewRequest | None = None
+        self._shown: tuple[PreviewRequest, View] | None = None
         self._last_place: tuple[int, ...] | None = None
-        self._ahead: Order | None = None
+        self._ahead: PreviewRequest | None = None
         self._is_paused = False
         self._doing = ""
         self.on_noise: Callable[[Mapping[int, NoiseModel]], None] | None = None
@@ -239,7 +239,7 @@ class Preview:
             self._slow.start()
             self._start(order)
 
-    def _start(self, order: Order) -> None:
+    def _start(self, order: PreviewRequest) -> None:
         self._running, self._ahead, self._doing = order, None, "starting"
         self._worker = start_worker(
             partial(self._previewer.steps, order),
@@ -250,24 +250,24 @@ class Preview:
             on_end=self._end,
         )
 
-    def _make_order(self, source: Image) -> Order:
+    def _make_order(self, source: Image) -> PreviewRequest:
         check_restorable(source)
         if self._known is None:
             self._known = self._arguments()
         view = view_of(self._viewer, source)
-        return Order(full_resolution(source), self._image_of(source), view, self._known)
+        return PreviewRequest(full_resolution(source), self._image_of(source), view, self._known)
 
-    def _is_shown(self, order: Order) -> bool:
+    def _is_shown(self, order: PreviewRequest) -> bool:
         """True if the layer shows this view already, as after zooming in."""
         if self._shown is None:
             return False
         last, view = self._shown
         return last.is_under_same_conditions(order) and view.covers(order.view)
 
-    def _is_wanted(self, order: Order) -> bool:
+    def _is_wanted(self, order: PreviewRequest) -> bool:
         return order is self._order and self._layer is not None and self.is_on
 
-    def _follow(self, order: Order, progress: Any) -> None:
+    def _follow(self, order: PreviewRequest, progress: Any) -> None:
         if not self._is_wanted(order) or self._layer is None:
             return
         if isinstance(progress, Previewed):
@@ -285,7 +285,7 @@ class Preview:
         if self._running is not None and self._is_wanted(self._running):
             self._say(f"Preview: {self._doing}…")
 
-    def _take(self, order: Order, previewed: Previewed) -> None:
+    def _take(self, order: PreviewRequest, previewed: Previewed) -> None:
         self._running = None
         if self._is_wanted(order) and self._layer is not None:
             self._layer.show(previewed)
@@ -294,14 +294,14 @@ class Preview:
             self._last_place = order.view.place
             self._say(self._told(previewed.view))
 
-    def _after(self, order: Order) -> Order | None:
+    def _after(self, order: PreviewRequest) -> PreviewRequest | None:
         """The next plane in the direction of the last step; None if that was not a single step."""
         if self._last_place is None or len(self._last_place) != len(order.view.place):
             return None
         steps = [n - m for n, m in zip(order.view.place, self._last_place, strict=True)]
         return order.moved_by(steps) if sum(map(abs, steps)) == 1 else None
 
-    def _fail(self, order: Order, error: Exception) -> None:
+    def _fail(self, order: PreviewRequest, error: Exception) -> None:
         self._running = None
         if self._is_wanted(order):
             self._refuse(error)
@@ -338,7 +338,7 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class Order:
+class PreviewRequest:
     """A preview to compute: full-resolution data of the layer, part to restore, view, arguments."""
 
     layer_data: Any
@@ -359,15 +359,15 @@ class Order:
             return place, None
         return (*place[:axis], *place[axis + 1 :]), place[axis]
 
-    def serves(self, other: Order) -> bool:
+    def serves(self, other: PreviewRequest) -> bool:
         """True if its preview contains all that another order asks for."""
         return self.is_under_same_conditions(other) and self.view.covers(other.view)
 
-    def is_under_same_conditions(self, other: Order) -> bool:
+    def is_under_same_conditions(self, other: PreviewRequest) -> bool:
         """True if at most the view differs."""
         return self.arguments is other.arguments and self.is_of_same_image(other)
 
-    def moved_by(self, steps: Sequence[int]) -> Order | None:
+    def moved_by(self, steps: Sequence[int]) -> PreviewRequest | None:
         """The same view in a plane some steps further; None if `image` has no such plane."""
         place = tuple(i + n for i, n in zip(self.view.place, steps, strict=True))
         counts = self.image.spatial_shape[:-2]
@@ -375,7 +375,7 @@ class Order:
             return None
         return replace(self, view=replace(self.view, place=place))
 
-    def is_of_same_image(self, other: Order) -> bool:
+    def is_of_same_image(self, other: PreviewRequest) -> bool:
         """True if the same pixels would be restored, so that measurements can be shared."""
         return (
             self.layer_data is other.layer_data
@@ -390,11 +390,11 @@ class Previewer:
 
     def __init__(self, task: str, complete: Complete, prepare: Prepare) -> None:
         self._task, self._complete, self._prepare = task, complete, prepare
-        self._completed: tuple[Order, Mapping[str, Any]] | None = None
+        self._completed: tuple[PreviewRequest, Mapping[str, Any]] | None = None
         self._model: tuple[tuple[Any, bool], Model] | None = None
-        self._measured: tuple[Order, Measured] | None = None
-        self._kept: tuple[Order, Kept] | None = None
-        self._before: tuple[Order, Kept] | None = None
+        self._measured: tuple[PreviewRequest, Measured] | None = None
+        self._kept: tuple[PreviewRequest, Kept] | None = None
+        self._before: tuple[PreviewRequest, Kept] | None = None
 
     def forget_models(self) -> None:
         """Load the model again next time, as its file may have changed."""
@@ -404,11 +404,11 @@ class Previewer:
         """Drop measurements and previews, as the layer may have other values."""
         self._completed = self._measured = self._kept = self._before = None
 
-    def has_measured(self, order: Order) -> bool:
+    def has_measured(self, order: PreviewRequest) -> bool:
         """True if the layer has been measured."""
         return self._measured_in(order) is not None
 
-    def steps(self, order: Order) -> Generator[Any, None, Previewed]:
+    def steps(self, order: PreviewRequest) -> Generator[Any, None, Previewed]:
         """Restore in a worker: yield what is done and found, return the complete `Previewed`.
 
         Yielded are words, the noise of channels by their numbers, (done, total), and partial
@@ -447,7 +447,7 @@ class Previewer:
         kept.put(previewed)
         return previewed
 
-    def _kept_for(self, order: Order) -> Kept:
+    def _kept_for(self, order: PreviewRequest) -> Kept:
         """The previews under the same conditions."""
         if self._kept is None or not self._kept[0].is_under_same_conditions(order):
             if self._kept is not None and not self._kept[1].is_empty:
@@ -455,13 +455,13 @@ class Previewer:
             self._kept = order, Kept()
         return self._kept[1]
 
-    def _earlier(self, order: Order, view: View) -> Previewed | None:
+    def _earlier(self, order: PreviewRequest, view: View) -> Previewed | None:
         """A preview of the same plane under the previous conditions."""
         if self._before is None or not self._before[0].is_of_same_image(order):
             return None
         return self._before[1].of(view)
 
-    def _complete_arguments(self, order: Order) -> Steps:
+    def _complete_arguments(self, order: PreviewRequest) -> WorkerSteps:
         if self._completed is not None:
             last, arguments = self._completed
             if last.arguments is order.arguments and last.is_of_same_image(order):
@@ -478,13 +478,13 @@ class Previewer:
             self._model = asked, model_told(self._task, arguments)
         return self._model[1]
 
-    def _measured_in(self, order: Order) -> Measured | None:
+    def _measured_in(self, order: PreviewRequest) -> Measured | None:
         if self._measured is None:
             return None
         last, measured = self._measured
         return measured if last.is_of_same_image(order) else None
 
-    def _measure(self, order: Order, restoration: Restoration) -> Measured:
+    def _measure(self, order: PreviewRequest, restoration: Restoration) -> Measured:
         from napari_rednet.execution import measure
 
         measured = measure(restoration)
@@ -495,7 +495,7 @@ class Previewer:
 
 
 def _fill(
-    canvas: Canvas, order: Order, todo: Sequence[tuple[View, Window]]
+    canvas: Canvas, order: PreviewRequest, todo: Sequence[tuple[View, Window]]
 ) -> Generator[Any, None, None]:
     """Restore windows, and yield partial previews now and then."""
     begun, due = time.monotonic(), _SECONDS_TO_FIRST_ROWS

@@ -26,8 +26,8 @@ from napari_rednet.widgets.shared.layers import LayerImage
 from napari_rednet.widgets.shared.style import focus_kept
 from napari_rednet.widgets.shared.worker import (
     QueuedRun,
-    Steps,
     StepsWorker,
+    WorkerSteps,
     queue_run,
     start_worker,
 )
@@ -134,7 +134,7 @@ class RunControl:
 
     def start(
         self,
-        make_steps: Callable[[], Steps],
+        make_steps: Callable[[], WorkerSteps],
         description: str,
         source: Layer,
         take: Callable[[Any], None],
@@ -357,7 +357,7 @@ class TimeEstimate:
     def _end(self) -> None:
         self._worker = None
 
-    def _steps(self, images: list[LayerImage], arguments: Mapping[str, Any]) -> Steps:
+    def _steps(self, images: list[LayerImage], arguments: Mapping[str, Any]) -> WorkerSteps:
         from napari_rednet.execution import speed_steps
         from napari_rednet.models import model_told
 

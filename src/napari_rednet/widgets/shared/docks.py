@@ -36,7 +36,7 @@ from napari_rednet.errors import RednetError
 from napari_rednet.widgets.shared.style import make_button, set_look
 from napari_rednet.widgets.shared.worker import (
     QueuedRun,
-    Steps,
+    WorkerSteps,
     compute_in_background,
     queue_run,
 )
@@ -296,7 +296,7 @@ class RunningWidget(QWidget):
 
     def _start_run(
         self,
-        make_steps: Callable[[], Steps],
+        make_steps: Callable[[], WorkerSteps],
         description: str,
         *,
         on_wait: Callable[[], None],

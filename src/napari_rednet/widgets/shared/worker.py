@@ -18,7 +18,7 @@ from superqt.utils import GeneratorWorker, WorkerBase
 
 from napari_rednet.errors import RednetError
 
-Steps = Generator[Any, None, Any]
+WorkerSteps = Generator[Any, None, Any]
 """Work that yields (pixels done, pixels in all), or partial results, and returns its result."""
 # Signals and their slots.
 _Slots = list[tuple[Any, Callable[..., None]]]
@@ -65,7 +65,7 @@ def notify_of_error(error: Exception) -> None:
 
 
 def start_worker(
-    make_steps: Callable[[], Steps],
+    make_steps: Callable[[], WorkerSteps],
     description: str | None,
     *,
     on_result: Callable[[Any], None],
@@ -129,7 +129,7 @@ def compute_in_background(compute: Callable[[], Any], on_result: Callable[[Any],
 
 # Errors are shown as notifications; ignore_errors keeps them from being raised as well.
 @thread_worker(start_thread=False, worker_class=StepsWorker, ignore_errors=True)
-def _run(make_steps: Callable[[], Steps]) -> Steps:
+def _run(make_steps: Callable[[], WorkerSteps]) -> WorkerSteps:
     with _without_runtime_errors(), closing(make_steps()) as steps:
         return (yield from _throttled(steps))
 
@@ -143,7 +143,7 @@ def _without_runtime_errors() -> Iterator[None]:
         raise RednetError(f"the computation failed: {error}") from error
 
 
-def _throttled(steps: Steps) -> Steps:
+def _throttled(steps: WorkerSteps) -> WorkerSteps:
     reported = -math.inf
     while True:
         try:
@@ -282,7 +282,7 @@ def is_busy() -> bool:
 
 
 def queue_run(
-    make_steps: Callable[[], Steps],
+    make_steps: Callable[[], WorkerSteps],
     description: str,
     *,
     is_open: Callable[[], bool],
