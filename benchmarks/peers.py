@@ -135,8 +135,7 @@ PEERS = {
         non_local_means,
         asks_for_noise=True,
         first=(
-            "from skimage.restoration import denoise_nl_means as nlm, estimate_sigma; "
-            "s = estimate_sigma(image); nlm(image, h=0.8 * s, sigma=s)"
+            "from skimage.restoration import denoise_nl_means as nlm; nlm(image, h=3.6, sigma=4.5)"
         ),
     ),
     "wavelets, BayesShrink": Peer("scikit-image", "pywt", wavelet, asks_for_noise=True),

@@ -117,7 +117,7 @@ def compare_widget() -> None:
 @picture
 def fine_tune_widget() -> None:
     """The Fine-tune widget half-way on a real noisy stack, and its model in use."""
-    viewer = open_close_up()
+    viewer = open_close_up(980)
     (noisy,) = viewer.open_sample("napari-rednet", "chromosomes")
     widget = dock(viewer, "Fine-tune")
     widget.controls.images.value = [noisy]

@@ -29,6 +29,13 @@ def test_links_lead_to_files(page: Path):
     assert not missing
 
 
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/how-to-*.md")), ids=lambda page: page.stem)
+def test_how_tos_begin_with_napari(page: Path):
+    """Where its menus lie is told before any code."""
+    before_code = re.split(r"^(?:```|    \S)", page.read_text(encoding="utf-8"), flags=re.M)[0]
+    assert re.search(r"\*(?:Plugins|Layers) →", before_code)
+
+
 def blocks(page: str, language: str) -> list[str]:
     """Fenced code of a page in one language."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")

@@ -98,3 +98,12 @@ def test_excess_noise_of_multiplication_is_measured():
     doubled = 2 * lot.binomial(counts, 0.5)
     levels = measure_noise([doubled.astype(np.uint16)])
     assert levels.fit().std(3.0) == pytest.approx(np.sqrt(6), rel=0.15)
+
+
+def test_whole_numbers_in_the_dark_do_not_make_a_camera_count():
+    """As after a background was subtracted: few values are left of it, and noise where light is."""
+    lot, scene = np.random.default_rng(0), SCENES["camera"]
+    photons = lot.poisson(100 * scene)
+    image = np.where(scene > 0.3, 25 * photons, lot.poisson(0.1, scene.shape)).astype(np.uint16)
+    assert count_photons([image]) is not None
+    assert fit_noise([image]).gain == pytest.approx(25, rel=0.3)

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.engine.channel import NoiseModel, finite
-from napari_rednet.engine.devices import check_device_name
-from napari_rednet.engine.planes import PlaneLayout
+from napari_rednet.engine.planes import PlaneLayout, check_device_name
 from napari_rednet.execution import MaskedImage, is_dask, share_storage, without_map
 from napari_rednet.options import DEFECTS, SCALES
 from napari_rednet.psf import check_center

@@ -56,6 +56,8 @@ _USUAL, _MOST_EXCESS = 1.5, 2.0
 _LIT, _LOW = 0.3, 0.1
 # Least variance relative to that of photons; steps with less are something else.
 _LEAST_EXCESS = 0.3
+# Those with several times more are other noise, over a background of a few whole numbers.
+_IMPOSSIBLE_EXCESS = 5.0
 _ROUNDING = 0.01
 
 
@@ -479,9 +481,13 @@ class Counts:
         )
 
     def are_possible(self, signal: FloatArray, variance: FloatArray) -> bool:
-        """True if the noise is as strong as that of photons, unlike that of a few gray levels."""
+        """True if the noise is about as strong as that of photons.
+
+        That of a few gray levels is weaker, that of a camera much stronger.
+        """
         excess = self._excess(signal, variance, 0.5)
-        return excess == 0 or excess > _LEAST_EXCESS  # 0: too few gray levels to show noise
+        is_enough = excess == 0 or excess > _LEAST_EXCESS  # 0: too few gray levels to show noise
+        return is_enough and self._excess(signal, variance, _LOW) < _IMPOSSIBLE_EXCESS
 
     def _excess(self, signal: FloatArray, variance: FloatArray, share: float) -> float:
         photons = (signal - self.none) / self.one

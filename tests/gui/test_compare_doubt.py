@@ -1,5 +1,7 @@
 """The Compare widget: the map of doubt, and results with channels that have noise of their own."""
 
+import re
+
 import numpy as np
 import pytest
 from superqt.utils import WorkerBase
@@ -121,6 +123,25 @@ def test_hot_pixels_that_were_kept_are_kept_when_it_is_restored_again(compared, 
     )
     np.testing.assert_allclose(found, kept, rtol=1e-3)
     assert not np.allclose(found, repaired, rtol=1e-2)
+
+
+@pytest.mark.parametrize("along", [None, "z"])
+def test_a_hot_pixel_that_was_repaired_is_no_error(compared, wait, planes, along):
+    """It would outweigh all noise."""
+    gains = []
+    for value in (0, 60_000):
+        stack = planes[:, :64, :80].copy()
+        stack[3, 20, 20] += value
+
+        def prepare(widget):
+            widget.option["along"].value = along
+
+        widget = compared(stack, prepare=prepare)
+        widget.measures.start.click()
+        wait(widget)
+        gains.append(float(re.search(r"about (\S+) dB", widget.measures.figures.text())[1]))
+    assert gains[0] > 3
+    assert gains[1] == pytest.approx(gains[0], abs=1)
 
 
 def test_the_result_of_a_part_is_mapped_where_it_lies(viewer, compared, press, noisy):

@@ -8,8 +8,15 @@ from napari.layers import Image
 from skimage import data
 
 import napari_rednet as nr
+from napari_rednet.widgets.compare.measures import _digits
 from napari_rednet.widgets.compare.pair import Part, noise_of, settings_of, source_of
-from napari_rednet.widgets.compare.split_view import Borrowed, HalfImage, HalfPlane
+from napari_rednet.widgets.compare.split_view import (
+    _NAME_LETTERS,
+    Borrowed,
+    HalfImage,
+    HalfPlane,
+    _short,
+)
 
 NOISE = nr.NoiseModel(2.0, 100.0, 3.0)
 
@@ -112,3 +119,20 @@ def test_half_of_a_stack_and_of_colours():
         np.testing.assert_array_equal(half[()][..., :3], colours)
         assert (half[()][:, :3, 3] == (99 if channels == 4 else 255)).all()
         assert not half[()][:, 3:, 3].any()
+
+
+def test_long_names_keep_the_end_that_tells_them_apart():
+    name = "xyc_16bit__membranes_nuclei_hot_pixel"
+    short = [_short(one) for one in (name, f"{name} denoised", "cell denoised")]
+    assert short[0].startswith("xyc_16bit")
+    assert short[0].endswith("hot_pixel")
+    assert short[1].endswith("denoised")
+    assert short[2] == "cell denoised"
+    assert max(map(len, short)) <= _NAME_LETTERS
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(159.8, "160"), (1234.5, "1200"), (0.01234, "0.012"), (0.0, "0")]
+)
+def test_errors_are_told_without_exponents(value, text):
+    assert _digits(value, 2) == text

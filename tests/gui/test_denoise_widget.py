@@ -13,6 +13,8 @@ import napari_rednet as nr
 from napari_rednet.engine.network import resolve_device
 from napari_rednet.widgets.shared.controls import FROM_FILE
 
+LONG = 60_000
+
 TYPED = nr.NoiseModel(gain=1.5, offset=90.0, read_noise=12.0)
 
 
@@ -138,6 +140,34 @@ def test_the_result_lies_and_looks_like_its_source(viewer, dock, run, noisy):
     assert result.colormap.name == "magma"
     assert result.metadata["objective"] == "60x"
     assert "napari_rednet" not in source.metadata
+
+
+@pytest.mark.parametrize("first", ["preview", "run"])
+def test_a_hot_pixel_does_not_leave_all_else_black(viewer, dock, run, qtbot, noisy, first):
+    """napari's contrast goes to the highest value, which the result does not even have."""
+    stack = np.stack([noisy, noisy // 2])
+    stack[1, 5, 6] = 65535
+    source = viewer.add_image(stack)
+    assert source.contrast_limits[1] == 65535
+    widget = dock()
+    if first == "preview":
+        widget.preview.toggle.value = True
+        qtbot.waitUntil(lambda: not widget.preview.is_busy, timeout=LONG)
+    else:
+        run(widget)
+    low, high = source.contrast_limits
+    assert low < np.median(noisy) < high < 1.1 * noisy.max()
+    assert viewer.layers[-1] is not source
+    assert viewer.layers[-1].contrast_limits == source.contrast_limits
+
+
+@pytest.mark.parametrize("limits", [(0, 65535), None])
+def test_other_contrast_stays(viewer, dock, run, noisy, limits):
+    """One that was chosen, and napari's where it serves."""
+    source = viewer.add_image(noisy, contrast_limits=limits)
+    before = source.contrast_limits
+    run(dock())
+    assert [layer.contrast_limits for layer in viewer.layers] == [before, before]
 
 
 def test_the_record_tells_how_the_result_was_made(viewer, dock, run, noisy):

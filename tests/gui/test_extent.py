@@ -277,6 +277,22 @@ def test_other_layers_have_channels_where_the_chosen_one_has_them(viewer, dock, 
     assert record_of(viewer.layers["flat denoised"])["channel_axis"] is None
 
 
+def test_a_range_holds_for_all_layers_with_these_planes(viewer, dock, run, noisy):
+    """As for the channels of a file, each of which napari opens as a layer of its own."""
+    stack = np.stack([noisy[:40, :48]] * 4)
+    first, second = (viewer.add_image(stack + i, name=f"channel {i}") for i in range(2))
+    short = viewer.add_image(stack[:2], name="short")
+    widget = dock("Deblock")
+    widget.common.image.value = first
+    viewer.layers.selection = {first, second, short}
+    widget.extent.planes.value = 0
+    widget.extent.first.value, widget.extent.last.value = 1, 2
+    run(widget)
+    restored = [viewer.layers[f"{name} deblocked"] for name in ("channel 0", "channel 1", "short")]
+    assert [len(layer.data) for layer in restored] == [2, 2, 2]
+    assert [layer.data_to_world((0, 0, 0))[0] for layer in restored] == [1, 1, 0]
+
+
 def test_planes_with_very_different_noise_are_told_of(viewer, dock, run, channels):
     viewer.add_image(channels)
     widget = dock()

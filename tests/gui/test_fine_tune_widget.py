@@ -395,6 +395,7 @@ def test_it_says_how_it_will_learn(viewer, widget, images):
     clean = viewer.add_image(images[1], name="clean")
     assert controls.images.value == [cells]
     assert "noisy images alone" in widget.way.text()
+    assert "self-training" in widget.way.text()
     assert "what the base model makes" in widget.way.text()
     assert not controls.method.native.isVisibleTo(widget)  # there is no choice
     controls.target.value = clean
@@ -410,6 +411,9 @@ def test_it_says_how_it_will_learn(viewer, widget, images):
     controls.method.value = "clean"
     controls.method.value = None
     assert "pairs" in widget.way.text()
+    # In the terms of the field as well.
+    assert "CARE" in widget.way.text()
+    assert "Noise2Noise" in controls.target.tooltip
     controls.images.value = []
     assert "makes noisy" in widget.way.text()
     assert controls.arguments()["images"] is None

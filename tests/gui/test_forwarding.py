@@ -177,6 +177,15 @@ def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notification
     action(widget.menu, "Apply to files…").trigger()
     told = "files are restored as a whole, not planes 0 to 0 and what is drawn in 'outline' alone"
     assert notifications()[1:] == [told]
+    # Nor is there an outline to measure their noise in, unless it is typed.
+    widget = dock("Denoise")
+    widget.noise.place.want("outline")
+    action(widget.menu, "Apply to files…").trigger()
+    assert len(notifications()) == 2
+    widget.noise.mode.value = "automatic"
+    action(widget.menu, "Apply to files…").trigger()
+    told = "the noise of each file is estimated in all of it, not in 'outline'"
+    assert notifications()[2:] == [told]
 
 
 def test_a_model_is_taken_over_when_it_is_known(dock):

@@ -8,7 +8,7 @@ from magicgui.widgets import Container
 from napari._qt.qt_resources import get_stylesheet
 from npe2 import PluginManifest
 from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QLineEdit, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QLineEdit, QScrollArea, QTableView, QWidget
 
 from napari_rednet.widgets.shared.controls import FROM_FILE
 
@@ -173,3 +173,19 @@ def test_no_two_windows_are_higher_than_a_small_screen(laptop, qtbot, size, them
         assert max(window.height(), window.minimumSizeHint().height()) <= SCREEN[1], pair
         for dock in docks:
             laptop.window.remove_dock_widget(dock)
+
+
+def test_controls_take_the_room_of_a_high_window(laptop, qtbot):
+    window = laptop.window._qt_window
+    heights = []
+    for height in (768, 1000):
+        window.resize(1366, height)
+        dock = open_with_plot(laptop, "Denoise")
+        area = dock.findChild(QScrollArea)
+        qtbot.waitUntil(lambda area=area: area.height() > 300)
+        qtbot.wait(200)
+        heights.append(area.height())
+        assert window.height() == height
+        # Nothing is left over while there is more to see.
+        assert area.verticalScrollBar().maximum() == 0 or area.height() > height - 320
+    assert heights[1] > heights[0] + 150

@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 import weakref
+from dataclasses import replace
 
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
@@ -15,7 +16,7 @@ import napari_rednet as nr
 from napari_rednet.models import user_models_folder
 from napari_rednet.widgets import DenoiseWidget, ModelsWidget, models
 from napari_rednet.widgets.shared import docks, model_chosen, models_changed
-from napari_rednet.widgets.shared.controls import FROM_FILE
+from napari_rednet.widgets.shared.controls import FROM_FILE, _label
 
 LONG = 60_000
 
@@ -318,6 +319,14 @@ def test_a_model_is_added_by_dropping_its_file(widget, tmp_path, qtbot, notifica
     (tmp_path / "bad.safetensors").write_bytes(b"no model")
     assert drop(widget, tmp_path / "bad.safetensors")
     assert "bad.safetensors" in notifications()[0]
+
+
+def test_larger_models_say_how_much_slower_they_are():
+    fast = next(info for info in nr.list_models("denoise") if info.variant == "fast")
+    best = replace(fast, name="denoise-best", layers=5 * fast.layers)
+    mine = replace(best, name="cells", origin="user")
+    labels = [_label(info, fast) for info in (fast, best, mine)]
+    assert labels == ["fast", "best: 5 × slower", "cells (mine): 5 × slower"]
 
 
 def test_the_card_of_the_selected_model_is_shown(widget, mine):

@@ -237,6 +237,32 @@ def test_a_layer_that_is_seen_through_is_not_seen_twice(
     assert [layer.visible for layer in viewer.layers] == [True, False, True]
 
 
+@pytest.mark.window
+@pytest.mark.parametrize("blending", ["additive", "translucent_no_depth"])
+def test_the_window_looks_after_a_run_as_the_preview_did(
+    viewer, dock, run, switched_on, noisy, blending
+):
+    """Also with another channel below, as napari shows the channels of a file that it splits."""
+    for name, image in (("green", noisy[::-1]), ("magenta", noisy)):
+        viewer.add_image(image, name=name, colormap=name, blending=blending)
+    widget = dock()
+
+    def picture():
+        # Of one size: napari's status line takes a pixel more for some layers.
+        return viewer.screenshot(size=(400, 400), flash=False)[..., :3].astype(float)
+
+    noisy_picture = picture()
+    switched_on(viewer, widget)
+    previewed = picture()
+    run(widget)
+    assert np.abs(picture() - previewed).max() <= 3
+    assert np.abs(noisy_picture - previewed).mean() > 1
+    # Both at once, which would be twice as bright, is another picture.
+    viewer.layers["magenta"].visible = True
+    is_other = np.abs(picture() - previewed).mean() > 1
+    assert is_other == (blending == "additive")
+
+
 @pytest.mark.parametrize("name", WIDGETS)
 def test_every_widget_has_it(viewer, dock, run, switched_on, noisy, name):
     image = noisy.copy()

@@ -140,8 +140,6 @@ def test_estimates_are_corrected_by_what_runs_took(viewer, dock, stack, qtbot):
     try:
         widget.estimate.note_start()
         widget.estimate.learn(3600.0)
-        widget.estimate.request()
-        qtbot.waitUntil(lambda: widget.status.value == "Takes about an hour.", timeout=LONG)
         widget.extent.planes.value = "shown"  # a sixth
         qtbot.waitUntil(lambda: widget.status.value == "Takes about 10 minutes.", timeout=LONG)
         # What is soon over tells nothing of what takes long.
@@ -151,4 +149,45 @@ def test_estimates_are_corrected_by_what_runs_took(viewer, dock, stack, qtbot):
         assert widget.status.value == "Takes about 10 minutes."
     finally:
         run_control._corrections.clear()
-    assert before != "Takes about an hour."
+    assert before not in ("Takes about an hour.", "Takes about 10 minutes.")
+
+
+def test_what_a_run_took_is_not_told_twice(viewer, dock, run, stack, qtbot):
+    viewer.add_image(np.tile(stack, (1, 8, 8)))
+    widget = dock()
+    qtbot.waitUntil(lambda: widget.status.value.startswith("Takes about"), timeout=LONG)
+    run(widget)
+    widget.estimate.request()  # as adding the result does
+    qtbot.wait(1500)
+    assert widget.status.value.startswith("Done in")
+    assert "takes about" not in widget.status.value
+    widget.extent.planes.value = "shown"
+    qtbot.waitUntil(lambda: "The next run takes about" in widget.status.value, timeout=LONG)
+    assert widget.status.value.startswith("Done in")
+    widget.extent.planes.value = "all"  # of which it has told, so that no other time stays
+    qtbot.waitUntil(lambda: "takes about" not in widget.status.value, timeout=LONG)
+    assert widget.status.value.startswith("Done in")
+
+
+def test_what_a_cancelled_run_would_have_taken_is_still_told(viewer, dock, wait, stack, qtbot):
+    viewer.add_image(np.tile(stack, (1, 8, 8)))
+    widget = dock()
+    qtbot.waitUntil(lambda: widget.status.value.startswith("Takes about"), timeout=LONG)
+    widget.run.native.click()
+    widget.cancel.native.click()
+    wait(widget)
+    widget.option["strength"].value = 1.5
+    qtbot.wait(1500)
+    assert widget.status.value.startswith("Cancelled. The next run takes about")
+
+
+def test_an_estimate_of_other_settings_is_not_told(viewer, dock, noisy, qtbot, monkeypatch):
+    viewer.add_image(noisy)
+    widget = dock()
+    told = []
+    monkeypatch.setattr(widget.estimate, "_tell", told.append)
+    widget.estimate.request()
+    widget.estimate._take((("another", (1, 1)), 50.0))  # which was on its way
+    assert told == []
+    qtbot.waitUntil(lambda: bool(told), timeout=LONG)
+    assert told[-1] < 50

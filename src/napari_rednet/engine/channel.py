@@ -199,7 +199,7 @@ class NoiseModel:
         with np.errstate(over="ignore", invalid="ignore"):
             light = np.maximum(np.subtract(signal, self.offset), 0)
             # Squares of large numbers would overflow.
-            deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), self.read_noise)
+            deviation: Any = np.hypot(np.sqrt(self.gain) * np.sqrt(light), float(self.read_noise))
         result: Signal = deviation if isinstance(signal, np.ndarray) else float(deviation)
         return result
 

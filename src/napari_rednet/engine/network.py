@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_rednet.engine.channel import MOST_NOISE
-from napari_rednet.engine.devices import check_device_name
+from napari_rednet.engine.planes import check_device_name
 
 SIGMA = 2.0
 RADIUS = 6

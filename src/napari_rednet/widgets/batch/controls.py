@@ -24,7 +24,7 @@ from napari_rednet.widgets.restore.noise_controls import (
     noise_of_fields,
     show_what_empty_means,
 )
-from napari_rednet.widgets.restore.paired_layers import FOUND, painted_mask
+from napari_rednet.widgets.restore.paired_layers import FOUND, WHOLE, label_of, painted_mask
 from napari_rednet.widgets.restore.parameter_menu import PresetMenu
 from napari_rednet.widgets.restore.psf_controls import PsfControls
 from napari_rednet.widgets.shared.controls import (
@@ -222,6 +222,9 @@ class BatchControls(Container):
             self.noise_fields[name].value = repr(value)
         mask = parameters.get("mask")
         remarks = [f"files are restored as a whole, not {part} alone"] if part else []
+        place = parameters.get("place") or label_of(WHOLE)
+        if not noise and place != label_of(WHOLE):
+            remarks.append(f"the noise of each file is estimated in all of it, not in {place!r}")
         if mask is not None and mask != self.mask.current_choice:
             remarks.append(f"the mask of all files may be a Labels layer; {mask!r} is none")
         if remarks:

@@ -16,6 +16,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import drain
 from napari_rednet.provenance import Crop
 from napari_rednet.widgets.compare.pair import NEEDS_PAIR, Part
@@ -43,6 +44,7 @@ _SCORES = (
 )
 _PLACING = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _SHOWN = 99.8  # percentile that is brightest
+_MORE = 1.1  # than denoising ever changes a pixel
 NO_NOISE = "Only denoised layers, whose noise is known, have a map of doubt."
 """What is said of other layers."""
 
@@ -157,8 +159,8 @@ def as_table(measured: Measured, what: str) -> str:
         return _table(
             f"Estimate, {what}",
             [
-                ("noise before (rms)", f"{found.noise:.4g}"),
-                ("error left (rms)", f"{found.error:.2g}"),
+                ("noise before (rms)", _digits(found.noise, 4)),
+                ("error left (rms)", _digits(found.error, 2)),
                 ("gain in PSNR", f"about {found.gain:+.1f} dB"),
             ],
         )
@@ -172,6 +174,11 @@ def as_table(measured: Measured, what: str) -> str:
         )
     ]
     return _table(f"Figures, {what}", [("", "before", "after"), *rows])
+
+
+def _digits(value: float, count: int) -> str:
+    """A number with so many significant digits, and without an exponent."""
+    return f"{float(f'{value:.{count}g}'):.10g}"
 
 
 def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
@@ -246,6 +253,7 @@ def _estimate(request: Request) -> Generator[tuple[int, int], None, ErrorEstimat
     models: Any = noise if axis is not None or noise is None else noise[0]
     settings = {**request.settings, "rgb": is_rgb, "channel_axis": axis}
     restore = partial(denoise_steps, noise=models, **settings)
+    before = _as_repaired(before, after, axis, noise or [], settings)
     steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
     return (yield from steps)
 
@@ -278,8 +286,33 @@ def _estimate_of_planes(
     before, after = (np.stack([p.middle(place) for place in places]) for p in (part, request.after))
     models: Any = noise if is_rgb else own
     axis = -1 if is_rgb else 0
+    before = _as_repaired(before, after, axis, models, settings)
     steps = estimate_error_steps(before, after, restore, noise=models, channel_axis=axis)
     return (yield from steps)
+
+
+def _as_repaired(
+    before: npt.NDArray[Any],
+    after: npt.NDArray[Any],
+    axis: int | None,
+    noise: Sequence[NoiseModel],
+    settings: dict[str, Any],
+) -> npt.NDArray[np.float64]:
+    """The image without what was repaired in it, such as hot pixels, which are no noise.
+
+    Denoising changes no pixel as much. A single pixel of 65535 would outweigh all noise.
+    """
+    from napari_rednet.engine.network import MOST_CHANGE
+
+    image, restored = (np.array(one, np.float64) for one in (before, after))
+    if settings.get("defects") == "keep":
+        return image
+    most = _MORE * MOST_CHANGE * max(1.0, settings.get("strength", 1.0))
+    for key in PlaneLayout(image.shape, axis).planes():
+        plane, found = image[key.index], restored[key.index]
+        repaired = np.abs(plane - found) > most * noise[key.channel].std(found) + 1  # of rounding
+        plane[repaired] = found[repaired]
+    return image
 
 
 class DoubtControls(QWidget):

@@ -197,8 +197,9 @@ class Blink(PairView):
 
 
 def _short(name: str) -> str:
-    """A layer name, shortened to leave room for the other one."""
-    return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
+    """A layer name, shortened in its middle: its end says what was done, such as "denoised"."""
+    half = _NAME_LETTERS // 2
+    return name if len(name) <= _NAME_LETTERS else f"{name[: half - 1]}…{name[-half:]}"
 
 
 class Borrowed:

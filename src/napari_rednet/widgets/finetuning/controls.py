@@ -231,7 +231,8 @@ class FineTuneControls(Container):
             label="Target",
             choices=lambda _: [("(none)", None), *((layer.name, layer) for layer in layers())],
             tooltip="A clean image of the same scene, of the same shape, if there is one. "
-            "Without images, denoising learns from it alone.",
+            "Without images, denoising learns from it alone. A second noisy frame as the target "
+            "(Noise2Noise) teaches little: choose it among the images instead.",
         )
         self.task = ChoiceBox(
             name="task",
@@ -241,9 +242,7 @@ class FineTuneControls(Container):
         )
 
     def _make_model(self) -> None:
-        self._models = ModelControls(
-            "Base", "The model to start from. fast learns several times as fast as best."
-        )
+        self._models = ModelControls("Base", "The model to start from.")
         self.model, self.model_file = self._models.model, self._models.model_file
         self.device = self._models.device
         self.method = ChoiceBox(

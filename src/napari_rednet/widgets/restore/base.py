@@ -36,6 +36,7 @@ from napari_rednet.widgets.shared.docks import Scrolling, TabIfCrowded
 from napari_rednet.widgets.shared.layers import (
     LayerImage,
     as_shown,
+    brighten,
     check_restorable,
     image_layers,
     insert_quietly,
@@ -375,6 +376,8 @@ class LayerRuns:
         except ValueError as error:
             show_error(str(error))
             return
+        for layer in layers:
+            brighten(layer)
         widget.preview.pause()
         persistence.remember(widget.verb, widget.parameters())
         self._records, self._left_out = [], widget.extent.left_out()

@@ -282,9 +282,14 @@ class ExtentControls:
     def _planes(self, layer: Image, shown: Crop | None) -> list[tuple[int, int] | None]:
         part: list[tuple[int, int] | None] = list(shown or (None,) * layer.ndim)
         axis = self.planes.value
-        if axis not in (ALL, SHOWN, None) and layer is self._chosen():
+        if axis not in (ALL, SHOWN, None) and self._has_planes_of_chosen(layer):
             part[axis] = self.first.value, self.last.value + 1
         return part
+
+    def _has_planes_of_chosen(self, layer: Image) -> bool:
+        """True for the chosen layer, and for others with as many planes, such as its channels."""
+        chosen = self._chosen()
+        return chosen is not None and _plane_counts(layer) == _plane_counts(chosen)
 
     def _rectangle(self, layer: Image) -> list[tuple[int, int] | None]:
         region = self.region.value
@@ -309,6 +314,10 @@ class ExtentControls:
 
 def _plane_number(name: str, label: str, tooltip: str) -> SpinBox:
     return SpinBox(name=name, label=label, tooltip=tooltip, min=0, max=0, visible=False)
+
+
+def _plane_counts(layer: Image) -> tuple[int, ...]:
+    return tuple(full_resolution(layer).shape[: layer.ndim - 2])
 
 
 def _axis_name(layer: Image | None, axis: int) -> str:

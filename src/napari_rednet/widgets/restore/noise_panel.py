@@ -10,8 +10,9 @@ import numpy.typing as npt
 from magicgui.widgets import Container, Label, PushButton
 from napari.utils.notifications import show_info
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_rednet.widgets.shared.controls import RoomForLines
 from napari_rednet.widgets.shared.docks import shown_errors
@@ -271,6 +272,16 @@ class NoisePanel:
 
     def _open_or_close(self) -> None:
         self.box.visible = self.is_open
+        if self.is_open:
+            QTimer.singleShot(0, self._scroll_to)  # once it has its place
+
+    def _scroll_to(self) -> None:
+        """Bring the plot into sight, which in a low window lies below what is seen."""
+        above = self.box.native if isalive(self.box.native) else None
+        while above is not None and not isinstance(above, QScrollArea):
+            above = above.parentWidget()
+        if above is not None:
+            above.ensureWidgetVisible(self.box.native, 0, 0)
 
     def _copy(self) -> None:
         with shown_errors():

@@ -25,7 +25,12 @@ from napari_rednet.widgets.restore.preview_view import (
     view_of,
 )
 from napari_rednet.widgets.shared.controls import make_status, show_status
-from napari_rednet.widgets.shared.layers import LayerImage, check_restorable, full_resolution
+from napari_rednet.widgets.shared.layers import (
+    LayerImage,
+    brighten,
+    check_restorable,
+    full_resolution,
+)
 from napari_rednet.widgets.shared.worker import Steps, StepsWorker, start_worker
 
 if TYPE_CHECKING:
@@ -153,6 +158,7 @@ class Preview:
         if source is None:
             self._say("Preview: choose an image layer.")
             return
+        brighten(source)
         self._layer, self._is_paused = PreviewLayer(self._viewer, source), False
         self._previewer.forget_measures()
         for signal, callback in self._signals(source):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,9 @@ _REST_MS = 700
 _IRRELEVANT = ("noise", "strength", "mask", "center", "dtype")
 # What takes less is mostly loading and overhead, which larger images do not have more of.
 _LEAST_TO_LEARN = 2.0
+_Question = tuple[Any, ...]
+"""What the speed depends on, and the shapes of the images."""
+_Estimated = tuple[_Question, float]
 _speeds: dict[tuple[Any, ...], Speed] = {}
 _corrections: dict[tuple[Any, ...], float] = {}
 
@@ -114,7 +118,7 @@ class RunControl:
             widgets=[self.run, self.cancel], layout="horizontal", labels=False
         )
         self._buttons.margins = (0, 0, 0, 0)
-        self.cancel.changed.connect(self.stop)
+        self.cancel.changed.connect(self._cancel)
         viewer.layers.events.removed.connect(self._stop_if_removed)
         self._show_idle()
 
@@ -162,6 +166,11 @@ class RunControl:
         """End the run, if there is one, without a result."""
         self._quit()
         self._end()
+
+    def _cancel(self) -> None:
+        self.stop()
+        self._stopped = "Cancelled."
+        self._show_what_is_known()
 
     def let_go_of(self, layer: Layer) -> None:
         """Do not stop when this layer is removed, since the run is done with it."""
@@ -277,8 +286,10 @@ class TimeEstimate:
         self._window, self._verb, self._task = window, verb, task
         self._prepare, self._ask, self._tell = prepare, ask, tell
         self._worker: StepsWorker | None = None
-        self._last: tuple[tuple[Any, ...], float] | None = None
-        self._begun: tuple[tuple[Any, ...], float] | None = None
+        self._last: _Estimated | None = None
+        self._begun: _Estimated | None = None
+        self._asked: _Question | None = None
+        self._done: _Question | None = None
         self._timer = QTimer(window)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REST_MS)
@@ -290,14 +301,17 @@ class TimeEstimate:
             self._timer.start()
 
     def note_start(self) -> None:
-        """Note what a run that begins now was estimated by."""
+        """Note what a run that begins now was estimated by, and what it is asked."""
         self._begun = None if self._timer.isActive() else self._last
+        with suppress(ValueError):
+            self._asked = self._question(*self._ask())
 
     def learn(self, seconds: float) -> None:
-        """Correct estimates for the same settings by what the last run took."""
+        """Correct estimates for the same settings by what the run, which is done, took."""
+        self._done = self._asked
         if self._begun is not None and seconds >= _LEAST_TO_LEARN:
-            key, estimated = self._begun
-            _corrections[key] = seconds / estimated
+            question, estimated = self._begun
+            _corrections[question[0]] = seconds / estimated
 
     def stop(self) -> None:
         """Stop measuring."""
@@ -326,14 +340,19 @@ class TimeEstimate:
             on_end=self._end,
         )
 
-    def _take(self, estimated: tuple[tuple[Any, ...], float] | None) -> None:
+    def _take(self, estimated: _Estimated | None) -> None:
         if not isalive(self._window):
             return
         is_late = self._timer.isActive()  # something has changed since it was asked
         self._last = None if is_late else estimated
-        if not is_late:
-            known = None if estimated is None else _corrections.get(estimated[0], 1.0)
-            self._tell(None if estimated is None or known is None else known * estimated[1])
+        if is_late:
+            return
+        if estimated is None:
+            self._tell(None)
+            return
+        question, seconds = estimated
+        is_known = question == self._done  # the last run has told what it took
+        self._tell(None if is_known else _corrections.get(question[0], 1.0) * seconds)
 
     def _end(self) -> None:
         self._worker = None
@@ -345,12 +364,18 @@ class TimeEstimate:
         yield 0, 0
         if not images:
             return None
+        question = self._question(images, arguments)
         model = model_told(self._task, arguments)
         restorations = [self._prepare(one, **{**arguments, "model": model}) for one in images]
-        key = self._verb, *(_as_key(name, value) for name, value in sorted(arguments.items()))
+        key = question[0]
         if key not in _speeds:
             _speeds[key] = yield from speed_steps(restorations[0])
-        return key, sum(_speeds[key].seconds(one.job) for one in restorations)
+        return question, sum(_speeds[key].seconds(one.job) for one in restorations)
+
+    def _question(self, images: list[LayerImage], arguments: Mapping[str, Any]) -> _Question:
+        kept = {name: value for name, value in arguments.items() if name not in _IRRELEVANT}
+        key = self._verb, *(_as_key(name, value) for name, value in sorted(kept.items()))
+        return key, *(tuple(image.data.shape) for image in images)
 
 
 def _as_key(name: str, value: Any) -> tuple[str, Any]:

@@ -341,10 +341,14 @@ def clock(minutes: float) -> str:
 
 
 class Scrolling(QScrollArea):
-    """Scroll area for controls, which give way to curves and pictures in a low window."""
+    """Scroll area for controls, which give way to curves and pictures in a low window.
+
+    It asks for a limited height, and grows to that of its controls where there is room.
+    """
 
     def __init__(self, native: QWidget) -> None:
         super().__init__()
+        self._highest = _HIGHEST
         self.setWidget(native)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -357,13 +361,19 @@ class Scrolling(QScrollArea):
                 control.installEventFilter(self)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """As high as the controls, within limits."""
-        return self._fit(self.widget().sizeHint()).boundedTo(QSize(_WIDEST, _HIGHEST))
+        """As high as the controls, within limits, or within what the others leave in a window."""
+        return self._fit(self.widget().sizeHint()).boundedTo(QSize(_WIDEST, self._highest))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Wide enough for all controls and the scroll bar, high enough for a few."""
         inner = self._fit(self.widget().minimumSizeHint())
         return QSize(inner.width(), min(inner.height(), _LOWEST))
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Follow the height of what this lies in; called by Qt."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is not None:
+            self.parentWidget().installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Update the size when controls appear or vanish; called by Qt.
@@ -375,9 +385,21 @@ class Scrolling(QScrollArea):
             if is_stray:
                 event.ignore()  # so that the area gets it
             return is_stray
+        if watched is self.parentWidget():
+            if event.type() == QEvent.Type.Resize:
+                self._take_room()
+            return False
         if event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
+
+    def _take_room(self) -> None:
+        """Ask for the height that others in the same window leave at least."""
+        parent, layout = self.parentWidget(), self.parentWidget().layout()
+        if layout is not None:
+            others = layout.minimumSize().height() - self.minimumSizeHint().height()
+            self._highest = max(_HIGHEST, parent.height() - others)
+            self.updateGeometry()
 
     def _fit(self, inner: QSize) -> QSize:
         bar = self.verticalScrollBar().sizeHint().width()

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
+from napari.layers.utils.layer_utils import calc_data_range
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
+from napari_rednet.engine.channel import PERCENTILES
 from napari_rednet.execution import is_dask
 from napari_rednet.execution.reading import chunks_of
 from napari_rednet.provenance import Crop, Origin, find_origin
@@ -28,6 +30,8 @@ _LOOK = ("contrast_limits", "colormap", "gamma", "blending", "opacity")
 # Side of the largest texture of usual graphics cards, in pixels; napari draws larger planes
 # coarsely, unless they are multiscale.
 _LARGEST_TEXTURE = 8192
+_DARK = 0.5  # share of the contrast that hardly any pixel makes use of
+_MOST_LOOKED_AT = 500_000  # pixels of a plane
 _REFUSED = {
     "b": "yes or no (bool) values. To fill what it marks in an image, choose it as the mask of "
     "Inpaint, as a Labels layer; to restore it, convert it to numbers",
@@ -238,6 +242,28 @@ def look_of(layer: Image) -> dict[str, Any]:
     """Arguments of `add_image` for the present contrast and colours of a layer."""
     state = layer.as_layer_data_tuple()[1]
     return {name: state[name] for name in _LOOK if name in state}
+
+
+def brighten(layer: Image) -> None:
+    """Give a layer a contrast by percentiles, if that of napari leaves it dark.
+
+    napari's goes from the least to the highest value, so that a hot pixel makes all else black, in
+    the result as well, which has the contrast of its layer. One that users have set stays.
+    """
+    data = full_resolution(layer)
+    if layer.rgb or not is_in_memory(data) or data.dtype.kind not in "iuf" or not data.size:
+        return
+    low, high = layer.contrast_limits
+    if not np.allclose((low, high), calc_data_range(data)):
+        return
+    counts = data.shape[:-2]
+    places = {tuple(0 for n in counts), tuple(n // 2 for n in counts), tuple(n - 1 for n in counts)}
+    step = max(1, round((np.prod(data.shape[-2:]) / _MOST_LOOKED_AT) ** 0.5))
+    seen = np.concatenate([data[place][::step, ::step].ravel() for place in places])
+    seen = seen[np.isfinite(seen)]
+    limits = np.percentile(seen, PERCENTILES) if len(seen) else (low, high)
+    if 0 < limits[1] - limits[0] < _DARK * (high - low):
+        layer.contrast_limits = tuple(limits)
 
 
 def is_seen_through(layer: Image) -> bool:
