@@ -40,17 +40,6 @@ def write_czi(path, values, colours=False, compression=None):
         file.write_metadata(document_name="cells", channel_names=names, **sizes)
 
 
-def write_scenes(path, images):
-    """Write a CZI of several scenes, of one plane each."""
-    czi = pytest.importorskip("pylibCZIrw.czi")
-    pytest.importorskip("bioio_czi")
-    with czi.create_czi(str(path), exist_ok=True) as file:
-        for number, values in enumerate(images):
-            place = (0, 1000 * number)
-            file.write(values[..., None], location=place, plane={"C": 0}, scene=number)
-        file.write_metadata(document_name="cells", scale_x=0.2e-6, scale_y=0.2e-6)
-
-
 def write_lif(path, images):
     """Write images of 8 bits, (channels, Y, X) each, with pixels of a fifth of a micrometre."""
     pytest.importorskip("bioio_lif")
@@ -126,17 +115,6 @@ def test_images_of_a_lif_are_scenes(tmp_path):
         image = copied(tmp_path / "in.lif", tmp_path / f"{number}.ome.tif", series=number)
         np.testing.assert_array_equal(np.asarray(image.data).reshape(values.shape), values)
         assert f"image {number} of 2" in image.remarks[0]
-        assert described(tmp_path / f"{number}.ome.tif").physical_size_x == pytest.approx(0.2)
-
-
-def test_scenes_of_a_czi_are_images(tmp_path):
-    images = [np.ascontiguousarray(np.roll(CAMERA, 9 * n)[:, : 64 - 8 * n]) for n in range(3)]
-    write_scenes(tmp_path / "in.czi", images)
-    assert count_images(tmp_path / "in.czi") == 3
-    for number, values in enumerate(images):
-        image = copied(tmp_path / "in.czi", tmp_path / f"{number}.ome.tif", series=number)
-        np.testing.assert_array_equal(np.asarray(image.data).reshape(values.shape), values)
-        assert f"image {number} of 3" in image.remarks[0]
         assert described(tmp_path / f"{number}.ome.tif").physical_size_x == pytest.approx(0.2)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# 2000 calls of each of the five functions.
+# 2000 calls of each of the five functions that restore.
 settings.register_profile("reliability", deadline=None, max_examples=2000)
 
 PROMISES = {

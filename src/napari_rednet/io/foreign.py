@@ -65,7 +65,7 @@ def is_readable(path: Path) -> bool:
 
 def count_images(path: Path) -> int:
     """Number of images (scenes, positions) in a file; `ImageFileError` if it cannot be read."""
-    return len(_opened(path).scenes)
+    return _count(path, _opened(path))
 
 
 def read_foreign(
@@ -77,10 +77,9 @@ def read_foreign(
     `ImageFileError` if bioio, or a reader for the format, is missing, or if the file is damaged.
     """
     file = _opened(path)
-    if series not in range(len(file.scenes)):
-        raise ImageFileError(
-            f"{path} has {len(file.scenes)} images, counted from 0, and none is {series}"
-        )
+    count = _count(path, file)
+    if series not in range(count):
+        raise ImageFileError(f"{path} has {count} images, counted from 0, and none is {series}")
     try:
         file.set_scene(series)
         image = _described(path, file, series)
@@ -104,6 +103,13 @@ def _opened(path: Path) -> Any:
         told = "bioio has no reader for it: pip install bioio-czi, or another of its readers"
         known = type(error).__name__ == "UnsupportedFileFormatError"
         raise ImageFileError(f"{path} cannot be read: {told if known else error}") from error
+
+
+def _count(path: Path, file: Any) -> int:
+    try:
+        return len(file.scenes)
+    except Exception as error:  # readers raise all kinds, some of them not before they are asked
+        raise ImageFileError(f"{path} cannot be read by bioio: {error}") from error
 
 
 def _described(path: Path, file: Any, series: int) -> TiffImage:

@@ -16,7 +16,7 @@ from napari_rednet.engine.channel import NoiseModel, find_basis
 from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Steps, drain
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating[Any]]
 # Neighbours are as uncertain as each other, and a few samples at one pixel say little.
 _BLUR = 1.5
 # Both spreads miss what all runs have in common. On six real frames (w2s), 68 %

@@ -199,7 +199,8 @@ class _Sums:
             return
         if self.first is None:
             self.unit = _unit(values)
-            self.first = tuple((values / self.unit).mean(1).tolist())
+            means = (values / self.unit).mean(1)
+            self.first = (float(means[0]), float(means[1]))
         values /= self.unit
         self.low, self.high = min(self.low, values[1].min()), max(self.high, values[1].max())
         self.squares += float(np.square(values[0] - values[1]).sum())
