@@ -212,6 +212,24 @@ def test_noise_in_a_wrong_unit_leads_to_a_flat_image(verb, options):
             np.testing.assert_allclose(found, np.broadcast_to(color, found.shape), atol=0.01)
 
 
+@pytest.mark.parametrize("empty", [(2,), (0, 1), ()])
+@pytest.mark.parametrize("narrow", [None, 0, 2])
+@pytest.mark.filterwarnings("ignore:the noise, times its strength")
+def test_colours_may_doubt_their_noise_each_by_itself(empty, narrow):
+    """Merged channels of a microscope: a colour without light, or of hardly any range."""
+    image = (micrograph() / 255.0) ** 2
+    image = np.stack([image, image[::-1], image[:, ::-1]], -1)
+    if narrow is not None:
+        image[..., narrow] = 0.3 + 0.01 * image[..., narrow]
+    image[..., list(empty)] = 0.2
+    for noise in (0.05, 0.4, 1.0, 25.0, 1e30):
+        found = nr.denoise(image, noise=noise, rgb=True)
+        assert (found[..., list(empty)] == 0.2).all(), noise
+        assert found.min() >= image.min() - 0.1 * np.ptp(image), noise
+        assert found.max() <= image.max() + 0.1 * np.ptp(image), noise
+    np.testing.assert_allclose(found, np.broadcast_to(image.mean((0, 1)), found.shape), atol=0.01)
+
+
 @pytest.mark.parametrize("verb", NOISY)
 @given(exponent=st.floats(-3, 12), how=st.sampled_from(["noise", "strength", "gain", "offset"]))
 @settings(max_examples=few())

@@ -6,6 +6,7 @@ luminance is added to all three.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum, auto
@@ -68,6 +69,18 @@ def luminance_plane(
     return Plane(shape, wide, read_luminance, write_colors, settings)
 
 
+def _doubt(colors: Sequence[ChannelSettings]) -> tuple[float, tuple[float, ...]]:
+    """`most_noise` and `flat` of colours together: what one of them can hold is believed.
+
+    A colour that is constant can hold none, and says nothing of the others; it stays 0.
+    """
+    varying = [one for one in colors if not one.is_constant[0]]
+    if not varying or not all(one.flat for one in varying):
+        return math.inf, ()
+    levels = tuple(one.flat[0] if one.flat else 0.0 for one in colors)
+    return max(one.most_noise for one in varying), levels
+
+
 def opponent_plane(
     shape: tuple[int, int],
     dtype: np.dtype[np.generic],
@@ -100,12 +113,13 @@ def opponent_plane(
     dark = min(r.low for r in ranges)
     scale = IntensityRange(dark, max(r.high for r in ranges)).above(dark)
     noises = tuple(one.noise or NoiseModel() for one in settings[:COLORS])
+    most, flat = _doubt(settings[:COLORS])
     common = replace(
         settings[0],
         scale=scale,
         noise=None,
-        most_noise=max(one.most_noise for one in settings[:COLORS]),
-        flat=tuple(level for one in settings[:COLORS] for level in one.flat),
+        most_noise=most,
+        flat=flat,
         is_constant=tuple(one.is_constant[0] for one in settings[:COLORS]),
     )
     beside = tuple(reading(parts) for parts in neighbours)
