@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_rednet.engine.channel import NoiseModel, finite
-from napari_rednet.engine.planes import PlaneLayout, check_device_name
+from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import MaskedImage, is_dask, share_storage, without_map
 from napari_rednet.options import DEFECTS, SCALES
 from napari_rednet.psf import check_center
@@ -189,6 +189,12 @@ def check_options(
     resolve_device(device)
     found = load_model_for(task, model, is_stack=is_stack)
     return Options(found, bool(ensemble), tile, device, bound)
+
+
+def check_device_name(device: object) -> None:
+    """Raise `ValueError` if no computer has a device of this name; torch need not be loaded."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(device)):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {device!r}")
 
 
 def check_named_axis(along: Any) -> int | str | None:

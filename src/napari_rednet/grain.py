@@ -37,6 +37,8 @@ _CAUTION = 1.08
 # 1.6, and 1.8 to 2.1 where their correlation is strong.
 _MISSED, _MISSED_IF_WEAK = 1.6, 1.25
 _STRONG, _MISSED_IF_STRONG = 0.52, 4.0
+# Variance over that of rounding from which on there is other noise, and the most that rounding may
+# be of what the finest high-pass sees.
 _ABOVE_ROUNDING, _MOST_ROUNDED = 2.0, 0.8
 _STRIPS = 4
 _SURE = 12.0
@@ -187,15 +189,14 @@ class _Blocks:
         The finest high-pass sees all of white noise and little of structure; of correlated noise,
         it sees the less the stronger the correlation.
         """
-        variance = self.variance.sum()
-        seen = self.seen[:, 0].sum()
+        variance, seen = self.variance.mean(), self.seen[:, 0].mean()
         # Of smooth noise of about a gray level, the finest high-pass sees the rounding alone.
-        if variance > _ABOVE_ROUNDING * rounding * len(self.variance):
-            seen -= min(rounding * len(self.variance), _MOST_ROUNDED * seen)
+        if variance > _ABOVE_ROUNDING * rounding:
+            seen -= min(rounding, _MOST_ROUNDED * seen)
         missed = np.log(variance / seen)
         expected = 0.0
         for part in (self.along_y, self.along_x):
-            along = max(0.0, float(part.sum() / variance))
+            along = max(0.0, float(part.mean() / variance))
             expected += along * min(_MISSED_IF_WEAK + along, _MISSED)
             expected += _MISSED_IF_STRONG * max(0.0, along - _STRONG)
         return bool(missed < expected)

@@ -36,7 +36,7 @@ _LEVELS = 24
 _FEWEST_PIXELS = 60
 _MOST_STEPS = 256
 _ENOUGH_PIXELS = 500
-_ENOUGH_FOR_STEP = 50_000
+_SAMPLE = 50_000
 _LINE_STEPS, _SYMMETRIC_STEPS = 12, 3
 _STRUCTURED, _NOISELESS = 1.6, 0.1
 _TINY = np.finfo(np.float64).tiny
@@ -328,7 +328,7 @@ def black_noise(images: Sequence[FloatArray], black: float) -> float:
 
 def _step(values: Sequence[FloatArray]) -> float:
     """Least difference of two values of images with few distinct values; else 0."""
-    some = [one.ravel()[:: 1 + one.size // _ENOUGH_FOR_STEP] for one in values]
+    some = [one.ravel()[:: 1 + one.size // _SAMPLE] for one in values]
     levels = np.unique(np.concatenate(some))
     is_coarse = 1 < len(levels) < _MOST_STEPS
     return float(np.diff(levels).min()) if is_coarse else 0.0
@@ -404,7 +404,7 @@ def _lonely(deviation: FloatArray) -> BoolArray:
 def _flat_groups(signal: FloatArray, structure: FloatArray) -> list[npt.NDArray[np.intp]]:
     """Indices of pixels of similar signal, without the more structured half of each group."""
     steps = np.linspace(0, 1, _LEVELS + 1)
-    some = signal[:: 1 + len(signal) // _ENOUGH_FOR_STEP]
+    some = signal[:: 1 + len(signal) // _SAMPLE]
     low, high = np.quantile(some, (0.0005, 0.9995))
     edges = np.unique(np.concatenate([np.quantile(some, steps), low + (high - low) * steps]))
     which = np.searchsorted(edges[1:-1], signal, side="right").astype(np.uint8)

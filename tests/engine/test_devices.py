@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from napari_rednet.arguments import check_device_name
 from napari_rednet.engine.network import (
     available_devices,
     fast_dtype,
@@ -23,6 +24,8 @@ def test_names_are_resolved():
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "cpu:1"])
 def test_unknown_names_are_refused(name):
     with pytest.raises(ValueError, match="device must be 'auto', 'cpu', 'cuda'"):
+        check_device_name(name)
+    with pytest.raises(ValueError, match="does not exist here"):
         resolve_device(name)
 
 

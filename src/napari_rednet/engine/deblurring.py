@@ -226,9 +226,7 @@ def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
     if model.gain == 0:
         return ImageNoise(factor * level, grain=grain)
     local = model.normalized(settings.scale.low, span)
-    planes = x.reshape(-1, 1, *x.shape[-2:])
-    signal = torch.cat([smooth_signal(plane[None]) for plane in planes]).reshape(x.shape)
-    std = poisson_gaussian_std(signal - local.offset, local.gain, local.read_noise)
+    std = poisson_gaussian_std(smooth_signal(x) - local.offset, local.gain, local.read_noise)
     return ImageNoise(factor * level, factor * settings.strength * std, grain)
 
 

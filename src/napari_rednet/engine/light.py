@@ -151,14 +151,12 @@ def deblur_light_steps(
 
 
 def detail(change: Tensor) -> Tensor:
-    """A change of planes, (1, 1, Z, Y, X), without what it does to the mean around each pixel.
+    """A change of planes, (..., Y, X), without what it does to the mean around each pixel.
 
     A denoiser that is told more noise than is left shifts the mean, by up to a seventh of what it
     is told, and the turns would add that up. Of the noise, hardly any is in means over many pixels.
     """
-    planes = change.reshape(-1, 1, *change.shape[-2:])
-    smooth = torch.cat([smooth_signal(plane[None]) for plane in planes])
-    return change - smooth.reshape(change.shape)
+    return change - smooth_signal(change)
 
 
 def trusts(level: float, turns: int) -> list[float]:

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_rednet.engine.channel import MOST_NOISE
-from napari_rednet.engine.planes import check_device_name
 
 SIGMA = 2.0
 RADIUS = 6
@@ -288,7 +287,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
     Raises `ValueError` if the name is unknown or this computer has no such device.
     """
-    name = check_device_name(device)
+    name = str(device)
     if name == "auto":
         return torch.device(available_devices()[0])
     found = available_devices()
@@ -427,8 +426,9 @@ def amplitude(rows: Tensor) -> Tensor:
 
 
 def smooth_signal(image: Tensor) -> Tensor:
-    """Gaussian blur (N, 1, Y, X), the signal estimate of the noise map; borders are replicated."""
-    return _blur(F.pad(image, (RADIUS,) * 4, mode="replicate"))
+    """Gaussian blur of planes (..., Y, X), the signal of the noise map; borders are replicated."""
+    planes = image.reshape(-1, 1, *image.shape[-2:])
+    return _blur(F.pad(planes, (RADIUS,) * 4, mode="replicate")).reshape(image.shape)
 
 
 def smooth_band(rows: Tensor) -> Tensor:

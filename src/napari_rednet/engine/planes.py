@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -18,7 +17,6 @@ Item = TypeVar("Item")
 
 _WINDOW = 256
 _MOST_WINDOWS = 12
-_DEVICES = "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
 SMALLEST_SIDE = 64
 """Columns, or rows, below which nothing is cut further, in pixels."""
 ReadWindow = Callable[[slice, slice], npt.NDArray[Any]]
@@ -493,11 +491,3 @@ class PlaneRestorer(Protocol):
 
     def restore_window(self, plane: Any, rows: slice, columns: slice) -> Iterator[int]:
         """Restore a window of a plane, reading no more of it than the result depends on."""
-
-
-def check_device_name(device: object) -> str:
-    """The name of a device, without torch; `ValueError` if no computer has one of this name."""
-    name = str(device)
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise ValueError(f"device must be {_DEVICES}, got {name!r}")
-    return name

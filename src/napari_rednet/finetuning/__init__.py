@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_rednet.arguments import LARGEST_SEED, Noise, check_count, check_number
+from napari_rednet.arguments import (
+    LARGEST_SEED,
+    Noise,
+    check_count,
+    check_device_name,
+    check_number,
+)
 from napari_rednet.execution import Progress, Steps, drain
 from napari_rednet.finetuning.stacks import as_stacks
 
@@ -184,6 +190,7 @@ def prepare_fine_tuning(
     tuning : FineTuning
         Iterate over its `run`; then its `model` is what `fine_tune` returns.
     """
+    check_device_name(device)
     from napari_rednet.engine.network import resolve_device
     from napari_rednet.finetuning.planning import TrainingData, make_plan
     from napari_rednet.finetuning.session import FineTuning

@@ -105,7 +105,7 @@ def _presented(
     image = normal.astype(np.float32)
     if setting.noise is None:
         return image, np.zeros_like(image)
-    signal = smooth_signal(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    signal = smooth_signal(torch.from_numpy(image)).numpy()
     std = setting.noise.normalized(scale.low, scale.span).std(signal)
     return image, np.asarray(std, np.float32)
 

@@ -292,6 +292,6 @@ def _registered_pair(noisy: npt.NDArray[Any], clean: npt.NDArray[Any]) -> FloatA
     span = measure_range([noisy])
     model = fit_noise([noisy]).normalized(span.low, span.span)
     scaled = ((noisy - span.low) / span.span).astype(np.float32)
-    signal = smooth_signal(torch.from_numpy(scaled)[None, None])[0, 0].numpy()
+    signal = smooth_signal(torch.from_numpy(scaled)).numpy()
     target = (gain * clean + offset - span.low) / span.span
     return np.stack([target, scaled, model.std(signal)]).astype(np.float32)
