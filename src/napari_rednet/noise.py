@@ -393,7 +393,7 @@ def _lonely(deviation: FloatArray) -> BoolArray:
     A single outlier exceeds the root mean square of its neighbourhood, itself included, by 21
     times; noise, and even single photons in one of a hundred pixels, by less than 10 times.
     """
-    # Two moving averages are nearly a Gaussian filter of 8 pixels, and four times as fast.
+    # Two moving averages are nearly a Gaussian filter of 8 pixels, at less than half of its time.
     once = scipy.ndimage.uniform_filter(deviation**2, 19)
     power = scipy.ndimage.uniform_filter(once, 21)
     around = np.sqrt(power.clip(min=0))

@@ -485,9 +485,9 @@ def test_files_are_taken_for_what_is_told(widget, folder, press):
         for image in (pair, pair[::-1]):
             file.write(image, photometric="minisblack")
     controls = widget.controls
-    assert controls.order().reading == Reading()
+    assert controls.request().reading == Reading()
     controls.series.value, controls.missing.value, controls.channels.value = "all", "skip", 0
-    assert controls.order().reading == Reading(None, "skip", None, 0)
+    assert controls.request().reading == Reading(None, "skip", None, 0)
     press(widget)
     assert statuses(widget) == ["restored"] * 2
     model = folder / "denoise.safetensors"
@@ -500,7 +500,7 @@ def test_files_are_taken_for_what_is_told(widget, folder, press):
     np.testing.assert_array_equal(np.squeeze(shown[0].data), pair[::-1])
     controls.series.value = "first"
     with pytest.raises(ValueError, match="Series must be a number"):
-        controls.order()
+        controls.request()
 
 
 @pytest.mark.parametrize("pattern", ["", "*.png"])
@@ -508,9 +508,9 @@ def test_a_mask_among_the_images_is_none_of_them(tmp_path, pattern):
     for name in ("a.png", "b.tif", "mask.png"):
         (tmp_path / name).touch()
     arguments = {"mask": tmp_path / "mask.png"}
-    order = BatchRequest("inpaint", arguments, tmp_path, pattern, tmp_path / "out", "refuse")
+    request = BatchRequest("inpaint", arguments, tmp_path, pattern, tmp_path / "out", "refuse")
     names = ["a.png"] if pattern else ["a.png", "b.tif"]
-    assert [file.name for file in order.files()] == names
+    assert [file.name for file in request.files()] == names
 
 
 def test_axes_and_compression_are_those_that_are_told(widget, folder, press):
@@ -518,7 +518,7 @@ def test_axes_and_compression_are_those_that_are_told(widget, folder, press):
     stack = np.stack([tifffile.imread(folder / "in/a.tif")] * 2)
     tifffile.imwrite(folder / "in/a.tif", stack, metadata={"axes": "QYX"})
     controls.pattern.value = "a.tif"
-    assert controls.order().compression is None
+    assert controls.request().compression is None
     controls.axes.value, controls.compression.value = "CYX", "deflate"
     press(widget)
     assert statuses(widget) == ["restored"]

@@ -38,7 +38,7 @@ def test_the_batch_window_tells_every_option(dock, tmp_path, verb):
     controls = dock("Batch").controls
     controls.task.value = verb
     controls.source.value = controls.results.value = tmp_path
-    before = controls.order()
+    before = controls.request()
     assert (before.verb, before.arguments.keys()) == (verb, VERBS[verb].options.keys() - NO_CONTROL)
     assert controls.psf.kind.native.isHidden() == (verb != "deblur")
     for control, key, value in (
@@ -52,7 +52,7 @@ def test_the_batch_window_tells_every_option(dock, tmp_path, verb):
     ):
         assert control.native.isHidden() == (key not in before.arguments)
         control.value = {"float32": True, "keep": False}.get(value, value)
-        assert controls.order().arguments.get(key, value) == value
+        assert controls.request().arguments.get(key, value) == value
 
 
 def test_a_batch_is_deblurred_by_the_layer_that_holds_the_point(dock, viewer, tmp_path):
@@ -62,7 +62,7 @@ def test_a_batch_is_deblurred_by_the_layer_that_holds_the_point(dock, viewer, tm
     point = viewer.add_image(np.pad([[1.0]], ((2, 4), (3, 3))), name="point")
     assert point in controls.psf.layer.choices
     controls.psf.choose(point)
-    arguments = controls.order().arguments
+    arguments = controls.request().arguments
     np.testing.assert_array_equal(arguments["psf"], point.data)
     assert arguments["center"] == "mass"
     viewer.layers.remove(point)
@@ -74,34 +74,34 @@ def test_a_batch_is_told_the_noise_that_was_typed(dock, tmp_path, verb):
     controls = dock("Batch").controls
     controls.task.value = verb
     controls.source.value = controls.results.value = tmp_path
-    assert controls.order().arguments["noise"] is None
+    assert controls.request().arguments["noise"] is None
     assert controls.noise_fields["gain"].native.isHidden()
     controls.noise.value = "manual"
     assert not controls.noise_fields["gain"].native.isHidden()
     with pytest.raises(ValueError, match="Read noise must be a number, got ''"):
-        controls.order()
+        controls.request()
     typed = {"gain": 2.0, "offset": 100.0, "read_noise": 5.0, "grain_y": 0.0, "grain_x": 1.5}
     for name, value in typed.items():
         controls.noise_fields[name].value = str(value)
-    assert controls.order().arguments["noise"] == nr.NoiseModel(**typed)
+    assert controls.request().arguments["noise"] == nr.NoiseModel(**typed)
 
 
 def test_a_batch_is_filled_where_a_layer_or_a_file_says(dock, viewer, tmp_path):
     controls = dock("Batch").controls
     controls.task.value = "inpaint"
     controls.source.value = controls.results.value = tmp_path
-    assert controls.order().arguments["mask"] is None
+    assert controls.request().arguments["mask"] is None
     painted = np.zeros((24, 20), int)
     painted[3:5, 7] = 2
     labels = viewer.add_labels(painted, name="dust")
     assert labels in controls.mask.choices
     controls.mask.value = labels
-    np.testing.assert_array_equal(controls.order().arguments["mask"], painted > 0)
+    np.testing.assert_array_equal(controls.request().arguments["mask"], painted > 0)
     controls.mask.value = "from a file"
     with pytest.raises(ValueError, match="choose the file of the mask"):
-        controls.order()
+        controls.request()
     controls.mask_file.value = tmp_path / "dust.tif"
-    assert controls.order().arguments["mask"] == tmp_path / "dust.tif"
+    assert controls.request().arguments["mask"] == tmp_path / "dust.tif"
 
 
 def test_a_batch_has_presets(dock, tmp_path, monkeypatch):
@@ -140,14 +140,14 @@ def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notification
         action(widget.menu, "Apply to files…").trigger()
         controls = dock("Batch").controls
         controls.source.value = controls.results.value = tmp_path
-        order, arguments = controls.order(), widget.arguments()
-        assert (order.verb, order.reading.channel_axis) == (verb, axis)
+        request, arguments = controls.request(), widget.arguments()
+        assert (request.verb, request.reading.channel_axis) == (verb, axis)
         if verb == "deblur":
-            psf = order.arguments.pop("psf")
+            psf = request.arguments.pop("psf")
             np.testing.assert_array_equal(psf, arguments.pop("psf").array)
         if "noise" in arguments:
             arguments["noise"] = arguments["noise"][0]
-        assert order.arguments == arguments
+        assert request.arguments == arguments
     assert notifications() == []
     # Each channel has its own.
     widget = dock("Denoise")
@@ -156,7 +156,7 @@ def test_files_get_the_settings_of_a_window(dock, viewer, tmp_path, notification
     widget.noise.type_models(typed)
     action(widget.menu, "Apply to files…").trigger()
     assert controls.noise.value == OF_CHANNELS
-    assert controls.order().arguments["noise"] == typed
+    assert controls.request().arguments["noise"] == typed
     widget.noise.type_models(typed[:1] * 2)
     action(widget.menu, "Apply to files…").trigger()
     assert controls.noise.value == "manual"

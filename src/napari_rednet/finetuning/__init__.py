@@ -203,14 +203,14 @@ def prepare_fine_tuning(
     schedule = _schedule(minutes, steps, rate, seed, batch, patch)
     resolve_device(device)
     base = load_model_for(task, model)
-    given = TrainingData(
+    data = TrainingData(
         None if images is None else as_stacks("images", images, channel_axis),
         None if targets is None else as_stacks("targets", targets, channel_axis),
         noise,
         device,
     )
     kept = _check_folder(folder, resume, overwrite)
-    plan = make_plan(given, chosen, base, schedule, name or f"{base.name}-tuned")
+    plan = make_plan(data, chosen, base, schedule, name or f"{base.name}-tuned")
     tuning = FineTuning(plan, device, kept)
     if resume:
         tuning.resume()

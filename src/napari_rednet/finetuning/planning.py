@@ -155,10 +155,10 @@ class TrainingData:
         return self._measured[key]
 
 
-def make_plan(given: TrainingData, method: str, base: Model, schedule: Schedule, name: str) -> Plan:
+def make_plan(data: TrainingData, method: str, base: Model, schedule: Schedule, name: str) -> Plan:
     """Read the images and plan the training."""
     _check_patch(base.task, schedule.patch)
-    examples, taught = _METHODS[method](given, base)
+    examples, taught = _METHODS[method](data, base)
     side = schedule.patch + 2 * taught.margin
     training, held_out = split(examples, side)
     return Plan(
@@ -172,7 +172,7 @@ def make_plan(given: TrainingData, method: str, base: Model, schedule: Schedule,
         batch=schedule.batch,
         patch=schedule.patch,
         rehearses=base.task == "denoise",
-        info=_info(given, examples, base),
+        info=_info(data, examples, base),
     )
 
 
@@ -184,27 +184,27 @@ def _check_patch(task: str, patch: int) -> None:
         raise ValueError(f"patch must be 64, 76, 88 or so (12 n + 4) for {task}, got {patch}")
 
 
-def _paired(given: TrainingData, base: Model) -> tuple[list[Example], Method]:
-    given.check_pairs()
+def _paired(data: TrainingData, base: Model) -> tuple[list[Example], Method]:
+    data.check_pairs()
     is_denoiser = base.task == "denoise"
-    settings = given.as_noisy if is_denoiser else partial(as_clean, base.task)
-    examples = read_examples(given.images or [], settings, targets=given.targets)
+    settings = data.as_noisy if is_denoiser else partial(as_clean, base.task)
+    examples = read_examples(data.images or [], settings, targets=data.targets)
     return examples, Paired(is_denoiser)
 
 
-def _pseudo_clean(given: TrainingData, base: Model) -> tuple[list[Example], Method]:
-    examples = read_examples(given.images or [], given.as_noisy)
-    restored = with_restored(examples, base.network, resolve_device(given.device))
-    return restored, PseudoClean(CameraNoise(given.cameras()))
+def _pseudo_clean(data: TrainingData, base: Model) -> tuple[list[Example], Method]:
+    examples = read_examples(data.images or [], data.as_noisy)
+    restored = with_restored(examples, base.network, resolve_device(data.device))
+    return restored, PseudoClean(CameraNoise(data.cameras()))
 
 
-def _clean(given: TrainingData, base: Model) -> tuple[list[Example], Method]:
-    images = given.targets if base.task == "denoise" else given.images
+def _clean(data: TrainingData, base: Model) -> tuple[list[Example], Method]:
+    images = data.targets if base.task == "denoise" else data.images
     examples = read_examples(images or [], partial(as_clean, base.task))
     if base.task != "denoise":
         corruption = CORRUPTIONS[base.task]()
         return examples, Corrupted(corruption, corruption.margin)
-    cameras = given.cameras()
+    cameras = data.cameras()
     # Unknown cameras get noise of many levels.
     return examples, Corrupted(CameraNoise(cameras) if cameras else NoiseCorruption(margin=0))
 
@@ -215,25 +215,25 @@ def as_clean(task: str, stack: Stack, channel: int) -> ChannelSettings:
     return (as_coded if is_coded else by_range)(stack.samples(channel), channel)
 
 
-def _info(given: TrainingData, examples: Sequence[Example], base: Model) -> dict[str, Any]:
+def _info(data: TrainingData, examples: Sequence[Example], base: Model) -> dict[str, Any]:
     info: dict[str, Any] = {
         "base": base.name,
         "version": version("napari-rednet"),
         "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
         "data": {
-            "stacks": len(given.images or given.targets or []),
+            "stacks": len(data.images or data.targets or []),
             "planes": len(examples),
             "pixels": sum(e.rows["image"].size for e in examples),
-            "dtype": str(given.first.array.dtype),
+            "dtype": str(data.first.array.dtype),
         },
     }
-    scale = as_clean(base.task, given.first, 0).scale
+    scale = as_clean(base.task, data.first, 0).scale
     info["normalization"] = {
         "low": scale.low,
         "high": scale.high,
         "percentiles": list(PERCENTILES),
     }
-    cameras = given.cameras() if base.task == "denoise" else []
+    cameras = data.cameras() if base.task == "denoise" else []
     if cameras:
         typical = np.median([astuple(camera) for camera in cameras], axis=0)
         info["noise_model"] = asdict(NoiseModel(*map(float, typical)))

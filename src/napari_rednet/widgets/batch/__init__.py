@@ -88,10 +88,10 @@ class BatchWidget(RunningWidget):
         if self.is_running:
             return
         with shown_errors():
-            self._run = run = BatchRun(self.controls.order())
+            self._run = run = BatchRun(self.controls.request())
             self._start_run(
                 run.steps,
-                f"Restoring {run.order.source.name}",
+                f"Restoring {run.request.source.name}",
                 on_wait=self._show_state,
                 on_progress=self._follow,
                 on_result=lambda _: None,
@@ -131,7 +131,7 @@ class BatchWidget(RunningWidget):
         file, run = self.table.selected, self._run
         if file is None or run is None:
             return
-        add = partial(add_files, self.viewer, file, f" {VERBS[run.order.verb].result}")
+        add = partial(add_files, self.viewer, file, f" {VERBS[run.request.verb].result}")
         compute_in_background(
             partial(read_files, file, with_source=with_source),
             partial(self._if_open, partial(self._add, add)),

@@ -91,7 +91,7 @@ class BatchControls(Container):
             control.changed.connect(self._show)
         self._show()
 
-    def order(self) -> BatchRequest:
+    def request(self) -> BatchRequest:
         """What they say.
 
         Raises

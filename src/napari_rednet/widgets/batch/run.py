@@ -108,7 +108,7 @@ class BatchRun:
 
     Parameters
     ----------
-    order : BatchRequest
+    request : BatchRequest
         What to do.
 
     Attributes
@@ -127,8 +127,8 @@ class BatchRun:
         What stopped the batch as a whole, or kept the report from being written.
     """
 
-    def __init__(self, order: BatchRequest) -> None:
-        self.order = order
+    def __init__(self, request: BatchRequest) -> None:
+        self.request = request
         self.files: Sequence[BatchFile] = ()
         self.outcomes: list[Outcome] = []
         self.counts: Counter[str] = Counter()
@@ -171,15 +171,15 @@ class BatchRun:
         """Restore, in another thread: yield (per mille done, 1000)."""
         yield 0, 0
         try:
-            files, work = self.order.files(), self.order.work()
+            files, work = self.request.files(), self.request.work()
             yield from self._restore(files, work)
         except (RednetError, ValueError, OSError, RuntimeError) as error:
             self.problem = str(error)
             raise
 
     def _restore(self, files: list[BatchFile], work: Work) -> WorkerSteps:
-        existing = self.order.existing
-        record = BatchRecord(self.order.out, work.task)
+        existing = self.request.existing
+        record = BatchRecord(self.request.out, work.task)
         restore_one = partial(
             restore_file, work, resume=existing == "resume", overwrite=existing == "overwrite"
         )
@@ -205,7 +205,7 @@ class BatchRun:
             return
         try:
             done = zip(self.files, self.outcomes, strict=False)  # not all, if cancelled
-            write_report(self.order.out / REPORT, done)
+            write_report(self.request.out / REPORT, done)
         except RednetError as error:
             # Nobody hears what a cancelled worker raises.
             self.problem = str(error)

@@ -56,48 +56,48 @@ class ChosenLayers:
     target: Image | None
 
 
-def find_way(given: ChosenLayers, method: str | None) -> tuple[str, bool]:
+def find_way(chosen: ChosenLayers, method: str | None) -> tuple[str, bool]:
     """Text on the learning method or on what is missing, and True if fine-tuning is possible."""
-    problem = _find_problem(given)
+    problem = _find_problem(chosen)
     if problem:
         return problem, False
     if "torch" not in sys.modules:
         return "", False  # it is being imported in the background
     try:
-        way = _choose(given, method)
+        way = _choose(chosen, method)
     except ValueError as error:
         return f"{str(error)[:1].upper()}{str(error)[1:]}.", False
-    from_good = way == "clean" and given.task != "denoise"
+    from_good = way == "clean" and chosen.task != "denoise"
     return (_FROM_GOOD if from_good else _WAYS[way]), True
 
 
-def possible_methods(given: ChosenLayers) -> list[tuple[str, str | None]]:
+def possible_methods(chosen: ChosenLayers) -> list[tuple[str, str | None]]:
     """(label, method) for "automatic" and, if there are several, for all methods that fit."""
     is_known = "torch" in sys.modules
-    possible = [(text, m) for m, text in _METHODS.items() if is_known and _is_possible(given, m)]
+    possible = [(text, m) for m, text in _METHODS.items() if is_known and _is_possible(chosen, m)]
     return [("automatic", None), *(possible if len(possible) > 1 else [])]
 
 
-def _find_problem(given: ChosenLayers) -> str:
-    if not given.images and given.target is None:
+def _find_problem(chosen: ChosenLayers) -> str:
+    if not chosen.images and chosen.target is None:
         return "Choose one or several image layers."
-    if given.target in given.images:
+    if chosen.target in chosen.images:
         return "The target is among the images: click it in the list to take it out."
-    if given.target is not None and len(given.images) > 1:
+    if chosen.target is not None and len(chosen.images) > 1:
         return "A target goes with one image: choose one, or merge them to stacks."
     return ""
 
 
-def _choose(given: ChosenLayers, method: str | None) -> str:
+def _choose(chosen: ChosenLayers, method: str | None) -> str:
     from napari_rednet.finetuning import choose_method
 
-    has_images, has_target = bool(given.images), given.target is not None
-    return choose_method(given.task, method, images=has_images, targets=has_target)
+    has_images, has_target = bool(chosen.images), chosen.target is not None
+    return choose_method(chosen.task, method, images=has_images, targets=has_target)
 
 
-def _is_possible(given: ChosenLayers, method: str) -> bool:
+def _is_possible(chosen: ChosenLayers, method: str) -> bool:
     try:
-        _choose(given, method)
+        _choose(chosen, method)
     except ValueError:
         return False
     return True
@@ -161,12 +161,12 @@ class FineTuneControls(Container):
     @property
     def way(self) -> str:
         """Text on how the model will learn, or on what is missing."""
-        return find_way(self._given, self.method.value)[0]
+        return find_way(self._chosen_layers, self.method.value)[0]
 
     @property
     def fits(self) -> bool:
         """True if the choices allow fine-tuning."""
-        return find_way(self._given, self.method.value)[1]
+        return find_way(self._chosen_layers, self.method.value)[1]
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `prepare_fine_tuning`; a `ValueError` is worded for the user."""
@@ -203,7 +203,7 @@ class FineTuneControls(Container):
         self._show()
 
     @property
-    def _given(self) -> ChosenLayers:
+    def _chosen_layers(self) -> ChosenLayers:
         return ChosenLayers(self.task.value, self.images.value, self._chosen_target)
 
     @property
@@ -248,7 +248,7 @@ class FineTuneControls(Container):
         self.method = ChoiceBox(
             name="method",
             label="Method",
-            choices=lambda _: possible_methods(self._given),
+            choices=lambda _: possible_methods(self._chosen_layers),
             tooltip="How to learn. automatic takes what suits the images; the others are for "
             "those who know better.",
         )

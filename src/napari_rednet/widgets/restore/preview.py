@@ -75,7 +75,7 @@ class Preview:
         self._layer: PreviewLayer | None = None
         self._worker: StepsWorker | None = None
         self._running: PreviewRequest | None = None
-        self._order: PreviewRequest | None = None
+        self._requested: PreviewRequest | None = None
         self._shown: tuple[PreviewRequest, View] | None = None
         self._last_place: tuple[int, ...] | None = None
         self._ahead: PreviewRequest | None = None
@@ -131,7 +131,7 @@ class Preview:
         self._quit()
         self._layer.clear()
         # What a worker still has to say is no longer wanted.
-        self._order = self._shown = self._ahead = None
+        self._requested = self._shown = self._ahead = None
         self._say("Preview: paused until a value changes.")
 
     def parameters_changed(self) -> None:
@@ -174,7 +174,7 @@ class Preview:
         for signal, callback in self._signals(self._layer.source):
             signal.disconnect(callback)
         layer, self._layer = self._layer, None
-        self._order = self._shown = self._last_place = self._ahead = None
+        self._requested = self._shown = self._last_place = self._ahead = None
         layer.close()
         self._previewer.forget_measures()
 
@@ -217,58 +217,58 @@ class Preview:
         """Restore the current view; a stale run is cancelled, and its end calls this again."""
         if not self.is_on or self._layer is None or self._is_paused:
             return
-        self._order = None
+        self._requested = None
         try:
-            order = self._make_order(self._layer.source)
+            request = self._make_request(self._layer.source)
         except ValueError as error:
             self._quit()
             self._refuse(error)
             return
         if self._worker is not None:
-            if self._running is not None and self._running.serves(order):
-                self._order = self._running
+            if self._running is not None and self._running.serves(request):
+                self._requested = self._running
             else:
                 self._quit()
-        elif self._is_shown(order):
-            self._order = order
-            self._say(self._told(order.view))
+        elif self._is_shown(request):
+            self._requested = request
+            self._say(self._told(request.view))
         else:
-            self._order = order
-            if not self._previewer.has_measured(order):
+            self._requested = request
+            if not self._previewer.has_measured(request):
                 self._say("Preview: measuring the layer…")
             self._slow.start()
-            self._start(order)
+            self._start(request)
 
-    def _start(self, order: PreviewRequest) -> None:
-        self._running, self._ahead, self._doing = order, None, "starting"
+    def _start(self, request: PreviewRequest) -> None:
+        self._running, self._ahead, self._doing = request, None, "starting"
         self._worker = start_worker(
-            partial(self._previewer.steps, order),
+            partial(self._previewer.steps, request),
             None,
-            on_progress=partial(self._follow, order),
-            on_result=partial(self._take, order),
-            on_error=partial(self._fail, order),
+            on_progress=partial(self._follow, request),
+            on_result=partial(self._take, request),
+            on_error=partial(self._fail, request),
             on_end=self._end,
         )
 
-    def _make_order(self, source: Image) -> PreviewRequest:
+    def _make_request(self, source: Image) -> PreviewRequest:
         check_restorable(source)
         if self._known is None:
             self._known = self._arguments()
         view = view_of(self._viewer, source)
         return PreviewRequest(full_resolution(source), self._image_of(source), view, self._known)
 
-    def _is_shown(self, order: PreviewRequest) -> bool:
+    def _is_shown(self, request: PreviewRequest) -> bool:
         """True if the layer shows this view already, as after zooming in."""
         if self._shown is None:
             return False
         last, view = self._shown
-        return last.is_under_same_conditions(order) and view.covers(order.view)
+        return last.is_under_same_conditions(request) and view.covers(request.view)
 
-    def _is_wanted(self, order: PreviewRequest) -> bool:
-        return order is self._order and self._layer is not None and self.is_on
+    def _is_wanted(self, request: PreviewRequest) -> bool:
+        return request is self._requested and self._layer is not None and self.is_on
 
-    def _follow(self, order: PreviewRequest, progress: Any) -> None:
-        if not self._is_wanted(order) or self._layer is None:
+    def _follow(self, request: PreviewRequest, progress: Any) -> None:
+        if not self._is_wanted(request) or self._layer is None:
             return
         if isinstance(progress, Previewed):
             self._layer.show(progress)
@@ -285,25 +285,25 @@ class Preview:
         if self._running is not None and self._is_wanted(self._running):
             self._say(f"Preview: {self._doing}…")
 
-    def _take(self, order: PreviewRequest, previewed: Previewed) -> None:
+    def _take(self, request: PreviewRequest, previewed: Previewed) -> None:
         self._running = None
-        if self._is_wanted(order) and self._layer is not None:
+        if self._is_wanted(request) and self._layer is not None:
             self._layer.show(previewed)
-            self._shown = order, previewed.view
-            self._ahead = self._after(order)
-            self._last_place = order.view.place
+            self._shown = request, previewed.view
+            self._ahead = self._after(request)
+            self._last_place = request.view.place
             self._say(self._told(previewed.view))
 
-    def _after(self, order: PreviewRequest) -> PreviewRequest | None:
+    def _after(self, request: PreviewRequest) -> PreviewRequest | None:
         """The next plane in the direction of the last step; None if that was not a single step."""
-        if self._last_place is None or len(self._last_place) != len(order.view.place):
+        if self._last_place is None or len(self._last_place) != len(request.view.place):
             return None
-        steps = [n - m for n, m in zip(order.view.place, self._last_place, strict=True)]
-        return order.moved_by(steps) if sum(map(abs, steps)) == 1 else None
+        steps = [n - m for n, m in zip(request.view.place, self._last_place, strict=True)]
+        return request.moved_by(steps) if sum(map(abs, steps)) == 1 else None
 
-    def _fail(self, order: PreviewRequest, error: Exception) -> None:
+    def _fail(self, request: PreviewRequest, error: Exception) -> None:
         self._running = None
-        if self._is_wanted(order):
+        if self._is_wanted(request):
             self._refuse(error)
 
     def _end(self) -> None:
@@ -360,7 +360,7 @@ class PreviewRequest:
         return (*place[:axis], *place[axis + 1 :]), place[axis]
 
     def serves(self, other: PreviewRequest) -> bool:
-        """True if its preview contains all that another order asks for."""
+        """True if its preview contains all that another request asks for."""
         return self.is_under_same_conditions(other) and self.view.covers(other.view)
 
     def is_under_same_conditions(self, other: PreviewRequest) -> bool:
@@ -404,11 +404,11 @@ class Previewer:
         """Drop measurements and previews, as the layer may have other values."""
         self._completed = self._measured = self._kept = self._before = None
 
-    def has_measured(self, order: PreviewRequest) -> bool:
+    def has_measured(self, request: PreviewRequest) -> bool:
         """True if the layer has been measured."""
-        return self._measured_in(order) is not None
+        return self._measured_in(request) is not None
 
-    def steps(self, order: PreviewRequest) -> Generator[Any, None, Previewed]:
+    def steps(self, request: PreviewRequest) -> Generator[Any, None, Previewed]:
         """Restore in a worker: yield what is done and found, return the complete `Previewed`.
 
         Yielded are words, the noise of channels by their numbers, (done, total), and partial
@@ -417,57 +417,57 @@ class Previewer:
         from napari_rednet.execution import Windows
 
         yield "measuring the layer"
-        arguments = yield from self._complete_arguments(order)
+        arguments = yield from self._complete_arguments(request)
         yield "loading the model"
-        model = self._load(order.arguments)
-        restoration = self._prepare(order.image, **{**arguments, "model": model})
-        measured = self._measured_in(order)
+        model = self._load(request.arguments)
+        restoration = self._prepare(request.image, **{**arguments, "model": model})
+        measured = self._measured_in(request)
         if measured is None:
             yield "measuring the layer"
-            measured = self._measure(order, restoration)
+            measured = self._measure(request, restoration)
         yield "restoring"
-        scale, kept = restoration.job.scale, self._kept_for(order)
-        view = order.view.cut_to(MOST_PIXELS // scale**2)
+        scale, kept = restoration.job.scale, self._kept_for(request)
+        view = request.view.cut_to(MOST_PIXELS // scale**2)
         known = kept.of(view)
         if known is not None and known.view.covers(view):
             return known
-        canvas = Canvas(order.image.part(order.place, view.rows, view.columns), view, scale)
-        for other in (self._earlier(order, view), known):
+        canvas = Canvas(request.image.part(request.place, view.rows, view.columns), view, scale)
+        for other in (self._earlier(request, view), known):
             if other is not None:
                 canvas.put_preview(other)
         windows, parts = Windows(restoration, measured), [view]
-        numbers = zip(order.image.channel_numbers, windows.settings, strict=False)
+        numbers = zip(request.image.channel_numbers, windows.settings, strict=False)
         yield {number: one.noise for number, one in numbers if one.noise is not None}
         if known is not None and windows.margin is not None:
             parts = missing_parts(view, known.view, windows.margin / scale)
-        place, channel = order.place_and_channel
+        place, channel = request.place_and_channel
         todo = [(one, windows.at(place, *one.magnified(scale), channel)) for one in parts]
-        yield from _fill(canvas, order, todo)
+        yield from _fill(canvas, request, todo)
         previewed = canvas.finish()
         kept.put(previewed)
         return previewed
 
-    def _kept_for(self, order: PreviewRequest) -> Kept:
+    def _kept_for(self, request: PreviewRequest) -> Kept:
         """The previews under the same conditions."""
-        if self._kept is None or not self._kept[0].is_under_same_conditions(order):
+        if self._kept is None or not self._kept[0].is_under_same_conditions(request):
             if self._kept is not None and not self._kept[1].is_empty:
                 self._before = self._kept
-            self._kept = order, Kept()
+            self._kept = request, Kept()
         return self._kept[1]
 
-    def _earlier(self, order: PreviewRequest, view: View) -> Previewed | None:
+    def _earlier(self, request: PreviewRequest, view: View) -> Previewed | None:
         """A preview of the same plane under the previous conditions."""
-        if self._before is None or not self._before[0].is_of_same_image(order):
+        if self._before is None or not self._before[0].is_of_same_image(request):
             return None
         return self._before[1].of(view)
 
-    def _complete_arguments(self, order: PreviewRequest) -> WorkerSteps:
+    def _complete_arguments(self, request: PreviewRequest) -> WorkerSteps:
         if self._completed is not None:
             last, arguments = self._completed
-            if last.arguments is order.arguments and last.is_of_same_image(order):
+            if last.arguments is request.arguments and last.is_of_same_image(request):
                 return arguments
-        arguments = yield from self._complete(order.image, order.arguments)
-        self._completed = order, arguments
+        arguments = yield from self._complete(request.image, request.arguments)
+        self._completed = request, arguments
         return arguments
 
     def _load(self, arguments: Mapping[str, Any]) -> Model:
@@ -478,30 +478,30 @@ class Previewer:
             self._model = asked, model_told(self._task, arguments)
         return self._model[1]
 
-    def _measured_in(self, order: PreviewRequest) -> Measured | None:
+    def _measured_in(self, request: PreviewRequest) -> Measured | None:
         if self._measured is None:
             return None
         last, measured = self._measured
-        return measured if last.is_of_same_image(order) else None
+        return measured if last.is_of_same_image(request) else None
 
-    def _measure(self, order: PreviewRequest, restoration: Restoration) -> Measured:
+    def _measure(self, request: PreviewRequest, restoration: Restoration) -> Measured:
         from napari_rednet.execution import measure
 
         measured = measure(restoration)
         for samples in measured.samples:
             restoration.job.settings(samples, 0)  # fills the cached measurements
-        self._measured = order, measured
+        self._measured = request, measured
         return measured
 
 
 def _fill(
-    canvas: Canvas, order: PreviewRequest, todo: Sequence[tuple[View, Window]]
+    canvas: Canvas, request: PreviewRequest, todo: Sequence[tuple[View, Window]]
 ) -> Generator[Any, None, None]:
     """Restore windows, and yield partial previews now and then."""
     begun, due = time.monotonic(), _SECONDS_TO_FIRST_ROWS
 
     def put(done: View, window: Window) -> None:
-        seen = order.image.part(order.place, done.rows, done.columns)
+        seen = request.image.part(request.place, done.rows, done.columns)
         canvas.put(done, seen.with_alpha(window.values[: done.shape[0] * canvas.scale]))
 
     for part, window in todo:
