@@ -12,7 +12,6 @@ from skimage import data
 
 import napari_rednet as nr
 from napari_rednet import files, provenance
-from napari_rednet.batch.planning import _matches
 from napari_rednet.provenance import Call, Origin, as_command_line
 
 # The ways in which Windows names files, and what the C runtime there makes of a command line.
@@ -35,15 +34,6 @@ def test_copied_commands_are_quoted_as_windows_reads_them(on_windows, path):
     assert result.parent == source.parent
     assert result != source
     assert result.suffix == source.suffix
-
-
-@pytest.mark.parametrize(
-    ("pattern", "matches"),
-    [(r"plate\*\A1.tif", True), (r"**\A1.tif", True), (r"plate\A1.tif", False)],
-)
-def test_patterns_may_have_backslashes(pattern, matches):
-    file = PureWindowsPath(r"plate\day 1\A1.tif")
-    assert _matches(file.parts, PureWindowsPath(pattern).parts) is matches
 
 
 @pytest.mark.parametrize("name", ["CON", "nul", "Aux", "com1", "LPT9", "con.model", "prn.v2.1"])
