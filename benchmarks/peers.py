@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,6 @@ from benchmarks.common import (
 from benchmarks.quality import invariant_psnr, read_pairs
 
 _PHOTONS, _GAIN, _BLACK = 20, 2.0, 100.0
-_ROOT = Path(__file__).parents[1]
 # The environment of a program holds nothing but the program.
 _IMAGE = """
 import numpy as np
@@ -65,17 +64,19 @@ image = image.astype(np.float32)
 class Peer:
     """A program: the distribution that brings it, the module to look for, and how it is run.
 
-    `denoise` gets an image and the standard deviation of its noise, None if it is not told;
-    `learn` gets all images and the minutes that it may take. `first` is Python that makes a first
-    result of the array `image`.
+    `denoise` gets an image and the standard deviation of its noise, None if it is not told; `noise`
+    says if it makes use of that. `learn` gets all images and the minutes that it may take. `first`
+    is Python that makes a first result of the array `image`; `source` is what pip installs, if
+    that is not the distribution.
     """
 
     distribution: str
     module: str
     denoise: Callable[[Image, Any], Any] | None = None
     learn: Callable[[Sequence[Image], float], list[Image]] | None = None
-    asks_for_noise: bool = False
+    noise: Literal["unused", "optional", "needed"] = "unused"
     first: str = ""
+    source: str = ""
 
     @property
     def is_installed(self) -> bool:
@@ -124,7 +125,9 @@ PEERS = {
         "napari-rednet",
         "napari_rednet",
         _by_this,
+        noise="optional",
         first="import napari_rednet as nr; nr.denoise(image)",
+        source=str(Path(__file__).parents[1]),
     ),
     "Gaussian blur, σ = 2 px": Peer(
         "scipy", "scipy", lambda image, _: gaussian_filter(image, sigma=2)
@@ -133,24 +136,24 @@ PEERS = {
         "scikit-image",
         "skimage",
         non_local_means,
-        asks_for_noise=True,
+        noise="needed",
         first=(
             "from skimage.restoration import denoise_nl_means as nlm; nlm(image, h=3.6, sigma=4.5)"
         ),
     ),
-    "wavelets, BayesShrink": Peer("scikit-image", "pywt", wavelet, asks_for_noise=True),
+    "wavelets, BayesShrink": Peer("scikit-image", "pywt", wavelet, noise="needed"),
     "BM3D": Peer(
         "bm3d",
         "bm3d",
         bm3d,
-        asks_for_noise=True,
+        noise="needed",
         first="from bm3d import bm3d; bm3d(image, 4.5)",
     ),
     "NDSAFIR": Peer(
         "ndsafir",
         "ndsafir",
         _by_ndsafir,
-        asks_for_noise=True,
+        noise="needed",
         first="from ndsafir import denoise_gaussian as d; d(image, axes='YX', noise_std=4.5)",
     ),
     "CAREamics, N2V": Peer("careamics", "careamics", learn=_by_careamics),
@@ -217,7 +220,7 @@ def _quality(
             continue
         reached = mean(found.images)
         told = None
-        if peer.asks_for_noise or peer.distribution == "napari-rednet":
+        if peer.noise != "unused":
             told = _alone(label, noisy, true, minutes, patience)
         told_reached = "" if told is None else f"{mean(told.images):.2f}"
         seconds = f"{found.seconds / len(pairs):.1f}"
@@ -253,11 +256,11 @@ def _installed(peers: Sequence[str]) -> Table:
     )
     for label in watched([one for one in peers if PEERS[one].first], "installing"):
         peer = PEERS[label]
-        what = str(_ROOT) if peer.distribution == "napari-rednet" else peer.distribution
         with tempfile.TemporaryDirectory() as folder:
             python = Path(folder) / "bin" / "python"
             _run(sys.executable, "-m", "venv", folder)
-            to_install = _run(str(python), "-m", "pip", "install", "--quiet", what)
+            source = peer.source or peer.distribution
+            to_install = _run(str(python), "-m", "pip", "install", "--quiet", source)
             to_result = _run(str(python), "-c", _IMAGE + peer.first)
             files = [path.stat() for path in Path(folder).rglob("*") if path.is_file()]
             table.rows.append(
@@ -301,7 +304,7 @@ def run(
         assert peer.denoise is not None
         restored = []
         for image, sigma in zip(images, sigmas, strict=True):
-            if sigma is None and peer.asks_for_noise:
+            if sigma is None and peer.noise == "needed":
                 told: float | None = float(estimate_sigma(image))
             else:
                 told = sigma

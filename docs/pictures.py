@@ -31,6 +31,8 @@ REAL = (
     ("spots", "stacks/xyzc_16bit__spots.tif", 1, np.s_[8, 0]),
     ("embryo", "stacks/xy_16bit__embryo_transmission.tif", None, np.s_[:, :]),
 )
+# Better exposures of the same places.
+EXPOSED = {"mitochondria": "correlated/mito_confocal_high.png"}
 
 GRAY, BLUE, RED = "#7b8490", "#4a7fb5", "#d0605e"
 
@@ -118,15 +120,14 @@ def real() -> None:
         print("left out: real, which needs --data")
         return
     for name, file, channel_axis, part in REAL:
-        image = imread(options.data / file)
-        noisy = image.astype(np.float32)
-        restored = nr.denoise(noisy, channel_axis=channel_axis)
+        noisy = imread(options.data / file)
+        restored = nr.denoise(noisy, channel_axis=channel_axis, dtype="float32")
         limits = np.percentile(noisy[part], (0.5, 99.7))
         zoom = max(1, 260 // noisy[part].shape[0])
         pictures = {"before": noisy[part], "after": restored[part]}
-        if name == "mitochondria":
-            original = imread(options.data / file.replace("low", "high"))[part].astype(np.float32)
-            pictures["original"] = like(original, noisy[part])
+        if name in EXPOSED:
+            exposed = imread(options.data / EXPOSED[name])[part]
+            pictures["original"] = like(exposed, noisy[part])
         save(f"real-{name}", limits, zoom, **pictures)
 
 
