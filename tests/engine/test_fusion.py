@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage import data
 
 from napari_rednet import NoiseModel
-from napari_rednet.engine.fusion import FusedPlane, fuse, match
+from napari_rednet.engine.fusion import FusedPlane, Match, Neighbour, fuse, match
 
 NOISE = NoiseModel(gain=2.0, offset=100.0, read_noise=3.0)
 SCENE = 60.0 * np.asarray(data.camera()[60:252, 100:292], np.float32) / 255
@@ -117,6 +117,43 @@ def test_drift_is_found_and_undone(by_y, by_x):
 
 
 @given(
+    by=st.tuples(
+        *[st.builds(float.__add__, st.sampled_from([-2.0, 0.0, 1.0]), st.floats(0.3, 0.7))] * 2
+    )
+)
+@settings(max_examples=10)
+def test_drift_by_fractions_of_pixels_is_undone(by):
+    """As well as if the other plane had not moved, but for what whole pixels cannot undo."""
+    camera = ndimage.gaussian_filter(60.0 * np.asarray(data.camera(), np.float32) / 255, 0.7)
+    shown = (slice(60, 252), slice(100, 292))
+    here = camera[shown]
+    planes = frames(here, ndimage.shift(camera, by, order=5)[shown])
+    found = match(*planes, NOISE)
+    assert np.abs(np.subtract(found.drift, by)).max() < 0.35
+    inside = (slice(40, -40),) * 2
+    left, told = (
+        rms((fused(pair, 0)[1] - clean(here))[inside]) for pair in (planes, frames(here, here))
+    )
+    assert left < 1.01 * told
+
+
+@given(drift=st.tuples(*[st.sampled_from([0.0, 0.3, -0.5])] * 2))
+@settings(max_examples=9)
+def test_the_noise_of_interpolated_planes_is_told(drift):
+    """In flat images, where nothing drifts that could be measured."""
+    flat = np.full((128, 128), 30.0, np.float32)
+    planes = frames(flat, flat)
+    plane = FusedPlane(
+        lambda y, x: planes[0][y, x], [lambda y, x: planes[1][y, x]], flat.shape, NOISE
+    )
+    plane.__dict__["_matches"] = [Match(drift)]
+    everything = (slice(0, 128),) * 2
+    left = (plane.read(*everything) - clean(flat))[16:-16, 16:-16]
+    told = (NOISE.std(clean(flat)) * plane.share(*everything))[16:-16, 16:-16]
+    assert left.std() == pytest.approx(rms(told), rel=0.04)
+
+
+@given(
     top=st.integers(0, 150),
     left=st.integers(0, 150),
     height=st.integers(1, 60),
@@ -139,9 +176,9 @@ def test_averages_scale_and_shift_with_the_planes(power, offset):
         factor * NOISE.gain, factor * NOISE.offset + offset, factor * NOISE.read_noise
     )
     planes = frames(SCENE, SCENE, SCENE)
-    expected, share = fuse(planes[1], [(planes[0], 1.0), (planes[2], 0.5)], NOISE)
+    expected, share = fuse(planes[1], [Neighbour(planes[0]), Neighbour(planes[2], 0.5)], NOISE)
     scaled = [(factor * p + offset).astype(np.float32) for p in planes]
-    found, same = fuse(scaled[1], [(scaled[0], 1.0), (scaled[2], 0.5)], noise)
+    found, same = fuse(scaled[1], [Neighbour(scaled[0]), Neighbour(scaled[2], 0.5)], noise)
     np.testing.assert_allclose((found - offset) / factor, expected, rtol=1e-2, atol=1)
     np.testing.assert_allclose(np.median(same), np.median(share), rtol=1e-2)
 
@@ -182,7 +219,7 @@ def test_small_faint_objects_leave_no_ghost():
     for y, x in places:
         spot[y : y + 4, x : x + 4] += 14
     planes = frames(spot, spot, scene, spot, spot)
-    average, share = fuse(planes[2], [(planes[i], 1.0) for i in (0, 1, 3, 4)], NOISE)
+    average, share = fuse(planes[2], [Neighbour(planes[i]) for i in (0, 1, 3, 4)], NOISE)
     ghost = np.mean([average[y : y + 4, x : x + 4] - clean(40.0) for y, x in places])
     assert ghost < 0.45 * 2 * 14
     far = np.median(share[60:68, 60:68])
@@ -195,14 +232,14 @@ def test_faint_structure_of_other_planes_does_not_come_in(contrast, most):
     others = (OTHER, OTHER[::-1], OTHER.T, OTHER[:, ::-1])
     faint = [10 + contrast * scene for scene in (SCENE, *others)]
     planes = frames(*faint)
-    average, _ = fuse(planes[0], [(plane, 1.0) for plane in planes[1:]], NOISE)
+    average, _ = fuse(planes[0], [Neighbour(plane) for plane in planes[1:]], NOISE)
     errors = [ndimage.gaussian_filter(x - clean(faint[0]), 3) for x in (average, planes[0])]
     assert rms(errors[0]) < most * rms(errors[1])
 
 
 def test_slow_differences_of_brightness_are_the_planes_own():
     planes = frames(*[np.full((192, 192), 20 * 0.9**i, np.float32) for i in range(5)])
-    average, share = fuse(planes[0], [(plane, 1.0) for plane in planes[1:]], NOISE)
+    average, share = fuse(planes[0], [Neighbour(plane) for plane in planes[1:]], NOISE)
     assert abs(float(average.mean() - planes[0].mean())) < 0.1  # of 40
     assert np.median(share) < 0.65
 
@@ -211,21 +248,21 @@ def test_a_dark_frame_does_not_flatten_what_is_faint():
     texture = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (192, 192)), 2)
     scene = (30 + 2 * texture / texture.std()).astype(np.float32)
     (plane,) = frames(scene)
-    average, share = fuse(plane, [(np.zeros_like(plane), 1.0)] * 4, NOISE)
+    average, share = fuse(plane, [Neighbour(np.zeros_like(plane))] * 4, NOISE)
     np.testing.assert_allclose(average, plane, rtol=1e-4)
     np.testing.assert_allclose(share, 1, rtol=1e-4)
 
 
 def test_dimmer_planes_are_not_believed_to_be_better():
     planes = frames(*[np.full((96, 96), 100.0 * f, np.float32) for f in (1, 0.8, 0.8, 0.8, 0.8)])
-    _, share = fuse(planes[0], [(plane, 1.0) for plane in planes[1:]], NOISE)
+    _, share = fuse(planes[0], [Neighbour(plane) for plane in planes[1:]], NOISE)
     assert share.min() > 0.99 * 5**-0.5
 
 
 @pytest.mark.parametrize("worth", [0.0, 0.5, 1.0])
 def test_a_neighbour_counts_what_it_is_worth(worth):
     planes = frames(*[np.full((96, 96), 30.0, np.float32)] * 2)
-    average, share = fuse(planes[0], [(planes[1], worth)], NOISE)
+    average, share = fuse(planes[0], [Neighbour(planes[1], worth)], NOISE)
     expected = (1 + worth**2) ** 0.5 / (1 + worth)
     assert np.median(share) == pytest.approx(expected, rel=0.02)
     if not worth:

@@ -6,7 +6,7 @@ differs from the plane beyond the noise of both, in a small and in a large windo
 moves, appears or vanishes is left out where it does. Brightness may differ slowly over the image,
 as by bleaching or by light from out of focus: of a neighbour only the detail counts, and its low
 frequencies are those of the plane. Planes whose details have nothing to do with each other are not
-averaged at all; drift by whole pixels is undone.
+averaged at all; drift is undone, to fractions of pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,10 @@ _ALIKE, _UNLIKE = 0.7, 0.4
 _SAME, _DIFFERENT = 0.6, 0.3
 _WINDOW, _MOST_DRIFT = 512, 16
 _LEAST_SHOWN = 0.3
+# Less drift than this is within the error of its measurement, and costs less than interpolation.
+_LEAST_DRIFT = 0.15
+# Taps of the interpolation to each side of a pixel.
+_TAPS = 4
 
 
 @dataclass
@@ -81,12 +85,12 @@ class FusedPlane:
             for part, w in zip((rows, columns), wide, strict=True)
         )
         middle = np.asarray(self.plane(wide[0], wide[1]), np.float32)
-        pairs = [
-            (self._moved(read, wide, match), match.trust)
+        others = [
+            self._moved(read, wide, match)
             for read, match in zip(self.others, self._matches, strict=True)
             if match.trust > 0
         ]
-        average, share = fuse(middle, pairs, self.noise)
+        average, share = fuse(middle, others, self.noise)
         return average[inner], share[inner]
 
     @cached_property
@@ -99,11 +103,13 @@ class FusedPlane:
             for read in self.others
         ]
 
-    def _moved(self, read: ReadWindow, window: Sequence[slice], match: Match) -> FloatArray:
+    def _moved(self, read: ReadWindow, window: Sequence[slice], match: Match) -> Neighbour:
         """A window of another plane, drift undone; NaN beyond its borders."""
+        whole = [round(by) for by in match.drift]
+        taps = [_taps(by - n) for by, n in zip(match.drift, whole, strict=True)]
         wanted = [
-            slice(part.start + by, part.stop + by)
-            for part, by in zip(window, match.drift, strict=True)
+            slice(part.start + by - len(t) // 2, part.stop + by + len(t) // 2)
+            for part, by, t in zip(window, whole, taps, strict=True)
         ]
         there = [
             slice(min(max(part.start, 0), side), max(min(part.stop, side), 0))
@@ -111,7 +117,31 @@ class FusedPlane:
         ]
         values = np.asarray(read(there[0], there[1]), np.float32)
         around = [(t.start - w.start, w.stop - t.stop) for t, w in zip(there, wanted, strict=True)]
-        return np.pad(values, around, constant_values=np.nan) if any(map(any, around)) else values
+        if any(map(any, around)):
+            values = np.pad(values, around, constant_values=np.nan)
+        for axis, t in enumerate(taps):
+            if len(t) > 1:
+                inner = (slice(None),) * axis + (slice(_TAPS, -_TAPS),)
+                values = ndimage.correlate1d(values, t, axis)[inner]
+        return Neighbour(values, match.trust, math.prod(float((t**2).sum()) for t in taps))
+
+
+def _taps(by: float) -> npt.NDArray[np.float64]:
+    """Lanczos' kernel, which reads a line so many pixels further, and leaves noise white."""
+    if by == 0:
+        return np.ones(1)
+    x = np.arange(-_TAPS, _TAPS + 1) - by
+    taps = np.sinc(x) * np.sinc(x / _TAPS) * (np.abs(x) < _TAPS)
+    found: npt.NDArray[np.float64] = taps / taps.sum()
+    return found
+
+
+class Neighbour(NamedTuple):
+    """Values (Y, X) of another plane, their worth, 0 to 1, and the share of variance they kept."""
+
+    values: FloatArray
+    worth: float = 1.0
+    kept: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +152,7 @@ class Match:
     `trust`, 0 to 1, is what details of the other one are worth.
     """
 
-    drift: tuple[int, int] = (0, 0)
+    drift: tuple[float, float] = (0, 0)
     trust: float = 1.0
 
 
@@ -138,21 +168,36 @@ def match(middle: FloatArray, other: FloatArray, noise: NoiseModel) -> Match:
     if any(x.var() < (1 + _LEAST_SHOWN) * rest for x, rest in zip(details, left, strict=True)):
         return Match()
     drift = _drift(*details)
+    whole = round(drift[0]), round(drift[1])
     likeness = _correlation(*details, (0, 0), left)
-    if drift != (0, 0):
-        moved = _correlation(*details, drift, left)
+    if whole != (0, 0):
+        moved = _correlation(*details, whole, left)
         drift, likeness = (drift, moved) if moved > likeness else ((0, 0), likeness)
     return Match(drift, float(np.clip((likeness - _DIFFERENT) / (_SAME - _DIFFERENT), 0, 1)))
 
 
-def _drift(one: FloatArray, other: FloatArray) -> tuple[int, int]:
-    """The shift by whole pixels at which two images are most alike."""
+def _drift(one: FloatArray, other: FloatArray) -> tuple[float, float]:
+    """The shift at which two images are most alike."""
     product = np.fft.rfft2(one).conj() * np.fft.rfft2(other)
     surface = np.fft.irfft2(product, s=one.shape)
     reach = min(_MOST_DRIFT, min(one.shape) // 4)
     near = np.roll(surface, (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1]
     y, x = np.unravel_index(int(near.argmax()), near.shape)
-    return int(y) - reach, int(x) - reach
+    whole = int(y) - reach, int(x) - reach
+    beyond = _summit(np.roll(surface, (1 - whole[0], 1 - whole[1]), (0, 1))[:3, :3])
+    drift = [w + b if abs(b) >= _LEAST_DRIFT else w for w, b in zip(whole, beyond, strict=True)]
+    return drift[0], drift[1]
+
+
+def _summit(values: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Where a paraboloid through 3 x 3 values has its maximum, from their middle; 0 if nowhere."""
+    dy, dx = (values[2, 1] - values[0, 1]) / 2, (values[1, 2] - values[1, 0]) / 2
+    yy, xx = (values[0, 1] + values[2, 1], values[1, 0] + values[1, 2]) - 2 * values[1, 1]
+    yx = (values[0, 0] + values[2, 2] - values[0, 2] - values[2, 0]) / 4
+    if yy >= 0 or yy * xx <= yx**2:
+        return 0.0, 0.0
+    y, x = np.linalg.solve([[yy, yx], [yx, xx]], [-dy, -dx]).clip(-0.5, 0.5)
+    return float(y), float(x)
 
 
 def _correlation(
@@ -173,13 +218,12 @@ def _correlation(
 
 
 def fuse(
-    middle: FloatArray, others: Sequence[tuple[FloatArray, float]], noise: NoiseModel
+    middle: FloatArray, others: Sequence[Neighbour], noise: NoiseModel
 ) -> tuple[FloatArray, FloatArray]:
     """Average a plane with its neighbours, all (Y, X); `noise` is in their units.
 
-    Each of the others comes with what it is worth, 0 to 1. Returns the average, and its noise as a
-    share of that of the plane, at every pixel. Pixels of neighbours that are not finite do not
-    count; those of the plane stay.
+    Returns the average, and its noise as a share of that of the plane, at every pixel. Pixels of
+    neighbours that are not finite do not count; those of the plane stay.
     """
     known = np.isfinite(middle)
     base = middle if known.all() else np.where(known, middle, np.float32(noise.offset))
@@ -189,11 +233,11 @@ def fuse(
     variance = np.maximum(variance, variance.max() * np.float32(1e-6))
     broad, deviation = _low(base), np.sqrt(variance)
     total, weights, squares = base / variance, 1 / variance, 1 / variance
-    for other, worth in others:
+    for other, worth, kept in others:
         is_known = np.isfinite(other)
         there = other if is_known.all() else np.where(is_known, other, base)
         # A neighbour that is darker is not believed to be better.
-        own, low = np.maximum(_variance(_blurred(there), noise), variance), _low(there)
+        own, low = np.maximum(_variance(_blurred(there), noise), variance) * kept, _low(there)
         detail = there + (broad - low)
         expected = variance + own
         excess = (detail - base) ** 2 - expected
