@@ -40,6 +40,24 @@ def write_czi(path, values, colours=False, compression=None):
         file.write_metadata(document_name="cells", channel_names=names, **sizes)
 
 
+def name_scenes(path, names):
+    """Describe the scenes of a CZI file as ZEN does, in metadata behind all that is there."""
+    content = bytearray(path.read_bytes())
+    pointer = 92  # of the place of the metadata, in the header of the file
+    (place,) = struct.unpack_from("<q", content, pointer)
+    (size,) = struct.unpack_from("<i", content, place + 32)
+    start = place + 32 + 256
+    told = "".join(f'<Scene Index="{i}" Name="{name}"/>' for i, name in enumerate(names))
+    scenes = f"<Dimensions><S><Scenes>{told}</Scenes></S>"
+    xml = content[start : start + size].decode().replace("<Dimensions>", scenes, 1).encode()
+    body = struct.pack("<ii", len(xml), 0) + bytes(248) + xml
+    body += bytes(-len(body) % 32)
+    content += bytes(-len(content) % 32)
+    struct.pack_into("<q", content, pointer, len(content))
+    content += b"ZISRAWMETADATA\0\0" + struct.pack("<qq", len(body), len(body)) + body
+    path.write_bytes(content)
+
+
 def write_lif(path, images):
     """Write images of 8 bits, (channels, Y, X) each, with pixels of a fifth of a micrometre."""
     pytest.importorskip("bioio_lif")
@@ -96,6 +114,25 @@ def test_a_czi_is_read_with_its_axes_sizes_and_channels(tmp_path, dtype, compres
     assert [channel.name for channel in pixels.channels] == ["dye 0", "dye 1"]
     assert pixels.physical_size_x == pytest.approx(0.2)
     assert pixels.physical_size_z == pytest.approx(0.5)
+
+
+def test_scenes_of_a_czi_are_images(tmp_path):
+    """Each of its own size, and none with the pixels of its neighbour."""
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    pytest.importorskip("bioio_czi")
+    path, images = tmp_path / "in.czi", [CAMERA, np.roll(CAMERA, 5)[:40, :56]]
+    with czi.create_czi(str(path)) as file:
+        for number, values in enumerate(images):
+            plane = np.ascontiguousarray(values[..., None])
+            file.write(plane, location=(50 * number, 0), plane={"C": 0}, scene=number)
+        file.write_metadata("wells", scale_x=0.2e-6, scale_y=0.2e-6)
+    name_scenes(path, ["A1", "B2"])
+    assert count_images(path) == 2
+    for number, values in enumerate(images):
+        image = copied(path, tmp_path / f"{number}.ome.tif", series=number)
+        np.testing.assert_array_equal(np.squeeze(image.data), values)
+        assert f"image {number} of 2" in image.remarks[0]
+        assert described(tmp_path / f"{number}.ome.tif").physical_size_x == pytest.approx(0.2)
 
 
 def test_colours_of_a_czi_are_in_order(tmp_path):
