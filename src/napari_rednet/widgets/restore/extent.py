@@ -322,7 +322,7 @@ def _plane_counts(layer: Image) -> tuple[int, ...]:
 
 def _axis_name(layer: Image | None, axis: int) -> str:
     """The label of an axis, or its number where it has none."""
-    labels = getattr(layer, "axis_labels", ())  # not in older napari
+    labels = () if layer is None else layer.axis_labels
     label = str(labels[axis]) if axis < len(labels) else ""
     # napari calls the axes of unlabelled layers -3, -2, -1.
     is_named = label and not label.startswith("axis ") and not label.lstrip("-").isdecimal()
@@ -351,8 +351,7 @@ def plane_axis(layer: Image, name: str | None, channel: int | None = None) -> in
 
 def pixel_sizes(layer: Image, channel: int | None = None) -> dict[str, float]:
     """Sizes of the pixels along X, and along Z if there are planes, in µm, as the layer tells."""
-    units = getattr(layer, "units", ())  # not in older napari
-    factors = [MICROMETRES.get(unit_name(str(unit)) or "") for unit in units]
+    factors = [MICROMETRES.get(unit_name(str(unit)) or "") for unit in layer.units]
     sizes = {}
     axes = [a for a in range(layer.ndim - 2) if a != channel]
     # Volumes lie along the last axis of planes.

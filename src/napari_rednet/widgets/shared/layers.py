@@ -18,7 +18,7 @@ from napari_rednet.execution import is_dask
 from napari_rednet.execution.reading import chunks_of
 from napari_rednet.provenance import Crop, Origin, find_origin
 
-# Transform and looks of a layer; those that an older napari does not know are left out.
+# Transform and looks of a layer.
 _COVERING = ("opaque", "translucent", "translucent_no_depth")
 _KEPT = (
     *("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels"),
@@ -234,14 +234,14 @@ def shown_plane(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
 def layer_options(layer: Image, crop: Crop | None = None) -> dict[str, Any]:
     """Arguments of `add_image` that place and show an image like `layer`, or like a part of it."""
     state = layer.as_layer_data_tuple()[1]
-    options = {name: state[name] for name in _KEPT if name in state} | {"rgb": layer.rgb}
+    options = {name: state[name] for name in _KEPT} | {"rgb": layer.rgb}
     return options if crop is None else options | finer_grid(layer, 1, first_pixel(crop))
 
 
 def look_of(layer: Image) -> dict[str, Any]:
     """Arguments of `add_image` for the present contrast and colours of a layer."""
     state = layer.as_layer_data_tuple()[1]
-    return {name: state[name] for name in _LOOK if name in state}
+    return {name: state[name] for name in _LOOK}
 
 
 def brighten(layer: Image) -> None:
