@@ -69,9 +69,9 @@ def denoise(
     along : int, optional
         Axis of planes that show the same objects, z or time: each plane is restored with the help
         of the two before it and the two after it, as far as there are. They are averaged where
-        they show the same, and the network is told how much less noise the average has; drift of up
-        to 16 pixels a plane is undone. The more alike, the more is gained; what moves or is in one plane
-        only is restored as by itself. If None, each plane is restored by itself.
+        they show the same, and the network is told how much less noise the average has; drift of
+        up to 16 pixels a plane is undone. The more alike, the more is gained; what moves or is in
+        one plane only is restored as by itself. If None, each plane is restored by itself.
     rgb : bool
         Whether the channels (of the last axis, if `channel_axis` is not given) are red, green, blue
         and perhaps transparency. Their mean and two differences are restored together, which
