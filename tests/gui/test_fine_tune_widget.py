@@ -402,6 +402,7 @@ def test_files_get_a_suffix(tmp_path, typed, chosen, expected):
 # The controls --------------------------------------------------------------------------------
 
 
+@pytest.mark.window
 def test_it_says_how_it_will_learn(viewer, widget, images):
     controls, cells = widget.controls, viewer.layers["cells"]
     clean = viewer.add_image(images[1], name="clean")
