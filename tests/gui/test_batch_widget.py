@@ -385,11 +385,25 @@ def test_before_and_after_lie_in_the_same_place(widget, folder, press, qtbot):
     assert layers[2].name == layers[0].name + " super-resolved"
     assert layers[3].colormap.name == layers[1].colormap.name
     assert layers[3].contrast_limits == layers[1].contrast_limits
+    # The second channel is seen through: with its source, it would be twice as bright.
+    assert [layer.visible for layer in layers] == [True, False, True, True]
     np.testing.assert_allclose(layers[0].scale, 0.5)
     corners = [layer.extent.world for layer in layers]  # the centres of the outer pixels
     np.testing.assert_allclose(corners[0][0] - 0.25, corners[2][0] - 0.125)
     np.testing.assert_allclose(corners[0][1] + 0.25, corners[2][1] + 0.125)
     assert str(layers[2].units[0]) == str(layers[0].units[0]) == "micrometer"
+
+
+@pytest.mark.parametrize("button", ["open_button", "compare_button"])
+def test_a_hot_pixel_does_not_leave_all_else_black(widget, folder, press, qtbot, button):
+    image = tifffile.imread(folder / "in/a.tif")
+    image[5, 6] = 65535
+    tifffile.imwrite(folder / "in/a.tif", image)
+    widget.controls.option["defects"].value = False
+    press(widget)
+    for layer in opened(widget, qtbot, getattr(widget, button)):
+        assert layer.contrast_limits[1] < 2 * np.percentile(image, 99)
+        assert layer.visible
 
 
 def test_colours_are_shown_as_such(widget, folder, press, qtbot):
@@ -434,6 +448,22 @@ def test_a_result_that_has_vanished_is_told(widget, folder, press, qtbot, notifi
 
 
 # The window ----------------------------------------------------------------------------------
+
+
+def test_names_are_told_apart_by_their_ends(widget, folder, press):
+    names = [f"20240517_HeLa_H2B-mCherry_60x-oil_position-{n}.tif" for n in (1, 2)]
+    for name in names:
+        (folder / "in/a.tif").with_name(name).write_bytes((folder / "in/a.tif").read_bytes())
+    press(widget)
+    widget.resize(NARROW, 700)
+    table = widget.table
+    whole = table.viewport().grab()
+    first, second = (
+        whole.copy(table.visualRect(table.model().index(cells(widget, 0).index(name), 0))).toImage()
+        for name in names
+    )
+    assert first.size() == second.size()
+    assert first != second
 
 
 def test_only_super_resolution_has_a_scale(make_napari_viewer, qtbot):

@@ -57,6 +57,7 @@ def press(qtbot, wait):
     return press_doubt
 
 
+@pytest.mark.window
 def test_the_shown_plane_is_mapped_where_it_lies(viewer, compared, press, noisy):
     stack = np.stack([noisy[:40, :48], noisy[20:60, 30:78]])
     widget = compared(stack, scale=(3, 2, 2), translate=(1, 2, 3))

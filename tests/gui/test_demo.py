@@ -1,5 +1,11 @@
 """The demo in napari."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import napari
 import numpy as np
 import pytest
@@ -34,3 +40,28 @@ def test_without_a_screen_the_demo_says_so(monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(RednetError, match="no screen"):
         show_demo("cpu")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script for shells")
+def test_the_script_says_what_it_installs_before_it_does(tmp_path):
+    """In an environment whose pip and command only say that they were called."""
+    shutil.copytree(Path(__file__).parents[2] / "scripts", tmp_path / "scripts")
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "activate").write_text(f'PATH="{programs}:$PATH"\n')
+    for name in ("pip", "napari-rednet", "dpkg", "python"):
+        (programs / name).write_text(f'#!/bin/sh\n[ {name} = dpkg ] || echo "{name} $*" >&2\n')
+        (programs / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", tmp_path / "scripts" / "demo", "--napari"],
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    packages, told, pip, demo = done.stderr.splitlines()[-4:]
+    assert "Debian packages" in packages
+    assert "Installing napari-rednet[all]" in told
+    assert "minutes" in told
+    assert pip == "pip install --editable .[all]"
+    assert demo == "napari-rednet demo --napari"

@@ -129,6 +129,7 @@ def test_the_shown_plane_has_the_noise_that_is_typed_for_its_channel(viewer, doc
     assert widget.noise.fields["read_noise"].value == ""
 
 
+@pytest.mark.window
 def test_a_region_lies_where_it_lies_and_has_the_noise_of_the_whole(viewer, dock, run, noisy):
     stack = np.stack([noisy, noisy // 2])
     source = viewer.add_image(stack, scale=(3, 2, 0.5), translate=(1, 2, 3), name="cell")
@@ -157,6 +158,7 @@ def test_a_region_lies_where_it_lies_and_has_the_noise_of_the_whole(viewer, dock
     assert record_of(viewer.layers[-1])["crop"] is None
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("name", ["Super-resolve", "Inpaint"])
 def test_what_is_seen_of_some_planes(viewer, dock, run, noisy, name):
     stack = np.stack([noisy[i : i + 60, :70] for i in range(4)])
@@ -277,6 +279,7 @@ def test_other_layers_have_channels_where_the_chosen_one_has_them(viewer, dock, 
     assert record_of(viewer.layers["flat denoised"])["channel_axis"] is None
 
 
+@pytest.mark.window
 def test_a_range_holds_for_all_layers_with_these_planes(viewer, dock, run, noisy):
     """As for the channels of a file, each of which napari opens as a layer of its own."""
     stack = np.stack([noisy[:40, :48]] * 4)

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from napari.layers import Image
+from npe2 import PluginManifest
 from qtpy.QtCore import Qt
 
 from napari_rednet import sample_data
 from napari_rednet.widgets.restore.psf_controls import LAYER
 
+PLUGIN = "napari-rednet"
 SAMPLES = {
     "Denoise": sample_data.chromosomes_layer,
     "Deblur": sample_data.blurred,
@@ -94,3 +97,22 @@ def test_compare_opens_a_pair(viewer, dock, qtbot):
     assert widget.measures.start.isEnabled()
     viewer.layers.clear()
     assert widget.hint.isVisibleTo(widget)
+
+
+@pytest.mark.window
+def test_samples_open_in_their_middle_and_are_bright(viewer):
+    """As the tutorial says; one hot pixel, or one scratch, makes nothing else dark."""
+    keys = [one.key for one in PluginManifest.from_distribution(PLUGIN).contributions.sample_data]
+    for key in keys:
+        viewer.layers.clear()
+        viewer.open_sample(PLUGIN, key)
+        shown = [layer for layer in viewer.layers if isinstance(layer, Image) and layer.visible]
+        assert shown, key
+        for layer in shown:
+            pixels, high = np.asarray(layer.data), layer.contrast_limits[1]
+            assert 0 < np.mean(pixels >= high) < 0.05, layer.name
+            rest = pixels[pixels < pixels.max()]  # without scratches
+            assert high < 1.5 * np.percentile(rest, 99.8), layer.name
+        if viewer.dims.ndim > 2:
+            middle = (viewer.dims.nsteps[0] - 1) / 2
+            assert abs(viewer.dims.current_step[0] - middle) < 1, key

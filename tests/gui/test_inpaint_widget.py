@@ -283,6 +283,7 @@ def test_shapes_on_colours(colours):
     np.testing.assert_array_equal(layer_mask(shapes, image).missing, marked((64, 64), HIT) != 0)
 
 
+@pytest.mark.window
 def test_the_only_labels_are_the_mask_and_what_was_filled_is_told(viewer, widget, run, image):
     stack = np.stack([image] * 3)
     viewer.add_image(stack)
@@ -311,6 +312,7 @@ def test_labels_of_something_else_are_no_mask(viewer, widget, image, others):
     assert widget.mask.value == FOUND
 
 
+@pytest.mark.window
 def test_of_two_channels_both_are_filled_or_the_other_is_named(viewer, widget, run, image):
     """Only one of them is chosen in the window; both are seen."""
     first, second = (

@@ -8,7 +8,15 @@ from magicgui.widgets import Container
 from napari._qt.qt_resources import get_stylesheet
 from npe2 import PluginManifest
 from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QLineEdit, QScrollArea, QTableView, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QLabel,
+    QLineEdit,
+    QScrollArea,
+    QTableView,
+    QWidget,
+)
 
 from napari_rednet.widgets.shared.controls import FROM_FILE
 
@@ -86,6 +94,21 @@ def test_fields_are_aligned(make_napari_viewer, qtbot):
         qtbot.wait(100)
         lefts = {field.native.mapTo(widget.native, QPoint()).x() for field in fields}
         assert len(lefts) == 1, points
+
+
+@pytest.mark.parametrize("task", ["denoise", "deblur", "inpaint"])
+def test_fields_of_a_batch_are_aligned(make_napari_viewer, qtbot, task):
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-rednet", "Batch")
+    widget.controls.task.value = task
+    for points in (LARGE - 5, LARGE):
+        set_font_size(viewer, points)
+        qtbot.waitUntil(widget.isVisible)
+        qtbot.wait(100)
+        fields = [one.native for one in widget.controls if one.native.isVisible()]
+        fields = [one for one in fields if not isinstance(one, QAbstractButton)]
+        assert len(fields) >= 10
+        assert len({field.mapTo(widget, QPoint()).x() for field in fields}) == 1, points
 
 
 def test_the_status_of_a_file_has_room_in_a_large_font(make_napari_viewer, qtbot):

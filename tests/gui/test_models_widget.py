@@ -307,6 +307,7 @@ def drop(widget, *paths):
     return enter.isAccepted()
 
 
+@pytest.mark.window
 def test_a_model_is_added_by_dropping_its_file(widget, tmp_path, qtbot, notifications):
     qtbot.waitUntil(widget.add_button.isEnabled, timeout=LONG)
     small_model("deblock").save(tmp_path / "tiny.safetensors")

@@ -388,6 +388,7 @@ def test_no_more_digits_are_shown_than_are_known(viewer, dock, value, text):
     assert noise.shown_models()[0].gain == value
 
 
+@pytest.mark.window
 def test_what_the_preview_measured_is_shown(viewer, dock, qtbot, noisy):
     pair = np.stack([noisy, noisy // 4])
     viewer.add_image(pair, axis_labels=("c", "y", "x"))
@@ -413,6 +414,7 @@ def test_what_is_typed_is_not_replaced_by_what_the_preview_measures(viewer, dock
     assert values(widget) == before
 
 
+@pytest.mark.window
 def test_the_panel_says_that_it_measures(viewer, dock, wait, qtbot, noisy):
     viewer.add_image(noisy)
     widget = dock()

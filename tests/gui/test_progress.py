@@ -53,6 +53,7 @@ def shown_so_far(viewer):
     return next((one for one in viewer.layers if one.metadata.get(TEMPORARY)), None)
 
 
+@pytest.mark.window
 @pytest.mark.parametrize(
     ("name", "phases"),
     [
@@ -71,9 +72,11 @@ def test_what_is_done_is_named(viewer, dock, run, stack, told, name, phases):
     told.clear()
     run(widget)
     assert [text for text in dict.fromkeys(told) if text.endswith("…")] == phases
+    assert all(told)  # no state is without words
     assert widget.status.value.startswith("Done in ")
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("name", ["Denoise", "Super-resolve", "Inpaint"])
 def test_finished_planes_are_shown_while_the_rest_is_restored(
     viewer, dock, wait, stack, halting, qtbot, name
@@ -96,6 +99,7 @@ def test_finished_planes_are_shown_while_the_rest_is_restored(
     np.testing.assert_array_equal(result.data, function[name](stack))
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("end", ["cancel", "its removal", "the source's removal"])
 def test_what_is_shown_so_far_goes(viewer, dock, wait, stack, halting, qtbot, end):
     viewer.add_image(stack, name="cell")
@@ -131,6 +135,7 @@ def test_channels_that_are_seen_through_are_not_twice_as_bright(
     assert len(viewer.layers) == 2
 
 
+@pytest.mark.window
 def test_estimates_are_corrected_by_what_runs_took(viewer, dock, stack, qtbot):
     # Planes of one window each, so that measuring takes a sixth as well.
     viewer.add_image(np.tile(stack, (1, 6, 5)))
@@ -152,6 +157,7 @@ def test_estimates_are_corrected_by_what_runs_took(viewer, dock, stack, qtbot):
     assert before not in ("Takes about an hour.", "Takes about 10 minutes.")
 
 
+@pytest.mark.window
 def test_what_a_run_took_is_not_told_twice(viewer, dock, run, stack, qtbot):
     viewer.add_image(np.tile(stack, (1, 8, 8)))
     widget = dock()

@@ -373,6 +373,7 @@ def test_the_estimate_is_told_beside_run(viewer, dock, noisy):
     assert widget.status.value == ""
 
 
+@pytest.mark.window
 @pytest.mark.parametrize("name", ["Denoise", "Super-resolve"])
 def test_a_layer_that_gets_other_data_keeps_the_result_of_the_former(
     viewer, dock, wait, noisy, name

@@ -20,7 +20,14 @@ from napari_rednet.io.ome_zarr import ZarrImage, as_tiff_description, as_zarr_de
 from napari_rednet.io.ome_zarr.conversion import LIKELY, likely_letters, unit_name
 from napari_rednet.io.sources import Reading
 from napari_rednet.io.tiff import TiffImage
-from napari_rednet.widgets.shared.layers import as_lazy, finer_grid, is_in_memory, layer_options
+from napari_rednet.widgets.shared.layers import (
+    as_lazy,
+    finer_grid,
+    is_in_memory,
+    is_seen_through,
+    layer_options,
+    likely_contrast,
+)
 
 # Numbers of a transform that are this small, against its largest, are rounding.
 _STRAIGHT = 1e-6
@@ -258,9 +265,17 @@ class FileImage:
 
 
 def read_files(file: BatchFile, *, with_source: bool) -> list[FileImage]:
-    """Open the source, if wanted, and the result of a file; for another thread."""
+    """Open the source, if wanted, and the result of a file; for another thread.
+
+    The first of them has a contrast by percentiles: napari's own is dark with a hot pixel, and pale
+    with a noisy background.
+    """
     source = [read_layer_image(file.source, file.reading)] if with_source else []
-    return [*source, read_layer_image(file.result)]
+    first, *others = [*source, read_layer_image(file.result)]
+    limits = [] if first.rgb else [likely_contrast(data) for data in first.channels]
+    if limits and None not in limits:
+        first.options["contrast_limits"] = limits[0] if first.channel_axis is None else limits
+    return [first, *others]
 
 
 def read_layer_image(path: Path, reading: Reading = AS_TOLD) -> FileImage:
@@ -288,6 +303,8 @@ def add_files(viewer: Viewer, file: BatchFile, suffix: str, images: list[FileIma
     factor = result.data.shape[_row_axis(result)] // sources[0].data.shape[_row_axis(sources[0])]
     for layer, data in zip(list(layers), result.channels, strict=False):
         placed = layer_options(layer) | (finer_grid(layer, factor) if factor > 1 else {})
+        if is_seen_through(layer):
+            layer.visible = False  # or both would be seen at once, twice as bright
         layers.append(viewer.add_image(data, name=layer.name + suffix, **placed))
     return layers
 

@@ -35,11 +35,11 @@ from napari_rednet.widgets.shared.controls import (
     fit_parts,
 )
 from napari_rednet.widgets.shared.persistence import Parameters, read_controls, write_controls
-from napari_rednet.widgets.shared.style import ALIGNED_LABELS
 
 IN_A_FILE, AS_TOLD = "from a file", "as told"
 AS_FILES_SAY, OF_CHANNELS = "as the files say", "of each channel"
 _MOST_AXES = 4
+_ALIGNED_LABELS = "QLabel { min-width: 6.4em; }"  # "Compression" is longer than labels elsewhere
 EXISTING = MappingProxyType(
     {
         "resume": "resume (go on)",
@@ -71,7 +71,7 @@ class BatchControls(Container):
         super().__init__()
         self.psf = PsfControls(layers)
         self._channel_noise: list[NoiseModel] = []
-        self.native.setStyleSheet(ALIGNED_LABELS)
+        self.native.setStyleSheet(_ALIGNED_LABELS)
         self.margins = (0, 0, 0, 0)
         self._make_task()
         self._make_places()

@@ -6,7 +6,13 @@ from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, Qt
 from qtpy.QtGui import QFont
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+)
 
 from napari_rednet.batch import BatchFile, Outcome
 from napari_rednet.widgets.batch.run import BatchRun
@@ -103,6 +109,16 @@ class _Files(QAbstractTableModel):
         return outcome is not None and outcome.status == "failed"
 
 
+class _OneLine(QStyledItemDelegate):
+    """Names without a remark take one line, cut in the middle, and are not wrapped at a hyphen."""
+
+    def initStyleOption(self, option: Any, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
+        """Say how a cell is drawn; called by Qt."""
+        super().initStyleOption(option, index)
+        if "\n" not in option.text:
+            option.features &= ~QStyleOptionViewItem.ViewItemFeature.WrapText
+
+
 class FileTable(QTableView):
     """The files of a batch, one of which can be selected."""
 
@@ -112,6 +128,7 @@ class FileTable(QTableView):
         self._run: BatchRun | None = None
         self._shown = 0
         self.setModel(self._files)
+        self.setItemDelegate(_OneLine(self))
         self.setToolTip("The files, and what became of them. Double click opens a result.")
         self._arrange()
 

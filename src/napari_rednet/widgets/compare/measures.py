@@ -164,7 +164,7 @@ def as_table(measured: Comparison, what: str) -> str:
         return _table(
             f"Estimate, {what}",
             [
-                ("noise before (rms)", _digits(found.noise, 4)),
+                ("noise before (rms)", _digits(found.noise, 3)),
                 ("error left (rms)", _digits(found.error, 2)),
                 ("gain in PSNR", f"about {found.gain:+.1f} dB"),
             ],

@@ -141,7 +141,7 @@ def progress_text(run: FineTuningRun) -> str:
     if run.status is None:
         return "The first steps…"
     step, left = f"step {run.status.step}", f"{clock(run.status.remaining_minutes)} left"
-    gain = [] if run.last_gain is None else [f"{run.last_gain:+.2f} dB over the base"]
+    gain = [] if run.last_gain is None else [f"{_told(run, run.last_gain)} over the base"]
     if run.is_paused:
         left = "paused" if run.is_resting else "pausing…"
     return ", ".join([step, *gain, left])
@@ -154,5 +154,11 @@ def outcome_text(run: FineTuningRun, has_model: bool) -> str:
     status, gain = run.status, best_gain(run)
     spent = "" if status is None else f" after {status.step} steps, {clock(status.minutes)}"
     if gain > 0:
-        return f"The best model is {gain:+.2f} dB over the base{spent}."
+        return f"The best model is {_told(run, gain)} over the base{spent}."
     return f"Nothing better than the base was found{spent}. More time or images may help."
+
+
+def _told(run: FineTuningRun, gain: float) -> str:
+    """A gain, which is an estimate where no target tells the truth."""
+    is_known = run.preview is not None and run.preview.target is not None
+    return f"{gain:+.2f} dB{'' if is_known else ' (estimated)'}"

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QWidget
 
 from napari_rednet.widgets.finetuning.controls import LABELS
 from napari_rednet.widgets.finetuning.run import Curve, FineTuningRun
@@ -48,10 +49,10 @@ _MODEL_FILES = "Models (*.safetensors)"
 _EXPORTS = "bioimage.io package (*.zip);;ONNX (*.onnx)"
 
 
-class FineTuneView(QWidget):
+class FineTuneView(QScrollArea):
     """Plots of gain and loss over minutes, and pictures of a held-out part of an image.
 
-    Matplotlib is not imported until the first run is shown.
+    Hidden until the first run is shown, when matplotlib is imported. In a low window they scroll.
     """
 
     def __init__(self) -> None:
@@ -64,8 +65,19 @@ class FineTuneView(QWidget):
         self._plots: _Plots | None = None
         self._run: FineTuningRun | None = None
         self._drawn = -math.inf
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.hide()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """High enough for all; called by Qt."""
+        return QSize(super().sizeHint().width(), _LOWEST)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """High enough for a row of pictures; called by Qt."""
+        return QSize(0, _LOWEST // 3)
 
     def show_run(self, run: FineTuningRun, *, now: bool = False) -> None:
         """Draw the state of a run, at most once a second unless `now` is True."""
@@ -96,13 +108,11 @@ class FineTuneView(QWidget):
         return [] if self._plots is None else list(self._plots.pictures)
 
     def _begin(self, run: FineTuningRun, preview: HeldOutPart) -> None:
-        if self._plots is not None:
-            self.layout().removeWidget(self._plots.canvas)
-            self._plots.canvas.deleteLater()
         self._run = run
         self._plots = _Plots(preview)
         self._plots.set_theme(self._theme)
-        self.layout().addWidget(self._plots.canvas)
+        self.setWidget(self._plots.canvas)  # instead of the last one, which Qt deletes
+        self.show()
 
 
 class _Plots:

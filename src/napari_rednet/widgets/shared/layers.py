@@ -256,14 +256,20 @@ def brighten(layer: Image) -> None:
     low, high = layer.contrast_limits
     if not np.allclose((low, high), calc_data_range(data)):
         return
+    limits = likely_contrast(data)
+    if limits is not None and limits[1] - limits[0] < _DARK * (high - low):
+        layer.contrast_limits = limits
+
+
+def likely_contrast(data: Any) -> tuple[float, float] | None:
+    """Percentiles of three planes of an array; None where they hold nothing to be told apart."""
     counts = data.shape[:-2]
     places = {tuple(0 for n in counts), tuple(n // 2 for n in counts), tuple(n - 1 for n in counts)}
     step = max(1, round((np.prod(data.shape[-2:]) / _MOST_LOOKED_AT) ** 0.5))
-    seen = np.concatenate([data[place][::step, ::step].ravel() for place in places])
+    seen = np.concatenate([np.asarray(data[at][::step, ::step]).ravel() for at in places])
     seen = seen[np.isfinite(seen)]
-    limits = np.percentile(seen, PERCENTILES) if len(seen) else (low, high)
-    if 0 < limits[1] - limits[0] < _DARK * (high - low):
-        layer.contrast_limits = tuple(limits)
+    low, high = np.percentile(seen, PERCENTILES).tolist() if len(seen) else (0.0, 0.0)
+    return (low, high) if low < high else None
 
 
 def is_seen_through(layer: Image) -> bool:
