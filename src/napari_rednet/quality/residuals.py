@@ -108,7 +108,8 @@ def residual(
         return difference
     std = basis.told(noise).std(after)
     typical = float(np.nanmedian(std)) if std.size else 0.0
-    return difference / np.maximum(std, 1e-3 * typical or 1.0)
+    scaled: FloatArray = difference / np.maximum(std, 1e-3 * typical or 1.0)
+    return scaled
 
 
 def residual_report(

@@ -149,8 +149,8 @@ def _steps(
     middles = sums.first or (0.0, 0.0)
     similar = _Similarity(middles, float(basis.origin) / unit)
     for rows in _bands(layout, margin=_MARGIN):
-        pair = (part / sums.unit for part in _pair(array, wanted, rows, basis))
-        similar.add(*pair, span, layout.plane_shape)
+        image, reference = (part / sums.unit for part in _pair(array, wanted, rows, basis))
+        similar.add(image, reference, span, layout.plane_shape)
         done += rows.pixels
         yield done, total
     psnr, invariant = (_psnr(e, span) for e in (sums.error, sums.invariant_error))
@@ -279,10 +279,10 @@ class _Similarity:
             return
         # What is not finite in one is that of both, and 0 in the image.
         reference = np.where(np.isfinite(reference), reference, 0)
-        pair = [np.pad(part, wide, mode="symmetric") for part in (image, reference)]
-        if min(pair[0].shape) < _WINDOW:  # the rest of a plane, whose windows other bands have
+        image, reference = (np.pad(part, wide, mode="symmetric") for part in (image, reference))
+        if min(image.shape) < _WINDOW:  # the rest of a plane, of which other bands have the windows
             return
-        found = self._map(*pair, data_range)
+        found = self._map(image, reference, data_range)
         inner = found[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
         self.total += float(inner.sum())
         self.count += inner.size
