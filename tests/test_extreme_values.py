@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy import ma
+from scipy import ndimage
 from skimage import data
 
 import napari_rednet as nr
@@ -289,3 +290,73 @@ def test_weak_noise_changes_nothing_in_how_it_is_told(camera):
     plain_settings = denoise_settings(samples, nr.NoiseModel(read_noise=25.0), 1.0)
     assert plain_settings.flat == ()
     assert guarded(plain_settings, samples) is plain_settings
+
+
+def smooth_of(image):
+    """Something like a result, of the same dtype."""
+    lowest = image.min()
+    smooth = ndimage.gaussian_filter((image - lowest).astype(float), 1)
+    return lowest + (smooth if image.dtype.kind == "f" else np.rint(smooth)).astype(image.dtype)
+
+
+def scores_of(image, other, factor):
+    found = nr.quality.score(other, image)
+    return found.psnr, found.ssim, found.invariant_psnr, found.data_range / factor
+
+
+def report_of(image, other, factor):
+    told = nr.NoiseModel(read_noise=8.0 * factor)
+    reports = [nr.quality.residual_report(image, other, noise=noise) for noise in (told, None)]
+    return [value for one in reports for value in (one.correlation, one.power, one.significance)]
+
+
+def error_of(image, other, factor):
+    found = nr.quality.estimate_error(image, other, smooth_of, noise=8.0 * factor)
+    return found.error / factor, found.noise / factor
+
+
+def doubt_of(image, other, factor):
+    return nr.quality.uncertainty(image, smooth_of, noise=8.0 * factor, samples=2) / factor
+
+
+def shown_of(image, other, factor):
+    return nr.show(image, other).pixels.astype(float)
+
+
+# The measure, and how much may differ: SSIM compares brightness as well, which an offset adds to.
+MEASURES = {
+    "score": (scores_of, 0.02),
+    "residual": (lambda a, b, factor: nr.quality.residual(a, b) / factor, 0.02),
+    "report": (report_of, 0.02),
+    "error": (error_of, 0.3),
+    "doubt": (doubt_of, 0.5),
+    "show": (shown_of, 1),
+    "defects": (lambda a, b, factor: nr.find_defects(a), 0),
+}
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("unit", UNITS)
+def test_measures_follow_an_image_to_the_ends_of_its_dtype(measure, unit):
+    """Or say that they cannot: two of them hand floats to who restores."""
+    function, most = MEASURES[measure]
+    image = micrograph()
+    other = np.rint(smooth_of(image.astype(float))).astype(np.int64)
+    expected = function(image.astype(float), other.astype(float), 1.0)
+    pair = [in_units(one, unit) for one in (image, other)]
+    if measure in ("error", "doubt") and abs(UNITS[unit][0]) > 2**53:
+        with pytest.raises(ValueError, match="do not tell apart: subtract the lowest first"):
+            function(*pair, UNITS[unit][1])
+        return
+    found = function(*pair, UNITS[unit][1])
+    np.testing.assert_allclose(found, expected, atol=most, rtol=1e-3)
+
+
+def test_the_similarity_of_values_far_from_0_is_that_of_their_structure():
+    image = micrograph().astype(float)
+    other = smooth_of(image)
+    near, far = (nr.quality.score(other + o, image + o).ssim for o in (1e6, 1e13))
+    assert near == pytest.approx(far, abs=1e-4)
+    assert 0.3 < far < 1
+    # An offset of one alone is a difference of brightness.
+    assert nr.quality.score(image + 1e13, image).ssim == pytest.approx(0, abs=0.01)

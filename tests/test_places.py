@@ -20,9 +20,10 @@ from napari_rednet.batch import (
     write_report,
 )
 from napari_rednet.batch.restoring import make_work
-from napari_rednet.errors import ImageFileError, TrainingError
+from napari_rednet.errors import ImageFileError, ModelError, TrainingError
 from napari_rednet.execution.parts import Record
 from napari_rednet.io import image_writer, read_image
+from napari_rednet.models import user_models_folder
 from napari_rednet.provenance import Call, Origin, as_command_line
 from napari_rednet.training.loop import write_checkpoint
 from napari_rednet.training.recipes import as_recipe, read_recipe
@@ -114,33 +115,44 @@ def test_a_link_stays_and_what_it_names_is_written(name, tmp_path, image):
     assert not [p for p in (*tmp_path.iterdir(), *elsewhere.iterdir()) if p.name.startswith(".")]
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
-@pytest.mark.parametrize("kind", ["file", "dangling link"])
-def test_what_appears_during_the_job_is_not_overwritten(suffix, kind, tmp_path, image):
-    target = tmp_path / f"out{suffix}"
-    writer = image_writer(target, image, overwrite=False)
-    with pytest.raises(ImageFileError, match=r"appeared meanwhile.*--force"), writer as out:
-        out[...] = PLANE
-        if kind == "file":
-            target.write_bytes(PRECIOUS)
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".png", ".zarr"])
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [("result", "before"), ("result", "meanwhile"), ("link", "before"), ("link", "meanwhile"),
+     ("dangling link", "meanwhile")],
+)  # fmt: skip
+def test_what_is_there_or_appears_is_not_overwritten(kind, moment, suffix, tmp_path, image):
+    """Whoever looked for it earlier may have seen nothing yet."""
+    target, other = tmp_path / f"out{suffix}", tmp_path / f"other{suffix}"
+    write_image(other.name)(tmp_path, image)
+
+    def appear():
+        if kind == "result":
+            other.rename(target)
         else:
-            target.symlink_to(tmp_path / "nowhere")
-    if kind == "file":
-        assert target.read_bytes() == PRECIOUS
-    else:
-        assert target.is_symlink()
+            target.symlink_to(other if kind == "link" else tmp_path / "nowhere")
+
+    if moment == "before":
+        appear()
+    kept = pytest.raises(ImageFileError, match=r"is there by now.*--force")
+    with kept, image_writer(target, image, overwrite=False) as out:
+        assert moment == "meanwhile"
+        out[...] = 5
+        appear()
+    assert target.is_symlink() == (kind != "result")
+    assert (tmp_path / "nowhere").exists() is False
+    if kind != "dangling link":
+        np.testing.assert_array_equal(read_image(target).data[:], PLANE)
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-def test_what_was_there_before_or_is_forced_is_overwritten(tmp_path, image):
-    for name, forced in (("old.tif", False), ("new.tif", True)):
-        target = tmp_path / name
-        if not forced:
-            target.write_bytes(PRECIOUS)
-        with image_writer(target, image, overwrite=forced) as out:
-            out[...] = PLANE
-            target.write_bytes(PRECIOUS)
-        np.testing.assert_array_equal(tifffile.imread(target), PLANE)
+def test_what_is_forced_is_overwritten(tmp_path, image):
+    target = tmp_path / "out.tif"
+    target.write_bytes(PRECIOUS)
+    with image_writer(target, image, overwrite=True) as out:
+        out[...] = PLANE
+        target.write_bytes(PRECIOUS)
+    np.testing.assert_array_equal(tifffile.imread(target), PLANE)
 
 
 def test_a_file_system_without_hard_links_is_no_exception(tmp_path, image, monkeypatch):
@@ -152,7 +164,7 @@ def test_a_file_system_without_hard_links_is_no_exception(tmp_path, image, monke
         out[...] = PLANE
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), PLANE)
     writer = image_writer(tmp_path / "two.tif", image, overwrite=False)
-    with pytest.raises(ImageFileError, match="appeared meanwhile"), writer:
+    with pytest.raises(ImageFileError, match="is there by now"), writer:
         (tmp_path / "two.tif").write_bytes(PRECIOUS)
 
 
@@ -176,7 +188,7 @@ def test_commands_keep_what_appears_unless_forced(suffix, force, tmp_path, image
     if force:
         np.testing.assert_array_equal(read_image(target).data[:], PLANE)
     else:
-        assert "appeared meanwhile" in text.replace("\n", " ")
+        assert "is there by now" in text.replace("\n", " ")
         kept = list(target.iterdir()) == [] if suffix == "zarr" else target.read_bytes() == PRECIOUS
         assert kept
 
@@ -196,12 +208,87 @@ def test_a_batch_keeps_what_appears(tmp_path, image):
     assert (tmp_path / "out" / "in.tif").read_bytes() == PRECIOUS
 
 
-def test_a_model_that_must_not_be_overwritten_is_kept(tmp_path):
-    path = tmp_path / "m.safetensors"
-    small_model("denoise").save(path, overwrite=False)
-    path.write_bytes(PRECIOUS)
-    small_model("denoise").save(path, overwrite=True)
-    assert path.read_bytes() != PRECIOUS
+MODEL_WRITERS = {
+    "m.safetensors": lambda folder, **how: small_model("deblock").save(
+        folder / "m.safetensors", **how
+    ),
+    "m.onnx": lambda folder, **how: small_model("deblock").export(folder / "m.onnx", **how),
+    "m-sample.npz": lambda folder, **how: small_model("deblock").export(folder / "m.onnx", **how),
+}
+
+
+@pytest.mark.parametrize("name", MODEL_WRITERS)
+def test_a_model_that_must_not_be_overwritten_is_kept(name, tmp_path):
+    write = MODEL_WRITERS[name]
+    (tmp_path / name).write_bytes(PRECIOUS)
+    with pytest.raises(ModelError, match="is there by now"):
+        write(tmp_path, overwrite=False)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == PRECIOUS
+    write(tmp_path, overwrite=True)
+    assert (tmp_path / name).read_bytes() != PRECIOUS
+    for path in tmp_path.iterdir():
+        path.unlink()
+    write(tmp_path, overwrite=False)
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("command", ["add", "rename"])
+def test_a_model_that_appears_in_the_folder_is_kept(command, tmp_path, monkeypatch):
+    """Between the look at the folder and the end of the work."""
+    folder = user_models_folder()
+    small_model("denoise").save(tmp_path / "first.safetensors")
+    call("models", "add", tmp_path / "first.safetensors", "--name", "first")
+    monkeypatch.setattr(
+        "napari_rednet.models.registry._refuse_taken",
+        lambda name: (folder / f"{name}.safetensors").write_bytes(PRECIOUS),
+    )
+    words = ["rename", "first", "mine"] if command == "rename" else [
+        "add", tmp_path / "first.safetensors", "--name", "mine"
+    ]  # fmt: skip
+    code, text = call("models", *words)
+    assert code == 1
+    assert "is there by now" in " ".join(text.split())
+    assert (folder / "mine.safetensors").read_bytes() == PRECIOUS
+    assert (folder / "first.safetensors").exists()
+
+
+def test_an_export_is_overwritten_only_by_force(tmp_path):
+    name = "out.onnx"
+    small_model("deblock").save(tmp_path / "m.safetensors")
+    (tmp_path / name).write_bytes(PRECIOUS)
+    words = ["models", "export", tmp_path / "m.safetensors", tmp_path / name]
+    code, text = call(*words)
+    assert code == 1
+    assert "exists; add --force" in " ".join(text.split())
+    assert (tmp_path / name).read_bytes() == PRECIOUS
+    assert call(*words, "--force")[0] == 0
+    assert (tmp_path / name).read_bytes() != PRECIOUS
+
+
+@pytest.mark.parametrize("moment", ["first", "at its end"])
+@pytest.mark.parametrize("content", [b"t,x\n1,2\n", b"source", b"\xff\x00"])
+def test_a_table_that_is_no_report_is_kept(content, moment, tmp_path, image, monkeypatch):
+    small_model("denoise").save(tmp_path / "tiny.safetensors")
+    table = tmp_path / "measured.csv"
+    words = ["denoise", tmp_path / "in.tif", "--out", tmp_path / "out", "--report", table]
+    words += ["--model", tmp_path / "tiny.safetensors", "--noise", "5"]
+    if moment == "first":
+        table.write_bytes(content)
+    else:
+        monkeypatch.setattr(
+            "napari_rednet.cli.files._summarize", lambda *_: table.write_bytes(content)
+        )
+    code, text = call(*words)
+    assert code == 1
+    assert "is no report of a batch" in " ".join(text.split())
+    assert table.read_bytes() == content
+    assert (tmp_path / "out" / "in.tif").exists() == (moment != "first")
+    table.unlink()
+    monkeypatch.undo()
+    for _ in range(2):  # a report replaces a report
+        assert call(*words, "--force")[0] == 0
+        assert table.read_bytes().startswith(b"source,result")
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])

@@ -36,6 +36,8 @@ Memory = int | str
 
 _LEAST_MEMORY = 500_000_000
 _MOST_TIMES = 10**6
+# Range of integers, as a share of the largest, that takes a hundred steps of float64.
+_TOLD_APART = 2.0**-46
 LARGEST_SEED = 2**63 - 1
 """Of random numbers, as torch takes them."""
 NAMED_AXES = ("z", "t")
@@ -125,6 +127,19 @@ def as_image(image: Any, channel_axis: int | None) -> tuple[Any, PlaneLayout]:
             stacklevel=3,
         )
     return array, layout
+
+
+def as_floats(name: str, array: Any) -> Any:
+    """Values as float64; `ValueError` if that does not tell integers apart, as near 2**63."""
+    values = np.asarray(array)
+    if values.dtype.kind in "iu" and values.size:
+        low, high = int(values.min()), int(values.max())
+        if low < high < _TOLD_APART * max(abs(low), abs(high)) + low:
+            raise ValueError(
+                f"{name} holds integers from {low} to {high}, which floating-point numbers do not "
+                "tell apart: subtract the lowest first"
+            )
+    return values.astype(np.float64)
 
 
 def _as_array(image: Any) -> Any:

@@ -74,19 +74,21 @@ def replaced(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Give a place for a new file, which becomes `path` at the end if there is no error.
 
     An existing file passes on its mode, and links stay links. With `overwrite` False, a file that
-    appears during the block is left alone, and `FileExistsError` raised. Raises `BusyError` and
-    `OSError` as `claimed` does.
+    is there, or appears during the block, is left alone, and `FileExistsError` raised. Raises
+    `BusyError` and `OSError` as `claimed` does.
     """
     target = real_place(path)
     part = part_of(target)
-    before = _state(target)
     with claimed(target):
+        if not overwrite:
+            refuse_existing(target)
+        before = _state(target)
         try:
             create_anew(part)
             yield part
             if before is not None:
                 part.chmod(stat.S_IMODE(before.st_mode))
-            put_in_place(part, target, overwrite=overwrite or before is not None)
+            put_in_place(part, target, overwrite=overwrite)
         finally:
             with suppress(OSError):
                 part.unlink()
@@ -105,22 +107,22 @@ def put_in_place(part: Path, target: Path, *, overwrite: bool) -> None:
         try:
             os.link(part, target)  # a rename would replace what is there
         except FileExistsError as error:
-            raise _appeared(target) from error
+            raise _kept(target) from error
         except OSError:  # a file system without links
-            refuse_appeared(target)
+            refuse_existing(target)
         else:
             return
     part.replace(target)
 
 
-def refuse_appeared(target: Path) -> None:
-    """Raise `FileExistsError` if there is something that was not there before."""
+def refuse_existing(target: Path) -> None:
+    """Raise `FileExistsError` if there is something, whatever was seen there before."""
     if os.path.lexists(target):
-        raise _appeared(target)
+        raise _kept(target)
 
 
-def _appeared(target: Path) -> FileExistsError:
-    told = "it has appeared meanwhile, and is kept; --force would overwrite it"
+def _kept(target: Path) -> FileExistsError:
+    told = "it is there by now, and is kept; --force would overwrite it"
     return FileExistsError(errno.EEXIST, told, str(target))
 
 

@@ -38,6 +38,15 @@ PROMISES = {
         "A full disk ends a command with a line, and leaves results whole or absent",
         "a limit on the size of files, of every command",
     ),
+    "lost sources": (
+        "A source that is cut off, removed or damaged during a command ends it with a line that "
+        "names the file, and leaves results whole or absent",
+        "at random moments of every command",
+    ),
+    "appeared": (
+        "A result that appears during a command is kept, and the command says so",
+        "at random moments of every command",
+    ),
     "two jobs": (
         "Of two jobs on one output one succeeds, and the result is its own",
         "pairs of processes, started within half a second",

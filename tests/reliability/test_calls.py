@@ -1,6 +1,7 @@
 """Generated calls: whatever an image holds, and however it is stored, the promises hold."""
 
 import math
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -149,6 +150,39 @@ def in_other_units(call, result, draw):
     assert_close(scaled / factor, result, call)
 
 
+def shifted(call, result, draw):
+    """What lies on an offset is restored as what does not."""
+    image, noise = call.image, call.options.get("noise")
+    if call.verb in NOISY and noise is None:  # measured anew, from what rounding leaves
+        return
+    changes = {}
+    if image.dtype.kind == "f":
+        if image.dtype.itemsize < 8 or not np.isfinite(image).all():
+            return
+        offset = draw(st.sampled_from([-3.0, 1.0, 1000.0])) * float(np.ptp(image))
+    else:
+        if image.dtype.itemsize > 4:
+            return
+        room = int(np.iinfo(image.dtype).max) - int(image.max())
+        offset = min(draw(st.sampled_from([1, 7, 1000])), room)
+    if isinstance(noise, nr.NoiseModel):
+        changes["noise"] = replace(noise, offset=noise.offset + offset)
+    moved = (
+        image.astype(np.int64) + offset if image.dtype.kind in "iu" else image + offset
+    ).astype(image.dtype)
+    found = call(moved, **changes)
+    if image.dtype.kind == "f":
+        apart = np.abs(found - offset - result)
+        digits = 8 * np.finfo(np.float64).eps * (abs(offset) + float(np.abs(image).max()))
+        assert (apart <= tolerance(call) + digits).all()
+        return
+    limits = np.iinfo(image.dtype)
+    # What is cut off at the ends of the dtype is so at other values.
+    pair = (found.astype(np.int64) - offset, result.astype(np.int64))
+    one, other = (values.clip(limits.min, limits.max - offset) for values in pair)
+    assert np.abs(one - other).max() <= tolerance(call)
+
+
 def constants_stay(call, result, draw):
     known = call.image[np.isfinite(call.image)] if call.image.dtype.kind == "f" else call.image
     if not known.size or not (known == known.flat[0]).all() or known.size != call.image.size:
@@ -160,6 +194,7 @@ def constants_stay(call, result, draw):
 
 RELATIONS = (
     same_again, into_out, of_other_kinds, lazily, in_another_order, in_tiles, in_other_units,
+    shifted,
 )  # fmt: skip
 
 

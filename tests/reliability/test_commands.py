@@ -1,12 +1,14 @@
-"""Every command, ended at random moments, on a full disk, or twice at once.
+"""Every command that writes: ended at random moments, on a full disk, twice at once, disturbed.
 
 Results are whole or absent, and a second run gives what an undisturbed one gives, bit by bit.
 """
 
+import os
 import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ import zarr
 from tests.conftest import small_model
 from tests.reliability.commands import Command
 
+from napari_rednet.cli import app
+from napari_rednet.cli.models import models
 from napari_rednet.io import read_image
 from napari_rednet.models import read_model
 
@@ -40,8 +44,46 @@ COMMANDS = {
     ),
     "export": (["models", "export", "small.safetensors", "out.onnx"], "out.onnx"),
     "add": (["models", "add", "small.safetensors", "--name", "mine"], "models/mine.safetensors"),
+    "train": (
+        ["train", "small.toml", "--data", ".", "--runs", "runs"], "runs/small/small.safetensors",
+    ),
 }  # fmt: skip
-RESUMABLE = ("zarr", "tiff to zarr", "batch")
+# `rename` saves as `add` does, `demo` denoises a sample; the others write nothing that is new.
+ELSEWHERE = {"rename", "remove", "show", "folder", "info", "demo"}
+RESUMABLE = ("zarr", "tiff to zarr", "batch", "train")
+LEARNING = ("fine-tune", "train")  # which keep the best model so far
+RECIPE = """
+name = "small"
+task = "denoise"
+[network]
+layers = 4
+features = 4
+in_channels = 4
+[[images]]
+folder = "clean"
+share = 1.0
+scales = [1.0]
+held_out = 2
+[training]
+steps = 12
+interval = 3
+patch = 16
+batch = 2
+"""
+PRECIOUS = b"precious"
+
+
+def test_every_command_that_writes_is_tried():
+    known = {c.name or c.callback.__name__.replace("_", "-") for c in app.registered_commands}
+    known |= {c.name or c.callback.__name__ for c in models.registered_commands}
+    tried = {words[1] if words[0] == "models" else words[0] for words, _ in COMMANDS.values()}
+    assert tried | ELSEWHERE == known
+
+
+def source_of(name):
+    """The file that a command reads, the first of several."""
+    words = COMMANDS[name][0]
+    return "clean/b.tif" if name == "train" else words[2 if words[0] == "models" else 1]
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +96,10 @@ def inputs(tmp_path_factory):
     array = zarr.create_array(folder / "in.zarr", shape=stack.shape, chunks=(1, 40, 40), dtype="f4")
     array[:] = stack
     small_model("deblock").save(folder / "small.safetensors")
+    (folder / "clean").mkdir()
+    for letter, plane in zip("abcd", stack, strict=True):
+        tifffile.imwrite(folder / "clean" / f"{letter}.tif", plane)
+    (folder / "small.toml").write_text(RECIPE)
     return folder
 
 
@@ -97,6 +143,8 @@ def assert_whole_or_absent(folder, name, expected):
     if not target.exists():
         return
     found = contents(target)
+    if name in LEARNING:
+        return
     if isinstance(found, dict) and target.is_dir():
         assert_same(found, {key: expected[key] for key in found})
     else:
@@ -135,10 +183,12 @@ def undisturbed(inputs, tmp_path_factory):
 
 def run_again(folder, name):
     """As a user does: resumed if it can be, else forced."""
-    more = ["--force"] if name != "export" else []
+    more = ["--force"]
     if name in RESUMABLE or (name == "fine-tune" and (folder / "out.training").exists()):
         more = (
-            ["--resume"] if not (folder / COMMANDS[name][1]).exists() or name == "batch" else more
+            ["--resume"]
+            if not (folder / COMMANDS[name][1]).exists() or name in ("batch", "train")
+            else more
         )
     process = start(folder, name, *more)
     told = process.wait()
@@ -159,15 +209,13 @@ def test_a_command_may_be_ended_at_any_moment(name, number, moment, folder, undi
     if number == "SIGKILL":
         assert process.returncode in (0, -signal.SIGKILL)
     else:
-        # Before Python has begun, nobody handles signals; fine-tuning keeps what it has learned.
+        # Before Python has begun, nobody handles signals; who learns keeps what has been learned.
         early = process.returncode == -getattr(signal, number) and not told
         assert process.returncode in (0, 130) or early, told
         assert "Traceback" not in told
         assert "KeyboardInterrupt" not in told
-    if name == "fine-tune" and process.returncode == 0:
-        contents(folder / COMMANDS[name][1])  # the best model so far
-    else:
-        assert_whole_or_absent(folder, name, known.result)
+    assert_whole_or_absent(folder, name, known.result)
+    if not (name == "fine-tune" and process.returncode == 0):
         assert_same(run_again(folder, name), known.result)
     assert not list(folder.glob(".*.lock"))
     counted("killed" if number == "SIGKILL" else "signals")
@@ -183,14 +231,16 @@ def test_a_full_disk_ends_a_command_with_a_line(name, share, folder, undisturbed
     assert "Traceback" not in told
     if process.returncode == 1:
         assert "error:" in told or "failed:" in told
-    assert_whole_or_absent(folder, name, known.result) if name != "fine-tune" else None
+    assert_whole_or_absent(folder, name, known.result)
     hidden = [p.name for p in folder.rglob(".*") if p.name.endswith((".lock", ".tif.part"))]
     assert not hidden
     counted("full disk")
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.2, 0.5])
-@pytest.mark.parametrize("name", ["tiff", "zarr", "super-resolve", "batch", "fine-tune"])
+@pytest.mark.parametrize(
+    "name", ["tiff", "zarr", "super-resolve", "batch", "fine-tune", "export", "add", "train"]
+)
 def test_two_at_once_are_one(name, apart, folder, undisturbed, counted):
     expected = undisturbed(name).result
     first = start(folder, name)
@@ -203,3 +253,75 @@ def test_two_at_once_are_one(name, apart, folder, undisturbed, counted):
     assert "Traceback" not in "".join(told)
     assert_same(contents(folder / COMMANDS[name][1]), expected)
     counted("two jobs")
+
+
+def cut(path):
+    if path.is_dir():
+        for chunk in sorted(path.glob("c/*/*/*"))[:4]:
+            os.truncate(chunk, chunk.stat().st_size // 2)
+    else:
+        os.truncate(path, path.stat().st_size // 3)
+
+
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def damage(path):
+    for place in sorted(path.glob("c/*/*/*")) if path.is_dir() else [path]:
+        with place.open("r+b") as file:
+            file.seek(place.stat().st_size // 2)
+            file.write(b"\xff" * 40)
+
+
+@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize("way", [cut, remove, damage])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_lost_source_ends_a_command_with_a_line(name, way, moment, folder, undisturbed, counted):
+    known, source = undisturbed(name), folder / source_of(name)
+    lot = np.random.default_rng([moment, *map(ord, name + way.__name__)])
+    process = start(folder, name)
+    time.sleep(known.duration * lot.uniform(0, 1))
+    way(source)
+    told = process.wait()
+    assert process.returncode in (0, 1), told
+    assert "Traceback" not in told
+    target = folder / COMMANDS[name][1]
+    if process.returncode == 1:
+        assert source.name in told.replace("\n", "")
+        assert "error:" in told or "failed:" in told
+    else:
+        assert target.exists()
+    if way is not damage:  # which may have come before the pixels were read
+        assert_whole_or_absent(folder, name, known.result)
+    elif target.exists():
+        contents(target)
+    assert not [p for p in folder.rglob(".*") if p.name.endswith((".lock", ".tif.part"))]
+    counted("lost sources")
+
+
+@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
+def test_a_result_that_appears_meanwhile_is_kept(name, moment, folder, undisturbed, counted):
+    target = folder / COMMANDS[name][1]
+    if name == "batch":
+        target = target / "packed.tif"
+    lot = np.random.default_rng([moment, *map(ord, name)])
+    process = start(folder, name)
+    time.sleep(undisturbed(name).duration * lot.uniform(0, 1))
+    target.parent.mkdir(exist_ok=True)
+    kept = target / "kept" if target.suffix == ".zarr" else target
+    with suppress(FileExistsError):
+        if kept != target:
+            target.mkdir()
+        with kept.open("xb") as file:
+            file.write(PRECIOUS)
+    told = process.wait()
+    assert "Traceback" not in told
+    if kept.exists() and kept.read_bytes() == PRECIOUS:
+        assert process.returncode == 1, told
+        assert "error:" in told or "failed:" in told
+    else:  # it was late
+        assert process.returncode == 0
+        assert_same(contents(folder / COMMANDS[name][1]), undisturbed(name).result)
+    counted("appeared")

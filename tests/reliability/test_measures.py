@@ -12,7 +12,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from tests.reliability.calls import images
+from tests.reliability.calls import VERBS, images
 
 import napari_rednet as nr
 
@@ -159,6 +159,9 @@ def test_residuals_are_judged(counted):
         counted("measures")
         report = nr.quality.residual_report(image, other, noise=noise, channel_axis=axis)
         assert report.text
+        left = nr.quality.residual(image, other)
+        assert left.shape == image.shape
+        assert other is not image or not left[np.isfinite(image.astype(float))].any()
         assert math.isnan(report.correlation) or -1 - 1e-9 <= report.correlation <= 1 + 1e-9
         assert math.isnan(report.power) or report.power >= 0
         stored_pair = stored(data.draw, image), stored(data.draw, other)
@@ -192,7 +195,31 @@ POSITIVE = st.one_of(
     st.floats(),
     st.sampled_from([0, -1, 1e-300, 1e300, 5e-324, "2", None, 10**400]),
 )
-GENERATED = {"gaussian": 1, "disk": 1, "motion": 2, "widefield": 3, "widefield3d": 5}
+GENERATED = {
+    "gaussian": 1, "disk": 1, "motion": 2, "widefield": 3, "widefield3d": 5, "confocal3d": 7,
+}  # fmt: skip
+# What is said of PSFs, and what has to do with models, which are files.
+NOT_CALLED = {
+    "psf": {"as_psf", "center_remark", "check_center", "reach_remark", "rim_remark"},
+    "quality": set(),
+    "": {
+        "add_model", "fine_tune", "list_models", "load_model", "model_card",
+        "prepare_fine_tuning", "psf", "quality", "remove_model", "rename_model",
+    },
+}  # fmt: skip
+CALLED = {
+    "psf": {*GENERATED, "from_beads"},
+    "quality": {"estimate_error", "residual", "residual_report", "score", "show", "uncertainty"},
+    "": {*VERBS, "estimate_noise", "find_defects", "noise_levels", "show"},
+}
+
+
+@pytest.mark.parametrize("module", CALLED)
+def test_every_public_function_is_called(module):
+    """Names in small letters, but for the `..._steps` that the functions drain."""
+    place = getattr(nr, module) if module else nr
+    functions = {n for n in place.__all__ if n.islower() and not n.endswith("_steps")}
+    assert functions == CALLED[module] | NOT_CALLED[module]
 
 
 def test_generated_psfs_are_psfs_or_refused(counted):

@@ -42,6 +42,7 @@ __all__ = [
     "digest",
     "failure_words",
     "plan_batch",
+    "refuse_other_table",
     "restore_file",
     "run_batch",
     "write_report",
@@ -212,8 +213,18 @@ def failure_words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def refuse_other_table(path: Path) -> None:
+    """Raise `RednetError` if there is a file that is no report, and may be somebody's data."""
+    begin = ",".join(COLUMNS[:3]).encode()
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(len(begin)) != begin:
+                raise RednetError(f"{path} is no report of a batch, and is kept; name another")
+
+
 def write_report(path: Path, outcomes: Iterable[tuple[BatchFile, Outcome]]) -> None:
     """Write the outcomes of files as CSV, atomically; raises `RednetError` if that fails."""
+    refuse_other_table(path)
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)

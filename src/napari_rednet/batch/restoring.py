@@ -120,10 +120,11 @@ def restore_file(
     The folder of the result is made if needed. The result is complete or absent; closing the
     generator cancels. An unfinished Zarr is kept beside it, and with `resume` its finished parts
     are used if image and work are the same. With `lazy`, dask computes, from one Zarr into another.
-    A result that was there before is replaced, one that appears meanwhile only with `overwrite`.
-    Raises `RednetError`, `ValueError`, `TypeError` or `OSError` if it fails or the file changes
-    meanwhile.
+    A result that is there, or appears, is replaced only with `overwrite`; with `resume` also one
+    that was there before. Raises `RednetError`, `ValueError`, `TypeError` or `OSError` if it fails
+    or the file changes meanwhile.
     """
+    overwrite = overwrite or (resume and file.result.exists())
     before = state_of(file.source)
     source = read_image(file.source, **vars(file.reading))
     if lazy and not all(map(can_be_continued, (file.source, file.result))):

@@ -25,6 +25,7 @@ from napari_rednet.batch import (
     Outcome,
     failure_words,
     plan_batch,
+    refuse_other_table,
     restore_file,
     run_batch,
     write_report,
@@ -294,6 +295,7 @@ def _check_names(out: Path, report: Path) -> None:
         raise ValueError(f"the report must be a .csv file, got {report.name}")
     if report.parent != out and not report.parent.is_dir():
         raise RednetError(f"there is no folder {report.parent} to write the report to")
+    refuse_other_table(report)
 
 
 def _run(

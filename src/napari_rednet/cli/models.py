@@ -121,6 +121,10 @@ def _check_out(out: Path, *, force: bool) -> None:
         raise ModelError(f"the model must be a .safetensors file, got {out.name}")
     if not out.parent.is_dir():
         raise ModelError(f"there is no folder {out.parent} to write to")
+    _refuse_existing(out, force=force)
+
+
+def _refuse_existing(out: Path, *, force: bool) -> None:
     if out.exists() and not force:
         raise ModelError(f"{out} exists; add --force to overwrite it")
 
@@ -313,11 +317,13 @@ def export_model(
     tag: Annotated[
         list[str] | None, typer.Option(help="In addition to the task's; may be repeated.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing export.")] = False,
 ) -> None:
     """Write a model as an ONNX file, or as a package for bioimage.io."""
     from napari_rednet.models import load_model
 
     with reported_errors():
+        _refuse_existing(out, force=force)
         load_model(model).export(
             out,
             noise=noise,
@@ -325,5 +331,6 @@ def export_model(
             license=license_,
             description=description,
             tags=tag or (),
+            overwrite=force,
         )
         say(f"written: {out}")

@@ -293,6 +293,11 @@ def unchanged_units(dtype: np.dtype[Any]) -> Basis:
     return Basis(0.0 if dtype.kind == "f" else 0)
 
 
+def basis_of(*images: npt.NDArray[Any]) -> Basis:
+    """A basis for images of one channel, also where none is needed."""
+    return find_basis(images) or unchanged_units(images[0].dtype)
+
+
 def common_bases(
     found: Sequence[Basis | None], images: Sequence[npt.NDArray[Any]]
 ) -> tuple[Basis, ...]:

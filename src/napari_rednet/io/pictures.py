@@ -238,8 +238,7 @@ def picture_writer(
 
     Metadata and shape are those of `like` (`as_picture`), with Y and X `scale` times longer;
     transparency stays what it was. The file is renamed from beside `path`, which is whole or
-    untouched, and not replaced if another one appeared there meanwhile unless `overwrite`. Raises
-    `ImageFileError` if it cannot be written.
+    untouched, and replaced only with `overwrite`. Raises `ImageFileError` if it cannot be written.
     """
     height, width, *samples = like.data.shape
     shape = (height * scale, width * scale, *samples)

@@ -255,7 +255,8 @@ class Model:
             with replaced(target, overwrite=overwrite) as beside:
                 beside.write_bytes(save(weights, metadata=header))
         except OSError as error:
-            raise ModelError(f"the model cannot be written to {target}: {error}") from error
+            reason = error.strerror or error
+            raise ModelError(f"the model cannot be written to {target}: {reason}") from error
 
     def export(
         self,
@@ -267,6 +268,7 @@ class Model:
         license: str = "BSD-3-Clause",  # noqa: A002 - the word of bioimage.io
         description: str | None = None,
         tags: Sequence[str] = (),
+        overwrite: bool = True,
     ) -> None:
         """Write the model for other programs: an ONNX file, or a package for bioimage.io.
 
@@ -293,6 +295,8 @@ class Model:
             A sentence on the model; written automatically if not given.
         tags : sequence of str
             In addition to those of the task.
+        overwrite : bool
+            Replace files that are there.
 
         Raises
         ------
@@ -300,7 +304,8 @@ class Model:
             If an argument is not as described here; nothing has been written then.
         ModelError
             If packages are missing (``pip install "napari-rednet[export]"``), a model of
-            denoising knows no noise, or the files cannot be written.
+            denoising knows no noise, or the files cannot be written, or are there and must not be
+            overwritten.
         """
         from napari_rednet.models.export import export_model
 
@@ -313,6 +318,7 @@ class Model:
             license=license,
             description=description,
             tags=tags,
+            overwrite=overwrite,
         )
 
 

@@ -373,7 +373,7 @@ def add_model(
     chosen = check_name(given.name if name is None else name)
     if not (overwrite and chosen in _files()):
         _refuse_taken(chosen)
-    info = _save(replace(given, name=chosen))
+    info = _save(replace(given, name=chosen), overwrite=overwrite)
     _tell()
     return info
 
@@ -390,7 +390,7 @@ def rename_model(name: str, new_name: str) -> ModelInfo:
     """
     old = user_model_file(name)
     _refuse_taken(check_name(new_name))
-    info = _save(replace(_read(old), name=new_name))
+    info = _save(replace(_read(old), name=new_name), overwrite=False)
     _delete(old)
     _tell()
     return info
@@ -476,14 +476,14 @@ def _refuse_taken(name: str) -> None:
             raise ModelError(f"there is a model {taken!r} already; choose another name")
 
 
-def _save(model: Model) -> ModelInfo:
+def _save(model: Model, *, overwrite: bool) -> ModelInfo:
     folder = user_models_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ModelError(f"the folder of your models cannot be made: {error}") from error
     path = folder / f"{model.name}.safetensors"
-    model.save(path)
+    model.save(path, overwrite=overwrite)
     return describe(path, "user")
 
 

@@ -11,10 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_rednet.arguments import LARGEST_SEED, Noise, as_image, check_count, noise_per_channel
+from napari_rednet.arguments import (
+    LARGEST_SEED,
+    Noise,
+    as_floats,
+    as_image,
+    check_count,
+    noise_per_channel,
+)
 from napari_rednet.engine.channel import NoiseModel, find_basis
 from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Steps, drain
+from napari_rednet.quality.scores import unit_of
 
 FloatArray = npt.NDArray[np.floating[Any]]
 # Neighbours are as uncertain as each other, and a few samples at one pixel say little.
@@ -97,8 +105,9 @@ def uncertainty_steps(
     array, layout = as_image(image, channel_axis)
     models = noise_per_channel(noise, layout.channels) or []
     count, draw = check_count("samples", samples), check_count("seed", seed, 0, LARGEST_SEED)
-    values = np.asarray(array)
-    kind = np.float32 if find_basis([values]) is None else np.float64
+    basis = find_basis([np.asarray(array)])
+    values = as_floats("image", array)
+    kind = np.float32 if basis is None else np.float64
     return _spread(values.astype(kind), layout, restore, models, count, draw)
 
 
@@ -115,17 +124,20 @@ def _spread(
     yield 0, total
     restored = np.asarray(restore(image), image.dtype)
     restored = np.where(np.isfinite(restored), restored, np.nan)
+    # The largest values, and their noise: in this unit, squares are numbers.
+    most = float(np.abs(image[np.isfinite(image)]).max(initial=0.0))
+    unit = unit_of(np.array([most, *(model.std(most) for model in models)]))
     lot = np.random.default_rng(seed)
     of_noise = np.zeros(image.shape, np.float64)
     for number in range(samples):
         yield number, total
         again = restore(_noisy(restored, layout, models, lot))
-        of_noise += np.square(np.asarray(again, np.float64) - restored) / samples
+        of_noise += _squares(again, restored, unit) / samples
     of_network = np.zeros(image.shape, np.float64)
     for number, (turn, turn_back) in enumerate(turns):
         yield samples + number, total
-        other = turn_back(np.asarray(restore(np.ascontiguousarray(turn(image))), np.float64))
-        of_network += np.square(other - restored) / max(1, len(turns))
+        other = turn_back(np.asarray(restore(np.ascontiguousarray(turn(image)))))
+        of_network += _squares(other, restored, unit) / max(1, len(turns))
     sigma = [_BLUR if axis in layout.spatial_axes else 0.0 for axis in range(image.ndim)]
     variance = of_noise + of_network
     is_known = np.isfinite(variance)
@@ -135,7 +147,12 @@ def _spread(
         for values in (np.where(is_known, variance, 0.0), is_known.astype(np.float64))
     )
     smooth = summed / np.where(is_known, share, np.nan)
-    return (_FACTOR * np.sqrt(smooth.clip(0))).astype(image.dtype)
+    return (unit * _FACTOR * np.sqrt(smooth.clip(0))).astype(image.dtype)
+
+
+def _squares(one: Any, other: FloatArray, unit: float) -> FloatArray:
+    """Squared differences, in this unit."""
+    return np.square(np.asarray(one, np.float64) / unit - other / unit)
 
 
 Turn = Callable[[Any], Any]

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_rednet.arguments import Noise, as_image, noise_per_channel
+from napari_rednet.arguments import Noise, as_floats, as_image, noise_per_channel
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.execution import Steps, drain
+from napari_rednet.quality.scores import unit_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -150,7 +151,7 @@ def estimate_error_steps(
     models = noise_per_channel(noise, layout.channels)
     if models is None:
         raise TypeError("noise must be a number or a NoiseModel, got None")
-    before, now = (np.asarray(a, np.float64) for a in (array, after))
+    before, now = as_floats("image", array), as_floats("restored", after)
     now = np.where(np.isfinite(now), now, np.nan)  # infinities have no difference
     return _steps(before, now, layout, models, restore, np.random.default_rng(seed))
 
@@ -168,19 +169,23 @@ def _steps(
         std[key.index] = models[key.channel].std(restored[key.index])
     signs = rng.choice(np.array([-1.0, 1.0]), image.shape)
     nudged = yield from restore(image + _STEP * std * signs)
-    change = np.asarray(nudged, np.float64) - restored
+    with np.errstate(invalid="ignore", over="ignore"):  # where one is infinite
+        told = [image - restored, std, np.asarray(nudged, np.float64) - restored]
+    # In a unit whose squares are numbers.
+    unit = unit_of(np.concatenate([one[np.isfinite(one)] for one in told]))
+    removed, std, change = (one / unit for one in told)
     planes = [
-        _covariances(*(a[key.index] for a in (image - restored, std, signs, change)))
+        _covariances(*(a[key.index] for a in (removed, std, signs, change)))
         for key in layout.planes()
     ]
-    return _estimate(np.mean(planes, axis=0) if planes else np.zeros(5))
+    return _estimate(np.mean(planes, axis=0) if planes else np.zeros(5), unit)
 
 
-def _estimate(found: FloatArray) -> ErrorEstimate:
+def _estimate(found: FloatArray, unit: float) -> ErrorEstimate:
     variance, own, *near = found.tolist()
     extrapolated = sum(f * c for f, c in zip(_EXTRAPOLATION, near, strict=True))
     error = max(own, extrapolated, _LEAST * variance)
-    return ErrorEstimate(math.sqrt(variance), math.sqrt(error))
+    return ErrorEstimate(unit * math.sqrt(variance), unit * math.sqrt(error))
 
 
 def _covariances(

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_rednet.arguments import Noise, as_image, noise_per_channel
-from napari_rednet.engine.channel import NoiseModel
+from napari_rednet.engine.channel import Basis, NoiseModel, basis_of
 from napari_rednet.execution import sample_windows
 from napari_rednet.grain import measure_grain
+from napari_rednet.quality.scores import unit_of
 
 FloatArray = npt.NDArray[np.float64]
 Verdict = Literal["noise", "correlated noise", "structure", "noise left", "outliers"]
@@ -98,11 +99,14 @@ def residual(
     residual : (..., Y, X) ndarray
         ``image - restored``, in units of the noise or of the image.
     """
-    after = np.asarray(restored, np.float64)
-    difference = np.asarray(image, np.float64) - after
+    # Relative to an origin, which is an integer for integers, however large they are.
+    basis = Basis(basis_of(np.asarray(restored)).origin)
+    before, after = (basis.inside(np.asarray(values)) for values in (image, restored))
+    with np.errstate(invalid="ignore", over="ignore"):  # both may be infinite
+        difference: FloatArray = before - after
     if noise is None:
         return difference
-    std = noise.std(after)
+    std = basis.told(noise).std(after)
     typical = float(np.nanmedian(std)) if std.size else 0.0
     scaled: FloatArray = difference / np.maximum(std, 1e-3 * typical or 1.0)
     return scaled
@@ -188,7 +192,11 @@ def residual_report(
         windows = (sample_windows(a, layout, channel) for a in (array, after))
         sums.expected = max(sums.expected, *(model.correlation if model else ()), 0.0)
         for before, now in zip(*windows, strict=True):
-            sums.add(residual(before, now, model))
+            left = residual(before, now, model)
+            if model is None:  # squares of tiny or huge values are no numbers
+                sums.unit = sums.unit or unit_of(left[np.isfinite(left)])
+                left /= sums.unit
+            sums.add(left)
     return sums.report(has_noise=noise is not None)
 
 
@@ -203,6 +211,7 @@ class _Sums:
     power_clipped: float = 0.0
     count: int = 0
     expected: float = 0.0
+    unit: float | None = None
     planes: list[FloatArray] = field(default_factory=list)
 
     def add(self, plane: FloatArray) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_rednet.engine.channel import basis_of
+
 _PERCENTILES = (0.2, 99.8)
 _GAP = 8
 _WHITE = 255
@@ -77,7 +79,9 @@ def show(*images: Any, plane: Sequence[int] | None = None, rgb: bool = False) ->
     """
     if not images:
         raise ValueError("give images to show, such as one before and one after")
-    planes = [_plane(image, plane, rgb=rgb) for image in images]
+    read = [_plane(image, plane, rgb=rgb) for image in images]
+    basis = basis_of(read[-1])
+    planes = [basis.inside(one) for one in read]
     height, width = (max(one.shape[axis] for one in planes) for axis in (0, 1))
     finite = planes[-1][np.isfinite(planes[-1])]
     low, high = np.percentile(finite, _PERCENTILES) if finite.size else (0.0, 1.0)
@@ -88,7 +92,7 @@ def show(*images: Any, plane: Sequence[int] | None = None, rgb: bool = False) ->
     return Shown(np.concatenate(row[:-1], axis=1))
 
 
-def _plane(image: Any, plane: Sequence[int] | None, *, rgb: bool) -> npt.NDArray[np.float64]:
+def _plane(image: Any, plane: Sequence[int] | None, *, rgb: bool) -> npt.NDArray[Any]:
     """One plane, (Y, X) or (Y, X, 3); nothing else is read."""
     own = 3 if rgb else 2
     shape = tuple(np.shape(image))
@@ -99,7 +103,7 @@ def _plane(image: Any, plane: Sequence[int] | None, *, rgb: bool) -> npt.NDArray
     index = tuple(n // 2 for n in shape[:leading]) if plane is None else tuple(plane)
     if len(index) != leading or not all(0 <= i < n for i, n in zip(index, shape, strict=False)):
         raise ValueError(f"plane must be an index of the first {leading} axes of {shape}")
-    values = np.asarray(np.asanyarray(image[index] if leading else image), np.float64)
+    values = np.asarray(image[index] if leading else image)
     return values[..., :3] if rgb else values
 
 

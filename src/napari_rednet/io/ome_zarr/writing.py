@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_rednet.errors import ImageFileError
-from napari_rednet.files import beside, claimed, part_of, real_place, refuse_appeared
+from napari_rednet.files import beside, claimed, part_of, real_place, refuse_existing
 from napari_rednet.io.ome_zarr.conversion import as_zarr_description
 from napari_rednet.io.ome_zarr.image import Grid, ZarrImage
 from napari_rednet.io.ome_zarr.metadata import ome_attributes, write_metadata, zarr_package
@@ -107,22 +107,24 @@ def zarr_writer(
     Storage, metadata and shape are those of `like` (`as_zarr_description`), with Y and X `scale`
     times longer. At the end, the pyramid is added and the file renamed from beside `path`, which is
     whole or untouched. With `keep_unfinished`, an interrupted file is continued the next time.
-    Unless `overwrite`, what appears at `path` meanwhile stays. Raises `ImageFileError` if it cannot
-    be written, and `BusyError` if another job writes it.
+    Unless `overwrite`, what is at `path`, or appears there, stays. Raises `ImageFileError` if it
+    cannot be written, and `BusyError` if another job writes it.
     """
     image = as_zarr_description(like)
     grids, factors = pyramid(image, scale)
     target = real_place(path)
-    is_new = not target.exists()
     try:
         _check_target(target)
         _rehearse(image, grids)
-        with claimed(target), _store(part_of(target), keep=keep_unfinished) as store:
-            yield _opened(store, image, grids[0])
-            _finish(store, image, grids, factors, path.name.partition(".")[0])
-            if is_new and not overwrite:
-                refuse_appeared(target)
-            _put_in_place(store.root, target)
+        with claimed(target):
+            if not overwrite:
+                refuse_existing(target)
+            with _store(part_of(target), keep=keep_unfinished) as store:
+                yield _opened(store, image, grids[0])
+                _finish(store, image, grids, factors, path.name.partition(".")[0])
+                if not overwrite:
+                    refuse_existing(target)
+                _put_in_place(store.root, target)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -348,9 +348,9 @@ def tiff_writer(
     """Give a memory-mapped array to fill, which becomes the file `path` if there is no error.
 
     Dtype, axes, metadata, compression and shape are those of `like`, with Y and X `scale` times
-    longer. The file is renamed from beside `path`, which is whole or untouched, and not replaced if
-    another one appeared there meanwhile unless `overwrite`; its space is reserved first, so that a
-    full disk is noticed before any work. Raises `ImageFileError` if it cannot be written.
+    longer. The file is renamed from beside `path`, which is whole or untouched, and replaced only
+    with `overwrite`; its space is reserved first, so that a full disk is noticed before any work.
+    Raises `ImageFileError` if it cannot be written.
     """
     described, stored = like.enlarged(scale), like.stored(scale)
     is_big = path.suffix.lower() == BIG

@@ -34,6 +34,7 @@ def export_model(
     license: str,  # noqa: A002 - the word of `Model.export`
     description: str | None,
     tags: Sequence[str],
+    overwrite: bool,
 ) -> None:
     """Implementation of `Model.export`, which documents it."""
     target = Path(path)
@@ -54,7 +55,7 @@ def export_model(
         description or described(model, told),
         task_tags(model.task, _words("tags", tags)),
     )
-    _WRITERS[target.suffix](contents, target)
+    _WRITERS[target.suffix](contents, target, overwrite=overwrite)
 
 
 def _words(name: str, given: Sequence[str]) -> tuple[str, ...]:

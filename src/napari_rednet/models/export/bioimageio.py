@@ -30,7 +30,7 @@ _NO_AUTHOR = "author not named, made with napari-rednet"
 _LONGEST_NAME = 64
 
 
-def write_bioimageio(contents: Contents, target: Path) -> None:
+def write_bioimageio(contents: Contents, target: Path, *, overwrite: bool) -> None:
     """Write a package of format 0.5; raises `ModelError` if the format refuses an entry."""
     spec = optional_package("bioimageio.spec")
     with TemporaryDirectory() as temporary:
@@ -44,7 +44,7 @@ def write_bioimageio(contents: Contents, target: Path) -> None:
                 )
         except ValueError as error:
             raise ModelError(f"the bioimage.io format refuses the model: {error}") from error
-        write_whole({target: made.read_bytes()})
+        write_whole({target: made.read_bytes()}, overwrite=overwrite)
 
 
 def _write_parts(contents: Contents, folder: Path) -> None:

@@ -180,21 +180,23 @@ def optional_package(name: str) -> Any:
         ) from error
 
 
-def write_whole(files: Mapping[Path, bytes]) -> None:
+def write_whole(files: Mapping[Path, bytes], *, overwrite: bool) -> None:
     """Write several files and rename them when all are written; raises `ModelError`."""
     try:
         with ExitStack() as stack:
             # Left last to first, when all have been written.
             for target, content in files.items():
-                stack.enter_context(replaced(target)).write_bytes(content)
+                stack.enter_context(replaced(target, overwrite=overwrite)).write_bytes(content)
     except OSError as error:
-        raise ModelError(f"the model cannot be exported: {error}") from error
+        told = f"{error.filename}: {error.strerror}" if error.filename else error
+        raise ModelError(f"the model cannot be exported: {told}") from error
 
 
-def write_onnx(contents: Contents, target: Path) -> None:
+def write_onnx(contents: Contents, target: Path, *, overwrite: bool) -> None:
     """Write ``NAME.onnx`` and ``NAME-sample.npz``."""
     sample = target.with_name(f"{target.stem}-sample.npz")
-    write_whole({sample: _sample_bytes(contents), target: onnx_bytes(contents)})
+    files = {sample: _sample_bytes(contents), target: onnx_bytes(contents)}
+    write_whole(files, overwrite=overwrite)
 
 
 def onnx_bytes(contents: Contents) -> bytes:
