@@ -9,6 +9,7 @@ import weakref
 import pytest
 import torch
 from npe2 import PluginManifest
+from qtpy.compat import isalive
 
 from napari_rednet.widgets import DenoiseWidget
 
@@ -50,6 +51,20 @@ def test_closed_windows_are_gone(viewer, dock, noisy, qtbot):
         assert [name for name, is_there in are_there.items() if is_there() is not None] == []
 
     qtbot.waitUntil(are_gone, timeout=LONG)
+
+
+@pytest.mark.window
+def test_deleted_windows_that_somebody_holds_follow_no_layers(viewer, dock, noisy, qtbot):
+    """A worker holds its window until it ends, and napari tells it of layers all the while."""
+    widgets = [dock(w.display_name) for w in MANIFEST.contributions.widgets]
+    natives = [getattr(widget, "native", widget) for widget in widgets]
+    for native in natives:
+        viewer.window.remove_dock_widget(native)
+        native.deleteLater()
+    qtbot.waitUntil(lambda: not any(map(isalive, natives)))
+    layer = viewer.add_image(noisy)
+    layer.name = "renamed"
+    viewer.layers.remove(layer)
 
 
 def test_a_script_may_end_while_a_worker_runs():

@@ -82,6 +82,11 @@ class BatchWidget(RunningWidget):
         self._show_idle()
         self._find_choices()
 
+    def reset_choices(self, *_: Any) -> None:
+        """Refresh the layers that may hold a PSF or a mask; called by napari."""
+        if isalive(self):  # napari goes on calling while a run holds a deleted window
+            self.controls.reset_choices()
+
     # Runs ----------------------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -173,8 +178,6 @@ class BatchWidget(RunningWidget):
         self.controls.task.changed.connect(self._change_task)
         models_changed.connect(self._follow_models)
         model_chosen.connect(self._follow_models)
-        self.viewer.layers.events.inserted.connect(self._follow_layers)
-        self.viewer.layers.events.removed.connect(self._follow_layers)
 
     def _follow_models(self, task: str | None = None, name: str | None = None) -> None:
         """Models have come or gone, or another window wants one of a task to be chosen."""
@@ -191,14 +194,6 @@ class BatchWidget(RunningWidget):
 
     def _masks(self) -> list[Labels]:
         return [layer for layer in self.viewer.layers if isinstance(layer, Labels)]
-
-    def _follow_layers(self) -> None:
-        """Layers have come or gone that may hold a PSF or a mask."""
-        if isalive(self):
-            self.controls.reset_choices()
-        else:
-            self.viewer.layers.events.inserted.disconnect(self._follow_layers)
-            self.viewer.layers.events.removed.disconnect(self._follow_layers)
 
     def _change_task(self) -> None:
         self._find_choices()

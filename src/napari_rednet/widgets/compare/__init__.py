@@ -88,9 +88,10 @@ class CompareWidget(RunningWidget):
 
     def reset_choices(self, *_: Any) -> None:
         """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
-        self.pair.reset_choices()
-        self.measures.reset_choices()
-        self._offer_sample()
+        if isalive(self):  # napari goes on calling while a run holds a deleted window
+            self.pair.reset_choices()
+            self.measures.reset_choices()
+            self._offer_sample()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Restore the viewer when the dock is closed; called by Qt."""

@@ -97,8 +97,9 @@ class FineTuneWidget(RunningWidget):
 
     def reset_choices(self, *_: Any) -> None:
         """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
-        self.controls.reset_choices()
-        self._show_what_can_be_done()
+        if isalive(self):  # napari goes on calling while a run holds a deleted window
+            self.controls.reset_choices()
+            self._show_what_can_be_done()
 
     # Runs ----------------------------------------------------------------------------------
 
