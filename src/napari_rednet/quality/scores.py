@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from napari_rednet.arguments import as_image, check_number
 from napari_rednet.engine.channel import Basis, basis_of
@@ -19,12 +18,14 @@ from napari_rednet.execution import drain
 FloatArray = npt.NDArray[np.float64]
 
 # sigma 1.5 cut off at 3.5 sigma is the window of 11 × 11 pixels of the paper.
-_SIGMA = 1.5
 _MARGIN = 5
 _WINDOW = 2 * _MARGIN + 1
 _BAND_PIXELS = 4_000_000
 _LEAST_ROWS = 64
 _BYTE_RANGE = 255.0
+# Ranges of the reference. So far from 0, brightness is alike to six digits, and variances, which
+# are differences of squares, keep ten; farther away they lose them.
+_FARTHEST = 1000.0
 # The square of a range must be a number, and so must the fourth power of values.
 _LEAST_RANGE = 1e-100
 _LEAST_UNIT = 1e-50
@@ -146,10 +147,13 @@ def _steps(
     if data_range is None:
         data_range = _BYTE_RANGE if np.dtype(wanted.dtype) == np.uint8 else sums.span * unit
     span = data_range / unit
-    middles = sums.first or (0.0, 0.0)
-    similar = _Similarity(middles, float(basis.origin) / unit)
+    farthest = _FARTHEST * sums.span
+    origin = min(max(float(basis.origin) / unit, -farthest), farthest)
+    similar = _Similarity()
     for rows in _bands(layout, margin=_MARGIN):
-        image, reference = (part / sums.unit for part in _pair(array, wanted, rows, basis))
+        pair = _pair(array, wanted, rows, basis)
+        # What is not finite in one is the same in both.
+        image, reference = (np.nan_to_num(part) / sums.unit + origin for part in pair)
         similar.add(image, reference, span, layout.plane_shape)
         done += rows.pixels
         yield done, total
@@ -256,13 +260,9 @@ def _psnr(error: float, data_range: float) -> float:
 class _Similarity:
     """Sum of the structural similarity at all pixels whose window lies within the image.
 
-    In planes that are narrower than a window, all pixels count. Variances are those of values from
-    which `middles` were taken, since they would be lost in the squares of values far from 0; zero
-    itself lies at minus `origin`.
+    In planes that are narrower than a window, all pixels count.
     """
 
-    middles: tuple[float, float]
-    origin: float
     total: float = 0.0
     count: int = 0
 
@@ -273,41 +273,22 @@ class _Similarity:
         data_range: float,
         plane_shape: tuple[int, int],
     ) -> None:
+        from skimage.metrics import structural_similarity
+
         # Planes narrower than a window are mirrored, as no window lies within them.
         wide = [(_MARGIN, _MARGIN) if n < _WINDOW else (0, 0) for n in plane_shape]
         if not image.size or data_range == 0:
             return
-        # What is not finite in one is that of both, and 0 in the image.
-        reference = np.where(np.isfinite(reference), reference, 0)
         image, reference = (np.pad(part, wide, mode="symmetric") for part in (image, reference))
         if min(image.shape) < _WINDOW:  # the rest of a plane, of which other bands have the windows
             return
-        found = self._map(image, reference, data_range)
+        options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        _, found = structural_similarity(
+            image, reference, data_range=data_range, full=True, **options
+        )
         inner = found[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
         self.total += float(inner.sum())
         self.count += inner.size
-
-    def _map(self, image: FloatArray, reference: FloatArray, data_range: float) -> FloatArray:
-        x, y = (
-            part - middle for part, middle in zip((image, reference), self.middles, strict=True)
-        )
-        mean_x, mean_y, squares_x, squares_y, products = (
-            ndimage.gaussian_filter(part, _SIGMA, truncate=3.5)
-            for part in (x, y, x * x, y * y, x * y)
-        )
-        variances = squares_x - mean_x**2 + squares_y - mean_y**2
-        light_x, light_y = (
-            mean + middle + self.origin
-            for mean, middle in zip((mean_x, mean_y), self.middles, strict=True)
-        )
-        least, least_variance = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-        with np.errstate(over="ignore"):  # beside which nothing counts
-            light = 1 - (light_x - light_y) ** 2 / (light_x**2 + light_y**2 + least)
-        covariances = products - mean_x * mean_y
-        similar: FloatArray = (
-            light * (2 * covariances + least_variance) / (variances + least_variance)
-        )
-        return similar
 
     @property
     def mean(self) -> float:
