@@ -358,5 +358,7 @@ def test_the_similarity_of_values_far_from_0_is_that_of_their_structure():
     near, far = (nr.quality.score(other + o, image + o).ssim for o in (1e6, 1e13))
     assert near == pytest.approx(far, abs=1e-4)
     assert 0.3 < far < 1
+    # Beside 10^13, 100 more are no difference of brightness.
+    assert nr.quality.score(image + 1e13 + 100, image + 1e13).ssim == pytest.approx(1, abs=1e-4)
     # An offset of one alone is a difference of brightness.
     assert nr.quality.score(image + 1e13, image).ssim == pytest.approx(0, abs=0.01)
