@@ -36,6 +36,20 @@ def random_network(config, seed=0):
     return network.eval().requires_grad_(False)
 
 
+# A recipe up to the scales of its images.
+SMALL_RECIPE = """
+name = "small"
+task = "denoise"
+[network]
+layers = 4
+features = 4
+in_channels = 4
+[[images]]
+folder = "clean"
+share = 1.0
+"""
+
+
 def small_model(task, stride=2):
     """An untrained model of a task, for tests of everything but quality."""
     channels = TASKS[task].in_channels

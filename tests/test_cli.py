@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 import tifffile
+from tests.conftest import SMALL_RECIPE
 from typer.testing import CliRunner
 
 import napari_rednet as nr
@@ -140,16 +141,7 @@ def test_sample_is_a_calibrated_noisy_stack():
     assert sample_path().exists()
 
 
-RECIPE = """
-name = "small"
-task = "denoise"
-[network]
-layers = 4
-features = 4
-in_channels = 4
-[[images]]
-folder = "clean"
-share = 1.0
+RECIPE = f"""{SMALL_RECIPE}
 scales = [1.0, 0.5]
 [[pairs]]
 noisy = "noisy"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from tests.conftest import small_model
+from tests.conftest import SMALL_RECIPE, small_model
 from tests.reliability.commands import Command
 
 from napari_rednet.cli import app
@@ -52,16 +52,7 @@ COMMANDS = {
 ELSEWHERE = {"rename", "remove", "show", "folder", "info", "demo"}
 RESUMABLE = ("zarr", "tiff to zarr", "batch", "train")
 LEARNING = ("fine-tune", "train")  # which keep the best model so far
-RECIPE = """
-name = "small"
-task = "denoise"
-[network]
-layers = 4
-features = 4
-in_channels = 4
-[[images]]
-folder = "clean"
-share = 1.0
+RECIPE = f"""{SMALL_RECIPE}
 scales = [1.0]
 held_out = 2
 [training]
