@@ -123,7 +123,7 @@ def test_drift_is_found_and_undone(by_y, by_x):
 )
 @settings(max_examples=10)
 def test_drift_by_fractions_of_pixels_is_undone(by):
-    """As well as if the other plane had not moved, but for what whole pixels cannot undo."""
+    """The average is as good as if the other plane had not moved."""
     camera = ndimage.gaussian_filter(60.0 * np.asarray(data.camera(), np.float32) / 255, 0.7)
     shown = (slice(60, 252), slice(100, 292))
     here = camera[shown]

@@ -41,7 +41,7 @@ _WINDOW, _MOST_DRIFT = 512, 16
 _LEAST_SHOWN = 0.3
 # Less drift than this is within the error of its measurement, and costs less than interpolation.
 _LEAST_DRIFT = 0.15
-# Taps of the interpolation to each side of a pixel.
+# Of the interpolation, to each side of a pixel: noise stays nearly white.
 _TAPS = 4
 
 
@@ -106,10 +106,10 @@ class FusedPlane:
     def _moved(self, read: ReadWindow, window: Sequence[slice], match: Match) -> Neighbour:
         """A window of another plane, drift undone; NaN beyond its borders."""
         whole = [round(by) for by in match.drift]
-        taps = [_taps(by - n) for by, n in zip(match.drift, whole, strict=True)]
+        kernels = [_kernel(by - n) for by, n in zip(match.drift, whole, strict=True)]
         wanted = [
-            slice(part.start + by - len(t) // 2, part.stop + by + len(t) // 2)
-            for part, by, t in zip(window, whole, taps, strict=True)
+            slice(part.start + by - len(kernel) // 2, part.stop + by + len(kernel) // 2)
+            for part, by, kernel in zip(window, whole, kernels, strict=True)
         ]
         there = [
             slice(min(max(part.start, 0), side), max(min(part.stop, side), 0))
@@ -119,15 +119,18 @@ class FusedPlane:
         around = [(t.start - w.start, w.stop - t.stop) for t, w in zip(there, wanted, strict=True)]
         if any(map(any, around)):
             values = np.pad(values, around, constant_values=np.nan)
-        for axis, t in enumerate(taps):
-            if len(t) > 1:
+        for axis, kernel in enumerate(kernels):
+            if len(kernel) > 1:
                 inner = (slice(None),) * axis + (slice(_TAPS, -_TAPS),)
-                values = ndimage.correlate1d(values, t, axis)[inner]
-        return Neighbour(values, match.trust, math.prod(float((t**2).sum()) for t in taps))
+                values = ndimage.correlate1d(values, kernel, axis)[inner]
+        return Neighbour(values, match.trust, math.prod(float((k**2).sum()) for k in kernels))
 
 
-def _taps(by: float) -> npt.NDArray[np.float64]:
-    """Lanczos' kernel, which reads a line so many pixels further, and leaves noise white."""
+def _kernel(by: float) -> npt.NDArray[np.float64]:
+    """Lanczos' kernel, which reads a line so many pixels further; a 1 if none.
+
+    Not a spline of SciPy's, which depends on all of a line, so that windows would differ.
+    """
     if by == 0:
         return np.ones(1)
     x = np.arange(-_TAPS, _TAPS + 1) - by
