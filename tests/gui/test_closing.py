@@ -65,6 +65,9 @@ def test_deleted_windows_that_somebody_holds_follow_no_layers(viewer, dock, nois
     layer = viewer.add_image(noisy)
     layer.name = "renamed"
     viewer.layers.remove(layer)
+    for widget in widgets:
+        if hasattr(type(widget), "reset_choices"):
+            widget.reset_choices()  # as napari before 0.9 does
 
 
 def test_a_script_may_end_while_a_worker_runs():

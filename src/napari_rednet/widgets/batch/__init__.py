@@ -82,10 +82,9 @@ class BatchWidget(RunningWidget):
         self._show_idle()
         self._find_choices()
 
-    def reset_choices(self, *_: Any) -> None:
-        """Refresh the layers that may hold a PSF or a mask; called by napari."""
-        if isalive(self):  # napari goes on calling while a run holds a deleted window
-            self.controls.reset_choices()
+    def _find_layers(self) -> None:
+        """Refresh the layers that may hold a PSF or a mask."""
+        self.controls.reset_choices()
 
     # Runs ----------------------------------------------------------------------------------
 

@@ -86,12 +86,10 @@ class CompareWidget(RunningWidget):
         self._offer_sample()
         self._show_what_can_be_done()
 
-    def reset_choices(self, *_: Any) -> None:
-        """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
-        if isalive(self):  # napari goes on calling while a run holds a deleted window
-            self.pair.reset_choices()
-            self.measures.reset_choices()
-            self._offer_sample()
+    def _find_layers(self) -> None:
+        self.pair.reset_choices()
+        self.measures.reset_choices()
+        self._offer_sample()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Restore the viewer when the dock is closed; called by Qt."""

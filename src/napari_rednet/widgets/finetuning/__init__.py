@@ -95,11 +95,9 @@ class FineTuneWidget(RunningWidget):
         self._show_idle()
         self._find_choices()
 
-    def reset_choices(self, *_: Any) -> None:
-        """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
-        if isalive(self):  # napari goes on calling while a run holds a deleted window
-            self.controls.reset_choices()
-            self._show_what_can_be_done()
+    def _find_layers(self) -> None:
+        self.controls.reset_choices()
+        self._show_what_can_be_done()
 
     # Runs ----------------------------------------------------------------------------------
 

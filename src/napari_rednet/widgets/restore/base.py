@@ -115,8 +115,8 @@ class RestoreWidget(Container):
 
     def reset_choices(self, *_: Any) -> None:
         """Refresh the layer choices; called by napari when layers are added, removed or renamed."""
-        if not isalive(self.native):
-            return  # napari goes on calling while a run holds a deleted window
+        if not isalive(self.native):  # see RunningWidget
+            return
         super().reset_choices()
         self.controls.reset_choices()
         if self.companion is not None:

@@ -315,6 +315,18 @@ class RunningWidget(QWidget):
             on_end=partial(self._if_open, on_end),
         )
 
+    def reset_choices(self, *_: Any) -> None:
+        """Refresh the layer choices; called by napari when layers are added, removed or renamed.
+
+        Before version 0.9, napari also does so while a run holds a window that has been deleted.
+        """
+        if isalive(self):
+            self._find_layers()
+
+    def _find_layers(self) -> None:
+        """Refresh the layer choices."""
+        raise NotImplementedError
+
     def _if_open(self, callback: Any, *arguments: Any) -> None:
         """Call back, or end the run if the window is deleted."""
         if isalive(self):
