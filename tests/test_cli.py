@@ -3,13 +3,13 @@ import os
 import numpy as np
 import pytest
 import tifffile
-from tests.conftest import SMALL_RECIPE
 from typer.testing import CliRunner
 
 import napari_rednet as nr
 from napari_rednet.cli import app
 from napari_rednet.io import read_planes
 from napari_rednet.sample_data import chromosomes, chromosomes_layer, sample_path
+from tests.conftest import SMALL_RECIPE
 
 
 def call(*arguments):
