@@ -205,6 +205,20 @@ def test_told_levels_of_photon_noise_err_as_asked():
     assert ratio.std() == pytest.approx(0.2, rel=0.15)
 
 
+def test_a_share_is_told_half_to_three_times_the_noise():
+    clean = torch.full((1000, 1, 16, 16), 0.5)
+    told, misled = (
+        NoiseCorruption(misled_share=share, **GAUSSIAN)(clean, seeded())[0][:, 1, 8, 8]
+        for share in (0.0, 0.3)
+    )
+    ratio = misled / told
+    wrong = ratio[(ratio - 1).abs() > 1e-5]
+    assert len(wrong) == pytest.approx(300, rel=0.2)
+    assert 0.5 <= wrong.min() < 0.55
+    assert 2.8 < wrong.max() <= 3
+    assert wrong.log().mean() == pytest.approx(np.log(1.5) / 2, abs=0.1)
+
+
 def test_told_grain_errs_as_asked():
     clean = torch.full((400, 1, 48, 48), 0.5)
     exact, erring = (

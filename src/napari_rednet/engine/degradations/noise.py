@@ -70,6 +70,9 @@ class NoiseCorruption:
         Standard deviations of the error of what the network is told, which is an estimate in
         practice: of the noise map of photon or processed noise, in log units, and of the
         correlation.
+    misled_share : float
+        Share of the images told 0.5 to 3 times their noise, as `strength` does: nothing else may
+        change there than how much is smoothed.
     level_power : float
         Exponent of the uniformly drawn level: above 1, weak noise is drawn more often.
     faint_share : float
@@ -86,6 +89,7 @@ class NoiseCorruption:
     dark_share: float = 0.0
     map_error: float = 0.1
     grain_error: float = 0.04
+    misled_share: float = 0.0
     level_power: float = 1.0
     faint_share: float = 0.0
     margin: int = MARGIN
@@ -198,6 +202,8 @@ class NoiseCorruption:
         is_estimated = is_processed | (source.gain > 0)
         wrong = torch.exp(self.map_error * normal(factor, generator))
         std = torch.where(is_estimated, wrong, 1.0) * std
+        is_misled = uniform(factor, generator) < self.misled_share
+        std = torch.where(is_misled, 0.5 * 6 ** uniform(factor, generator), 1.0) * std
         along_y, along_x = (
             torch.where(is_processed, self._told_correlation(error / std, axis, generator), 0.0)
             for axis in (-2, -1)
