@@ -69,8 +69,7 @@ def show_demo(device: str = "auto") -> None:
     viewer.add_image(stack, **options)
     restored = run_with_bar(denoise_steps(stack, device=device), "denoise", quiet=False)
     viewer.add_image(restored, **{**options, "name": "chromosomes denoised"})
-    # napari 0.9 moved the grid from the viewer to its canvas.
-    getattr(viewer, "canvas", viewer).grid.enabled = True
+    viewer.canvas.grid.enabled = True
     napari.qt.get_qapp().processEvents()  # the canvas has its size only now
     viewer.reset_view()
     napari.run()

@@ -105,9 +105,7 @@ def open_without_window(name, viewer):
     widget = make(viewer) if takes_viewer else make()
     if hasattr(widget, "reset_choices"):
         events = viewer.layers.events
-        # Before napari 0.7, lists of layers told nothing of new names.
-        names = {"inserted", "removed", "reordered", "renamed"} & set(events.emitters)
-        for event in (events[name] for name in sorted(names)):
+        for event in (events.inserted, events.removed, events.reordered, events.renamed):
             event.connect(widget.reset_choices)
     return widget
 

@@ -3,7 +3,6 @@
 import dask.array as da
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QPointF, Qt
@@ -13,10 +12,6 @@ from qtpy.QtWidgets import QApplication
 
 from napari_rednet.widgets.compare.show import BESIDE, BLINK, SPLIT
 from napari_rednet.widgets.shared.layers import image_layers
-
-pytestmark = pytest.mark.skipif(
-    not hasattr(ViewerModel(), "canvas"), reason="napari before 0.9 shows two layers one way only"
-)
 
 DARK, BRIGHT = 20, 220
 MOVE = QEvent.Type.MouseMove

@@ -23,7 +23,6 @@ _TOOLTIPS = {
     BESIDE: "Before and after beside each other; they move and zoom together.",
 }
 _IN_3D = "Before and after are compared in 2-D: leave the 3-D view (Ctrl+Y) first."
-_TOO_OLD = "This way of comparing needs napari 0.9 or newer."
 _RATE, _LOWEST_RATE, _HIGHEST_RATE = 1.5, 0.5, 3.0  # faster flicker can harm some people
 
 
@@ -98,9 +97,10 @@ class ShowControls(QWidget):
         self._show()
 
     def _begin(self, name: str) -> None:
-        self.hint.setText(self._obstacle(name))
+        is_in_3d = self._viewer.dims.ndisplay != 2
+        self.hint.setText(_IN_3D if is_in_3d else "")
         pair = self._pair()
-        if pair is None or self.hint.text():
+        if pair is None or is_in_3d:
             self.buttons[name].setChecked(False)
             return
         self._view = self._make_view(name, *pair)
@@ -111,12 +111,6 @@ class ShowControls(QWidget):
         view, self._view = self._view, None  # cleared first: removing its layer would end it again
         if view is not None:
             view.stop()
-
-    def _obstacle(self, name: str) -> str:
-        """Why this view is not possible, in words for the user; empty if it is."""
-        if self._viewer.dims.ndisplay != 2:
-            return _IN_3D
-        return "" if name == BLINK or hasattr(self._viewer, "canvas") else _TOO_OLD
 
     def _make_view(self, name: str, before: Image, after: Image) -> PairView:
         if name == SPLIT:
@@ -138,10 +132,9 @@ class ShowControls(QWidget):
             self._view.rate = rate
 
     def _leave_3d(self, _event: Any) -> None:
-        way = self.way if isalive(self) else None
-        if way is not None and self._viewer.dims.ndisplay != 2:
+        if isalive(self) and self.way is not None and self._viewer.dims.ndisplay != 2:
             self.stop()
-            self.hint.setText(self._obstacle(way))
+            self.hint.setText(_IN_3D)
             self._show()
 
     def _arrange(self) -> None:

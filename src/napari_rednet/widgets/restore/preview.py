@@ -180,11 +180,9 @@ class Preview:
 
     def _signals(self, source: Image) -> list[tuple[Any, Callable[..., None]]]:
         """Signals that change the view or the layers, and their callbacks."""
-        camera = getattr(self._viewer, "scene", self._viewer).camera  # no scene in older napari
-        dims, layers = self._viewer.dims.events, self._viewer.layers.events
-        moved = [camera.events.center, camera.events.zoom, dims.point, dims.ndisplay, dims.order]
-        if hasattr(self._viewer, "canvas"):  # not in older napari
-            moved.append(self._viewer.canvas.events.size)
+        camera, dims = self._viewer.scene.camera.events, self._viewer.dims.events
+        size, layers = self._viewer.canvas.events.size, self._viewer.layers.events
+        moved = [camera.center, camera.zoom, dims.point, dims.ndisplay, dims.order, size]
         return [
             *((signal, self._request) for signal in moved),
             *((getattr(source.events, name), self._show_anew) for name in _PLACED_BY),
