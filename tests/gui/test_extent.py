@@ -10,8 +10,9 @@ from qtpy.QtWidgets import QApplication
 
 import napari_rednet as nr
 from napari_rednet.provenance import Call, as_command_line, as_python
-from napari_rednet.widgets.restore.extent import NO_CHANNELS, SHOWN, VIEW, WHOLE_PLANES
+from napari_rednet.widgets.restore.extent import SHOWN, VIEW, WHOLE_PLANES
 from napari_rednet.widgets.restore.paired_layers import LayerMask
+from napari_rednet.widgets.shared.controls import NO_CHANNELS
 from napari_rednet.widgets.shared.layers import LayerImage, slices
 
 LONG = 60_000

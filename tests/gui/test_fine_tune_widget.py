@@ -13,7 +13,7 @@ from napari_rednet.widgets import finetuning
 from napari_rednet.widgets.finetuning import view
 from napari_rednet.widgets.finetuning.run import Curve, FineTuningRun
 from napari_rednet.widgets.shared import docks
-from napari_rednet.widgets.shared.controls import FROM_FILE
+from napari_rednet.widgets.shared.controls import FROM_FILE, NO_CHANNELS
 from napari_rednet.widgets.shared.docks import clock
 
 LONG = 60_000
@@ -298,7 +298,7 @@ def test_gray_and_colour_do_not_mix(viewer, widget, notifications):
     widget.controls.images.value = list(viewer.layers)
     widget.start_button.click()
     (message,) = notifications()
-    assert "in colour" in message
+    assert "have channels" in message
     assert not widget.is_running
 
 
@@ -460,6 +460,27 @@ def test_colours_and_pyramids_are_given_in_full_resolution(viewer, widget, image
     pyramid = viewer.add_image([images[0], images[0][:, ::2, ::2]], name="pyramid")
     widget.controls.images.value = [pyramid]
     assert widget.controls.arguments()["images"][0].shape == images[0].shape
+
+
+def test_each_channel_has_noise_of_its_own(viewer, widget, wait, images, monkeypatch):
+    """Its axis is preset from labels, and can be told; other layers have it in the same place."""
+    controls, given = widget.controls, []
+    stack = np.stack(images, 1)
+    unlabelled = viewer.add_image(stack, name="unlabelled")
+    controls.images.value = [unlabelled]
+    assert controls.channels.choices == (NO_CHANNELS, 0, 1)
+    assert controls.arguments()["channel_axis"] is None
+    labelled = viewer.add_image(stack, name="labelled", axis_labels=("z", "c", "y", "x"))
+    controls.images.value = [labelled]
+    assert controls.arguments()["channel_axis"] == 1
+    controls.channels.value = NO_CHANNELS
+    assert controls.arguments()["channel_axis"] is None
+    controls.images.value = [labelled, unlabelled]
+    controls.channels.value = 1
+    monkeypatch.setattr(nr.finetuning, "prepare_fine_tuning", lambda **told: given.append(told))
+    widget.start_button.click()
+    wait(widget)
+    assert given[0]["channel_axis"] == 1
 
 
 def test_a_name_is_suggested_until_one_is_typed(viewer, widget):

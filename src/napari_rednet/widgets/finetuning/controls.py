@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QAbstractItemView, QSizePolicy
 from napari_rednet.tasks import TASKS, VERBS
 from napari_rednet.widgets.shared.controls import (
     FROM_FILE,
+    ChannelChoice,
     ChoiceBox,
     Choices,
     ModelControls,
@@ -144,7 +145,8 @@ class FineTuneControls(Container):
         self._make_sources(layers)
         self._make_model()
         self._make_length()
-        self.extend([self.images, self.target, self.task, self.model, self.model_file])
+        self.extend([self.images, self.target, self.channels, self.task])
+        self.extend([self.model, self.model_file])
         self.extend([self.method, self.length, self.device, self.model_name])
         self.native.layout().addStretch()
         self._connect()
@@ -211,9 +213,12 @@ class FineTuneControls(Container):
         return self.target.value if self.task.value in TAKES_TARGETS else None
 
     def _channel_axis(self) -> int | None:
-        axes = {layer_image(layer).channel_axis for layer in self.layers}
+        axes = {
+            layer_image(layer, channel=self.channels.axis_of(layer)).channel_axis
+            for layer in self.layers
+        }
         if len(axes) > 1:
-            raise ValueError("some of the layers are in colour and some are not; choose either")
+            raise ValueError("some of the layers have channels and some have none; choose either")
         return axes.pop()
 
     # The window ----------------------------------------------------------------------------
@@ -240,6 +245,8 @@ class FineTuneControls(Container):
             choices=[(label, task) for task, label in LABELS.items()],
             tooltip="What the new model is for.",
         )
+        self.channels = ChannelChoice(lambda: next(iter(self.layers), None))
+        self._layer: Image | None = None
 
     def _make_model(self) -> None:
         self._models = ModelControls("Base", "The model to start from.")
@@ -292,6 +299,10 @@ class FineTuneControls(Container):
         is_in_steps = self.unit.value == STEPS
         self.target.visible = self.task.value in TAKES_TARGETS
         self.minutes.visible, self.steps.visible = not is_in_steps, is_in_steps
+        first = next(iter(self.layers), None)
+        if first is not self._layer:
+            self._layer = first
+            self.channels.begin()
         self.method.reset_choices()
         self.method.visible = len(self.method.choices) > 1
         self._suggest_name()

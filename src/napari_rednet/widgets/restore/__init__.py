@@ -59,7 +59,7 @@ class DenoiseWidget(NoiseAwareWidget):
         arguments = super().arguments_for(layer)
         name, axis = arguments["along"], None
         if layer is not None:
-            axis = plane_axis(layer, name, self.extent.channel(layer))
+            axis = plane_axis(layer, name, self.extent.channels.axis_of(layer))
             if axis is not None and self.extent.count(layer, axis) == 1:
                 axis = None  # the plane that is shown is restored alone
         return {**arguments, "along": axis}
@@ -160,7 +160,7 @@ class DeblurWidget(NoiseAwareWidget):
         layer = self.common.image.value
         if layer is not None:
             with self.companion.left_alone():
-                self.psf.fit(pixel_sizes(layer, self.extent.channel(layer)))
+                self.psf.fit(pixel_sizes(layer, self.extent.channels.axis_of(layer)))
 
     def prepare(self, image: LayerImage, **arguments: Any) -> Restoration:
         """Prepare deblurring of each colour by itself; transparency is kept."""

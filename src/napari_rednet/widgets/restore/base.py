@@ -102,7 +102,7 @@ class RestoreWidget(Container):
             self,
             self.viewer,
             self.layer_runs.present_call,
-            self.extent.told_channel,
+            self.extent.channels.told,
             self.extent.part_in_words,
         )
         self.runs.widgets[0].append(self.menu.button)
@@ -221,7 +221,11 @@ class RestoreWidget(Container):
     def selected(self) -> LayerImage | None:
         """The image of the selected layer; None without one."""
         layer = self.common.image.value
-        return None if layer is None else layer_image(layer, channel=self.extent.channel(layer))
+        return (
+            None
+            if layer is None
+            else layer_image(layer, channel=self.extent.channels.axis_of(layer))
+        )
 
     def _ask_for_estimate(self) -> tuple[list[LayerImage], Mapping[str, Any]]:
         """Images and arguments of a run, for the time estimate; lazy results take no time."""

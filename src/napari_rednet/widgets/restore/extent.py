@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,33 +10,30 @@ from magicgui.widgets import CheckBox, SpinBox
 from magicgui.widgets.bases import Widget
 from napari.layers import Image, Shapes
 from napari.viewer import Viewer
-from qtpy.compat import isalive
 
 from napari_rednet.io import MICROMETRES
 from napari_rednet.io.ome_zarr.conversion import unit_name
 from napari_rednet.provenance import Crop
-from napari_rednet.widgets.restore.jobs import made_by
 from napari_rednet.widgets.restore.paired_layers import layer_mask
 from napari_rednet.widgets.restore.preview_view import view_of
-from napari_rednet.widgets.shared.controls import ChoiceBox
+from napari_rednet.widgets.shared.controls import ChannelChoice, ChoiceBox
 from napari_rednet.widgets.shared.layers import (
     LayerImage,
-    LayerSource,
+    axis_name,
     full_resolution,
     image_layers,
     is_in_memory,
     is_seen_through,
+    known_channels,
     layer_image,
-    layer_source,
+    made_by,
+    plane_axes,
     shown_plane,
 )
-from napari_rednet.widgets.shared.worker import compute_in_background
 
 ALL, SHOWN = "all", "shown"
 """Which planes: all, or the one that is shown. A range is named by its axis, an integer."""
 WHOLE_PLANES, VIEW = "whole planes", "what is seen"
-NO_CHANNELS = -1
-_CHANNEL_LABELS = ("c", "ch", "channel", "channels")
 _LABELS = {"z": ("z", "depth"), "t": ("t", "time", "frame", "frames")}
 
 
@@ -60,15 +57,7 @@ class ExtentControls:
             tooltip="Restore all image layers that are selected in the layer list, one after the "
             "other; each gets a result of its own.",
         )
-        self.channels = ChoiceBox(
-            name="channels",
-            label="Channels",
-            choices=self._channel_choices,
-            visible=False,
-            tooltip="Which axis has channels: each has noise and defects of its own. The axes of "
-            "the file say it first, if napari has opened the layer from one. All other axes (z, "
-            "time) have planes that are alike.",
-        )
+        self.channels = ChannelChoice(chosen)
         self.planes = ChoiceBox(
             name="planes",
             label="Restore",
@@ -97,7 +86,6 @@ class ExtentControls:
         )
         self._layer: Image | None = None
         self._has_others = False
-        self._found: int | None = NO_CHANNELS
         self.channels.changed.connect(self._follow_channels)
         self.planes.changed.connect(self._show_range)
         self.first.changed.connect(self._keep_order)
@@ -139,7 +127,9 @@ class ExtentControls:
 
     def image(self, layer: Image) -> LayerImage:
         """The part of a layer to restore; a `ValueError`, if there is none, is for the user."""
-        make = partial(layer_image, layer, lazily=self.lazily.value, channel=self.channel(layer))
+        make = partial(
+            layer_image, layer, lazily=self.lazily.value, channel=self.channels.axis_of(layer)
+        )
         shown = self._shown_plane(layer)
         part = self._part(layer, shown)
         whole = make(shown)
@@ -150,26 +140,12 @@ class ExtentControls:
 
     def previewed(self, layer: Image) -> LayerImage:
         """The planes of a layer to restore, for previews, which read pieces of it."""
-        return layer_image(layer, self._shown_plane(layer), channel=self.channel(layer))
+        return layer_image(layer, self._shown_plane(layer), channel=self.channels.axis_of(layer))
 
     def count(self, layer: Image, axis: int) -> int:
         """How many planes of a layer are restored along an axis."""
         part = self._planes(layer, self._shown_plane(layer))[axis]
         return full_resolution(layer).shape[axis] if part is None else part[1] - part[0]
-
-    def channel(self, layer: Image) -> int | None:
-        """The axis of a layer that has channels which are no colours."""
-        chosen = self._chosen()
-        alike = layer is chosen or (chosen is not None and chosen.data.ndim == layer.data.ndim)
-        axis = self.channels.value
-        is_there = alike and not layer.rgb and axis is not None and 0 <= axis < layer.ndim - 2
-        return int(axis) if is_there else None
-
-    def told_channel(self) -> int | None:
-        """The axis of channels, if the user and neither the file nor the layer has told it."""
-        chosen = self._chosen()
-        is_found = self.channels.value == self._found
-        return None if chosen is None or is_found else self.channel(chosen)
 
     def part_in_words(self) -> str:
         """The part of the chosen layer to restore, such as "planes 3 to 5"; empty for all of it."""
@@ -199,58 +175,19 @@ class ExtentControls:
         self.others.text = f"and {len(others)} other selected {layers}"
         if chosen is not self._layer:
             self._layer = chosen
-            self._begin()
+            self.channels.begin()
+            self.planes.reset_choices()
         self.planes.visible = chosen is not None and chosen.ndim > 2
-        self.channels.visible = len(self.channels.choices) > 1
         self.region.visible = chosen is not None
         self.lazily.visible = chosen is not None and not is_in_memory(full_resolution(chosen))
 
-    # Channels ------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        """Offer the axes of a newly chosen layer; choose the one that is known to have channels."""
-        layer = self._chosen()
-        self.channels.reset_choices()
-        self.planes.reset_choices()
-        known = None if layer is None else _known_channels(layer)
-        is_offered = known in self.channels.choices
-        self.channels.value = self._found = known if is_offered else NO_CHANNELS
-        if layer is None or is_offered or len(self.channels.choices) == 1:
-            return
-        source = layer_source(layer)
-        if source.path is not None:
-            compute_in_background(
-                partial(_channels_in_file, source), partial(self._take_channels, layer)
-            )
-
-    def _take_channels(self, layer: Image, axis: int | None) -> None:
-        if not isalive(self.channels.native) or layer is not self._chosen():
-            return
-        if axis is not None and axis in self.channels.choices:
-            is_chosen = self.channels.value != NO_CHANNELS
-            self._found = axis
-            if not is_chosen:
-                self.channels.value = axis
-
-    def _channel_choices(self, _: Any) -> list[tuple[str, int]]:
-        return [("none", NO_CHANNELS), *((name, axis) for axis, name in self._axes())]
-
-    def _axes(self) -> list[tuple[int, str]]:
-        """Axes before Y and X along which the chosen layer has several planes."""
-        layer = self._chosen()
-        if layer is None or layer.rgb:
-            shape: Sequence[int] = () if layer is None else full_resolution(layer).shape[:-1]
-        else:
-            shape = full_resolution(layer).shape
-        return [(a, f"{_axis_name(layer, a)} ({n})") for a, n in enumerate(shape[:-2]) if n > 1]
+    # Planes and regions --------------------------------------------------------------------
 
     def _follow_channels(self) -> None:
         self.planes.reset_choices()  # each channel has noise of its own, so that none is left out
 
-    # Planes and regions --------------------------------------------------------------------
-
     def _plane_choices(self, _: Any) -> list[tuple[str, Any]]:
-        axes = [(a, name) for a, name in self._axes() if a != self.channels.value]
+        axes = [(a, name) for a, name in plane_axes(self._chosen()) if a != self.channels.value]
         ranges = [(f"some along {name}", a) for a, name in axes]
         return [("all planes", ALL), ("only the one shown", SHOWN), *ranges]
 
@@ -320,15 +257,6 @@ def _plane_counts(layer: Image) -> tuple[int, ...]:
     return tuple(full_resolution(layer).shape[: layer.ndim - 2])
 
 
-def _axis_name(layer: Image | None, axis: int) -> str:
-    """The label of an axis, or its number where it has none."""
-    labels = () if layer is None else layer.axis_labels
-    label = str(labels[axis]) if axis < len(labels) else ""
-    # napari calls the axes of unlabelled layers -3, -2, -1.
-    is_named = label and not label.startswith("axis ") and not label.lstrip("-").isdecimal()
-    return label if is_named else f"axis {axis}"
-
-
 def plane_axis(layer: Image, name: str | None, channel: int | None = None) -> int | None:
     """The axis of z or t by the layer's labels; else t comes first, z last, before Y and X.
 
@@ -338,8 +266,8 @@ def plane_axis(layer: Image, name: str | None, channel: int | None = None) -> in
     """
     if name is None:
         return None
-    axes = [a for a in range(layer.ndim - 2) if a not in (channel, _known_channels(layer))]
-    names = {a: _axis_name(layer, a).lower() for a in axes}
+    axes = [a for a in range(layer.ndim - 2) if a not in (channel, known_channels(layer))]
+    names = {a: axis_name(layer, a).lower() for a in axes}
     for axis, label in names.items():
         if label in _LABELS[name]:
             return axis
@@ -355,24 +283,10 @@ def pixel_sizes(layer: Image, channel: int | None = None) -> dict[str, float]:
     sizes = {}
     axes = [a for a in range(layer.ndim - 2) if a != channel]
     # Volumes lie along the last axis of planes.
-    name = _axis_name(layer, axes[-1]).lower() if axes else ""
+    name = axis_name(layer, axes[-1]).lower() if axes else ""
     is_depth = name in _LABELS["z"] or name.startswith("axis ")
     for letter, axis in {"X": layer.ndim - 1, **({"Z": axes[-1]} if is_depth else {})}.items():
         factor = factors[axis] if axis < len(factors) else None
         if factor is not None:
             sizes[letter] = float(factor * abs(layer.scale[axis]))
     return sizes
-
-
-def _known_channels(layer: Image) -> int | None:
-    """The axis of channels by the layer itself: how it was made, or its labels."""
-    call = made_by(layer)
-    if call is not None:
-        return call.channel_axis
-    names = [_axis_name(layer, a).lower() for a in range(layer.ndim - 2)]
-    return next((a for a, name in enumerate(names) if name in _CHANNEL_LABELS), None)
-
-
-def _channels_in_file(source: LayerSource) -> int | None:
-    """The axis of channels by the header of the layer's file."""
-    return source.find_origin().channel_axis

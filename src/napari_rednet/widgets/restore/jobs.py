@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Layer
+from napari.layers import Image
 from napari.viewer import Viewer
 
 from napari_rednet import __version__
@@ -207,12 +207,6 @@ def recorded(
         "call": call.record,
     }
     return Restored(job, array, {**job.arguments, **used}, record)
-
-
-def made_by(layer: Layer | None) -> Call | None:
-    """The call that made a layer; None if the layer is not a result."""
-    record = {} if layer is None else layer.metadata.get("napari_rednet", {})
-    return Call.from_record(record["call"]) if "call" in record else None
 
 
 def _versions() -> dict[str, str]:

@@ -12,9 +12,9 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QAction, QApplication, QMenu
 
 from napari_rednet.provenance import Call, as_command_line, as_python
-from napari_rednet.widgets.restore.jobs import made_by
 from napari_rednet.widgets.shared import persistence
 from napari_rednet.widgets.shared.docks import Described, ask_name, shown_errors
+from napari_rednet.widgets.shared.layers import made_by
 
 _COPIES: dict[str, Callable[[Call], str]] = {
     "Python": as_python,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label, SpinBox
 from magicgui.widgets.bases import ValueWidget, Widget
+from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import QAbstractItemModel, QEvent, QObject, Qt
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import (
@@ -21,12 +24,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_rednet.options import OPTIONS, Choice, Number, Tick
+from napari_rednet.provenance import Origin
 from napari_rednet.widgets.shared import known_models
+from napari_rednet.widgets.shared.layers import known_channels, layer_source, plane_axes
+from napari_rednet.widgets.shared.worker import compute_in_background
 
 if TYPE_CHECKING:
     from napari_rednet.models import ModelInfo
 
 FROM_FILE = "from a file…"
+NO_CHANNELS = -1
 DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
 _SHOWN_LETTERS, _NARROWEST = 12, 90
 _RESTORING = (
@@ -98,6 +105,65 @@ class ChoiceBox(ComboBox):
         explain_long(self.native.model())
         if self.value != chosen:
             self.changed.emit(self.value)
+
+
+class ChannelChoice(ChoiceBox):
+    """Choice of the axis of a layer that has channels; hidden where there is nothing to choose.
+
+    `chosen` returns the layer, or None.
+    """
+
+    def __init__(self, chosen: Callable[[], Image | None]) -> None:
+        self._chosen = chosen
+        self._found: int | None = NO_CHANNELS
+        super().__init__(
+            name="channels",
+            label="Channels",
+            choices=self._offered,
+            visible=False,
+            tooltip="Which axis has channels: each has noise and defects of its own. The axes of "
+            "the file say it first, if napari has opened the layer from one. All other axes (z, "
+            "time) have planes that are alike.",
+        )
+
+    def begin(self) -> None:
+        """Offer the axes of a newly chosen layer; choose the one that is known to have channels."""
+        layer = self._chosen()
+        self.reset_choices()
+        known = None if layer is None else known_channels(layer)
+        is_offered = known in self.choices
+        self.value = self._found = known if is_offered else NO_CHANNELS
+        has_choice = len(self.choices) > 1
+        self.visible = has_choice
+        if layer is not None and has_choice and not is_offered:
+            source = layer_source(layer)
+            if source.path is not None:
+                compute_in_background(source.find_origin, partial(self._take_origin, layer))
+
+    def axis_of(self, layer: Image) -> int | None:
+        """The axis of a layer that has channels which are no colours."""
+        chosen, axis = self._chosen(), self.value
+        alike = layer is chosen or (chosen is not None and chosen.data.ndim == layer.data.ndim)
+        is_there = alike and not layer.rgb and axis is not None and 0 <= axis < layer.ndim - 2
+        return int(axis) if is_there else None
+
+    def told(self) -> int | None:
+        """The axis of channels, if the user and neither the file nor the layer has told it."""
+        chosen = self._chosen()
+        is_found = self.value == self._found
+        return None if chosen is None or is_found else self.axis_of(chosen)
+
+    def _offered(self, _: Any) -> list[tuple[str, int]]:
+        return [("none", NO_CHANNELS), *((n, axis) for axis, n in plane_axes(self._chosen()))]
+
+    def _take_origin(self, layer: Image, origin: Origin) -> None:
+        axis = origin.channel_axis
+        if not isalive(self.native) or layer is not self._chosen() or axis not in self.choices:
+            return
+        is_chosen = self.value != NO_CHANNELS
+        self._found = axis
+        if not is_chosen:
+            self.value = axis
 
 
 def fit_parts(edit: FileEdit) -> None:

@@ -16,7 +16,7 @@ from napari.viewer import Viewer
 from napari_rednet.engine.channel import PERCENTILES
 from napari_rednet.execution import is_dask
 from napari_rednet.execution.reading import chunks_of
-from napari_rednet.provenance import Crop, Origin, find_origin
+from napari_rednet.provenance import Call, Crop, Origin, find_origin
 
 # Transform and looks of a layer.
 _COVERING = ("opaque", "translucent", "translucent_no_depth")
@@ -26,6 +26,7 @@ _KEPT = (
     *("interpolation2d", "interpolation3d", "rendering", "depiction", "projection_mode"),
     *("attenuation", "iso_threshold"),
 )
+_CHANNEL_LABELS = ("c", "ch", "channel", "channels")
 _LOOK = ("contrast_limits", "colormap", "gamma", "blending", "opacity")
 # Side of the largest texture of usual graphics cards, in pixels; napari draws larger planes
 # coarsely, unless they are multiscale.
@@ -166,6 +167,38 @@ def image_layers(viewer: Viewer) -> list[Image]:
         for layer in viewer.layers
         if isinstance(layer, Image) and not layer.metadata.get(TEMPORARY)
     ]
+
+
+def made_by(layer: Layer | None) -> Call | None:
+    """The call that made a layer; None if the layer is not a result."""
+    record = {} if layer is None else layer.metadata.get("napari_rednet", {})
+    return Call.from_record(record["call"]) if "call" in record else None
+
+
+def axis_name(layer: Image, axis: int) -> str:
+    """The label of an axis, or its number where it has none."""
+    labels = layer.axis_labels
+    label = str(labels[axis]) if axis < len(labels) else ""
+    # napari calls the axes of unlabelled layers -3, -2, -1.
+    is_named = label and not label.startswith("axis ") and not label.lstrip("-").isdecimal()
+    return label if is_named else f"axis {axis}"
+
+
+def plane_axes(layer: Image | None) -> list[tuple[int, str]]:
+    """Axes before Y and X along which a layer has several planes, with their names and numbers."""
+    if layer is None:
+        return []
+    counts = enumerate(full_resolution(layer).shape[: layer.ndim - 2])
+    return [(axis, f"{axis_name(layer, axis)} ({n})") for axis, n in counts if n > 1]
+
+
+def known_channels(layer: Image) -> int | None:
+    """The axis of channels by the layer itself: how it was made, or its labels."""
+    call = made_by(layer)
+    if call is not None:
+        return call.channel_axis
+    names = [axis_name(layer, a).lower() for a in range(layer.ndim - 2)]
+    return next((a for a, name in enumerate(names) if name in _CHANNEL_LABELS), None)
 
 
 def insert_quietly(viewer: Viewer, index: int, layer: Image) -> None:
