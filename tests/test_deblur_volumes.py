@@ -419,7 +419,7 @@ def test_commands_take_psfs_of_three_axes_and_sizes_from_the_file(pair, tmp_path
     assert call("deblur", *common, *optics, "--excitation", 0.488)[0] == 0
     made = psf.confocal3d(1.0, 0.52, 0.488, 0.15, 0.4, 1.33)
     expected = nr.deblur(pair[1], made, model=nr.load_model(model), iterations=1)
-    np.testing.assert_allclose(tifffile.imread(out), expected, rtol=1e-3, atol=0.1)
+    np.testing.assert_allclose(tifffile.imread(out), expected, rtol=3e-3, atol=0.1)
 
 
 @pytest.mark.parametrize(
