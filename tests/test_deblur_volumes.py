@@ -1,6 +1,7 @@
 """Deblurring of volumes with a point spread function of three axes."""
 
 from functools import partial
+from itertools import islice
 
 import dask.array as da
 import numpy as np
@@ -15,7 +16,13 @@ from napari_rednet import psf
 from napari_rednet.arguments import check_options
 from napari_rednet.engine import streaming
 from napari_rednet.engine.deconvolution import BlurredImage, ImageNoise, transfer_function
-from napari_rednet.engine.light import CountedImage, Counting, accelerated, detail
+from napari_rednet.engine.light import (
+    _AT_MOST,
+    CountedImage,
+    Counting,
+    accelerated,
+    detail,
+)
 from napari_rednet.engine.planes import ChannelSettings, PlaneLayout, PointSpread
 from napari_rednet.engine.volumes import _BYTES, _LEAST, VolumeDeblurrer, _strips
 from napari_rednet.execution import Windows, drain, measure, speed_steps
@@ -347,15 +354,31 @@ def likelihood(image, light):
     return float((image._known * (image._seen * expected.log() - expected)).sum())
 
 
-def test_light_becomes_more_likely_and_acceleration_helps(pair):
+def test_light_becomes_more_likely_and_acceleration_helps(pair, monkeypatch):
     _, image = counted(pair)
+    monkeypatch.setattr(image, "_misfit", lambda: 0.0)
     start = image.flat()
-    found = [likelihood(image, image.likely(start, rounds)) for rounds in (1, 4, 16)]
+    found = [likelihood(image, image.likely(start, rounds)[0]) for rounds in (1, 4, 16)]
     assert found == sorted(found)
     slow = start
     for _ in range(16):
-        slow = image.likely(slow, 1)
+        slow, _ = image.likely(slow, 1)
     assert found[-1] > likelihood(image, slow)
+
+
+def test_what_was_seen_is_explained_as_well_as_noise_allows(pair):
+    """Not sooner, and no better: fewer rounds for the same light with noise that is stronger."""
+    _, image = counted(pair)
+    light, rounds = image.likely(image.flat(), 1)
+    expected = image._blurred(light) + image._even
+    squares = image._known * (image._seen - expected) ** 2 / expected.clamp(min=1e-6)
+    assert float(squares.sum() / image._known.sum()) / image._gain < 1.05
+    assert 1 < rounds < _AT_MOST
+    assert image.likely(image.flat(), rounds + 3)[1] == rounds + 3
+    image._gain *= 4
+    assert image.likely(image.flat(), 1)[1] < rounds
+    image._gain /= 400
+    assert image.likely(image.flat(), 1)[1] == _AT_MOST
 
 
 def test_agreed_light_maximises_what_it_says(pair):
@@ -377,7 +400,8 @@ def test_agreed_light_maximises_what_it_says(pair):
 
 
 def test_acceleration_keeps_values_from_becoming_negative():
-    found = accelerated(lambda x: 0.5 * x, torch.rand(50, generator=seeded()), 30)
+    rounds = accelerated(lambda x: 0.5 * x, torch.rand(50, generator=seeded()))
+    found = next(islice(rounds, 30, None))
     assert float(found.min()) >= 0
     assert float(found.max()) < 1e-6
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -29,14 +30,21 @@ from napari_rednet.engine.deconvolution import BlurredImage, Denoise, ImageNoise
 from napari_rednet.engine.network import smooth_signal
 from napari_rednet.engine.planes import PointSpread
 
-# Multiplications before the denoiser first sees the image, and between two turns of it.
-_FIRST, _BETWEEN = 25, 15
+# Multiplications before the denoiser first sees the image: until what was seen is explained as well
+# as its noise allows, which takes the more of them the more a microscope blurs. More would only
+# explain noise. Strong noise is explained too soon, and asks for at least as many under the most
+# trust, as do few turns of the denoiser. Between two of these, there are so many for each of the
+# first ones.
+_AT_LEAST, _AT_MOST, _ENOUGH_TURNS = 25, 40, 4
+_BETWEEN, _FEWEST_BETWEEN, _MOST_BETWEEN = 1.5, 8, 15
 # Weight of the prior in the data term: that at a noise level of 1, which falls with its fourth
-# power, and its limits. It grows from turn to turn, the more the higher the noise.
-_TRUST, _LEAST_TRUST, _MOST_TRUST = 666.0, 3e-3, 0.1
+# power, and its limits. It grows from turn to turn, the more the higher the noise. With little
+# noise it is that of one multiplication, shared among the first ones.
+_TRUST, _MOST_TRUST = 666.0, 0.1
+_SHARED_TRUST, _LEAST_SHARE, _LARGEST_SHARE = 8e-3, 5e-4, 6e-3
 _HIGH_NOISE = 0.06
 # Weights by which the noise left in the image is told: in the first one, and at least.
-_FIRST_TOLD, _LEAST_TOLD = 0.005, 0.003
+_FIRST_TOLD, _LEAST_TOLD = 0.005, 0.0015
 _MOST_AHEAD = 0.9
 # Pixels of which less was seen keep their value.
 _LEAST_SEEN = 1e-3
@@ -78,15 +86,19 @@ class CountedImage(BlurredImage):
         light = (self._seen - self._even * self._known).sum() / self._known.sum().clamp(min=1)
         return torch.full_like(self._seen, max(float(light), _DARKEST))
 
-    def likely(self, light: Tensor, rounds: int) -> Tensor:
-        """Light that explains better what was seen."""
+    def likely(self, light: Tensor, least: int) -> tuple[Tensor, int]:
+        """Light that explains what was seen, and after how many rounds, of `least` or more."""
         is_seen = self._weight > _LEAST_SEEN
         weight = self._weight.clamp(min=_LEAST_SEEN)
 
         def improve(x: Tensor) -> Tensor:
             return torch.where(is_seen, x * self._ratio(x) / weight, x)
 
-        return accelerated(improve, light, rounds)
+        better = accelerated(improve, light)
+        found, rounds = next(better), 1
+        while rounds < _AT_MOST and (rounds < least or self._misfit() > 1):
+            found, rounds = next(better), rounds + 1
+        return found, rounds
 
     def agreed(self, light: Tensor, prior: Tensor, weight: float, rounds: int) -> Tensor:
         """Light that explains better what was seen, and is close to the prior.
@@ -100,20 +112,25 @@ class CountedImage(BlurredImage):
             root = torch.sqrt(shift**2 + 4 * trust * x * self._ratio(x))
             return (shift + root) / (2 * trust)
 
-        return accelerated(improve, light.clamp(min=_DARKEST), rounds)
+        return next(islice(accelerated(improve, light.clamp(min=_DARKEST)), rounds - 1, None))
 
     def _ratio(self, light: Tensor) -> Tensor:
-        expected = (self._blurred(light) + self._even).clamp(min=_TINY)
-        return self._gathered(self._seen / expected)
+        self._expected = (self._blurred(light) + self._even).clamp(min=_TINY)
+        return self._gathered(self._seen / self._expected)
+
+    def _misfit(self) -> float:
+        """Mean of squared deviations from what was expected last, 1 if they are noise."""
+        squares = self._known * (self._seen - self._expected) ** 2 / self._expected
+        return float(squares.sum() / (self._gain * self._known.sum().clamp(min=1)))
 
     def _gathered(self, x: Tensor) -> Tensor:
         return self._filtered(x, self._transfer.conj()).clamp(min=0)
 
 
-def accelerated(improve: Operator, x: Tensor, rounds: int) -> Tensor:
-    """Improve values that are not negative, several times, each time from a point further on."""
+def accelerated(improve: Operator, x: Tensor) -> Iterator[Tensor]:
+    """Improve values that are not negative, again and again, each time from a point further on."""
     before, change, last_change = x, None, None
-    for _ in range(rounds):
+    while True:
         ahead = 0.0
         if change is not None and last_change is not None:
             common = (change * last_change).sum() / last_change.square().sum().clamp(min=1e-30)
@@ -121,7 +138,7 @@ def accelerated(improve: Operator, x: Tensor, rounds: int) -> Tensor:
         start = (x + ahead * (x - before)).clamp(min=0)
         before, x = x, improve(start)
         change, last_change = x - start, change
-    return x
+        yield x
 
 
 def deblur_light_steps(
@@ -139,15 +156,19 @@ def deblur_light_steps(
     """
     blurred = CountedImage(observed, psf, noise, counting, is_known)
     told = blurred.told_left(_FIRST_TOLD)
-    weights = trusts(noise.level, iterations - 1)
-    light = blurred.likely(blurred.flat(), _FIRST)
-    for weight in [*weights, None]:
+    trust = min(_TRUST * noise.level**4, _MOST_TRUST)
+    fewer = min(1 - trust / _MOST_TRUST, (iterations - 1) / _ENOUGH_TURNS)
+    light, rounds = blurred.likely(blurred.flat(), round(_AT_LEAST * (1 - fewer)))
+    between = round(min(max(_BETWEEN * rounds, _FEWEST_BETWEEN), _MOST_BETWEEN))
+    trust = max(trust, min(max(_SHARED_TRUST / rounds, _LEAST_SHARE), _LARGEST_SHARE))
+    growth = 1 + (noise.level / _HIGH_NOISE) ** 3  # the noisier, the more is left to the prior
+    for turn in range(iterations):
         prior = light + detail(denoise(light + counting.dark, told) - counting.dark - light)
         prior = prior.clamp(min=0)
         yield blurred.cut(prior + counting.dark)
-        if weight is not None:
-            light = blurred.agreed(light, prior, weight, _BETWEEN)
-            told = blurred.told_left(max(weights[0], _LEAST_TOLD))
+        if turn < iterations - 1:
+            light = blurred.agreed(light, prior, trust * growth**turn, between)
+            told = blurred.told_left(max(trust, _LEAST_TOLD))
 
 
 def detail(change: Tensor) -> Tensor:
@@ -157,10 +178,3 @@ def detail(change: Tensor) -> Tensor:
     is told, and the turns would add that up. Of the noise, hardly any is in means over many pixels.
     """
     return change - smooth_signal(change)
-
-
-def trusts(level: float, turns: int) -> list[float]:
-    """Weights of the prior in turn, for a noise level: the noisier, the more is left to it."""
-    first = min(max(_TRUST * level**4, _LEAST_TRUST), _MOST_TRUST)
-    growth = 1 + (level / _HIGH_NOISE) ** 3
-    return [float(first * growth**turn) for turn in range(turns)]
