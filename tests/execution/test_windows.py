@@ -190,6 +190,7 @@ def test_windows_of_dask_arrays_are_computed():
     assert_same(window, nr.denoise(image, **options)[5:50, 40:90])
 
 
+@pytest.mark.slow
 def test_a_deblurred_window_is_close_to_the_whole():
     clean, blur = data.camera()[:300, 100:400].astype(float), nr.psf.gaussian(1.2)
     blurred = ndimage.convolve(clean, blur, mode="nearest")

@@ -89,6 +89,7 @@ def test_unknown_pixels_are_not_measured(fast):
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_at_most_24_squares_are_measured(fast):
     stack = np.stack([with_noise(clean_image(), s)[:48, :48] for s in range(9)])
     tuning = prepare_fine_tuning(

@@ -564,7 +564,7 @@ def test_axes_and_compression_are_those_that_are_told(widget, folder, press):
     assert "CY" in cells(widget, 0)[0]
 
 
-@pytest.mark.parametrize("is_from_files", [True, False])
+@pytest.mark.parametrize("is_from_files", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_sizes_of_pixels_are_those_of_each_file(widget, folder, press, is_from_files):
     """Where a file tells none, those that are typed."""
     filled(widget, folder, "deblur")

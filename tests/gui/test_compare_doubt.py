@@ -73,6 +73,7 @@ def test_the_shown_plane_is_mapped_where_it_lies(viewer, compared, press, noisy)
     assert viewer.layers.selection.active is not layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extent", ["this plane", STACK])
 def test_planes_that_were_restored_together_are_mapped_as_such(
     viewer, compared, press, planes, extent

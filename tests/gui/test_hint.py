@@ -99,6 +99,7 @@ def test_compare_opens_a_pair(viewer, dock, qtbot):
     assert widget.hint.isVisibleTo(widget)
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_samples_open_in_their_middle_and_are_bright(viewer):
     """As the tutorial says; one hot pixel, or one scratch, makes nothing else dark."""

@@ -40,6 +40,7 @@ def test_the_widgets_are_in_the_menus():
     assert [item.command for item in items] == commands[: len(WIDGETS)]
 
 
+@pytest.mark.slow
 def test_all_fit_a_narrow_dock_in_a_large_font(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     set_font_size(viewer, LARGE)

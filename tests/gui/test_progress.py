@@ -157,6 +157,7 @@ def test_estimates_are_corrected_by_what_runs_took(viewer, dock, stack, qtbot):
     assert before not in ("Takes about an hour.", "Takes about 10 minutes.")
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_what_a_run_took_is_not_told_twice(viewer, dock, run, stack, qtbot):
     viewer.add_image(np.tile(stack, (1, 8, 8)))

@@ -175,6 +175,7 @@ def test_samples_change_by_no_more_than_their_noise(tmp_path, tiny_model):
     assert np.abs(result - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
