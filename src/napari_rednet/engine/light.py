@@ -32,10 +32,11 @@ from napari_rednet.engine.planes import PointSpread
 
 # Multiplications before the denoiser first sees the image: until what was seen is explained as well
 # as its noise allows, which takes the more of them the more a microscope blurs. More would only
-# explain noise. Strong noise is explained too soon, and asks for at least as many under the most
-# trust, as do few turns of the denoiser. Between two of these, there are so many for each of the
-# first ones.
-_AT_LEAST, _AT_MOST, _ENOUGH_TURNS = 25, 40, 4
+# explain noise. Strong noise is explained too soon: from a level on, there are at least as many, as
+# there are if few turns of the denoiser follow. Between two turns, there are so many for each of
+# the first ones.
+_AT_LEAST, _AT_MOST = 20, 40
+_STRONG_NOISE, _ENOUGH_TURNS = 0.055, 8
 _BETWEEN, _FEWEST_BETWEEN, _MOST_BETWEEN = 1.5, 8, 15
 # Weight of the prior in the data term: that at a noise level of 1, which falls with its fourth
 # power, and its limits. It grows from turn to turn, the more the higher the noise. With little
@@ -157,7 +158,7 @@ def deblur_light_steps(
     blurred = CountedImage(observed, psf, noise, counting, is_known)
     told = blurred.told_left(_FIRST_TOLD)
     trust = min(_TRUST * noise.level**4, _MOST_TRUST)
-    fewer = min(1 - trust / _MOST_TRUST, (iterations - 1) / _ENOUGH_TURNS)
+    fewer = min(1 - min((noise.level / _STRONG_NOISE) ** 2, 1), (iterations - 1) / _ENOUGH_TURNS)
     light, rounds = blurred.likely(blurred.flat(), round(_AT_LEAST * (1 - fewer)))
     between = round(min(max(_BETWEEN * rounds, _FEWEST_BETWEEN), _MOST_BETWEEN))
     trust = max(trust, min(max(_SHARED_TRUST / rounds, _LEAST_SHARE), _LARGEST_SHARE))
