@@ -133,6 +133,16 @@ def test_there_is_no_gap_where_nothing_is_said_yet(make_napari_viewer, qtbot):
         viewer.window.remove_dock_widget(widget)
 
 
+def test_sentences_stay_beside_what_they_are_about_in_a_high_window(laptop, qtbot):
+    laptop.layers.clear()
+    _, widget = laptop.window.add_plugin_dock_widget("napari-rednet", "Fine-tune")
+    laptop.window.resize(1000, 1000)
+    qtbot.waitUntil(lambda: widget.height() > 800)
+    lines = widget.way.fontMetrics().lineSpacing()
+    for sentence in (widget.hint.text, widget.way):
+        assert sentence.height() < 4 * lines, sentence.text()
+
+
 @pytest.mark.parametrize("name", WIDGETS)
 def test_every_control_explains_itself(dock, name):
     controls = list(all_controls(dock(name)))
