@@ -45,7 +45,7 @@ _SCORES = (
 _PLACING = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _SHOWN = 99.8  # percentile that is brightest
 _MORE = 1.1  # than denoising ever changes a pixel
-NO_NOISE = "Only denoised layers, whose noise is known, have a map of doubt."
+NO_NOISE = "Only denoised layers, whose noise is known, have a map of uncertainty."
 """What is said of other layers."""
 
 
@@ -320,13 +320,13 @@ def _as_repaired(
     return image
 
 
-class DoubtControls(QWidget):
+class UncertaintyControls(QWidget):
     """The button that starts it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.start = make_button(
-            "Doubt",
+            "Uncertainty",
             "Add a layer that says how far the result may be off at each pixel, in image units: by "
             "how alike it comes out in eight orientations, and after noise is added again. What a "
             "network always gets wrong is not seen. Takes 12 times as long as denoising.",
@@ -340,7 +340,7 @@ class DoubtControls(QWidget):
         set_needs(self.start, NEEDS_PAIR, missing=not has_pair)
 
 
-def doubt_steps(request: Request) -> WorkerSteps:
+def uncertainty_map_steps(request: Request) -> WorkerSteps:
     """Compute the uncertainty of a result: (..., Y, X), of colours as a whole."""
     from napari_rednet.quality.doubt import uncertainty_steps
     from napari_rednet.restoration.denoise import denoise_steps
@@ -365,17 +365,17 @@ def doubt_steps(request: Request) -> WorkerSteps:
 
 
 def _denoised(steps: Callable[..., WorkerSteps], settings: dict[str, Any], image: Any) -> Any:
-    return drain(steps(image, **settings), False, "doubt")
+    return drain(steps(image, **settings), False, "uncertainty")
 
 
-def doubt_layer(after: Image, index: tuple[int, ...], found: npt.NDArray[Any]) -> Image:
+def uncertainty_layer(after: Image, index: tuple[int, ...], found: npt.NDArray[Any]) -> Image:
     """A layer of the uncertainty of a result, or of one plane of it, in its place."""
     plane: Crop = (*((i, i + 1) for i in index), None, None)
     options = layer_options(after, plane if index else None)
     data = found[(None,) * len(index)]
     return Image(
         data,
-        name=f"{after.name}: doubt",
+        name=f"{after.name}: uncertainty",
         colormap="magma",
         contrast_limits=(0, max(float(np.percentile(data, _SHOWN)), 1e-6)),
         multiscale=False,
