@@ -197,9 +197,15 @@ def test_what_was_not_denoised_has_no_map(viewer, dock, noisy, press):
 def test_cancelled_it_leaves_nothing(viewer, compared, qtbot, noisy, wait):
     widget = compared(noisy)
     before = list(viewer.layers)
+    widget.measures.say("figures")
     widget.uncertainty.start.click()
+    assert widget.measures.figures.text() == "Mapping the uncertainty: whole image…"
+    assert not widget.measures.start.isEnabled()
+    assert not widget.uncertainty.start.isEnabled()
     widget.measures.cancel.click()
     wait(widget)
+    assert widget.measures.figures.text() == "figures"
+    assert widget.uncertainty.start.isEnabled()
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
     assert list(viewer.layers) == before
 

@@ -112,7 +112,7 @@ class CompareWidget(RunningWidget):
             on_result=partial(self._if_open, self._take, what),
             on_end=partial(self._if_open, self._end),
         )
-        self.measures.show_running()
+        self._show_running(f"Measuring: {what}…")
 
     def _map_uncertainty(self) -> None:
         pair, _ = self._parts()
@@ -120,7 +120,7 @@ class CompareWidget(RunningWidget):
             return
         request, after = self._request_for(pair, None), self.pair.after.value
         if request.noise is None or pair[0].shape != pair[1].shape:
-            self.measures.figures.setText(NO_NOISE)
+            self.measures.say(NO_NOISE)
             return
         self._worker = start_worker(
             partial(uncertainty_map_steps, request),
@@ -129,7 +129,7 @@ class CompareWidget(RunningWidget):
             on_result=partial(self._if_open, self._add_uncertainty, after, pair[1].index),
             on_end=partial(self._if_open, self._end),
         )
-        self.measures.show_running()
+        self._show_running(f"Mapping the uncertainty: {self._describe()}…")
 
     def _add_uncertainty(self, after: Image, index: tuple[int, ...], found: Any) -> None:
         is_wanted = self._worker is not None and not self._worker.abort_requested
@@ -141,6 +141,10 @@ class CompareWidget(RunningWidget):
         # The result may already have been on its way when Cancel was clicked.
         if self._worker is not None and not self._worker.abort_requested:
             self.measures.show_figures(measured, what)
+
+    def _show_running(self, doing: str) -> None:
+        self.measures.show_running(doing)
+        self._show_what_can_be_done()
 
     def _end(self) -> None:
         self._worker = None
@@ -163,7 +167,7 @@ class CompareWidget(RunningWidget):
         has_noise = request is not None and request.noise is not None
         reason = obstacle(pair, reference, has_noise=has_noise)
         if reason:
-            self.measures.figures.setText(reason)
+            self.measures.say(reason)
             return None
         return request
 
@@ -207,10 +211,12 @@ class CompareWidget(RunningWidget):
 
     def _show_what_can_be_done(self) -> None:
         has_pair = self.pair.pair is not None
-        with focus_kept(self.pair.before.native):
+        with focus_kept(self.measures.cancel, self.pair.before.native):
             for part in (self.pair, self.show_as, self.residual, self.uncertainty):
                 part.offer(has_pair=has_pair)
-            if not self.is_running:
+            if self.is_running:
+                self.uncertainty.start.setEnabled(False)
+            else:
                 self.measures.show_idle(has_pair=has_pair)
 
     def _follow_new_layers(self, _event: Any) -> None:

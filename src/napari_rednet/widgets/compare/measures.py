@@ -70,6 +70,7 @@ class MeasureControls(QWidget):
         self.cancel = make_button("Cancel", "Stop measuring.")
         self.progress = QProgressBar()
         self.progress.setToolTip("How much is done.")
+        self._said = self._doing = ""
         self.figures = make_label(_SCORES)
         self.figures.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._arrange()
@@ -82,7 +83,7 @@ class MeasureControls(QWidget):
 
     def forget(self) -> None:
         """Clear the figures, which no longer fit the controls."""
-        self.figures.clear()
+        self.say("")
 
     def reset_choices(self, *_: Any) -> None:
         """Refresh the layers offered as reference."""
@@ -94,9 +95,13 @@ class MeasureControls(QWidget):
             set_needs(self.start, NEEDS_PAIR, missing=not has_pair)
             self.cancel.setEnabled(False)
         self.progress.hide()
+        self._doing = ""
+        self.say(self._said)
 
-    def show_running(self) -> None:
-        """Enable Cancel and show the progress bar."""
+    def show_running(self, doing: str) -> None:
+        """Enable Cancel, show the progress bar, and say what is done until it has ended."""
+        self._doing = doing
+        self.say(self._said)
         with focus_kept(self.cancel):
             self.start.setEnabled(False)
             self.cancel.setEnabled(True)
@@ -111,7 +116,12 @@ class MeasureControls(QWidget):
 
     def show_figures(self, measured: Comparison, what: str) -> None:
         """Show results; `what` names the plane or stack that they are of."""
-        self.figures.setText(as_table(measured, what))
+        self.say(as_table(measured, what))
+
+    def say(self, text: str) -> None:
+        """Show text in place of the figures, once nothing runs."""
+        self._said = text
+        self.figures.setText(self._doing or text)
 
     def _arrange(self) -> None:
         controls = Container(widgets=[self.reference, self.extent])
