@@ -35,6 +35,8 @@ def all_controls(widget):
 def test_the_widgets_are_in_the_menus():
     manifest = PluginManifest.from_distribution("napari-rednet")
     assert [w.display_name for w in manifest.contributions.widgets] == [*WIDGETS, *MANAGING]
+    titles = [f"{w.display_name} ({manifest.display_name})" for w in manifest.contributions.widgets]
+    assert max(map(len, titles)) < 25  # as docks and tabs are narrow
     items = manifest.contributions.menus["napari/layers/filter"]
     commands = [widget.command for widget in manifest.contributions.widgets]
     assert [item.command for item in items] == commands[: len(WIDGETS)]
