@@ -195,11 +195,9 @@ class FineTuneWidget(RunningWidget):
         layout.addWidget(Scrolling(self.controls.native))
         layout.addWidget(self.way)
         layout.addLayout(buttons)
-        for widget in (self.progress, self.text):
+        for widget in (self.progress, self.text, self.view, self.result):
             layout.addWidget(widget)
-        layout.addWidget(self.view, stretch=1)  # without a run, what follows takes the room
-        layout.addWidget(self.result)
-        layout.addStretch()
+        layout.addStretch()  # of a high window, so that texts stay beside what they are about
         add_shortcut(self, self.start_button, RUN_KEYS)
 
     def _use_sample(self, layers: list[Layer]) -> None:
