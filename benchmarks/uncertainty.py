@@ -5,7 +5,7 @@
     python -m benchmarks.uncertainty --data FOLDER
 
 FOLDER has folders ``noisy`` and ``clean`` with images of the same names. The noise is estimated;
-the uncertainty knows the noisy image alone, as *Compare → Doubt* does.
+the uncertainty knows the noisy image alone, as *Compare → Uncertainty* does.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(
     found = np.array([_covered(run, *pair) for pair in watched(middles, "pairs")])
     table = Table(
         f"{data.name}, {len(pairs)} pairs, {model}",
-        ["pairs", "within once the doubt", "within twice", "correlation", "doubt over error"],
+        ["pairs", "within once", "within twice", "correlation", "uncertainty over error"],
         [
             [name, *_words(of(found, axis=0))]
             for name, of in (("mean", np.mean), ("least", np.min), ("most", np.max))
@@ -65,17 +65,17 @@ def _middle(image: Image, side: int) -> Image:
 
 
 def _covered(run: partial[Image], noisy: Image, clean: Image) -> list[float]:
-    """Shares of the pixels, correlation, and ratio of the doubt to the error."""
+    """Shares of the pixels, correlation, and ratio of the uncertainty to the error."""
     noise = estimate_noise(noisy)
     restore = partial(run, noise=noise)
-    doubt, restored = uncertainty(noisy, restore, noise=noise), restore(noisy)
+    uncertain, restored = uncertainty(noisy, restore, noise=noise), restore(noisy)
     slope, offset = np.polyfit(clean.ravel(), restored.ravel(), 1)
     error: npt.NDArray[np.float64] = np.abs(restored - (slope * clean + offset))
     return [
-        float((error < doubt).mean()),
-        float((error < 2 * doubt).mean()),
-        float(np.corrcoef(error.ravel(), doubt.ravel())[0, 1]),
-        float(np.sqrt(np.square(doubt).mean() / np.square(error).mean())),
+        float((error < uncertain).mean()),
+        float((error < 2 * uncertain).mean()),
+        float(np.corrcoef(error.ravel(), uncertain.ravel())[0, 1]),
+        float(np.sqrt(np.square(uncertain).mean() / np.square(error).mean())),
     ]
 
 

@@ -21,7 +21,7 @@ def five_minutes() -> None:
     viewer = open_viewer()
     choose(viewer, f"File → Open Sample → RED-Net → {SAMPLE}")
     choose(viewer, "Layers → Filter → Denoise (RED-Net)")
-    process_events(3)
+    wait_for(lambda: says(viewer, "Takes about"))  # the models have been looked for
     shoot(viewer, "tutorial-open.png")
     press(viewer, "Preview")
     wait_for(lambda: len(viewer.layers) == 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -40,6 +41,25 @@ def blocks(page: str, language: str) -> list[str]:
     """Fenced code of a page in one language."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+PLAY = ROOT / "docs" / "tutorial.py"
+
+
+def test_the_tutorial_for_napari_is_played_by_its_words():
+    words = re.findall(r'(?:choose|press)\(viewer, f?"([^{"]+)', PLAY.read_text(encoding="utf-8"))
+    assert len(words) > 8
+    text = " ".join((ROOT / "docs" / "tutorial-first-steps.md").read_text(encoding="utf-8").split())
+    assert [said for said in words if f"*{said}" not in text] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_tutorial_for_napari_can_be_played_to_its_end(tmp_path, theme):
+    command = [sys.executable, str(PLAY), "--theme", theme, "--out", str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("tutorial-*.png"))) == 4
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """How far a restored image may be off, pixel by pixel."""
 
+import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,3 +122,18 @@ def test_any_unit_will_do(unit, noisy_camera):
     doubt = uncertainty(noisy_camera, as_it_is, noise=25, samples=2)
     other = uncertainty(noisy_camera * unit, as_it_is, noise=25 * unit, samples=2)
     np.testing.assert_allclose(other / unit, doubt, rtol=1e-3)
+
+
+def test_the_coverage_that_is_told_is_the_one_that_was_measured():
+    docs = Path(__file__).parents[1] / "docs"
+    table = (docs / "benchmarks" / "uncertainty.md").read_text(encoding="utf-8")
+    once, twice = zip(
+        *re.findall(r"^\| (?:mean|least|most) \| (\d+)% \| (\d+)%", table, re.M), strict=True
+    )
+    told = " ".join((docs / "how-to-compare.md").read_text(encoding="utf-8").split())
+    assert "{} % of the pixels ({} to {} % by the frame) were off by less".format(*once) in told
+    assert "{} % ({} to {} %) by less than twice".format(*twice) in told
+    assert f"what differs is the uncertainty, times {_FACTOR}." in told
+    index = (docs / "benchmarks" / "index.md").read_text(encoding="utf-8")
+    assert f"{once[0]} % of the pixels" in index
+    assert f"{twice[0]} % by less" in index

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QRect, Qt
 from skimage import data
 from superqt.utils import WorkerBase
 from tests.conftest import small_model
@@ -171,7 +171,10 @@ def test_start_to_finish_with_a_bad_file(make_napari_viewer, qtbot, wait, folder
     assert name == "deep/bad.tif"
     assert reason.startswith("cannot be read as TIFF")
     assert str(folder) in cells(widget, 0, Qt.ItemDataRole.ToolTipRole)[2]
-    assert widget.table.rowHeight(2) > 1.5 * widget.table.rowHeight(0)
+    table, wrapped = widget.table, Qt.TextFlag.TextWordWrap
+    room = QRect(0, 0, table.columnWidth(0), 1000)
+    needed = table.fontMetrics().boundingRect(room, wrapped, cells(widget, 0)[2]).height()
+    assert table.rowHeight(2) >= needed > 2 * table.rowHeight(0)
     assert files_below(folder / "out") == sorted([RECORD, "report.csv", *NAMES])
     assert report(folder) == statuses(widget)
     check_results(folder)

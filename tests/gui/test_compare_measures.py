@@ -114,6 +114,7 @@ def test_measuring_is_cancelled_by_the_button_the_layer_and_the_window(
     def started():
         compare.measures.start.click()
         assert compare.is_running
+        assert compare.measures.figures.text() == "Measuring: whole stack…"
         return compare._worker
 
     worker = started()

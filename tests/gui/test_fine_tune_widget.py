@@ -140,6 +140,8 @@ def test_start_to_finish(make_napari_viewer, qtbot, wait, images, tmp_path, noti
     assert below.y() < window.height()
     assert widget.view.widget().height() > 400
     assert widget.view.height() > 250
+    window.resize(SCREEN[0], 2 * SCREEN[1])
+    qtbot.waitUntil(lambda: widget.view.height() > SCREEN[1])  # and all that a high window has
 
 
 def test_a_target_is_learnt_from_and_shown(viewer, widget, wait, images):

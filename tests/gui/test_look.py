@@ -35,6 +35,8 @@ def all_controls(widget):
 def test_the_widgets_are_in_the_menus():
     manifest = PluginManifest.from_distribution("napari-rednet")
     assert [w.display_name for w in manifest.contributions.widgets] == [*WIDGETS, *MANAGING]
+    titles = [f"{w.display_name} ({manifest.display_name})" for w in manifest.contributions.widgets]
+    assert max(map(len, titles)) < 25  # as docks and tabs are narrow
     items = manifest.contributions.menus["napari/layers/filter"]
     commands = [widget.command for widget in manifest.contributions.widgets]
     assert [item.command for item in items] == commands[: len(WIDGETS)]
@@ -132,6 +134,16 @@ def test_there_is_no_gap_where_nothing_is_said_yet(make_napari_viewer, qtbot):
         gap = below.geometry().top() - above.geometry().bottom() - 1
         assert 0 <= gap <= 2 * widget.layout().spacing(), name  # less than a line
         viewer.window.remove_dock_widget(widget)
+
+
+def test_sentences_stay_beside_what_they_are_about_in_a_high_window(laptop, qtbot):
+    laptop.layers.clear()
+    _, widget = laptop.window.add_plugin_dock_widget("napari-rednet", "Fine-tune")
+    laptop.window.resize(1000, 1000)
+    qtbot.waitUntil(lambda: widget.height() > 800)
+    lines = widget.way.fontMetrics().lineSpacing()
+    for sentence in (widget.hint.text, widget.way):
+        assert sentence.height() < 4 * lines, sentence.text()
 
 
 @pytest.mark.parametrize("name", WIDGETS)

@@ -301,9 +301,11 @@ def drop(widget, *paths):
     files.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     given = files, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     enter = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, *given)
-    QApplication.sendEvent(widget, enter)
+    # What is under the mouse gets it first: the card, which fills most of the window.
+    below = widget.card.viewport()
+    QApplication.sendEvent(below, enter)
     if enter.isAccepted():
-        QApplication.sendEvent(widget, QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, *given))
+        QApplication.sendEvent(below, QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, *given))
     return enter.isAccepted()
 
 

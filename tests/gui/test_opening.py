@@ -25,6 +25,12 @@ STATES = {
     FineTuneWidget: lambda w: w.start_button.isEnabled(),
     ModelsWidget: lambda w: [w.table.rowCount() > 0, w.add_button.isEnabled()],
 }
+SAID = {
+    DenoiseWidget: lambda w: w.status.value,
+    BatchWidget: lambda w: w.text.text(),
+    FineTuneWidget: lambda w: w.way.text(),
+    ModelsWidget: lambda w: w.card.toPlainText(),
+}
 
 def opened(kind):
     viewer = ViewerModel()
@@ -34,8 +40,9 @@ def opened(kind):
 def tell(widget):
     loaded = ["torch" in sys.modules, "matplotlib" in sys.modules]
     told.append([type(widget).__name__, *loaded, STATES[type(widget)](widget)])
+    said.append(SAID[type(widget)](widget))
 
-modules, told = (base, batch, finetuning, models), []
+modules, told, said = (base, batch, finetuning, models), [], []
 real = base.compute_in_background
 for module in modules:
     module.compute_in_background = lambda *arguments: None
@@ -51,7 +58,7 @@ for kind in STATES:
         app.processEvents()
     app.processEvents()
     tell(kept[-1])
-print(json.dumps(told), flush=True)
+print(json.dumps([told, said]), flush=True)
 os._exit(0)  # at a usual end, Qt may destroy the application before its widgets
 """
 
@@ -61,7 +68,8 @@ def test_opening_waits_neither_for_torch_nor_for_matplotlib():
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    at_once, in_the_end = (json.loads(done.stdout)[part] for part in (slice(4), slice(4, None)))
+    told, said = json.loads(done.stdout)
+    at_once, in_the_end = told[:4], told[4:]
     assert [told[:3] for told in at_once] == [
         [name, False, False]
         for name in ("DenoiseWidget", "BatchWidget", "FineTuneWidget", "ModelsWidget")
@@ -73,3 +81,6 @@ def test_opening_waits_neither_for_torch_nor_for_matplotlib():
         ["FineTuneWidget", True, False, True],
         ["ModelsWidget", True, False, [True, True]],
     ]
+    # What cannot be used yet says why, and says so no longer than that.
+    assert set(said[:4]) == {"Looking for models and devices…"}
+    assert not any("Looking" in words for words in said[4:])

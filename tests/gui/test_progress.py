@@ -77,6 +77,26 @@ def test_what_is_done_is_named(viewer, dock, run, stack, told, name, phases):
 
 
 @pytest.mark.window
+@pytest.mark.parametrize("name", ["Denoise", "Deblur", "Super-resolve", "Deblock", "Inpaint"])
+def test_no_state_is_without_words(viewer, dock, stack, qtbot, name):
+    viewer.add_image(stack)
+    widget = dock(name)
+
+    def is_told(is_busy, status):
+        """Whether the line says something whenever it is looked at."""
+        texts = []
+        while is_busy():
+            qtbot.wait(100)
+            texts.append(status.value if not status.native.isHidden() else "")
+        return len(texts) > 0 and all(texts)
+
+    widget.preview.toggle.native.click()
+    assert is_told(lambda: widget.preview.is_busy, widget.preview.status)
+    widget.run.native.click()
+    assert is_told(lambda: widget.is_running, widget.status)
+
+
+@pytest.mark.window
 @pytest.mark.parametrize("name", ["Denoise", "Super-resolve", "Inpaint"])
 def test_finished_planes_are_shown_while_the_rest_is_restored(
     viewer, dock, wait, stack, halting, qtbot, name

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_rednet.widgets.shared import known_models, models_changed
+from napari_rednet.widgets.shared.controls import LOOKING
 from napari_rednet.widgets.shared.docks import (
     TabIfCrowded,
     ask_file,
@@ -65,6 +66,7 @@ class ModelsWidget(QWidget):
         self.remove_button = make_button("Remove…", "Delete the selected model of your own.")
         self._arrange()
         self._connect()
+        self._show_what_can_be_done()
         self._find_models()
 
     def select(self, name: str) -> None:
@@ -137,7 +139,6 @@ class ModelsWidget(QWidget):
         buttons = QHBoxLayout()
         buttons.setSpacing(_BETWEEN_BUTTONS)
         for button in (self.add_button, self.rename_button, self.remove_button):
-            button.setEnabled(False)  # until the models are known
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.addWidget(self.table)
@@ -177,7 +178,7 @@ class ModelsWidget(QWidget):
     def _show_card(self, info: Listed | None) -> None:
         """Show what the selected model is for, or what is wrong with it."""
         if info is None:
-            self.card.setPlainText(_NONE_SELECTED)
+            self.card.setPlainText(_NONE_SELECTED if self._models else LOOKING)
         elif _as_model(info) is None:
             self.card.setPlainText(getattr(info, "reason", ""))
         else:
@@ -242,7 +243,6 @@ def _tip(info: Listed) -> str:
 def _make_card() -> QTextBrowser:
     card = QTextBrowser()
     card.document().setIndentWidth(_INDENT)
-    card.setPlainText(_NONE_SELECTED)
     card.setToolTip("What the selected model does, learned from, and where it fails.")
     card.setOpenLinks(False)
     card.setMinimumHeight(_LOWEST_CARD)

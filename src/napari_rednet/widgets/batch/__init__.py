@@ -18,7 +18,7 @@ from napari_rednet.widgets.batch.run import BatchRun
 from napari_rednet.widgets.batch.table import FileTable
 from napari_rednet.widgets.layer_files import FileImage, add_files, read_files
 from napari_rednet.widgets.shared import model_chosen, models_changed
-from napari_rednet.widgets.shared.controls import Choices, find_choices
+from napari_rednet.widgets.shared.controls import LOOKING, Choices, find_choices
 from napari_rednet.widgets.shared.docks import RunningWidget, Scrolling, clock, shown_errors
 from napari_rednet.widgets.shared.layers import image_layers
 from napari_rednet.widgets.shared.style import (
@@ -209,7 +209,7 @@ class BatchWidget(RunningWidget):
     def _offer(self, model: str | None, choices: Choices) -> None:
         self._has_choices = True
         self.controls.offer(choices, model)
-        self._show_what_can_be_done()
+        self._show_state()
 
     def _show_what_can_be_done(self, *_: Any) -> None:
         running = self.is_running
@@ -235,7 +235,9 @@ class BatchWidget(RunningWidget):
             self.table.show_run(self._run)
             shown = self._progress_text if self.is_running else outcome_text
             self.text.setText(_breakable(shown(self._run)))
-        self.text.setVisible(self._run is not None)  # an empty line would be a gap
+        else:
+            self.text.setText("" if self._has_choices else LOOKING)
+        self.text.setVisible(bool(self.text.text()))  # an empty line would be a gap
         self._show_what_can_be_done()
 
     def _progress_text(self, run: BatchRun) -> str:

@@ -115,7 +115,7 @@ class _OneLine(QStyledItemDelegate):
     def initStyleOption(self, option: Any, index: QModelIndex) -> None:  # noqa: N802 - Qt's name
         """Say how a cell is drawn; called by Qt."""
         super().initStyleOption(option, index)
-        if "\n" not in option.text:
+        if "\n" not in str(index.data()):  # which Qt has replaced in the text of `option`
             option.features &= ~QStyleOptionViewItem.ViewItemFeature.WrapText
 
 

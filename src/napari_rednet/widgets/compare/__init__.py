@@ -14,13 +14,13 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from napari_rednet.widgets.compare.measures import (
     NO_NOISE,
     Comparison,
-    DoubtControls,
     MeasureControls,
     Request,
+    UncertaintyControls,
     compare,
-    doubt_layer,
-    doubt_steps,
     obstacle,
+    uncertainty_layer,
+    uncertainty_map_steps,
 )
 from napari_rednet.widgets.compare.pair import (
     ComparedPart,
@@ -68,7 +68,7 @@ class CompareWidget(RunningWidget):
         PSNR and SSIM, or an estimated error.
     residual : ResidualControls
         Before minus after, as a layer.
-    doubt : DoubtControls
+    uncertainty : UncertaintyControls
         How far the result may be off, as a layer.
     """
 
@@ -80,7 +80,7 @@ class CompareWidget(RunningWidget):
         self.show_as = ShowControls(napari_viewer, lambda: self.pair.pair)
         self.measures = MeasureControls(lambda: image_layers(napari_viewer))
         self.residual = ResidualControls(napari_viewer, lambda: self.pair.pair)
-        self.doubt = DoubtControls()
+        self.uncertainty = UncertaintyControls()
         self._arrange()
         self._connect()
         self._offer_sample()
@@ -112,35 +112,39 @@ class CompareWidget(RunningWidget):
             on_result=partial(self._if_open, self._take, what),
             on_end=partial(self._if_open, self._end),
         )
-        self.measures.show_running()
+        self._show_running(f"Measuring: {what}…")
 
-    def _map_doubt(self) -> None:
+    def _map_uncertainty(self) -> None:
         pair, _ = self._parts()
         if pair is None or self.is_running:
             return
         request, after = self._request_for(pair, None), self.pair.after.value
         if request.noise is None or pair[0].shape != pair[1].shape:
-            self.measures.figures.setText(NO_NOISE)
+            self.measures.say(NO_NOISE)
             return
         self._worker = start_worker(
-            partial(doubt_steps, request),
-            f"Doubt of {self.pair.after.current_choice}",
+            partial(uncertainty_map_steps, request),
+            f"Uncertainty of {self.pair.after.current_choice}",
             on_progress=partial(self._if_open, self.measures.show_progress),
-            on_result=partial(self._if_open, self._add_doubt, after, pair[1].index),
+            on_result=partial(self._if_open, self._add_uncertainty, after, pair[1].index),
             on_end=partial(self._if_open, self._end),
         )
-        self.measures.show_running()
+        self._show_running(f"Mapping the uncertainty: {self._describe()}…")
 
-    def _add_doubt(self, after: Image, index: tuple[int, ...], found: Any) -> None:
+    def _add_uncertainty(self, after: Image, index: tuple[int, ...], found: Any) -> None:
         is_wanted = self._worker is not None and not self._worker.abort_requested
         if is_wanted and after in self.viewer.layers:
             layers = self.viewer.layers
-            insert_quietly(self.viewer, len(layers), doubt_layer(after, index, found))
+            insert_quietly(self.viewer, len(layers), uncertainty_layer(after, index, found))
 
     def _take(self, what: str, measured: Comparison) -> None:
         # The result may already have been on its way when Cancel was clicked.
         if self._worker is not None and not self._worker.abort_requested:
             self.measures.show_figures(measured, what)
+
+    def _show_running(self, doing: str) -> None:
+        self.measures.show_running(doing)
+        self._show_what_can_be_done()
 
     def _end(self) -> None:
         self._worker = None
@@ -163,7 +167,7 @@ class CompareWidget(RunningWidget):
         has_noise = request is not None and request.noise is not None
         reason = obstacle(pair, reference, has_noise=has_noise)
         if reason:
-            self.measures.figures.setText(reason)
+            self.measures.say(reason)
             return None
         return request
 
@@ -207,10 +211,12 @@ class CompareWidget(RunningWidget):
 
     def _show_what_can_be_done(self) -> None:
         has_pair = self.pair.pair is not None
-        with focus_kept(self.pair.before.native):
-            for part in (self.pair, self.show_as, self.residual, self.doubt):
+        with focus_kept(self.measures.cancel, self.pair.before.native):
+            for part in (self.pair, self.show_as, self.residual, self.uncertainty):
                 part.offer(has_pair=has_pair)
-            if not self.is_running:
+            if self.is_running:
+                self.uncertainty.start.setEnabled(False)
+            else:
                 self.measures.show_idle(has_pair=has_pair)
 
     def _follow_new_layers(self, _event: Any) -> None:
@@ -232,7 +238,7 @@ class CompareWidget(RunningWidget):
         parts = QWidget()
         layout = QVBoxLayout(parts)
         above = (self.hint, self.pair.native, self.show_as, self.residual)
-        for part in (*above, self.measures, self.doubt):
+        for part in (*above, self.measures, self.uncertainty):
             layout.addWidget(part)
         layout.addStretch()
         outside = QVBoxLayout(self)
@@ -247,7 +253,7 @@ class CompareWidget(RunningWidget):
         self.pair.changed.connect(self._change_pair)
         self.measures.start.clicked.connect(self._measure)
         self.measures.cancel.clicked.connect(self._quit)
-        self.doubt.start.clicked.connect(self._map_doubt)
+        self.uncertainty.start.clicked.connect(self._map_uncertainty)
         self.residual.box.toggled.connect(self._leave_view)
         events = self.viewer.layers.events
         events.inserted.connect(self._follow_new_layers)

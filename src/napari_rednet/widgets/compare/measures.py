@@ -45,7 +45,7 @@ _SCORES = (
 _PLACING = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _SHOWN = 99.8  # percentile that is brightest
 _MORE = 1.1  # than denoising ever changes a pixel
-NO_NOISE = "Only denoised layers, whose noise is known, have a map of doubt."
+NO_NOISE = "Only denoised layers, whose noise is known, have a map of uncertainty."
 """What is said of other layers."""
 
 
@@ -70,6 +70,7 @@ class MeasureControls(QWidget):
         self.cancel = make_button("Cancel", "Stop measuring.")
         self.progress = QProgressBar()
         self.progress.setToolTip("How much is done.")
+        self._said = self._doing = ""
         self.figures = make_label(_SCORES)
         self.figures.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._arrange()
@@ -82,7 +83,7 @@ class MeasureControls(QWidget):
 
     def forget(self) -> None:
         """Clear the figures, which no longer fit the controls."""
-        self.figures.clear()
+        self.say("")
 
     def reset_choices(self, *_: Any) -> None:
         """Refresh the layers offered as reference."""
@@ -94,9 +95,13 @@ class MeasureControls(QWidget):
             set_needs(self.start, NEEDS_PAIR, missing=not has_pair)
             self.cancel.setEnabled(False)
         self.progress.hide()
+        self._doing = ""
+        self.say(self._said)
 
-    def show_running(self) -> None:
-        """Enable Cancel and show the progress bar."""
+    def show_running(self, doing: str) -> None:
+        """Enable Cancel, show the progress bar, and say what is done until it has ended."""
+        self._doing = doing
+        self.say(self._said)
         with focus_kept(self.cancel):
             self.start.setEnabled(False)
             self.cancel.setEnabled(True)
@@ -111,7 +116,12 @@ class MeasureControls(QWidget):
 
     def show_figures(self, measured: Comparison, what: str) -> None:
         """Show results; `what` names the plane or stack that they are of."""
-        self.figures.setText(as_table(measured, what))
+        self.say(as_table(measured, what))
+
+    def say(self, text: str) -> None:
+        """Show text in place of the figures, once nothing runs."""
+        self._said = text
+        self.figures.setText(self._doing or text)
 
     def _arrange(self) -> None:
         controls = Container(widgets=[self.reference, self.extent])
@@ -320,13 +330,13 @@ def _as_repaired(
     return image
 
 
-class DoubtControls(QWidget):
+class UncertaintyControls(QWidget):
     """The button that starts it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.start = make_button(
-            "Doubt",
+            "Uncertainty",
             "Add a layer that says how far the result may be off at each pixel, in image units: by "
             "how alike it comes out in eight orientations, and after noise is added again. What a "
             "network always gets wrong is not seen. Takes 12 times as long as denoising.",
@@ -340,7 +350,7 @@ class DoubtControls(QWidget):
         set_needs(self.start, NEEDS_PAIR, missing=not has_pair)
 
 
-def doubt_steps(request: Request) -> WorkerSteps:
+def uncertainty_map_steps(request: Request) -> WorkerSteps:
     """Compute the uncertainty of a result: (..., Y, X), of colours as a whole."""
     from napari_rednet.quality.doubt import uncertainty_steps
     from napari_rednet.restoration.denoise import denoise_steps
@@ -365,17 +375,17 @@ def doubt_steps(request: Request) -> WorkerSteps:
 
 
 def _denoised(steps: Callable[..., WorkerSteps], settings: dict[str, Any], image: Any) -> Any:
-    return drain(steps(image, **settings), False, "doubt")
+    return drain(steps(image, **settings), False, "uncertainty")
 
 
-def doubt_layer(after: Image, index: tuple[int, ...], found: npt.NDArray[Any]) -> Image:
+def uncertainty_layer(after: Image, index: tuple[int, ...], found: npt.NDArray[Any]) -> Image:
     """A layer of the uncertainty of a result, or of one plane of it, in its place."""
     plane: Crop = (*((i, i + 1) for i in index), None, None)
     options = layer_options(after, plane if index else None)
     data = found[(None,) * len(index)]
     return Image(
         data,
-        name=f"{after.name}: doubt",
+        name=f"{after.name}: uncertainty",
         colormap="magma",
         contrast_limits=(0, max(float(np.percentile(data, _SHOWN)), 1e-6)),
         multiscale=False,

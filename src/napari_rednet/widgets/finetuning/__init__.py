@@ -13,7 +13,9 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import (
     QGridLayout,
     QProgressBar,
+    QSizePolicy,
     QVBoxLayout,
+    QWidget,
 )
 
 from napari_rednet.widgets.finetuning.controls import FineTuneControls
@@ -88,6 +90,9 @@ class FineTuneWidget(RunningWidget):
         self.text = make_label("How far it is, how much better it has become, the time left.")
         self.result = ResultButtons(napari_viewer, self._take_model)
         self.view = FineTuneView()
+        # Takes what is left of a high window until there are plots; texts would, and float in it.
+        self._room = QWidget()
+        self._room.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self._arrange()
         self._connect()
         self._follow_theme()
@@ -142,17 +147,20 @@ class FineTuneWidget(RunningWidget):
         self.progress.setMaximum(total)
         self.progress.setValue(done)
         self._show_text()
-        if self._run is not None:
-            self.view.show_run(self._run)
+        self._show_plots()
 
     def _take_result(self, model: Model) -> None:
         self._model = model
 
     def _end(self) -> None:
         self._worker, self._sources = None, []
-        if self._run is not None:
-            self.view.show_run(self._run, now=True)
+        self._show_plots(now=True)
         self._show_idle()
+
+    def _show_plots(self, *, now: bool = False) -> None:
+        if self._run is not None:
+            self.view.show_run(self._run, now=now)
+            self._room.setVisible(self.view.isHidden())
 
     def _stop_if_removed(self, event: Any) -> None:
         # Stopping keeps the best model so far; cancelling would lose it.
@@ -197,6 +205,7 @@ class FineTuneWidget(RunningWidget):
         layout.addLayout(buttons)
         for widget in (self.progress, self.text, self.view, self.result):
             layout.addWidget(widget)
+        layout.addWidget(self._room)
         add_shortcut(self, self.start_button, RUN_KEYS)
 
     def _use_sample(self, layers: list[Layer]) -> None:

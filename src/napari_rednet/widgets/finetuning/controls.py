@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QAbstractItemView, QSizePolicy
 from napari_rednet.tasks import TASKS, VERBS
 from napari_rednet.widgets.shared.controls import (
     FROM_FILE,
+    LOOKING,
     ChannelChoice,
     ChoiceBox,
     Choices,
@@ -63,7 +64,7 @@ def find_way(chosen: ChosenLayers, method: str | None) -> tuple[str, bool]:
     if problem:
         return problem, False
     if "torch" not in sys.modules:
-        return "", False  # it is being imported in the background
+        return LOOKING, False  # it is being imported in the background
     try:
         way = _choose(chosen, method)
     except ValueError as error:

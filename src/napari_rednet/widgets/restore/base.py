@@ -26,6 +26,7 @@ from napari_rednet.widgets.restore.preview import Preview, Previewer
 from napari_rednet.widgets.restore.run_control import RunControl, TimeEstimate, in_words
 from napari_rednet.widgets.shared import model_chosen, models_changed, persistence
 from napari_rednet.widgets.shared.controls import (
+    LOOKING,
     Choices,
     CommonControls,
     OptionControls,
@@ -272,7 +273,7 @@ class RestoreWidget(Container):
         if "torch" in sys.modules:
             self._offer(find_choices(self.row.task), model)
         else:
-            self.runs.tell_result("Looking for models and devices…")
+            self.runs.tell_result(LOOKING)
             # Importing torch would keep the window from opening for seconds.
             offer = self._while_open(partial(self._offer, model=model))
             compute_in_background(partial(find_choices, self.row.task), offer)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 FROM_FILE = "from a file…"
 NO_CHANNELS = -1
 DEFAULT_MODEL, DEFAULT_DEVICE = "fast", "auto"
+LOOKING = "Looking for models and devices…"
+"""What windows say until they know them, which takes seconds when torch is imported."""
 _SHOWN_LETTERS, _NARROWEST = 12, 90
 _RESTORING = (
     "fast is a small network; larger ones say how much slower they are. "

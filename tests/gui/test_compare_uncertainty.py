@@ -1,4 +1,4 @@
-"""The Compare widget: the map of doubt, and results with channels that have noise of their own."""
+"""The Compare widget: the map of uncertainty, and results whose channels have their own noise."""
 
 import re
 
@@ -46,15 +46,15 @@ def compared(viewer, dock, run):
 
 @pytest.fixture
 def press(qtbot, wait):
-    """Press Doubt, and wait until it is there."""
+    """Press Uncertainty, and wait until it is there."""
 
-    def press_doubt(widget):
-        widget.doubt.start.click()
+    def press_uncertainty(widget):
+        widget.uncertainty.start.click()
         wait(widget)
         qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
-        return next((one for one in widget.viewer.layers if "doubt" in one.name), None)
+        return next((one for one in widget.viewer.layers if "uncertainty" in one.name), None)
 
-    return press_doubt
+    return press_uncertainty
 
 
 @pytest.mark.window
@@ -198,9 +198,15 @@ def test_what_was_not_denoised_has_no_map(viewer, dock, noisy, press):
 def test_cancelled_it_leaves_nothing(viewer, compared, qtbot, noisy, wait):
     widget = compared(noisy)
     before = list(viewer.layers)
-    widget.doubt.start.click()
+    widget.measures.say("figures")
+    widget.uncertainty.start.click()
+    assert widget.measures.figures.text() == "Mapping the uncertainty: whole image…"
+    assert not widget.measures.start.isEnabled()
+    assert not widget.uncertainty.start.isEnabled()
     widget.measures.cancel.click()
     wait(widget)
+    assert widget.measures.figures.text() == "figures"
+    assert widget.uncertainty.start.isEnabled()
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=LONG)
     assert list(viewer.layers) == before
 
