@@ -32,7 +32,7 @@ _BOX, _SMOOTH, _TRUNCATE = 17, 2.0, 3.0
 _REACH = 4 * (_BOX // 2)
 # Differences fluctuate: below these excesses over the noise they say nothing, in the small and in
 # the large window, and above they count several times: no denoiser removes what is systematic.
-_NEAR, _NEAR_CAUTION = 0.2, 9.0
+_NEAR, _NEAR_CAUTION = 0.2, 6.0
 _FAR, _FAR_CAUTION = 0.05, 96.0
 # Ratios of local brightness, and correlations of details, at which a neighbour counts and does not.
 _ALIKE, _UNLIKE = 0.7, 0.4
