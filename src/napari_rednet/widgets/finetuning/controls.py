@@ -27,6 +27,7 @@ from napari_rednet.widgets.shared.controls import (
     explain_long,
 )
 from napari_rednet.widgets.shared.layers import layer_image
+from napari_rednet.widgets.shared.style import ALIGNED_LABELS
 
 _METHODS = {
     "paired": "pairs with the target",
@@ -140,7 +141,7 @@ class FineTuneControls(Container):
     def __init__(self, layers: Callable[[], list[Image]]) -> None:
         super().__init__()
         # magicgui measures labels without napari's larger font; this aligns the fields.
-        self.native.setStyleSheet("QLabel { min-width: 4em; }")
+        self.native.setStyleSheet(ALIGNED_LABELS)
         self.margins = (0, 0, 0, 0)
         self._suggested = ""
         self._make_sources(layers)
