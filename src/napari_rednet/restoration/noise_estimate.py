@@ -210,6 +210,7 @@ def find_uneven_noise(array: Any, *, channel_axis: int | None = None) -> UnevenN
     """
     if channel_axis is not None:
         return None
+    array, _ = as_image(array, None)  # a mapped file is read by position
     few = [a for a, n in enumerate(array.shape[:-2]) if 1 < n <= _MOST_CHANNELS]
     found = [UnevenNoise(axis, _spread_of_noise(array, axis)) for axis in few]
     worst = max(found, key=lambda one: one.factor, default=None)
