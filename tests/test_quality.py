@@ -279,6 +279,7 @@ def test_residuals_are_judged_in_any_unit(noisy, clean, unit, told):
     found = quality.residual_report(*scaled, noise=told and unit * told)
     assert (found.verdict, found.correlation) == (expected.verdict, expected.correlation)
     np.testing.assert_allclose(found.power, expected.power)
+    scaled = [stack * max(unit, unit**2) for stack in pair]
     wrong = quality.residual_report(*scaled, noise=1.0)
     assert wrong.correlation == pytest.approx(expected.correlation)
 

@@ -230,7 +230,8 @@ class _Sums:
 
     def report(self, *, has_noise: bool) -> ResidualReport:
         is_known = has_noise and self.count
-        power = self.unit**2 * (self.power / self.count) if is_known else math.nan
+        # A product is infinite where a power would be an error.
+        power = self.unit * self.unit * self.power / self.count if is_known else math.nan
         if self.power_clipped == 0:
             # Nothing was removed. Without noise there was nothing to remove.
             return ResidualReport(0.0, 0.0, power, "noise left" if has_noise else "noise")
