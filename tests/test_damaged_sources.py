@@ -22,7 +22,7 @@ from napari_rednet.batch import BatchFile, BatchRecord, plan_batch, restore_file
 from napari_rednet.batch.restoring import make_work
 from napari_rednet.errors import ImageFileError, ReadError
 from napari_rednet.execution import MappedImage, without_map
-from napari_rednet.io import read_image
+from napari_rednet.io import read_image, read_mask, read_planes
 from napari_rednet.tasks import VERBS
 from tests.conftest import small_model
 from tests.test_cli import call
@@ -112,6 +112,15 @@ app(["denoise", {str(source)!r}, {str(tmp_path / f"out.{target}")!r}, "--noise",
     assert "Traceback" not in done.stderr
     assert not (tmp_path / f"out.{target}").exists()
     assert not (tmp_path / ".out.tif.part").exists()
+
+
+def test_masks_and_images_to_learn_from_are_not_mapped(tmp_path):
+    """What is cut off afterwards is not read again."""
+    path = write(tmp_path / "in.tif", "raw tiff")
+    mask, planes = read_mask(path), read_planes(path)
+    os.truncate(path, 1000)
+    np.testing.assert_array_equal(mask, STACK)
+    np.testing.assert_array_equal(planes, STACK)
 
 
 READ = """
