@@ -1,5 +1,6 @@
 """One job at a time: whoever comes second is told who is there; the dead hold nothing."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -110,6 +111,16 @@ def test_the_second_job_is_refused_with_the_number_of_the_first(kind, tmp_path, 
     first.communicate("")
     write(tmp_path, image)
     assert not [p for p in tmp_path.rglob(".*") if p.suffix in (".lock", ".part")]
+
+
+def test_a_disk_too_full_for_a_number_keeps_no_lock(tmp_path, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(OSError, match="No space"), claimed(tmp_path / "out.tif"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["tiff", "zarr", "model", "batch"])

@@ -22,7 +22,7 @@ from napari_rednet.batch import BatchFile, BatchRecord, plan_batch, restore_file
 from napari_rednet.batch.restoring import make_work
 from napari_rednet.errors import ImageFileError, ReadError
 from napari_rednet.execution import MappedImage, without_map
-from napari_rednet.io import read_image
+from napari_rednet.io import read_image, read_mask, read_planes
 from napari_rednet.tasks import VERBS
 from tests.conftest import small_model
 from tests.test_cli import call
@@ -112,6 +112,59 @@ app(["denoise", {str(source)!r}, {str(tmp_path / f"out.{target}")!r}, "--noise",
     assert "Traceback" not in done.stderr
     assert not (tmp_path / f"out.{target}").exists()
     assert not (tmp_path / ".out.tif.part").exists()
+
+
+def test_masks_and_images_to_learn_from_are_not_mapped(tmp_path):
+    """What is cut off afterwards is not read again."""
+    path = write(tmp_path / "in.tif", "raw tiff")
+    mask, planes = read_mask(path), read_planes(path)
+    os.truncate(path, 1000)
+    np.testing.assert_array_equal(mask, STACK)
+    np.testing.assert_array_equal(planes, STACK)
+
+
+READ = """
+import os, sys
+import numpy as np
+import napari_rednet as nr
+from napari_rednet import arguments, masks
+from napari_rednet.errors import ReadError
+from napari_rednet.restoration.noise_estimate import find_uneven_noise
+from tests.conftest import small_model
+
+place, small = sys.argv[1], {"model": small_model("inpaint")}
+
+def cut_after(original):
+    def cut(array):
+        found = original(array)
+        os.truncate(place, 5000)
+        return found
+    return cut
+
+for module, name, read in (
+    (arguments, "without_map", nr.estimate_noise),
+    (arguments, "without_map", find_uneven_noise),
+    (masks, "_outliers", nr.find_defects),
+    (masks, "_outliers", lambda image: nr.inpaint(image, **small)),
+):
+    values = np.random.default_rng(0).normal(100, 5, (3, 200, 200)).astype("f4")
+    values.tofile(place)
+    original = getattr(module, name)
+    setattr(module, name, cut_after(original))
+    try:
+        read(np.memmap(place, "f4", "r", shape=values.shape))
+    except ReadError as error:
+        print(error)
+    setattr(module, name, original)
+"""
+
+
+def test_a_map_that_is_cut_off_while_it_is_measured_is_an_error(tmp_path):
+    """And not the end of the process."""
+    words = [sys.executable, "-c", READ, tmp_path / "in.raw"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("has been cut off") == 4
 
 
 @pytest.mark.parametrize("kind", ["raw tiff", "tiled tiff", "striped tiff", "zarr"])

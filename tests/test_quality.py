@@ -269,6 +269,21 @@ def test_a_blur_is_flagged_where_it_costs_structure_only(noisy):
         assert quality.residual_report(image, ndimage.gaussian_filter(image, 3)).verdict == verdict
 
 
+@pytest.mark.parametrize("unit", [2.0**300, 2.0**-300])
+@pytest.mark.parametrize("told", [None, 15.0])
+def test_residuals_are_judged_in_any_unit(noisy, clean, unit, told):
+    """Nor is a wrong unit of the noise more than a wrong power; of the first plane nothing is."""
+    pair = np.stack([clean, noisy]), np.stack([clean, clean])
+    scaled = [unit * stack for stack in pair]
+    expected = quality.residual_report(*pair, noise=told)
+    found = quality.residual_report(*scaled, noise=told and unit * told)
+    assert (found.verdict, found.correlation) == (expected.verdict, expected.correlation)
+    np.testing.assert_allclose(found.power, expected.power)
+    scaled = [stack * max(unit, unit**2) for stack in pair]
+    wrong = quality.residual_report(*scaled, noise=1.0)
+    assert wrong.correlation == pytest.approx(expected.correlation)
+
+
 def test_reports_of_nothing(noisy):
     assert quality.residual_report(noisy, noisy, noise=20).verdict == "noise left"
     assert quality.residual_report(noisy, noisy).verdict == "noise"

@@ -57,6 +57,9 @@ def claimed(path: Path) -> Iterator[None]:
     lock = beside(path, "lock")
     descriptor = _locked(lock, path)
     try:
+        # In here, so that a disk that is too full even for this leaves no lock behind.
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
         yield
     finally:
         # Removed before it is unlocked, so that nobody locks what is about to vanish; Windows
@@ -142,8 +145,6 @@ def _locked(lock: Path, path: Path) -> int:
         try:
             _lock(descriptor, path)
             if _is_at(lock, descriptor):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
                 return descriptor
         except BaseException:
             os.close(descriptor)

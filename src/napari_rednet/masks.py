@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -94,12 +94,15 @@ def broadcast_mask(mask: Any, layout: PlaneLayout) -> Any:
     return np.broadcast_to(mask.reshape(full), layout.shape)
 
 
-def defects_of(planes: Sequence[npt.NDArray[np.generic]]) -> BoolArray:
-    """Mask (Y, X) of the pixels that stand out in at least half of the planes of one channel."""
-    votes = np.zeros(planes[0].shape, np.int32)
+def defects_of(planes: Iterable[npt.NDArray[np.generic]]) -> BoolArray:
+    """Mask (Y, X) of the pixels that stand out in at least half of the planes of one channel.
+
+    Planes are taken one by one, so that they may be read one by one.
+    """
+    votes, count = np.zeros((), np.int32), 0
     for plane in planes:
-        votes += _outliers(np.asarray(plane))
-    defects: BoolArray = 2 * votes >= max(1, len(planes))
+        votes, count = votes + _outliers(np.asarray(plane)), count + 1
+    defects: BoolArray = 2 * votes >= count
     return defects & (votes > 0)
 
 

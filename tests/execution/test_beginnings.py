@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import small_model
 
+import napari_rednet as nr
 from napari_rednet.batch import BatchFile, restore_file
 from napari_rednet.batch.restoring import make_work
 from napari_rednet.engine.planes import PlaneLayout, evenly, position_at, positions
-from napari_rednet.execution import Restoration
+from napari_rednet.execution import FEW_CHANNELS, Restoration, drain
 from napari_rednet.execution.parts import parts_of
 from napari_rednet.io import read_image, remark_on
 from napari_rednet.restoration.denoise import denoise_steps, prepare_denoise
@@ -55,21 +58,100 @@ def test_an_image_of_endless_chunks_begins_at_once(shape, chunks, target, tmp_pa
     assert len(reads) < 12_000
 
 
+def reads_before_the_first_band(source, out, monkeypatch):
+    """How often zarr arrays are read until a command has restored a band."""
+    reads = []
+    with monkeypatch.context() as patch:
+        read = zarr.Array.__getitem__
+        patch.setattr(zarr.Array, "__getitem__", lambda s, i: reads.append(1) or read(s, i))
+        steps = restore_file(
+            make_work("denoise", {"model": MODEL}), BatchFile(source, out, "out.zarr")
+        )
+        next(steps)
+        steps.close()
+    return len(reads)
+
+
 def test_as_many_chunks_are_read_of_a_large_image_as_of_a_larger_one(tmp_path, monkeypatch):
     counts = []
     for planes in (100, 10**6):
-        array = empty(tmp_path, (planes, 2000, 64), (1, 64, 64), f"{planes}.zarr")
-        reads = []
-        with monkeypatch.context() as patch:
-            kind = type(array)
-            read = kind.__getitem__
-            patch.setattr(kind, "__getitem__", lambda s, i, r=reads, f=read: r.append(1) or f(s, i))
-            file = BatchFile(tmp_path / f"{planes}.zarr", tmp_path / "out.zarr", "out.zarr")
-            steps = restore_file(make_work("denoise", {"model": MODEL, "noise": 5.0}), file)
-            next(steps)
-            steps.close()
-        counts.append(len(reads))
+        empty(tmp_path, (planes, 2000, 64), (1, 64, 64), f"{planes}.zarr")
+        source = tmp_path / f"{planes}.zarr"
+        counts.append(reads_before_the_first_band(source, tmp_path / "out.zarr", monkeypatch))
     assert counts[0] == counts[1]
+
+
+def many_channels(folder, pixels, told=0):
+    """An OME-Zarr whose first axis is that of channels, of which some are told more."""
+    group = zarr.open_group(folder, mode="w", zarr_format=2)
+    chunks = (1, *pixels.shape[1:])
+    if isinstance(pixels, np.ndarray):
+        group.create_array("0", data=pixels, chunks=chunks)
+    else:
+        group.create_array("0", shape=pixels.shape, chunks=chunks, dtype="u2")
+    axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space"} for n in "yx")]
+    scale = [{"type": "scale", "scale": [1, 1, 1]}]
+    levels = [{"path": "0", "coordinateTransformations": scale}]
+    channels = [{"label": f"c{i}", "color": "FFFFFF"} for i in range(told)]
+    attributes = {
+        "multiscales": [{"version": "0.4", "axes": axes, "datasets": levels}],
+        "omero": {"channels": channels},
+    }
+    (folder / ".zattrs").write_text(json.dumps(attributes))
+
+
+def test_channels_are_measured_when_their_turn_comes(tmp_path, monkeypatch):
+    """But for the first few, so that warnings come before the work."""
+    counts = []
+    for channels in (FEW_CHANNELS + 1, 10**5):
+        source = tmp_path / f"{channels}.zarr"
+        many_channels(source, PlaneLayout((channels, 64, 64)))
+        counts.append(reads_before_the_first_band(source, tmp_path / "out.zarr", monkeypatch))
+    assert counts[0] == counts[1]
+
+
+def test_channels_beyond_the_first_are_restored_as_by_themselves(tmp_path):
+    lot = np.random.default_rng(0)
+    levels = lot.uniform(5, 30, (FEW_CHANNELS + 8, 1, 1))
+    pixels = lot.normal(1000, levels, (*levels.shape[:1], 24, 31)).astype("f4")
+    alone = np.stack([nr.denoise(plane, model=MODEL, device="cpu") for plane in pixels])
+    together = nr.denoise(pixels, model=MODEL, device="cpu", channel_axis=0)
+    np.testing.assert_array_equal(together, alone)
+    many_channels(tmp_path / "in.zarr", pixels)
+    file = BatchFile(tmp_path / "in.zarr", tmp_path / "out.zarr", "out.zarr")
+    figures = drain(restore_file(make_work("denoise", {"model": MODEL}), file), False, "")
+    assert "channels" in figures.remark
+    np.testing.assert_array_equal(read_image(tmp_path / "out.zarr").data[:], alone)
+
+
+def test_doubtful_noise_of_a_channel_beyond_the_first_is_warned_of():
+    pixels = np.random.default_rng(0).normal(1000, 9, (FEW_CHANNELS + 3, 24, 31))
+    noise = [9.0] * len(pixels)
+    noise[-2] = 10**5
+    with pytest.warns(UserWarning, match="units of the image"):
+        nr.denoise(pixels, noise=noise, model=MODEL, channel_axis=0)
+
+
+BEGINNING = """
+import sys, time
+import torch, zarr
+loaded = time.process_time()
+from pathlib import Path
+from napari_rednet.batch import BatchFile, restore_file
+from napari_rednet.batch.restoring import make_work
+source, out = map(Path, sys.argv[1:])
+next(restore_file(make_work("denoise", {}), BatchFile(source, out, "out.zarr")))
+print(loaded, time.process_time() - loaded, {"dask", "ome_zarr", "pandas"} & sys.modules.keys())
+"""
+
+
+def test_a_first_band_takes_less_than_loading_the_libraries(tmp_path):
+    empty(tmp_path, (10**12, 64, 64), (1, 64, 64))
+    words = [sys.executable, "-c", BEGINNING, tmp_path / "in.zarr", tmp_path / "out.zarr"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    loading, beginning, needless = told.split(maxsplit=2)
+    assert needless.strip() == "set()"
+    assert float(beginning) < float(loading)
 
 
 def test_stored_chunks_are_counted_not_those_that_might_be(tmp_path):
@@ -131,15 +213,5 @@ def test_parts_are_groups_of_planes_that_share_chunks(shape, chunks, color):
 
 def test_metadata_of_channels_that_do_not_exist_are_left_out(tmp_path):
     """However many there are."""
-    group = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=2)
-    group.create_array("0", shape=(2, 8, 8), chunks=(1, 8, 8), dtype="u1")
-    axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space"} for n in "yx")]
-    scale = [{"type": "scale", "scale": [1, 1, 1]}]
-    levels = [{"path": "0", "coordinateTransformations": scale}]
-    channels = [{"label": f"c{i}", "color": "FFFFFF"} for i in range(5000)]
-    attributes = {
-        "multiscales": [{"version": "0.4", "axes": axes, "datasets": levels}],
-        "omero": {"channels": channels},
-    }
-    (tmp_path / "in.zarr" / ".zattrs").write_text(json.dumps(attributes))
+    many_channels(tmp_path / "in.zarr", PlaneLayout((2, 8, 8)), told=5000)
     assert read_image(tmp_path / "in.zarr").channel_names == ["c0", "c1"]

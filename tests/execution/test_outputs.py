@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,11 +82,26 @@ def test_finished_parts_are_not_computed_again(tmp_path, monkeypatch):
     assert len(calls) == len(lines(tmp_path)) - 1 - done
 
 
-def test_a_damaged_part_is_done_again(tmp_path):
+def change(path):
+    path.write_bytes(path.read_bytes()[:-2] + b"xx")
+
+
+DAMAGES = {
+    "changed": change,
+    "cut off": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "emptied": lambda path: os.truncate(path, 0),
+    "removed": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_part_is_done_again(damage, tmp_path):
+    """As when the power failed before all was on the disk that was told to be."""
     expected = whole(tmp_path / "whole")
     interrupt(tmp_path, 5)
     array = output(tmp_path).array
-    array[0, 10, 10] = int(array[0, 10, 10]) + 1
+    chunks = [p for p in Path(array.store.root).rglob("*") if p.is_file() and p.suffix != ".json"]
+    DAMAGES[damage](min(chunks))
     list(steps_of(tmp_path))
     np.testing.assert_array_equal(output(tmp_path).array[:], expected)
 

@@ -4,6 +4,7 @@ Each is a process as users have it, but for the seconds of its imports; of signa
 these, `tests/test_signals.py` knows.
 """
 
+import itertools
 import multiprocessing
 import os
 import resource
@@ -26,12 +27,20 @@ _FORKS.set_forkserver_preload(
 )  # fmt: skip
 
 
-class Command:
-    """A command that runs in a folder, perhaps with a limit on the size of files."""
+# What Python reports of changes of files and folders, but for those that are opened to be written.
+_CHANGES = {f"os.{change}" for change in ("chmod", "link", "mkdir", "remove", "rename", "rmdir")}
 
-    def __init__(self, words, folder, environment, limit=None):
+
+class Command:
+    """A command that runs in a folder, perhaps with a limit on the size of files.
+
+    It may be `killed_before` it changes a file or folder for so many times; if that is never, it
+    ends with how often it did.
+    """
+
+    def __init__(self, words, folder, environment, limit=None, killed_before=None):
         self._reader, writer = _FORKS.Pipe(duplex=False)
-        told = (list(map(str, words)), str(folder), environment, limit, writer)
+        told = (list(map(str, words)), str(folder), environment, limit, killed_before, writer)
         self._process = _FORKS.Process(target=_run, args=told)
         self._process.start()
         writer.close()
@@ -53,7 +62,22 @@ class Command:
         return self._process.exitcode
 
 
-def _run(words, folder, environment, limit, writer):
+def _kill_before(change):
+    """Kill this process before its nth change of a file; return what tells how many there were."""
+    changes = itertools.count()
+
+    def hook(event, arguments):
+        is_change = event in _CHANGES or (
+            event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
+        if is_change and next(changes) == change:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    return lambda: sys.stdout.write(f"changes: {next(changes)}")
+
+
+def _run(words, folder, environment, limit, killed_before, writer):
     # Whoever starts the tests in the background has let them ignore Ctrl+C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
@@ -64,4 +88,10 @@ def _run(words, folder, environment, limit, writer):
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     sys.argv = ["napari-rednet", *words]
-    main()
+    if killed_before is None:
+        main()
+    tell = _kill_before(killed_before)
+    try:
+        main()
+    finally:
+        tell()

@@ -32,7 +32,7 @@ PROMISES = {
     "killed": (
         "A killed command leaves results whole or absent, and runs again as if nothing had been; "
         "what is resumed is equal bit by bit",
-        "SIGKILL at random moments, of every command",
+        "SIGKILL at random moments, and before each of some 20 changes of files, of every command",
     ),
     "full disk": (
         "A full disk ends a command with a line, and leaves results whole or absent",

@@ -3,6 +3,7 @@
 Results are whole or absent, and a second run gives what an undisturbed one gives, bit by bit.
 """
 
+import math
 import os
 import shutil
 import signal
@@ -44,14 +45,17 @@ COMMANDS = {
     ),
     "export": (["models", "export", "small.safetensors", "out.onnx"], "out.onnx"),
     "add": (["models", "add", "small.safetensors", "--name", "mine"], "models/mine.safetensors"),
+    "rename": (["models", "rename", "theirs", "mine"], "models/mine.safetensors"),
+    "demo": (["demo", "demo"], "demo/chromosomes-denoised.tif"),
     "train": (
         ["train", "small.toml", "--data", ".", "--runs", "runs"], "runs/small/small.safetensors",
     ),
 }  # fmt: skip
-# `rename` saves as `add` does, `demo` denoises a sample; the others write nothing that is new.
-ELSEWHERE = {"rename", "remove", "show", "folder", "info", "demo"}
+ELSEWHERE = {"remove", "show", "folder", "info"}  # which write nothing
 RESUMABLE = ("zarr", "tiff to zarr", "batch", "train")
 LEARNING = ("fine-tune", "train")  # which keep the best model so far
+READING = [name for name in COMMANDS if name not in ("rename", "demo")]
+KEEPING = [name for name in COMMANDS if name not in ("train", "demo")]  # what is there
 RECIPE = f"""{SMALL_RECIPE}
 scales = [1.0]
 held_out = 2
@@ -86,7 +90,9 @@ def inputs(tmp_path_factory):
     tifffile.imwrite(folder / "packed.tif", stack.astype("u2"), compression="zlib", **options)
     array = zarr.create_array(folder / "in.zarr", shape=stack.shape, chunks=(1, 40, 40), dtype="f4")
     array[:] = stack
-    small_model("deblock").save(folder / "small.safetensors")
+    (folder / "models").mkdir()
+    for place in ("small", "models/theirs"):
+        small_model("deblock").save(folder / f"{place}.safetensors")
     (folder / "clean").mkdir()
     for letter, plane in zip("abcd", stack, strict=True):
         tifffile.imwrite(folder / "clean" / f"{letter}.tif", plane)
@@ -101,9 +107,9 @@ def folder(inputs, tmp_path):
     return place
 
 
-def start(folder, name, *more, limit=None):
+def start(folder, name, *more, limit=None, killed_before=None):
     environment = {"NAPARI_REDNET_MODELS": str(folder / "models")}
-    return Command([*COMMANDS[name][0], *more], folder, environment, limit)
+    return Command([*COMMANDS[name][0], *more], folder, environment, limit, killed_before)
 
 
 def contents(path):
@@ -132,6 +138,7 @@ def assert_whole_or_absent(folder, name, expected):
     """A batch may have finished some of its files."""
     target = folder / COMMANDS[name][1]
     if not target.exists():
+        assert (folder / "models/theirs.safetensors").exists()
         return
     found = contents(target)
     if name in LEARNING:
@@ -144,11 +151,15 @@ def assert_whole_or_absent(folder, name, expected):
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A command that nothing disturbed: its result, its seconds, and its largest file in bytes."""
+    """A command that nothing disturbed: its result, its seconds, and its largest file in bytes.
+
+    `changes` is how often it changed files and folders.
+    """
 
     result: Any
     duration: float
     size: int
+    changes: int
 
 
 @pytest.fixture(scope="module")
@@ -160,21 +171,24 @@ def undisturbed(inputs, tmp_path_factory):
             place = tmp_path_factory.mktemp("undisturbed") / "work"
             shutil.copytree(inputs, place)
             begun = time.monotonic()
-            process = start(place, name)
+            process = start(place, name, killed_before=math.inf)
             told = process.wait()
             assert process.returncode == 0, told
+            changes = int(told.rpartition("changes:")[2])
             duration, target = time.monotonic() - begun, place / COMMANDS[name][1]
             files = [p for p in (target, *target.rglob("*")) if p.is_file()]
             size = max(p.stat().st_size for p in files)
-            known[name] = Undisturbed(contents(target), duration, size)
+            known[name] = Undisturbed(contents(target), duration, size, changes)
         return known[name]
 
     return get
 
 
 def run_again(folder, name):
-    """As a user does: resumed if it can be, else forced."""
-    more = ["--force"]
+    """As a user does: resumed if it can be, else forced, unless a model has its name already."""
+    if name == "rename" and (folder / COMMANDS[name][1]).exists():
+        return contents(folder / COMMANDS[name][1])
+    more = [] if name in ("rename", "demo") else ["--force"]
     if name in RESUMABLE or (name == "fine-tune" and (folder / "out.training").exists()):
         more = (
             ["--resume"]
@@ -210,6 +224,25 @@ def test_a_command_may_be_ended_at_any_moment(name, number, moment, folder, undi
         assert_same(run_again(folder, name), known.result)
     assert not list(folder.glob(".*.lock"))
     counted("killed" if number == "SIGKILL" else "signals")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_may_be_killed_between_any_two_changes_of_files(
+    name, inputs, tmp_path, undisturbed, counted
+):
+    """Such as that of a result and that of the record that it is finished."""
+    known = undisturbed(name)
+    last = known.changes
+    for change in sorted({*range(0, last, 1 + last // 12), *range(max(0, last - 8), last)}):
+        place = tmp_path / str(change)
+        shutil.copytree(inputs, place)
+        process = start(place, name, killed_before=change)
+        told = process.wait()
+        assert process.returncode in (0, -signal.SIGKILL), told
+        assert_whole_or_absent(place, name, known.result)
+        if not (name == "fine-tune" and process.returncode == 0):
+            assert_same(run_again(place, name), known.result)
+        counted("killed")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.99])
@@ -267,7 +300,7 @@ def damage(path):
 
 @pytest.mark.parametrize("moment", range(3))
 @pytest.mark.parametrize("way", [cut, remove, damage])
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", READING)
 def test_a_lost_source_ends_a_command_with_a_line(name, way, moment, folder, undisturbed, counted):
     known, source = undisturbed(name), folder / source_of(name)
     lot = np.random.default_rng([moment, *map(ord, name + way.__name__)])
@@ -292,7 +325,7 @@ def test_a_lost_source_ends_a_command_with_a_line(name, way, moment, folder, und
 
 
 @pytest.mark.parametrize("moment", range(3))
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
+@pytest.mark.parametrize("name", KEEPING)
 def test_a_result_that_appears_meanwhile_is_kept(name, moment, folder, undisturbed, counted):
     target = folder / COMMANDS[name][1]
     if name == "batch":

@@ -173,6 +173,17 @@ def test_validation_sees_the_averaged_weights():
     assert not torch.equal(seen[-1], raw)
 
 
+def test_a_training_that_began_meanwhile_is_kept(tmp_path):
+    late, early = (make_trainer(CONFIG, tmp_path) for _ in range(2))
+    list(early.run(overwrite=False))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(TrainingError, match="holds a training"):
+        list(late.run(overwrite=False))
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    list(late.run())
+    assert (tmp_path / "checkpoint.pt").read_bytes() != before
+
+
 def test_nothing_to_resume_is_said(tmp_path):
     assert not make_trainer(CONFIG, tmp_path).resume()
 

@@ -25,7 +25,7 @@ from napari_rednet.arguments import (
 from napari_rednet.batch.planning import BatchFile
 from napari_rednet.engine.channel import NoiseModel
 from napari_rednet.errors import ImageFileError, ReadError, RednetError
-from napari_rednet.execution import Repairs, ResumableOutput, sample_windows
+from napari_rednet.execution import FEW_CHANNELS, Repairs, ResumableOutput, sample_windows
 from napari_rednet.execution.reading import chunks_of
 from napari_rednet.files import beside, claimed, real_place, replaced
 from napari_rednet.io import (
@@ -48,6 +48,7 @@ from napari_rednet.tasks import VERBS, Verb
 
 if TYPE_CHECKING:
     from napari_rednet.arguments import Noise
+    from napari_rednet.engine.planes import PlaneLayout
     from napari_rednet.execution import Steps
     from napari_rednet.models import Model
 
@@ -209,8 +210,8 @@ def _refuse_changed(file: BatchFile, before: State) -> None:
 
 def _figures(work: Work, image: OpenImage, prepared: Prepared, remark: str) -> Figures:
     array, layout = as_image(image.data, image.channel_axis)
-    samples = (sample_windows(array, layout, c) for c in range(layout.channels))
-    ranges = [windows.range for windows in samples]
+    told = range(0 if _has_many_channels(layout) else layout.channels)
+    ranges = [sample_windows(array, layout, c).range for c in told]
     return Figures(
         pixels=math.prod(layout.enlarged(work.scale).shape),
         model=work.model.name,
@@ -241,7 +242,9 @@ def make_work(verb: str, arguments: Mapping[str, Any]) -> Work:
         repairs = Repairs()
         if row.repairs:
             own["repairs"] = repairs
-        return Prepared(partial(make_steps, **own), own.get("noise", ()), remark, repairs)
+        noise = own.get("noise") or ()
+        told = noise if len(noise) <= FEW_CHANNELS else ()
+        return Prepared(partial(make_steps, **own), told, remark, repairs)
 
     recorded = {name: _recorded(value) for name, value in given.items() if name not in _HOW}
     if row.tile_matters:
@@ -263,8 +266,7 @@ def _own_arguments(
     if "along" in row.options:
         own["along"] = axis_named(given["along"], image.axes)
     if "noise" in row.options:
-        own["noise"] = _noise_of(image, given["noise"], row.takes_rgb)
-        remark = _on_noise(image, given["noise"])
+        own["noise"], remark = _noise_of(image, given["noise"], row.takes_rgb)
     if "mask" in row.options and given["mask"] is None:
         found = find_defects(image.data, channel_axis=image.channel_axis)
         own["mask"], remark = found, f"dead and hot pixels found: {found.sum()}"
@@ -279,27 +281,33 @@ def _recorded(value: Any) -> Any:
     return repr(value) if isinstance(value, (NoiseModel, Microscope)) else digest(value)
 
 
-def _on_noise(image: OpenImage, given: Noise | None) -> str:
-    """A remark if channels seem to be taken for planes, under one estimated noise."""
-    from napari_rednet.restoration.noise_estimate import find_uneven_noise
+def _noise_of(
+    image: OpenImage, given: Noise | None, takes_rgb: bool
+) -> tuple[list[NoiseModel] | None, str]:
+    """One noise model per channel, the given one or else estimated, and a remark on it.
 
-    if given is not None:
-        return ""
-    return str(find_uneven_noise(image.data, channel_axis=image.channel_axis) or "")
-
-
-def _noise_of(image: OpenImage, given: Noise | None, takes_rgb: bool) -> list[NoiseModel]:
-    """One noise model per channel: the given one, or else estimated."""
-    from napari_rednet.restoration.noise_estimate import estimate_noise
+    None leaves it to the restoration to estimate the noise of each channel when its turn comes.
+    """
+    from napari_rednet.restoration.noise_estimate import estimate_noise, find_uneven_noise
 
     _, layout = as_image(image.data, image.channel_axis)
     noise: Any = given
+    remark = ""
     if given is None:
+        if _has_many_channels(layout):
+            return None, f"the noise of {layout.channels} channels is estimated one after the other"
         noise = estimate_noise(image.data, channel_axis=image.channel_axis)
+        # Channels may be taken for planes.
+        remark = str(find_uneven_noise(image.data, channel_axis=image.channel_axis) or "")
     found = noise_per_channel(noise, layout.channels) or []
     if takes_rgb and image.is_rgb:
         del found[3:]  # transparency has none
-    return found
+    return found, remark
+
+
+def _has_many_channels(layout: PlaneLayout) -> bool:
+    """True if measuring all channels before any is restored would take long."""
+    return layout.channels > FEW_CHANNELS
 
 
 @dataclass(frozen=True)
@@ -307,7 +315,8 @@ class Figures:
     """Figures of a restored file.
 
     `noise` has (gain, offset, read noise, grain along y, grain along x) and `ranges` (low, high) of
-    each channel; `noise` is empty for tasks that do not need it. `pixels` are those of the result.
+    each channel; `noise` is empty for tasks that do not need it, and both are for many channels,
+    which are measured while they are restored. `pixels` are those of the result.
     """
 
     pixels: int = 0

@@ -197,7 +197,8 @@ def train(
         training = RecipeTraining(plan, data, folder, validation=validation, device=device)
         if resume and training.trainer.resume():
             say(f"resumed at step {training.trainer.step}")
-        for status in training.run():
+        # Another job may have trained here since it was looked for a training.
+        for status in training.run(overwrite=False):
             speed = status.samples_per_second
             operations = training.operations_per_patch()
             console.print(

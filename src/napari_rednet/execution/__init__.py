@@ -12,6 +12,7 @@ from napari_rednet.execution.parts import ResumableOutput
 from napari_rednet.execution.places import MappedImage, share_storage, without_map
 from napari_rednet.execution.reading import Repairs, Samples, repaired_words
 from napari_rednet.execution.restoration import (
+    FEW_CHANNELS,
     Measured,
     Progress,
     Restoration,
@@ -26,6 +27,7 @@ from napari_rednet.execution.restoration import (
 )
 
 __all__ = [
+    "FEW_CHANNELS",
     "Job",
     "MappedImage",
     "MaskedImage",

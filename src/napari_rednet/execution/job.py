@@ -379,22 +379,30 @@ def readable(array: Any, capacity: int = 0) -> Any:
 def all_samples(job: Job, array: Any, mask: Any) -> Iterator[Samples]:
     """Sample windows of each channel, or of the luminance of colours."""
     source = readable(array)
-    for indices in sampled_windows(job):
-        parts = [source[i] for i in indices]
-        covers = [] if mask is None else [mask[i] for i in indices]
-        yield as_samples(parts, covers, is_color=job.is_by_luminance)
+    return (samples_of(job, source, mask, channel) for channel in range(measured_channels(job)))
 
 
-def sampled_windows(job: Job) -> list[list[tuple[int | slice, ...]]]:
-    """Indices of the sample windows of each channel or colour; in one list if by luminance."""
-    channels = [job.layout.sample_windows(c) for c in range(job.layout.channels)]
+def samples_of(job: Job, source: Any, mask: Any, channel: int) -> Samples:
+    """Sample windows of a channel or colour, or of the luminance of colours."""
+    indices = sampled_windows(job, channel)
+    covers = [] if mask is None else [mask[i] for i in indices]
+    return as_samples([source[i] for i in indices], covers, is_color=job.is_by_luminance)
+
+
+def measured_channels(job: Job) -> int:
+    """How many channels, or colours, are measured by themselves; luminance is one."""
     if not job.color:
-        return channels
-    colors = channels[:COLORS]
+        return job.layout.channels
+    return 1 if job.is_by_luminance else COLORS
+
+
+def sampled_windows(job: Job, channel: int) -> list[tuple[int | slice, ...]]:
+    """Indices of the sample windows of a channel or colour; of all colours if by luminance."""
     if not job.is_by_luminance:
-        return colors
+        return job.layout.sample_windows(channel)
+    colors = [job.layout.sample_windows(c) for c in range(COLORS)]
     # The three windows at the same place follow each other.
-    return [[i for place in zip(*colors, strict=True) for i in place]]
+    return [i for place in zip(*colors, strict=True) for i in place]
 
 
 def as_samples(parts: Sequence[Any], covers: Sequence[Any], *, is_color: bool) -> Samples:

@@ -20,7 +20,6 @@ import math
 import os
 import sys
 import threading
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from napari_rednet.execution.job import (
     PlaneKeys,
     as_samples,
     keys_at,
+    measured_channels,
     plane_keys,
     plane_of,
     sampled_windows,
@@ -70,6 +70,10 @@ Stored = tuple[int, int]
 # pixels hold none.
 _LEAST_GAIN = 0.75
 _LEAST_SHARE_WITHOUT = 0.3
+ROUNDED_AWAY = (
+    "many pixels hold less than a photon, and integers as fine as these round it away; "
+    "dtype='float32' keeps it"
+)
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,7 @@ def _lazy_settings(shared: Any, job: Job, array: Any, mask: Any) -> Any:
     import dask
 
     measured = dask.delayed(_measured)
+    windows = (sampled_windows(job, c) for c in range(measured_channels(job)))
     return [
         measured(
             shared,
@@ -200,7 +205,7 @@ def _lazy_settings(shared: Any, job: Job, array: Any, mask: Any) -> Any:
             [] if mask is None else [mask[i] for i in indices],
             c,
         )
-        for c, indices in enumerate(sampled_windows(job))
+        for c, indices in enumerate(windows)
     ]
 
 
@@ -506,12 +511,3 @@ def is_too_coarse(dtype: np.dtype[Any], samples: Samples, settings: ChannelSetti
     dark = noise.offset + noise.gain / 2
     shares = [float(np.mean(window <= dark)) for window in samples if window.size]
     return bool(shares) and float(np.mean(shares)) > _LEAST_SHARE_WITHOUT
-
-
-def warn_of_rounding() -> None:
-    """Warn that photons are lost, and say what keeps them."""
-    warnings.warn(
-        "many pixels hold less than a photon, and integers as fine as these round it away; "
-        "dtype='float32' keeps it",
-        stacklevel=2,
-    )

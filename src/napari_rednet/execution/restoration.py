@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -28,19 +28,21 @@ from napari_rednet.execution.job import (
     all_samples,
     is_dask,
     is_in_memory,
+    measured_channels,
     plane_of,
     readable,
     sampled_windows,
+    samples_of,
     volume_of,
 )
 from napari_rednet.execution.parts import (
+    ROUNDED_AWAY,
     Output,
     Part,
     ResumableOutput,
     is_too_coarse,
     output_for,
     parts_of,
-    warn_of_rounding,
 )
 from napari_rednet.execution.reading import (
     Repairs,
@@ -64,6 +66,8 @@ _SIDE, _WARM_UP_ROWS = 256, 32
 # Of a plane that stands for a volume.
 _VOLUME_SIDE, _VOLUME_PLANES = 64, 8
 _MISSING = 0.02
+# So many channels are measured before anything is restored.
+FEW_CHANNELS = 32
 # Pairs of neighbouring planes that are compared.
 _FEW_PAIRS = 6
 
@@ -119,7 +123,7 @@ def _eager_steps(
     total = math.prod(job.shape)
     if total > 0:
         output = output_for(job, target)
-        settings = _settings(job, array, mask)
+        settings = _MeasuredSettings(job, array, mask)
         runs = [
             PartRun(job, array, mask, settings, output, name, repairs)
             for name in job.devices or (None,)
@@ -140,24 +144,59 @@ def _eager_steps(
     return target
 
 
-def _settings(job: Job, array: Any, mask: Any) -> list[ChannelSettings]:
-    """Measure the settings of the channels; warn if photons would be lost, or noise is doubtful."""
-    settings, is_coarse = [], False
-    doubts: list[str] = []
-    for channel, windows in enumerate(all_samples(job, array, mask)):
-        settings.append(job.settings(windows, channel))
-        is_coarse |= is_too_coarse(job.result_dtype(array), windows, settings[-1])
-        doubts += filter(None, [doubtful_noise_words(settings[-1], windows)])
-    if is_coarse:
-        warn_of_rounding()
-    if job.along is not None and _are_unlike(job, array, settings):
-        doubts.append(
-            f"planes along axis {job.along} show different objects, and help each other little; "
-            "are they channels, or positions?"
-        )
-    for doubt in dict.fromkeys(doubts):
-        warnings.warn(doubt, stacklevel=2)
-    return settings
+class _MeasuredSettings(Sequence["ChannelSettings"]):
+    """Settings of each channel, measured when its turn comes, since there may be any number.
+
+    The first ones are measured at once, to warn if photons would be lost, or noise is doubtful,
+    before anything is restored.
+    """
+
+    def __init__(self, job: Job, array: Any, mask: Any) -> None:
+        self._job, self._source, self._mask = job, readable(array), mask
+        self._dtype = job.result_dtype(array)
+        self._found: dict[int, ChannelSettings] = {}
+        self._told: set[str] = set()
+        # Parts may be restored in several threads.
+        self._lock = threading.Lock()
+        for channel in range(min(len(self), FEW_CHANNELS)):
+            self[channel]
+        if job.along is not None and _are_unlike(job, array, self):
+            self._warn(
+                f"planes along axis {job.along} show different objects, and help each other "
+                "little; are they channels, or positions?"
+            )
+
+    def __len__(self) -> int:
+        return measured_channels(self._job)
+
+    @overload
+    def __getitem__(self, index: int) -> ChannelSettings: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[ChannelSettings]: ...
+
+    def __getitem__(self, index: int | slice) -> ChannelSettings | list[ChannelSettings]:
+        chosen = range(len(self))[index]
+        if isinstance(chosen, range):
+            return [self[channel] for channel in chosen]
+        with self._lock:
+            if chosen not in self._found:
+                self._found[chosen] = self._measured(chosen)
+            return self._found[chosen]
+
+    def _measured(self, channel: int) -> ChannelSettings:
+        windows = samples_of(self._job, self._source, self._mask, channel)
+        settings = self._job.settings(windows, channel)
+        if is_too_coarse(self._dtype, windows, settings):
+            self._warn(ROUNDED_AWAY)
+        self._warn(doubtful_noise_words(settings, windows))
+        return settings
+
+    def _warn(self, words: str) -> None:
+        """Warn, once of each, and not of each of many channels."""
+        if words and words not in self._told and len(self._told) < FEW_CHANNELS:
+            self._told.add(words)
+            warnings.warn(words, stacklevel=2)
 
 
 def _are_unlike(job: Job, array: Any, settings: Sequence[ChannelSettings]) -> bool:
@@ -353,8 +392,7 @@ class Speed:
 
     def seconds(self, job: Job) -> float:
         """Time for a job of the same kind and any size, without reading it."""
-        windows = [index for channel in sampled_windows(job) for index in channel]
-        sampled = sum(_pixels(index) for index in windows)
+        sampled = measured_channels(job) * sum(map(_pixels, sampled_windows(job, 0)))
         pixels = math.prod(job.layout.enlarged(job.scale).plane_shape)
         counts = math.prod(job.layout.plane_counts(is_color=bool(job.color)))
         planes = counts * (3 if job.color is ColorMode.OPPONENT else 1)

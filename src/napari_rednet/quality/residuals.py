@@ -187,16 +187,17 @@ def residual_report(
         )
     given = noise_per_channel(noise, layout.channels)
     noises = [None] * layout.channels if given is None else given
-    sums = _Sums()
+    expected, removed = 0.0, []
     for channel, model in enumerate(noises):
         windows = (sample_windows(a, layout, channel) for a in (array, after))
-        sums.expected = max(sums.expected, *(model.correlation if model else ()), 0.0)
-        for before, now in zip(*windows, strict=True):
-            left = residual(before, now, model)
-            if model is None:  # squares of tiny or huge values are no numbers
-                sums.unit = sums.unit or unit_of(left[np.isfinite(left)])
-                left /= sums.unit
-            sums.add(left)
+        expected = max(expected, *(model.correlation if model else ()), 0.0)
+        pairs = zip(*windows, strict=True)
+        removed += [residual(before, now, model) for before, now in pairs]
+    # Squares of tiny or huge values are no numbers.
+    largest = [np.abs(left[np.isfinite(left)]).max(initial=0.0) for left in removed]
+    sums = _Sums(unit_of(np.array(largest)), expected)
+    for left in removed:
+        sums.add(left / sums.unit)
     return sums.report(has_noise=noise is not None)
 
 
@@ -204,14 +205,14 @@ def residual_report(
 class _Sums:
     """Products of near pixels, their squares, and squares of the pixels, over all windows."""
 
+    unit: float
+    expected: float
     products: dict[tuple[int, int], FloatArray] = field(
         default_factory=lambda: {lag: np.zeros(3) for lag in _WIDE}
     )
     power: float = 0.0
     power_clipped: float = 0.0
     count: int = 0
-    expected: float = 0.0
-    unit: float | None = None
     planes: list[FloatArray] = field(default_factory=list)
 
     def add(self, plane: FloatArray) -> None:
@@ -228,7 +229,9 @@ class _Sums:
             self.products[lag] += (product.sum(), np.square(product).sum(), product.size)
 
     def report(self, *, has_noise: bool) -> ResidualReport:
-        power = self.power / self.count if has_noise and self.count else math.nan
+        is_known = has_noise and self.count
+        # A product is infinite where a power would be an error.
+        power = self.unit * self.unit * self.power / self.count if is_known else math.nan
         if self.power_clipped == 0:
             # Nothing was removed. Without noise there was nothing to remove.
             return ResidualReport(0.0, 0.0, power, "noise left" if has_noise else "noise")

@@ -9,7 +9,6 @@ import numpy as np
 from napari_rednet.arguments import as_image, check_options, check_out
 from napari_rednet.execution import (
     Job,
-    MappedImage,
     MaskedImage,
     Progress,
     Restoration,
@@ -21,6 +20,8 @@ from napari_rednet.execution.reading import by_range
 from napari_rednet.masks import as_mask, broadcast_mask, defects_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_rednet.arguments import Memory, ModelLike
     from napari_rednet.engine.planes import PlaneLayout
 
@@ -180,12 +181,12 @@ def _defects(array: Any, layout: PlaneLayout) -> Any:
         shape = layout.plane_shape
     if 0 in layout.shape:
         return np.zeros(shape, bool)
-    channels = [_some_planes(array, layout, c) for c in range(layout.channels)]
+    channels = (_some_planes(array, layout, c) for c in range(layout.channels))
     if is_dask(array):
         import dask
         import dask.array as da
 
-        lazy = [dask.delayed(defects_of)(planes) for planes in channels]
+        lazy = [dask.delayed(defects_of)(list(planes)) for planes in channels]
         masks = da.stack([da.from_delayed(mask, layout.plane_shape, bool) for mask in lazy])
     else:
         masks = np.stack([defects_of(planes) for planes in channels])
@@ -195,9 +196,6 @@ def _defects(array: Any, layout: PlaneLayout) -> Any:
     return np.moveaxis(masks, 0, place).reshape(shape)
 
 
-def _some_planes(array: Any, layout: PlaneLayout, channel: int) -> list[Any]:
-    """Up to 12 planes of a channel, evenly spread; views where the array allows."""
-    if isinstance(array, MappedImage):
-        array.check()
-        array = array.mapped
-    return [array[key.index] for key in layout.some_planes(channel, _MOST_PLANES)]
+def _some_planes(array: Any, layout: PlaneLayout, channel: int) -> Iterator[Any]:
+    """Up to 12 planes of a channel, evenly spread, read one by one."""
+    return (array[key.index] for key in layout.some_planes(channel, _MOST_PLANES))

@@ -24,6 +24,7 @@ _SIDE = 256
 _MARGIN = 8
 _MOST_WINDOWS = 48
 _MOST_PLANES = 12
+_MOST_LOOKED_AT = 1000
 # Channels are few, and one noise model misses theirs by 5 and 12 times in two microscopes' files;
 # planes of stacks and time series differ by up to 1.9.
 _MOST_CHANNELS, _FEW_WINDOWS, _VERY_DIFFERENT = 8, 8, 2.5
@@ -33,9 +34,9 @@ def region_windows(region: Any, layout: PlaneLayout, channel: int) -> list[Index
     """Indices of windows with pixels of a region, which has the shape of the image, in a channel.
 
     At most 48 windows of 256 x 256 pixels, drawn at random from up to 12 planes; the same ones each
-    time.
+    time. Of more than 1000 planes, 1000 are looked at.
     """
-    keys = [key for key in layout.planes() if key.channel == channel]
+    keys = layout.some_planes(channel, _MOST_LOOKED_AT)
     lot = np.random.default_rng(0)
     windows: list[Index] = []
     planes = 0
@@ -209,6 +210,7 @@ def find_uneven_noise(array: Any, *, channel_axis: int | None = None) -> UnevenN
     """
     if channel_axis is not None:
         return None
+    array, _ = as_image(array, None)  # a mapped file is read by position
     few = [a for a, n in enumerate(array.shape[:-2]) if 1 < n <= _MOST_CHANNELS]
     found = [UnevenNoise(axis, _spread_of_noise(array, axis)) for axis in few]
     worst = max(found, key=lambda one: one.factor, default=None)

@@ -93,15 +93,18 @@ class Trainer:
         patience = self.config.patience
         return self.fraction >= 1.0 or 0 < patience <= self._checks_without_gain
 
-    def run(self) -> Iterator[TrainingStatus]:
-        """Train to the end, yielding a status every `interval` steps and at the end."""
+    def run(self, *, overwrite: bool = True) -> Iterator[TrainingStatus]:
+        """Train to the end, yielding a status every `interval` steps and at the end.
+
+        Unless `overwrite`, a checkpoint that is not resumed is kept, and `TrainingError` raised.
+        """
         if self._folder is None:
             yield from self._run()
             return
         prepare_folder(self._folder)
         with _claimed(self._folder):
             if self.step == 0:
-                start_anew(self._folder)
+                start_anew(self._folder, overwrite=overwrite)
             yield from self._run()
 
     def _run(self) -> Iterator[TrainingStatus]:
@@ -325,8 +328,13 @@ def _claimed(folder: Path) -> AbstractContextManager[None]:
     return claimed(folder / "training")
 
 
-def start_anew(folder: Path) -> None:
-    """Delete checkpoint and log of an earlier training; raises `TrainingError` if that fails."""
+def start_anew(folder: Path, *, overwrite: bool = True) -> None:
+    """Delete checkpoint and log of an earlier training; raises `TrainingError` if that fails.
+
+    Unless `overwrite`, it raises that if there is a checkpoint, too.
+    """
+    if not overwrite and (folder / CHECKPOINT).exists():
+        raise TrainingError(f"{folder} holds a training; add --resume, or remove it")
     try:
         (folder / CHECKPOINT).unlink(missing_ok=True)
     except OSError as error:

@@ -254,9 +254,9 @@ class RecipeTraining:
             tend=tend,
         )
 
-    def run(self) -> Iterator[TrainingStatus]:
-        """Train to the end, yielding a status at every interval."""
-        return self.trainer.run()
+    def run(self, *, overwrite: bool = True) -> Iterator[TrainingStatus]:
+        """Train to the end, yielding a status at every interval; as `Trainer.run`."""
+        return self.trainer.run(overwrite=overwrite)
 
     def _make_batch(self, generator: torch.Generator) -> Batch:
         if self._late_batches and self.trainer.fraction >= self.recipe.patches.late_from:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -92,10 +93,13 @@ def _completed(image: ZarrImage, coarsest: Any) -> Iterator[dict[str, Any]]:
 
 def _planes(image: ZarrImage, array: Any, channel: int) -> Iterator[Any]:
     """The planes of a channel; all planes if there is no such channel."""
-    axis = image.channel_axis
-    for index in np.ndindex(array.shape[:-2]):
-        if axis is None or channel >= array.shape[axis] or index[axis] == channel:
-            yield np.asarray(array[index])
+    axis, counts = image.channel_axis, list(array.shape[:-2])
+    is_there = axis is not None and channel < counts[axis]
+    if axis is not None and is_there:
+        counts[axis] = 1
+    for index in np.ndindex(*counts):
+        of_channel = (channel if is_there and a == axis else i for a, i in enumerate(index))
+        yield np.asarray(array[tuple(of_channel)])
 
 
 def _window(planes: Iterator[Any]) -> dict[str, float]:
@@ -111,10 +115,12 @@ def _window(planes: Iterator[Any]) -> dict[str, float]:
 def zarr_package() -> Any:
     """The package zarr; raises `ImageFileError` if it or ome_zarr is missing or too old."""
     try:
-        import ome_zarr  # noqa: F401
         import zarr
     except ImportError as error:
         raise ImageFileError(_MISSING) from error
+    # Looked for, not imported, which takes as long as all else before work begins.
+    if find_spec("ome_zarr") is None:
+        raise ImageFileError(_MISSING)
     if int(zarr.__version__.partition(".")[0]) < 3:
         raise ImageFileError(f"{_MISSING} (zarr {zarr.__version__} is too old)")
     return zarr
