@@ -71,6 +71,18 @@ def test_a_volume_is_worth_more_than_its_planes(pair):
         assert error(clean[end], volume[end]) < 0.75 * error(clean[end], noisy[end])
 
 
+@pytest.mark.filterwarnings("ignore:the noise, times its strength")
+@pytest.mark.parametrize("kernel", [psf.gaussian(1.0), CONFOCAL])
+@pytest.mark.parametrize("place", [(2, 5, 7), (0, 0, 0)])
+def test_a_lone_photon_does_not_become_many(kernel, place):
+    """Samples that are measured take it for a defect, and know of no noise then."""
+    image = np.zeros((4, 12, 20), np.float32)
+    image[place] = 1
+    found = nr.deblur(image, kernel, noise=nr.NoiseModel(gain=1.0), iterations=2)
+    assert np.abs(found).max() < 0.5
+    assert found.sum() < 4  # of a volume of four planes, some light is from beyond
+
+
 def test_light_is_not_negative_where_photons_are_counted(pair):
     volume = nr.deblur(pair[1], CONFOCAL, noise=NOISE, iterations=2)
     assert volume.min() >= 100 - 1e-3

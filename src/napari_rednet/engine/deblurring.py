@@ -216,18 +216,20 @@ class Block:
 
 def image_noise(x: Tensor, settings: ChannelSettings) -> ImageNoise:
     """The noise of an image (1, 1, [Z,] Y, X), in the units that `settings` normalise it to."""
-    span = settings.scale.span
-    level = settings.strength * settings.noise_level / span
-    factor = max(1.0, _SMALLEST_STD / level) if level > _NO_NOISE else 0.0
-    model = settings.noise
-    if model is None or not factor:
+    span, strength, model = settings.scale.span, settings.strength, settings.noise
+    typical = settings.noise_level / span
+    std = None
+    if model is not None and model.gain > 0:
+        local = model.normalized(settings.scale.low, span)
+        std = poisson_gaussian_std(smooth_signal(x) - local.offset, local.gain, local.read_noise)
+        # The samples that were measured may have missed all of the little light that there is.
+        typical = typical or float(std.square().mean().sqrt())
+    level = strength * typical
+    if model is None or level <= _NO_NOISE:
         return ImageNoise(_SMALLEST_STD)
+    factor = max(1.0, _SMALLEST_STD / level)
     grain = model.grain_y, model.grain_x
-    if model.gain == 0:
-        return ImageNoise(factor * level, grain=grain)
-    local = model.normalized(settings.scale.low, span)
-    std = poisson_gaussian_std(smooth_signal(x) - local.offset, local.gain, local.read_noise)
-    return ImageNoise(factor * level, factor * settings.strength * std, grain)
+    return ImageNoise(factor * level, None if std is None else factor * strength * std, grain)
 
 
 def believed_noise(noise: ImageNoise, settings: ChannelSettings) -> tuple[ImageNoise, float]:

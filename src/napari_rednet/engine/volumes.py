@@ -119,7 +119,8 @@ def counting_of(block: Block, settings: ChannelSettings) -> Counting | None:
         return None
     local = model.normalized(settings.scale.low, span)
     # Noise that is taken for stronger is that of fewer photons.
-    factor = block.noise.level / (settings.noise_level / span)
+    typical = settings.noise_level / span
+    factor = block.noise.level / typical if typical else settings.strength
     return Counting(local.offset, factor**2 * local.gain, factor * local.read_noise)
 
 
