@@ -362,3 +362,14 @@ def test_the_similarity_of_values_far_from_0_is_that_of_their_structure():
     assert nr.quality.score(image + 1e13 + 100, image + 1e13).ssim == pytest.approx(1, abs=1e-4)
     # An offset of one alone is a difference of brightness.
     assert nr.quality.score(image + 1e13, image).ssim == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:the noise, times its strength")
+@pytest.mark.parametrize("verb", ["denoise", "deblur"])
+@pytest.mark.parametrize("noise", [10.0, 100.0, 1e6])
+def test_a_lone_pixel_does_not_spread_under_noise_beyond_it(verb, noise):
+    """It is taken for a defect, and what is left of the image is constant."""
+    image = np.zeros((12, 20))
+    image[5, 7] = 4.9e-91
+    found = getattr(nr, verb)(image, *[PSF][: verb == "deblur"], noise=noise * 4.9e-91)
+    assert np.abs(np.diff(found)).sum() < 1.1 * np.abs(np.diff(image)).sum()

@@ -249,7 +249,8 @@ def test_no_noise_makes_an_image_noisier(verb, counted):
         }[how]
         more = (nr.psf.gaussian(1.0),) if verb == "deblur" else ()
         result = Call(verb, image, more, options)()
-        assert roughness(result) <= 1.001 * roughness(image) + 1e-9 * span
+        most = 1.001 if verb == "denoise" else 1.05  # some photons may be sharpened
+        assert roughness(result) <= most * roughness(image) + 1e-9 * span
         counted("noisier")
 
     check()

@@ -237,6 +237,8 @@ class Samples:
     ) -> None:
         self._parts, self._windows_of, self.limits = list(parts), windows_of, limits
         self.bases = bases
+        self.is_whole = True
+        """False if outliers were taken out."""
         self._without: dict[float, Samples] = {}
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
@@ -251,7 +253,8 @@ class Samples:
             scale = self.range if self._windows_of is list else None
             parts, limits = without_outliers(self._parts, share, scale)
             without = Samples(parts, self._windows_of, limits, self.bases)
-            if parts is self._parts and scale is not None:
+            without.is_whole = parts is self._parts
+            if without.is_whole and scale is not None:
                 without.range = scale
             self._without[share] = without
         return self._without[share]
@@ -378,7 +381,7 @@ class RepairedPlane:
 def guarded(settings: ChannelSettings, samples: Samples) -> ChannelSettings:
     """Settings that do not believe noise that the samples cannot hold, as in another unit."""
     model, strength, span = settings.noise, settings.strength, samples.range.span
-    if model is None or samples.is_constant:
+    if model is None or (samples.is_constant and samples.is_whole):
         return settings
     most = MOST_NOISE * span
     strongest = strength * max(model.std(samples.range.high), settings.noise_level)
@@ -397,7 +400,7 @@ def guarded(settings: ChannelSettings, samples: Samples) -> ChannelSettings:
 
 def doubtful_noise_words(settings: ChannelSettings, samples: Samples) -> str:
     """Warning if the noise at the mean exceeds the range of the image; else empty."""
-    if not settings.flat or settings.noise is None:
+    if not settings.flat or settings.noise is None or samples.is_constant:
         return ""
     if settings.strength * settings.noise.std(samples.mean) <= samples.range.span:
         return ""
