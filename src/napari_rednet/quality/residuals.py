@@ -30,9 +30,9 @@ _HOT = 12.0
 _ALONE = 3.0
 _NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
 _PATCH = 4.0
-# Pairs of limits of correlation and power, to be met together: a noise model may be wrong by a
+# Limits of correlation and power, to be met together: a noise model may be wrong by a
 # factor, and images may be full of texture.
-_NOISE_LEFT = ((-0.2, 0.5), (-0.1, 0.3))
+_NOISE_LEFT = ((-0.2, 0.5), (-0.15, 0.4), (-0.1, 0.3))
 # Power of what looks like noise that neighbours share, below which most of the noise is left.
 _LITTLE = 0.25
 
