@@ -193,6 +193,15 @@ def test_train_resumes_only_when_asked(training):
     assert nr.load_model(training / "runs" / "small" / "small.safetensors").info["steps"] == 9
 
 
+def test_a_training_killed_between_its_last_checkpoint_and_its_model_makes_it(training):
+    assert train(training)[0] == 0
+    model = training / "runs" / "small" / "small.safetensors"
+    made = model.read_bytes()
+    model.unlink()
+    assert train(training, "--resume")[0] == 0
+    assert model.read_bytes() == made
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -208,6 +208,8 @@ def train(
                 soft_wrap=True,
             )
             training.model().save(folder / f"{plan.name}.safetensors")
+        # A training that was killed between its last checkpoint and its model has no step left.
+        training.model().save(folder / f"{plan.name}.safetensors")
         say(f"written: {folder / plan.name}.safetensors")
 
 
