@@ -27,7 +27,6 @@ from napari_rednet.widgets.shared.controls import (
     explain_long,
 )
 from napari_rednet.widgets.shared.layers import layer_image
-from napari_rednet.widgets.shared.style import ALIGNED_LABELS
 
 _METHODS = {
     "paired": "pairs with the target",
@@ -47,7 +46,9 @@ LABELS = MappingProxyType({task: VERBS[task].label for task in TASKS})
 MINUTES, STEPS = "minutes", "steps"
 _LIST_ROWS = 3.5
 _LONGEST_NAME = 40
-_NARROWEST = 80
+_NARROWEST = 66
+# As wide as the longest, Channels: those of other windows would be too wide for a narrow dock here.
+_LABELS = "QLabel { min-width: 4.8em; }"
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class FineTuneControls(Container):
     def __init__(self, layers: Callable[[], list[Image]]) -> None:
         super().__init__()
         # magicgui measures labels without napari's larger font; this aligns the fields.
-        self.native.setStyleSheet(ALIGNED_LABELS)
+        self.native.setStyleSheet(_LABELS)
         self.margins = (0, 0, 0, 0)
         self._suggested = ""
         self._make_sources(layers)
