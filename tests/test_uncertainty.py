@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import napari_rednet as nr
 from napari_rednet.engine.planes import PlaneLayout
 from napari_rednet.quality import uncertainty, uncertainty_steps
-from napari_rednet.quality.doubt import _FACTOR, _grainy, _turns
+from napari_rednet.quality.uncertainties import _FACTOR, _grainy, _turns
 
 FLAT = np.full((60, 80), 100.0)
 

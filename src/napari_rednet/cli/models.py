@@ -197,6 +197,9 @@ def train(
         training = RecipeTraining(plan, data, folder, validation=validation, device=device)
         if resume and training.trainer.resume():
             say(f"resumed at step {training.trainer.step}")
+            if training.trainer.is_done:
+                # It was killed between its last checkpoint and its model, and has no step left.
+                training.model().save(folder / f"{plan.name}.safetensors")
         # Another job may have trained here since it was looked for a training.
         for status in training.run(overwrite=False):
             speed = status.samples_per_second
@@ -208,8 +211,6 @@ def train(
                 soft_wrap=True,
             )
             training.model().save(folder / f"{plan.name}.safetensors")
-        # A training that was killed between its last checkpoint and its model has no step left.
-        training.model().save(folder / f"{plan.name}.safetensors")
         say(f"written: {folder / plan.name}.safetensors")
 
 

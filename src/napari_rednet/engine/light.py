@@ -31,16 +31,16 @@ from napari_rednet.engine.network import smooth_signal
 from napari_rednet.engine.planes import PointSpread
 
 # Multiplications before the denoiser first sees the image: until what was seen is explained as well
-# as its noise allows, which takes the more of them the more a microscope blurs. More would only
-# explain noise. Strong noise is explained too soon: from a level on, there are at least as many, as
-# there are if few turns of the denoiser follow. Between two turns, there are so many for each of
-# the first ones.
+# as its noise allows, which takes the more of them, the more a microscope blurs; more of them would
+# explain noise. Strong noise is explained before there is an image: from a level on, there are at
+# least as many, and nearly as many if few turns of the denoiser follow.
 _AT_LEAST, _AT_MOST = 20, 40
 _STRONG_NOISE, _ENOUGH_TURNS = 0.055, 8
+# Those between two turns: so many for each of the first ones, within limits.
 _BETWEEN, _FEWEST_BETWEEN, _MOST_BETWEEN = 1.5, 8, 15
-# Weight of the prior in the data term: that at a noise level of 1, which falls with its fourth
-# power, and its limits. It grows from turn to turn, the more the higher the noise. With little
-# noise it is that of one multiplication, shared among the first ones.
+# Weight of the prior in the data term. With much noise it is that at a level of 1 times the fourth
+# power of the level; with little noise the less, the more multiplications the first image took. It
+# grows from turn to turn, the more the higher the noise.
 _TRUST, _MOST_TRUST = 666.0, 0.1
 _SHARED_TRUST, _LEAST_SHARE, _LARGEST_SHARE = 8e-3, 5e-4, 6e-3
 _HIGH_NOISE = 0.06

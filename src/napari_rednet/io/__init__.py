@@ -360,7 +360,7 @@ def read_planes(path: Path) -> list[Plane]:
 def _read(path: Path) -> tuple[npt.NDArray[Any], bool]:
     if path.suffix.lower() in TIFF_SUFFIXES:
         found = tiff.read_tiff(path)
-        data = _loaded(path, found)
+        data = _loaded(found)
         if "S" in found.axes:
             data = np.moveaxis(data, found.axes.index("S"), -1 if found.is_rgb else 0)
         return data, found.is_rgb
@@ -370,14 +370,15 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], bool]:
     return image, image.ndim == 3
 
 
-def _loaded(path: Path, image: OpenImage) -> npt.NDArray[Any]:
+def _loaded(image: OpenImage) -> npt.NDArray[Any]:
     """The pixels, not mapped: the system would end the process if the file was cut off later."""
     data = image.data
     if not isinstance(data, np.memmap):
         return np.asarray(data)
-    found = np.fromfile(path, data.dtype, data.size, offset=data.offset)
+    # Of a set of files, the one that has the pixels need not be the one that was opened.
+    found = np.fromfile(str(data.filename), data.dtype, data.size, offset=data.offset)
     if len(found) < data.size:
-        raise ImageFileError(f"{path} has been cut off while it was read")
+        raise ImageFileError(f"{data.filename} has been cut off while it was read")
     return found.reshape(data.shape)
 
 
@@ -392,7 +393,7 @@ def read_mask(path: Path) -> Any:
     from PIL import Image
 
     if is_image(path) and path.suffix.lower() not in pictures.SUFFIXES:
-        return _loaded(path, read_image(path))
+        return _loaded(read_image(path))
     try:
         with Image.open(path) as file:
             return np.asarray(file)

@@ -352,7 +352,7 @@ class UncertaintyControls(QWidget):
 
 def uncertainty_map_steps(request: Request) -> WorkerSteps:
     """Compute the uncertainty of a result: (..., Y, X), of colours as a whole."""
-    from napari_rednet.quality.doubt import uncertainty_steps
+    from napari_rednet.quality.uncertainties import uncertainty_steps
     from napari_rednet.restoration.denoise import denoise_steps
 
     before, noise, along = request.before, request.noise or [], request.along

@@ -222,11 +222,9 @@ class RestoreWidget(Container):
     def selected(self) -> LayerImage | None:
         """The image of the selected layer; None without one."""
         layer = self.common.image.value
-        return (
-            None
-            if layer is None
-            else layer_image(layer, channel=self.extent.channels.axis_of(layer))
-        )
+        if layer is None:
+            return None
+        return layer_image(layer, channel=self.extent.channels.axis_of(layer))
 
     def _ask_for_estimate(self) -> tuple[list[LayerImage], Mapping[str, Any]]:
         """Images and arguments of a run, for the time estimate; lazy results take no time."""

@@ -81,8 +81,8 @@ def uncertainty(
     >>> import numpy as np
     >>> import napari_rednet as nr
     >>> noisy = np.random.default_rng(0).normal(100, 5, (64, 64))
-    >>> doubt = uncertainty(noisy, lambda image: nr.denoise(image, noise=5), noise=5)
-    >>> bool(0 < doubt.mean() < 5)
+    >>> found = uncertainty(noisy, lambda image: nr.denoise(image, noise=5), noise=5)
+    >>> bool(0 < found.mean() < 5)
     True
     """
     steps = uncertainty_steps(
