@@ -53,7 +53,6 @@ from napari_rednet.files import replaced
 
 if TYPE_CHECKING:
     from napari_rednet.engine.planes import ChannelSettings
-    from napari_rednet.execution.reading import Samples
 
 # Least rows of a segment per row of its margin, and the pixels of a part above which it is split:
 # they are held until the chunks that they share are full.
@@ -66,14 +65,6 @@ _BLOCKS_AT_ONCE = 4
 _ON_A_CLUSTER = (None, "distributed", "dask.distributed")
 Stored = tuple[int, int]
 """Number of a block, and the checksum of the chunks that it filled."""
-# Rounding loses photons if one photon is about one gray level, there is no other noise, and many
-# pixels hold none.
-_LEAST_GAIN = 0.75
-_LEAST_SHARE_WITHOUT = 0.3
-ROUNDED_AWAY = (
-    "many pixels hold less than a photon, and integers as fine as these round it away; "
-    "dtype='float32' keeps it"
-)
 
 
 @dataclass(frozen=True)
@@ -499,15 +490,3 @@ def _client() -> Any:
         return distributed.default_client()
     except ValueError:
         return None
-
-
-def is_too_coarse(dtype: np.dtype[Any], samples: Samples, settings: ChannelSettings) -> bool:
-    """True if rounding to a dtype loses photons of a channel, judged by its samples."""
-    noise = settings.noise
-    if dtype.kind not in "iu" or noise is None or samples.is_constant:
-        return False
-    if noise.gain < _LEAST_GAIN or noise.read_noise > 0:
-        return False
-    dark = noise.offset + noise.gain / 2
-    shares = [float(np.mean(window <= dark)) for window in samples if window.size]
-    return bool(shares) and float(np.mean(shares)) > _LEAST_SHARE_WITHOUT

@@ -31,6 +31,10 @@ from napari_rednet.noise import fit_noise
 Window = tuple[slice, ...]
 # Noise in units of the strongest that is believed.
 _MOST_TOLD = 1e3
+# Rounding loses photons if one photon is about one gray level, there is no other noise, and many
+# pixels hold none.
+_LEAST_GAIN = 0.75
+_LEAST_SHARE_WITHOUT = 0.3
 ChunkIndex = tuple[int, ...]
 Parts = Sequence[npt.NDArray[Any]]
 
@@ -408,6 +412,23 @@ def doubtful_noise_words(settings: ChannelSettings, samples: Samples) -> str:
     return (
         "the noise, times its strength, exceeds the range of the image, "
         f"{unit * samples.range.span:.3g}, and leaves nothing to see; is it in units of the image?"
+    )
+
+
+def rounding_words(dtype: np.dtype[Any], settings: ChannelSettings, samples: Samples) -> str:
+    """Warning if rounding to a dtype loses photons of a channel; else empty."""
+    noise = settings.noise
+    if dtype.kind not in "iu" or noise is None or samples.is_constant:
+        return ""
+    if noise.gain < _LEAST_GAIN or noise.read_noise > 0:
+        return ""
+    dark = noise.offset + noise.gain / 2
+    shares = [float(np.mean(window <= dark)) for window in samples if window.size]
+    if not shares or float(np.mean(shares)) <= _LEAST_SHARE_WITHOUT:
+        return ""
+    return (
+        "many pixels hold less than a photon, and integers as fine as these round it away; "
+        "dtype='float32' keeps it"
     )
 
 

@@ -36,11 +36,9 @@ from napari_rednet.execution.job import (
     volume_of,
 )
 from napari_rednet.execution.parts import (
-    ROUNDED_AWAY,
     Output,
     Part,
     ResumableOutput,
-    is_too_coarse,
     output_for,
     parts_of,
 )
@@ -48,6 +46,7 @@ from napari_rednet.execution.reading import (
     Repairs,
     Samples,
     doubtful_noise_words,
+    rounding_words,
     written_chunks_of,
 )
 
@@ -187,8 +186,7 @@ class _MeasuredSettings(Sequence["ChannelSettings"]):
     def _measured(self, channel: int) -> ChannelSettings:
         windows = samples_of(self._job, self._source, self._mask, channel)
         settings = self._job.settings(windows, channel)
-        if is_too_coarse(self._dtype, windows, settings):
-            self._warn(ROUNDED_AWAY)
+        self._warn(rounding_words(self._dtype, settings, windows))
         self._warn(doubtful_noise_words(settings, windows))
         return settings
 
