@@ -275,3 +275,42 @@ def test_noise_does_not_make_repeats_unlike(contrast):
     scene = contrast * SCENE
     found = [match(*frames(scene, scene, seed=seed), NOISE) for seed in range(4)]
     assert min(one.trust for one in found) > 0.9
+
+
+def test_repeats_are_alike_and_defocus_is_measured():
+    """The more a neighbour is out of focus, the more its details differ, whatever the noise."""
+    blurs = [0, 0.6, 1.2, 2.4]
+    stacks = [
+        frames(SCENE, *[ndimage.gaussian_filter(SCENE, by) for by in blurs], seed=seed)
+        for seed in range(3)
+    ]
+    found = np.array([unlike(planes) for planes in stacks])
+    assert found[:, 0].max() < 0.02
+    assert (found[:, 0] < found[:, 2]).all()
+    assert (found[:, 2] < found[:, 3]).all()
+    assert found[:, 2].min() > 0.05
+
+
+def unlike(planes, noise=NOISE):
+    """Of the first plane, from each of the others."""
+    return [one.unlike for one in fused(planes, 0, noise)[0]._matches]
+
+
+@pytest.mark.parametrize("error", [0.85, 1.2])
+def test_noise_that_is_told_wrong_is_no_unlikeness(error):
+    told = NoiseModel(error * NOISE.gain, NOISE.offset, error**0.5 * NOISE.read_noise)
+    assert max(unlike(frames(SCENE, SCENE), told)) < 0.02
+
+
+def test_neighbours_out_of_focus_leave_the_noise_that_is_told():
+    """What they differ by is no part of it."""
+    planes = frames(*[ndimage.gaussian_filter(OTHER, 1.2 * abs(i)) for i in (-2, -1, 0, 1, 2)])
+    _, average, share = fused(planes)
+    others = [Neighbour(plane) for i, plane in enumerate(planes) if i != 2]
+    unjudged, more = fuse(planes[2], others, NOISE)
+    left, without = (
+        rms(found - clean(OTHER)) / rms(NOISE.std(clean(OTHER)) * part)
+        for found, part in ((average, share), (unjudged, more))
+    )
+    assert left < 1.04
+    assert without > 1.08

@@ -1,12 +1,13 @@
 """Planes that show the same as a plane, averaged with it where they do.
 
 The average has less noise, and a denoiser that is told how much less makes more of it. Each pixel
-of each neighbour counts by the inverse of its expected squared error: its noise, and what it
-differs from the plane beyond the noise of both, in a small and in a large window around it. So what
-moves, appears or vanishes is left out where it does. Brightness may differ slowly over the image,
-as by bleaching or by light from out of focus: of a neighbour only the detail counts, and its low
-frequencies are those of the plane. Planes whose details have nothing to do with each other are not
-averaged at all; drift is undone, to fractions of pixels.
+of each neighbour counts by the inverse of its expected squared error: its noise, what its details
+differ by all over the plane, as a share of their power around the pixel, and what it differs from
+the plane beyond this and the noise of both, in a small and in a large window. So what moves,
+appears or vanishes is left out where it does, and what is out of focus counts little. Brightness
+may differ slowly over the image, as by bleaching or by light from out of focus: of a neighbour only
+the detail counts, and its low frequencies are those of the plane. Planes whose details have nothing
+to do with each other are not averaged at all; drift is undone, to fractions of pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -27,13 +28,15 @@ from napari_rednet.engine.planes import ReadWindow
 
 FloatArray = npt.NDArray[np.float32]
 
-_BOX, _SMOOTH, _TRUNCATE = 17, 2.0, 3.0
+_BOX, _SMOOTH, _NEAR_SMOOTH, _TRUNCATE = 17, 2.0, 3.0, 3.0
 # Pixels around a pixel that its average depends on: twice what the low frequencies depend on.
 _REACH = 4 * (_BOX // 2)
 # Differences fluctuate: below these excesses over the noise they say nothing, in the small and in
 # the large window, and above they count several times: no denoiser removes what is systematic.
-_NEAR, _NEAR_CAUTION = 0.2, 6.0
-_FAR, _FAR_CAUTION = 0.05, 96.0
+_NEAR, _NEAR_CAUTION = 0.2, 12.0
+_FAR, _FAR_CAUTION = 0.1, 48.0
+# What details differ by, over their power: so much by chance, and no more than the second.
+_UNLIKE_BY_CHANCE, _MOST_UNLIKE, _UNLIKE_CAUTION = 0.06, 4.0, 100.0
 # Ratios of local brightness, and correlations of details, at which a neighbour counts and does not.
 _ALIKE, _UNLIKE = 0.7, 0.4
 _SAME, _DIFFERENT = 0.6, 0.3
@@ -98,10 +101,16 @@ class FusedPlane:
         """How each of the others goes with the plane, judged by the middle of the image."""
         middle = [slice(max(0, n - _WINDOW) // 2, (n + min(n, _WINDOW)) // 2) for n in self.shape]
         window = np.asarray(self.plane(middle[0], middle[1]), np.float32)
-        return [
-            match(window, np.asarray(read(middle[0], middle[1]), np.float32), self.noise)
-            for read in self.others
-        ]
+        plane = _Plane(window, self.noise)
+        found = []
+        for read in self.others:
+            other = np.asarray(read(middle[0], middle[1]), np.float32)
+            one = match(window, other, self.noise)
+            if one.trust > 0 and plane.is_noisy:
+                moved = self._moved(read, middle, one)
+                one = replace(one, unlike=unlikeness(plane, moved, self.noise))
+            found.append(one)
+        return found
 
     def _moved(self, read: ReadWindow, window: Sequence[slice], match: Match) -> Neighbour:
         """A window of another plane, drift undone; NaN beyond its borders."""
@@ -123,7 +132,8 @@ class FusedPlane:
             if len(kernel) > 1:
                 inner = (slice(None),) * axis + (slice(_TAPS, -_TAPS),)
                 values = ndimage.correlate1d(values, kernel, axis)[inner]
-        return Neighbour(values, match.trust, math.prod(float((k**2).sum()) for k in kernels))
+        kept = math.prod(float((k**2).sum()) for k in kernels)
+        return Neighbour(values, match.trust, kept, match.unlike)
 
 
 def _kernel(by: float) -> npt.NDArray[np.float64]:
@@ -140,11 +150,15 @@ def _kernel(by: float) -> npt.NDArray[np.float64]:
 
 
 class Neighbour(NamedTuple):
-    """Values (Y, X) of another plane, their worth, 0 to 1, and the share of variance they kept."""
+    """Values (Y, X) of another plane, their worth, 0 to 1, and the share of variance they kept.
+
+    `unlike` is the mean square that its details differ by, over that of the details.
+    """
 
     values: FloatArray
     worth: float = 1.0
     kept: float = 1.0
+    unlike: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -152,11 +166,12 @@ class Match:
     """How another plane goes with a plane.
 
     What is at a pixel of the plane is `drift` pixels further along y and x in the other one.
-    `trust`, 0 to 1, is what details of the other one are worth.
+    `trust`, 0 to 1, is what details of the other one are worth; `unlike` as in `Neighbour`.
     """
 
     drift: tuple[float, float] = (0, 0)
     trust: float = 1.0
+    unlike: float = 0.0
 
 
 def match(middle: FloatArray, other: FloatArray, noise: NoiseModel) -> Match:
@@ -228,43 +243,88 @@ def fuse(
     Returns the average, and its noise as a share of that of the plane, at every pixel. Pixels of
     neighbours that are not finite do not count; those of the plane stay.
     """
-    known = np.isfinite(middle)
-    base = middle if known.all() else np.where(known, middle, np.float32(noise.offset))
-    variance, dark = _variance(_blurred(base), noise), np.float32(noise.offset)
-    if not variance.max() > 0:
+    plane = _Plane(middle, noise)
+    if not plane.is_noisy:
         return middle, np.ones_like(middle)
-    variance = np.maximum(variance, variance.max() * np.float32(1e-6))
-    broad, deviation = _low(base), np.sqrt(variance)
-    total, weights, squares = base / variance, 1 / variance, 1 / variance
-    for other, worth, kept in others:
-        is_known = np.isfinite(other)
-        there = other if is_known.all() else np.where(is_known, other, base)
-        # A neighbour that is darker is not believed to be better.
-        own, low = np.maximum(_variance(_blurred(there), noise), variance) * kept, _low(there)
-        detail = there + (broad - low)
-        expected = variance + own
-        excess = (detail - base) ** 2 - expected
-        near, far = _blurred(excess) - _NEAR * expected, _low(excess) - _FAR * expected
-        error = own + _NEAR_CAUTION * np.maximum(near, 0) + _FAR_CAUTION * np.maximum(far, 0)
-        lights = [np.maximum(x - dark, 0) + deviation for x in (broad, low)]
+    variance, dark = plane.variance, np.float32(noise.offset)
+    deviation = np.sqrt(variance)
+    total, weights, squares = plane.base / variance, 1 / variance, 1 / variance
+    for other in others:
+        pair = _Pair(plane, other, noise)
+        unlike = np.float32(other.unlike) * pair.power
+        excess = pair.excess - unlike
+        near = _blurred(excess, _NEAR_SMOOTH) - _NEAR * pair.expected
+        far = _low(excess) - _FAR * pair.expected
+        error = pair.own + _UNLIKE_CAUTION * unlike
+        error += _NEAR_CAUTION * np.maximum(near, 0) + _FAR_CAUTION * np.maximum(far, 0)
+        lights = [np.maximum(x - dark, 0) + deviation for x in (plane.broad, pair.broad)]
         likeness = np.minimum(lights[0] / lights[1], lights[1] / lights[0])
-        trust = np.clip((likeness - _UNLIKE) / (_ALIKE - _UNLIKE), 0, 1) * is_known
-        weight = np.float32(worth) * trust / error
-        total, weights = total + weight * detail, weights + weight
-        squares = squares + weight**2 * own
+        trust = np.clip((likeness - _UNLIKE) / (_ALIKE - _UNLIKE), 0, 1) * pair.known
+        weight = np.float32(other.worth) * trust / error
+        total, weights = total + weight * pair.detail, weights + weight
+        squares = squares + weight**2 * pair.own
     share = np.sqrt(squares / variance) / weights
     return (
-        np.asarray(np.where(known, total / weights, middle), np.float32),
-        np.asarray(np.where(known, share, 1), np.float32),
+        np.asarray(np.where(plane.known, total / weights, middle), np.float32),
+        np.asarray(np.where(plane.known, share, 1), np.float32),
     )
+
+
+def unlikeness(plane: _Plane, other: Neighbour, noise: NoiseModel) -> float:
+    """What the details of another plane differ by, squared, over their power; 0 if by chance.
+
+    What squares of differences exceed the told noise by is explained by a share of it, which it is
+    wrong by, and by a share of the power of what both show, fitted to all pixels. No window around
+    a pixel could tell a tenth of the noise from nothing, which costs much once noise is removed.
+    """
+    pair = _Pair(plane, other, noise)
+    found, told, power = (
+        _low(x)[pair.known].astype(np.float64) / _low(pair.expected)[pair.known]
+        for x in (pair.excess, pair.expected, pair.power)
+    )
+    both = (told * power).sum()
+    matrix = [[(told**2).sum(), both], [both, (power**2).sum()]]
+    _, share = np.linalg.lstsq(matrix, [(told * found).sum(), (power * found).sum()])[0]
+    return float(np.clip(share - _UNLIKE_BY_CHANCE, 0, _MOST_UNLIKE))
+
+
+class _Plane:
+    """What the neighbours of a plane (Y, X) are compared with."""
+
+    def __init__(self, middle: FloatArray, noise: NoiseModel) -> None:
+        self.known = np.isfinite(middle)
+        self.base = np.where(self.known, middle, np.float32(noise.offset))
+        blurred = _blurred(self.base)
+        variance = _variance(blurred, noise)
+        self.is_noisy = bool(variance.max() > 0)
+        self.variance = np.maximum(variance, variance.max() * np.float32(1e-6))
+        self.broad = _low(self.base)
+        self.shown = blurred - self.broad
+
+
+class _Pair:
+    """A neighbour beside a plane: `excess` is what squares of differences exceed the noise by."""
+
+    def __init__(self, plane: _Plane, other: Neighbour, noise: NoiseModel) -> None:
+        self.known = np.isfinite(other.values)
+        there = np.where(self.known, other.values, plane.base)
+        blurred = _blurred(there)
+        # A neighbour that is darker is not believed to be better.
+        self.own = np.maximum(_variance(blurred, noise), plane.variance) * np.float32(other.kept)
+        self.broad = _low(there)
+        self.detail = there + (plane.broad - self.broad)
+        self.expected = plane.variance + self.own
+        self.excess = (self.detail - plane.base) ** 2 - self.expected
+        # Noise has no part in it: that of the two is independent.
+        self.power = np.maximum(_low(plane.shown * (blurred - self.broad)), 0)
 
 
 def _variance(level: FloatArray, noise: NoiseModel) -> FloatArray:
     return np.asarray(noise.variance(level), np.float32)
 
 
-def _blurred(image: FloatArray) -> FloatArray:
-    found: FloatArray = ndimage.gaussian_filter(image, _SMOOTH, mode="nearest", truncate=_TRUNCATE)
+def _blurred(image: FloatArray, by: float = _SMOOTH) -> FloatArray:
+    found: FloatArray = ndimage.gaussian_filter(image, by, mode="nearest", truncate=_TRUNCATE)
     return found
 
 
