@@ -36,7 +36,7 @@ _REACH = 4 * (_BOX // 2)
 _NEAR, _NEAR_CAUTION = 0.2, 12.0
 _FAR, _FAR_CAUTION = 0.1, 48.0
 # What details differ by, over their power: so much by chance, and no more than the second.
-_UNLIKE_BY_CHANCE, _MOST_UNLIKE, _UNLIKE_CAUTION = 0.06, 4.0, 100.0
+_UNLIKE_BY_CHANCE, _MOST_UNLIKE, _UNLIKE_CAUTION = 0.1, 4.0, 100.0
 # Ratios of local brightness, and correlations of details, at which a neighbour counts and does not.
 _ALIKE, _UNLIKE = 0.7, 0.4
 _SAME, _DIFFERENT = 0.6, 0.3
@@ -251,7 +251,7 @@ def fuse(
     total, weights, squares = plane.base / variance, 1 / variance, 1 / variance
     for other in others:
         pair = _Pair(plane, other, noise)
-        unlike = np.float32(other.unlike) * pair.power
+        unlike = np.float32(other.unlike) * np.maximum(_low(pair.products), 0)
         excess = pair.excess - unlike
         near = _blurred(excess, _NEAR_SMOOTH) - _NEAR * pair.expected
         far = _low(excess) - _FAR * pair.expected
@@ -278,14 +278,22 @@ def unlikeness(plane: _Plane, other: Neighbour, noise: NoiseModel) -> float:
     a pixel could tell a tenth of the noise from nothing, which costs much once noise is removed.
     """
     pair = _Pair(plane, other, noise)
-    found, told, power = (
-        _low(x)[pair.known].astype(np.float64) / _low(pair.expected)[pair.known]
-        for x in (pair.excess, pair.expected, pair.power)
-    )
-    both = (told * power).sum()
-    matrix = [[(told**2).sum(), both], [both, (power**2).sum()]]
-    _, share = np.linalg.lstsq(matrix, [(told * found).sum(), (power * found).sum()])[0]
+    parts = (pair.excess, pair.expected, pair.products)
+    excess, told, power = (_blocks(np.where(pair.known, part, 0)) for part in parts)
+    is_there = told > 0
+    excess, power = (part[is_there] / told[is_there] for part in (excess, power))
+    both, count = power.sum(), len(power)
+    matrix, sums = [[count, both], [both, (power**2).sum()]], [excess.sum(), (power * excess).sum()]
+    share = np.linalg.lstsq(matrix, sums)[0][1]
     return float(np.clip(share - _UNLIKE_BY_CHANCE, 0, _MOST_UNLIKE))
+
+
+def _blocks(image: FloatArray) -> npt.NDArray[np.float64]:
+    """Means of blocks of about `_BOX` pixels squared."""
+    counts = [max(side // _BOX, 1) for side in image.shape]
+    sides = [side // count for side, count in zip(image.shape, counts, strict=True)]
+    image = image[: counts[0] * sides[0], : counts[1] * sides[1]]
+    return image.reshape(counts[0], sides[0], counts[1], sides[1]).mean((1, 3), np.float64)
 
 
 class _Plane:
@@ -315,8 +323,8 @@ class _Pair:
         self.detail = there + (plane.broad - self.broad)
         self.expected = plane.variance + self.own
         self.excess = (self.detail - plane.base) ** 2 - self.expected
-        # Noise has no part in it: that of the two is independent.
-        self.power = np.maximum(_low(plane.shown * (blurred - self.broad)), 0)
+        # Their means are the power of what both show: noise of the two is independent.
+        self.products = plane.shown * (blurred - self.broad)
 
 
 def _variance(level: FloatArray, noise: NoiseModel) -> FloatArray:
