@@ -146,10 +146,10 @@ def _quality(rows: dict[str, Row]) -> Table:
 
 
 def _noise(rows: dict[str, Row]) -> Table:
-    columns = ["noise", "lowest", "median", "highest", "correlation y, x", "true"]
+    columns = ["noise", "lowest", "5 %", "median", "95 %", "highest", "correlation y, x", "true"]
     table = Table("Noise: estimated over true standard deviation", columns)
     for name, row in rows.items():
-        ratios = np.min(row.ratios), np.median(row.ratios), np.max(row.ratios)
+        ratios = np.quantile(row.ratios, (0, 0.05, 0.5, 0.95, 1))
         y, x, true_y, true_x = np.mean(row.correlations, axis=0)
         told = f"{y:.2f}, {x:.2f}", f"{true_y:.2f}, {true_x:.2f}"
         table.rows.append([name, *[f"{ratio:.2f}" for ratio in ratios], *told])
