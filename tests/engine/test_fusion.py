@@ -150,7 +150,7 @@ def test_the_noise_of_interpolated_planes_is_told(drift):
     everything = (slice(0, 128),) * 2
     left = (plane.read(*everything) - clean(flat))[16:-16, 16:-16]
     told = (NOISE.std(clean(flat)) * plane.share(*everything))[16:-16, 16:-16]
-    assert left.std() == pytest.approx(rms(told), rel=0.04)
+    assert 0.93 < left.std() / rms(told) < 1.03
 
 
 @given(
