@@ -2,10 +2,11 @@
 
 ::
 
-    python -m benchmarks.stacks --data FOLDER
+    python -m benchmarks.stacks --data FOLDER --stack FILE --stack FILE
 
 FOLDER has a folder ``clean`` of micrographs, which join scikit-image's pictures. Of five planes
-made of each scene, the middle one counts; each has camera noise of its own.
+made of each scene, the middle one counts; each has camera noise of its own. Each FILE is a real
+z-stack of hardly any noise, which gets the same noise.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy.typing as npt
 import torch
 import typer
 from scipy import ndimage
+from tifffile import TiffFile
 
 from benchmarks.common import Device, Out, Table, describe_machine, publish, watched
 from benchmarks.correlated import psnr
@@ -37,6 +39,8 @@ _FLASH = 50.0
 _OF_ALL = {"together", "3-D NLM", "ndsafir"}
 """Methods that restore all planes at once."""
 _DEFOCUS = 1.2
+_MOST_PLANES = 9
+_STACKS = "A TIFF of a z-stack of little noise; repeatable."
 _DATA = "Has a folder clean of micrographs; scikit-image's pictures alone if not given."
 Stack = npt.NDArray[np.float32]
 Kind = Callable[[Image, Image], Stack]
@@ -118,6 +122,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 def main(
     *,
     data: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help=_DATA)] = None,
+    stack: Annotated[list[Path], typer.Option(exists=True, dir_okay=False, help=_STACKS)] = [],  # noqa: B006
     model: Annotated[str, typer.Option(help="Name or file of the model.")] = "fast",
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     device: Device = "auto",
@@ -146,6 +151,7 @@ def main(
         gains = [row[2] - row[1] for row in rows]
         means = [f"{value:.2f}" for value in np.mean(rows, axis=0)]
         table.rows.append([title, *means, f"{np.mean(gains):+.2f}", f"{min(gains):+.2f}"])
+    tables = [table, _real(stack, methods, seed)] if stack else [table]
     pixels = len(KINDS) * len(chosen) * scene.size
     speeds = Table("Time for each plane that is restored, over that by itself", ["method", "time"])
     for method in _OF_ALL & seconds.keys():
@@ -160,9 +166,45 @@ def main(
         "the planes together over the plane by itself: in the mean, and in the worst scene.",
         f"{pixels / first / 1e6:.2f} Mpx/s for planes by themselves, of small images.",
     ]
-    publish(
-        "Neighbouring planes", [table, speeds], notes, describe_machine(resolve_device(device)), out
-    )
+    machine = describe_machine(resolve_device(device))
+    publish("Neighbouring planes", [*tables, speeds], notes, machine, out)
+
+
+def _real(files: list[Path], methods: Mapping[str, Callable[[Stack], Image]], seed: int) -> Table:
+    """A table of real stacks with noise added; what they are compared with has some of its own."""
+    chosen = {name: run for name, run in methods.items() if name in {"by itself", "together"}}
+    columns = ["stack, channel", "planes", "noisy", *chosen, "gain", "least gain"]
+    table = Table("Planes of real z-stacks, with noise added", columns)
+    for path in files:
+        for channel, clean in enumerate(_z_stacks(path)):
+            frames = _noisy(clean, np.random.default_rng(seed))
+            target = CAMERA.offset + CAMERA.gain * PHOTONS * clean
+            inner = range(_MIDDLE, len(clean) - _MIDDLE)
+            around = [frames[i - _MIDDLE : i + _MIDDLE + 1] for i in inner]
+            scores = [
+                [psnr(target[i], run(near)) for i, near in zip(inner, around, strict=True)]
+                for run in ((lambda near: near[_MIDDLE]), *chosen.values())
+            ]
+            gains = np.subtract(scores[2], scores[1])
+            means = [f"{value:.2f}" for value in np.mean(scores, axis=1)]
+            ends = [f"{gains.mean():+.2f}", f"{gains.min():+.2f}"]
+            table.rows.append([f"{path.stem}, {channel}", str(len(gains)), *means, *ends])
+    return table
+
+
+def _z_stacks(path: Path) -> list[Stack]:
+    """The planes in the middle of each channel, of values from 0 to 1 and a little above."""
+    with TiffFile(path) as file:
+        series = file.series[0]
+        values, axes = series.asarray(), series.axes
+    channels = np.moveaxis(values, axes.index("C"), 0) if "C" in axes else values[None]
+    found = []
+    for channel in channels.astype(np.float32):
+        low, high = np.percentile(channel, (1, 99.95))
+        start = max(0, (len(channel) - _MOST_PLANES) // 2 - _MIDDLE)
+        part = channel[start : start + _MOST_PLANES + 2 * _MIDDLE]
+        found.append(((part - low) / (high - low)).clip(0, 1.2))
+    return found
 
 
 def _noisy(stack: Stack, lot: np.random.Generator) -> Stack:

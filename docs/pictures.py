@@ -48,6 +48,20 @@ def denoising() -> None:
 
 
 @picture
+def planes() -> None:
+    """That stack from above and from the side, planes each by itself and together."""
+    stack = sample_data.chromosomes()
+    noise = nr.estimate_noise(stack)
+    limits = np.percentile(stack, PERCENTILES)
+    alone, together = (
+        nr.denoise(stack, noise=noise, along=along, dtype="float32") for along in (None, 0)
+    )
+    views = {"before": alone, "after": together}
+    shown = {name: np.vstack([x[20, 25:117], x[:, 70].repeat(2, 0)]) for name, x in views.items()}
+    save("planes", limits, 4, **shown)
+
+
+@picture
 def super_resolution() -> None:
     """A frame of the small membranes, enlarged by 2."""
     (small, shown, _), (original, *_) = sample_data.small()
