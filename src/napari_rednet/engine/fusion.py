@@ -38,7 +38,7 @@ _FAR, _FAR_CAUTION = 0.1, 48.0
 # What details differ by, over their power: so much by chance, and no more than the second.
 _UNLIKE_BY_CHANCE, _MOST_UNLIKE, _UNLIKE_CAUTION = 0.1, 4.0, 100.0
 # Ratios of local brightness, and correlations of details, at which a neighbour counts and does not.
-_ALIKE, _UNLIKE = 0.7, 0.4
+_AS_BRIGHT, _TOO_UNEQUAL = 0.7, 0.4
 _SAME, _DIFFERENT = 0.6, 0.3
 _WINDOW, _MOST_DRIFT = 512, 16
 _LEAST_SHOWN = 0.3
@@ -259,7 +259,7 @@ def fuse(
         error += _NEAR_CAUTION * np.maximum(near, 0) + _FAR_CAUTION * np.maximum(far, 0)
         lights = [np.maximum(x - dark, 0) + deviation for x in (plane.broad, pair.broad)]
         likeness = np.minimum(lights[0] / lights[1], lights[1] / lights[0])
-        trust = np.clip((likeness - _UNLIKE) / (_ALIKE - _UNLIKE), 0, 1) * pair.known
+        trust = np.clip((likeness - _TOO_UNEQUAL) / (_AS_BRIGHT - _TOO_UNEQUAL), 0, 1) * pair.known
         weight = np.float32(other.worth) * trust / error
         total, weights = total + weight * pair.detail, weights + weight
         squares = squares + weight**2 * pair.own
